@@ -1,3 +1,3 @@
-//! Stub.
+//! `cargo run` at the root of the workspace.
 
 fn main() {}
