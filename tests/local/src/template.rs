@@ -5,6 +5,14 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+pub use document::TemplateError;
+
+mod document;
+mod read;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
 /// The region in which everything local claims to be.
 pub const REGION: &str = "us-east-1";
 
@@ -48,6 +56,8 @@ pub struct Function {
     pub timeout: Duration,
     /// MiB.
     pub memory: u32,
+    /// `ReservedConcurrentExecutions`: more environments than this are never made.
+    pub reserved_concurrency: Option<usize>,
     /// Variables with all references resolved.
     pub environment: BTreeMap<String, String>,
     /// `arm64` or `x86_64`; here a function runs on what the machine has.
@@ -59,7 +69,7 @@ pub struct Function {
 pub struct Route {
     /// Upper case, `ANY` for all.
     pub method: String,
-    /// `/v1/submissions/{id}`.
+    /// `/v1/submissions/{id}`, or [`Route::DEFAULT`].
     pub path: String,
     /// Logical id of the function behind it.
     pub function: String,
@@ -67,6 +77,20 @@ pub struct Route {
     pub authorizer: Option<String>,
     /// One of these must be in the token, if there are any.
     pub scopes: Vec<String>,
+    /// How long the gateway waits for the function.
+    pub timeout: Duration,
+}
+
+impl Route {
+    /// The path of the route that takes what no other one takes.
+    pub const DEFAULT: &str = "$default";
+}
+
+impl Function {
+    /// Its ARN.
+    pub fn arn(&self) -> String {
+        resolve::function_arn(&self.name)
+    }
 }
 
 /// A JWT authorizer.

@@ -1,0 +1,182 @@
+//! A YAML document whose nodes know their line, and errors that name it.
+
+use std::{fmt, path::PathBuf};
+
+use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+
+/// What is wrong with a template, where, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateError {
+    /// The file.
+    pub file: PathBuf,
+    /// Line in it, from 1.
+    pub line: Option<usize>,
+    /// `Resources.ScoreFunction.Properties.Timeout`; empty for the whole file.
+    pub place: String,
+    /// What is wrong.
+    pub problem: String,
+    /// What to do.
+    pub advice: String,
+}
+
+impl fmt::Display for TemplateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot read the template {}", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        if !self.place.is_empty() {
+            write!(f, ", at {}", self.place)?;
+        }
+        write!(f, ": {}", self.problem)?;
+        if !self.advice.is_empty() {
+            write!(f, ". {}", self.advice)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TemplateError {}
+
+/// A YAML value with its CloudFormation tag (`!Ref` and the like, without the `!`) and line.
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) line: usize,
+    pub(super) tag: Option<String>,
+    pub(super) value: Value,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Number(String),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(String, Node)>),
+}
+
+/// A node and the way to it.
+#[derive(Debug, Clone)]
+pub(super) struct At<'a> {
+    pub(super) node: &'a Node,
+    pub(super) place: String,
+    file: &'a PathBuf,
+}
+
+/// Parses one YAML document.
+pub(super) fn parse(file: &PathBuf, text: &str) -> Result<Node, TemplateError> {
+    let error = |line, problem: String, advice: &str| TemplateError {
+        file: file.clone(),
+        line,
+        place: String::new(),
+        problem,
+        advice: advice.to_owned(),
+    };
+    let documents = MarkedYaml::load_from_str(text).map_err(|e| {
+        error(
+            Some(e.marker().line()),
+            format!("this is not YAML: {}", e.info()),
+            "Check the indentation and the quotes there",
+        )
+    })?;
+    match documents.as_slice() {
+        [one] => node(one, None).map_err(|line| {
+            error(
+                Some(line),
+                "a key that is not plain text".to_owned(),
+                "Keys of a template are names: write them as text",
+            )
+        }),
+        [] => Err(error(None, "the file is empty".to_owned(), "Give it by --template, or restore template.yaml")),
+        _ => Err(error(None, "the file has more than one YAML document".to_owned(), "Keep one template to a file")),
+    }
+}
+
+impl<'a> At<'a> {
+    pub(super) fn root(file: &'a PathBuf, node: &'a Node) -> Self {
+        Self { node, place: String::new(), file }
+    }
+
+    /// The value under a key, unless it is absent or null.
+    pub(super) fn get(&self, key: &str) -> Option<At<'a>> {
+        let Value::Map(entries) = &self.node.value else { return None };
+        let (_, node) = entries.iter().find(|(k, _)| k == key)?;
+        (!matches!(node.value, Value::Null)).then(|| self.below(key, node))
+    }
+
+    /// The value under a key that must be there.
+    pub(super) fn required(&self, key: &str) -> Result<At<'a>, TemplateError> {
+        self.get(key).ok_or_else(|| self.error(format!("{key} is missing"), format!("Add {key}")))
+    }
+
+    /// The value under nested keys.
+    pub(super) fn path(&self, keys: &[&str]) -> Option<At<'a>> {
+        keys.iter().try_fold(self.clone(), |at, key| at.get(key))
+    }
+
+    /// The entries of a map.
+    pub(super) fn entries(&self) -> Result<Vec<(&'a str, At<'a>)>, TemplateError> {
+        match &self.node.value {
+            Value::Map(entries) => Ok(entries.iter().map(|(k, n)| (k.as_str(), self.below(k, n))).collect()),
+            _ => Err(self.error("a map is expected here".to_owned(), "Write it as `name: value` lines".to_owned())),
+        }
+    }
+
+    /// The elements of a list.
+    pub(super) fn elements(&self) -> Result<Vec<At<'a>>, TemplateError> {
+        match &self.node.value {
+            Value::List(items) => Ok(items.iter().enumerate().map(|(i, n)| self.below(&i.to_string(), n)).collect()),
+            _ => {
+                Err(self.error("a list is expected here".to_owned(), "Write it as `[a, b]` or `- a` lines".to_owned()))
+            }
+        }
+    }
+
+    pub(super) fn error(&self, problem: impl Into<String>, advice: impl Into<String>) -> TemplateError {
+        TemplateError {
+            file: self.file.clone(),
+            line: Some(self.node.line),
+            place: self.place.clone(),
+            problem: problem.into(),
+            advice: advice.into(),
+        }
+    }
+
+    fn below(&self, key: &str, node: &'a Node) -> At<'a> {
+        let place = if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) };
+        At { node, place, file: self.file }
+    }
+}
+
+/// Converts one node; `line` is that of its key. The error is the line of a key that is not text.
+fn node(yaml: &MarkedYaml<'_>, line: Option<usize>) -> Result<Node, usize> {
+    let line = line.unwrap_or_else(|| yaml.span.start.line());
+    let (tag, data) = match &yaml.data {
+        YamlData::Tagged(tag, inner) if tag.handle == "!" => (Some(tag.suffix.clone()), &inner.data),
+        YamlData::Tagged(_, inner) => (None, &inner.data),
+        data => (None, data),
+    };
+    let value = match data {
+        YamlData::Value(Scalar::Boolean(b)) => Value::Bool(*b),
+        YamlData::Value(Scalar::Integer(i)) => Value::Number(i.to_string()),
+        YamlData::Value(Scalar::FloatingPoint(f)) => Value::Number(f.to_string()),
+        YamlData::Value(Scalar::String(text)) => Value::Text(text.to_string()),
+        YamlData::Sequence(items) => Value::List(items.iter().map(|item| node(item, None)).collect::<Result<_, _>>()?),
+        YamlData::Mapping(entries) => {
+            let entry = |(key, value): (&MarkedYaml<'_>, &MarkedYaml<'_>)| {
+                let line = key.span.start.line();
+                let key = match &key.data {
+                    YamlData::Value(Scalar::String(text)) => text.to_string(),
+                    YamlData::Value(Scalar::Integer(i)) => i.to_string(),
+                    YamlData::Value(Scalar::Boolean(b)) => b.to_string(),
+                    _ => return Err(line),
+                };
+                Ok((key, node(value, Some(line))?))
+            };
+            Value::Map(entries.iter().map(entry).collect::<Result<_, _>>()?)
+        }
+        _ => Value::Null,
+    };
+    Ok(Node { line, tag, value })
+}

@@ -1,0 +1,281 @@
+//! CloudFormation's references, as far as a template of functions needs them: `!Ref`, `!GetAtt`, `!Sub`, `!Join`,
+//! short and long.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ACCOUNT, REGION,
+    document::{At, Node, TemplateError, Value},
+};
+
+const KNOWN: &str =
+    "The local cloud knows !Ref, !GetAtt, !Sub and !Join: write the value with one of these, or plainly";
+
+/// What references can name.
+pub(super) struct Names<'a> {
+    /// Logical id to resource type.
+    resources: BTreeMap<&'a str, &'a str>,
+    /// Parameter to value; `None`: it has none.
+    parameters: BTreeMap<&'a str, Option<String>>,
+}
+
+/// Physical name or ARN by which `!Ref` gives a resource.
+pub(super) fn reference(resource: &str, kind: &str) -> String {
+    match kind {
+        "AWS::SNS::Topic" => topic_arn(resource),
+        _ => resource.to_owned(),
+    }
+}
+
+pub(super) fn topic_arn(name: &str) -> String {
+    format!("arn:aws:sns:{REGION}:{ACCOUNT}:{name}")
+}
+
+pub(super) fn function_arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+impl<'a> Names<'a> {
+    /// Reads parameters and resources; `overrides` are the parameters' values that the local cloud sets.
+    pub(super) fn read(root: &At<'a>, overrides: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
+        let mut resources = BTreeMap::new();
+        for (id, resource) in root.required("Resources")?.entries()? {
+            let kind = resource.required("Type")?;
+            let Value::Text(name) = &kind.node.value else {
+                return Err(kind.error("a resource type is text", "Write for example AWS::DynamoDB::Table"));
+            };
+            resources.insert(id, name.as_str());
+        }
+        let mut parameters = BTreeMap::new();
+        for (name, parameter) in root.get("Parameters").map(|at| at.entries()).transpose()?.unwrap_or_default() {
+            let default =
+                parameter.get("Default").map(|at| plain(&at)).transpose()?.or_else(|| empty_default(&parameter));
+            let value = overrides.get(name).cloned().or(default);
+            if let (Some(value), Some(allowed)) = (&value, parameter.get("AllowedValues")) {
+                let allowed = allowed.elements()?.iter().map(plain).collect::<Result<Vec<_>, _>>()?;
+                if !allowed.contains(value) {
+                    return Err(parameter.error(
+                        format!("the value {value:?} is not among its AllowedValues"),
+                        format!("Use one of {}", allowed.join(", ")),
+                    ));
+                }
+            }
+            parameters.insert(name, value);
+        }
+        Ok(Self { resources, parameters })
+    }
+
+    pub(super) fn kind(&self, resource: &str) -> Option<&'a str> {
+        self.resources.get(resource).copied()
+    }
+
+    /// A text with everything in it resolved. `AWS::NoValue` gives `None`.
+    pub(super) fn text(&self, at: &At<'_>) -> Result<Option<String>, TemplateError> {
+        let Some((function, argument)) = intrinsic(at) else { return plain(at).map(Some) };
+        match function {
+            "Ref" => self.reference(&argument, plain(&argument)?.as_str()),
+            "GetAtt" => self.attribute(&argument, &dotted(&argument)?).map(Some),
+            "Sub" => self.substitute(&argument).map(Some),
+            "Join" => self.join(&argument).map(Some),
+            _ => Err(at.error(format!("!{function} is not known here"), KNOWN)),
+        }
+    }
+
+    /// A text that must be there.
+    pub(super) fn value(&self, at: &At<'_>) -> Result<String, TemplateError> {
+        self.text(at)?.ok_or_else(|| at.error("AWS::NoValue is no value here", "Give it a value"))
+    }
+
+    /// A list of texts; one text alone counts as a list of one.
+    pub(super) fn list(&self, at: &At<'_>) -> Result<Vec<String>, TemplateError> {
+        if intrinsic(at).is_none() && matches!(at.node.value, Value::List(_)) {
+            let texts = at.elements()?.iter().map(|item| self.text(item)).collect::<Result<Vec<_>, _>>()?;
+            return Ok(texts.into_iter().flatten().collect());
+        }
+        Ok(self.text(at)?.into_iter().collect())
+    }
+
+    /// A whole number within bounds.
+    pub(super) fn number(&self, at: &At<'_>, least: i64, most: i64) -> Result<i64, TemplateError> {
+        let text = self.value(at)?;
+        match text.parse() {
+            Ok(number) if (least..=most).contains(&number) => Ok(number),
+            _ => {
+                Err(at.error(format!("{text:?} is not possible"), format!("Use a whole number from {least} to {most}")))
+            }
+        }
+    }
+
+    pub(super) fn boolean(&self, at: &At<'_>) -> Result<bool, TemplateError> {
+        match self.value(at)?.as_str() {
+            "true" => Ok(true),
+            "false" => Ok(false),
+            other => Err(at.error(format!("{other:?} is not possible"), "Use true or false")),
+        }
+    }
+
+    /// The logical id of a resource of the given type that an attribute or reference names.
+    pub(super) fn resource(&self, at: &At<'_>, kind: &str) -> Result<String, TemplateError> {
+        let named = match intrinsic(at) {
+            Some(("Ref", argument)) => plain(&argument)?,
+            Some(("GetAtt", argument)) => dotted(&argument)?.split('.').next().unwrap_or_default().to_owned(),
+            _ => {
+                return Err(at.error(
+                    format!("the local cloud can only use a {kind} of this template"),
+                    "Name it by !Ref or !GetAtt",
+                ));
+            }
+        };
+        match self.kind(&named) {
+            Some(found) if found == kind => Ok(named),
+            Some(found) => Err(at.error(format!("{named} is a {found}"), format!("Name a {kind}"))),
+            None => Err(unknown(at, &named)),
+        }
+    }
+
+    /// Any value as JSON, with everything in it resolved; a text that itself is JSON stays a text.
+    pub(super) fn json(&self, at: &At<'_>) -> Result<serde_json::Value, TemplateError> {
+        if intrinsic(at).is_some() {
+            return Ok(self.text(at)?.map_or(serde_json::Value::Null, serde_json::Value::String));
+        }
+        Ok(match &at.node.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(b) => (*b).into(),
+            Value::Number(n) => serde_json::from_str(n).unwrap_or_else(|_| n.clone().into()),
+            Value::Text(text) => text.clone().into(),
+            Value::List(_) => at.elements()?.iter().map(|item| self.json(item)).collect::<Result<_, _>>()?,
+            Value::Map(_) => {
+                let mut object = serde_json::Map::new();
+                for (key, value) in at.entries()? {
+                    object.insert(key.to_owned(), self.json(&value)?);
+                }
+                object.into()
+            }
+        })
+    }
+
+    fn reference(&self, at: &At<'_>, name: &str) -> Result<Option<String>, TemplateError> {
+        Ok(Some(match name {
+            "AWS::NoValue" => return Ok(None),
+            "AWS::Region" => REGION.to_owned(),
+            "AWS::AccountId" => ACCOUNT.to_owned(),
+            "AWS::Partition" => "aws".to_owned(),
+            "AWS::URLSuffix" => "amazonaws.com".to_owned(),
+            "AWS::StackName" => "local".to_owned(),
+            "AWS::StackId" => format!("arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/local/local"),
+            _ => match (self.parameters.get(name), self.kind(name)) {
+                (Some(Some(value)), _) => value.clone(),
+                (Some(None), _) => {
+                    return Err(at.error(
+                        format!("the parameter {name} has no value"),
+                        format!("Give {name} a Default in Parameters"),
+                    ));
+                }
+                (None, Some(kind)) => reference(name, kind),
+                (None, None) => return Err(unknown(at, name)),
+            },
+        }))
+    }
+
+    fn attribute(&self, at: &At<'_>, dotted: &str) -> Result<String, TemplateError> {
+        let (name, attribute) = dotted.split_once('.').unwrap_or((dotted, ""));
+        let kind = self.kind(name).ok_or_else(|| unknown(at, name))?;
+        Ok(match (kind, attribute) {
+            ("AWS::DynamoDB::Table", "Arn") => format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}"),
+            ("AWS::DynamoDB::Table", "StreamArn") => {
+                format!("arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{name}/stream/local")
+            }
+            ("AWS::SNS::Topic", "TopicArn") => topic_arn(name),
+            ("AWS::SNS::Topic", "TopicName") => name.to_owned(),
+            ("AWS::S3::Bucket", "Arn") => format!("arn:aws:s3:::{name}"),
+            ("AWS::Serverless::Function" | "AWS::Lambda::Function", "Arn") => function_arn(name),
+            _ => {
+                return Err(at.error(
+                    format!("the local cloud knows no attribute {attribute:?} of a {kind}"),
+                    "Use one that it knows (Arn, StreamArn, TopicArn, TopicName), or a parameter",
+                ));
+            }
+        })
+    }
+
+    fn substitute(&self, argument: &At<'_>) -> Result<String, TemplateError> {
+        let (template, own) = match &argument.node.value {
+            Value::List(_) => match argument.elements()?.as_slice() {
+                [template, own] => (plain(template)?, own.entries()?),
+                _ => {
+                    return Err(
+                        argument.error("!Sub takes a text, or a text and a map", "Write !Sub [text, {name: value}]")
+                    );
+                }
+            },
+            _ => (plain(argument)?, Vec::new()),
+        };
+        let mut result = String::new();
+        let mut rest = template.as_str();
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, next) = after
+                .split_once('}')
+                .ok_or_else(|| argument.error("a `${` has no `}`", "Close it, or write `${!` for a plain `${`"))?;
+            result.push_str(before);
+            let name = name.trim();
+            if let Some(literal) = name.strip_prefix('!') {
+                result.push_str(&format!("${{{literal}}}"));
+            } else if let Some((_, value)) = own.iter().find(|(key, _)| *key == name) {
+                result.push_str(&self.value(value)?);
+            } else if name.contains('.') {
+                result.push_str(&self.attribute(argument, name)?);
+            } else {
+                result.push_str(&self.reference(argument, name)?.unwrap_or_default());
+            }
+            rest = next;
+        }
+        result.push_str(rest);
+        Ok(result)
+    }
+
+    fn join(&self, argument: &At<'_>) -> Result<String, TemplateError> {
+        match argument.elements()?.as_slice() {
+            [delimiter, parts] => Ok(self.list(parts)?.join(&plain(delimiter)?)),
+            _ => Err(argument.error("!Join takes a delimiter and a list", "Write !Join [delimiter, [a, b]]")),
+        }
+    }
+}
+
+/// The function and argument of `!Name argument` or `{Fn::Name: argument}`.
+fn intrinsic<'a>(at: &At<'a>) -> Option<(&'a str, At<'a>)> {
+    if let Some(tag) = &at.node.tag {
+        return Some((tag.as_str(), at.clone()));
+    }
+    let Value::Map(entries) = &at.node.value else { return None };
+    let [(key, _)] = entries.as_slice() else { return None };
+    let function = if key == "Ref" { "Ref" } else { key.strip_prefix("Fn::")? };
+    Some((function, at.get(key)?))
+}
+
+/// A scalar as text.
+fn plain(at: &At<'_>) -> Result<String, TemplateError> {
+    match &at.node.value {
+        Value::Text(text) | Value::Number(text) => Ok(text.clone()),
+        Value::Bool(b) => Ok(b.to_string()),
+        Value::Null => Ok(String::new()),
+        Value::List(_) | Value::Map(_) => Err(at.error("a text is expected here", KNOWN)),
+    }
+}
+
+/// The argument of `!GetAtt`: `A.B` or `[A, B]`.
+fn dotted(at: &At<'_>) -> Result<String, TemplateError> {
+    match &at.node.value {
+        Value::List(_) => Ok(at.elements()?.iter().map(plain).collect::<Result<Vec<_>, _>>()?.join(".")),
+        _ => plain(at),
+    }
+}
+
+/// `Default: ""` is a value, though `At::get` takes an empty value for an absent one if it is written as nothing.
+fn empty_default(parameter: &At<'_>) -> Option<String> {
+    let Node { value: Value::Map(entries), .. } = parameter.node else { return None };
+    entries.iter().any(|(key, _)| key == "Default").then(String::new)
+}
+
+fn unknown(at: &At<'_>, name: &str) -> TemplateError {
+    at.error(format!("nothing in this template is named {name}"), "Name a parameter or a resource that it has")
+}

@@ -1,0 +1,246 @@
+use std::{collections::BTreeMap, path::Path, time::Duration};
+
+use super::*;
+
+/// A template with one of everything, small.
+const SMALL: &str = r#"
+Parameters:
+  TokenIssuer: {Type: String}
+  Endpoint: {Type: String, Default: ""}
+  Level: {Type: String, Default: info, AllowedValues: [info, debug]}
+Globals:
+  Function:
+    Timeout: 7
+    MemorySize: 256
+    Environment:
+      Variables: {TABLE: !Ref Things, SHARED: global}
+Resources:
+  Api:
+    Type: AWS::Serverless::HttpApi
+    Properties:
+      Auth:
+        DefaultAuthorizer: Jwt
+        Authorizers:
+          Jwt:
+            IdentitySource: $request.header.Authorization
+            JwtConfiguration: {issuer: !Ref TokenIssuer, audience: [app]}
+  Work:
+    Type: AWS::Serverless::Function
+    Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: work}}
+    Properties:
+      Architectures: [arm64]
+      Environment:
+        Variables:
+          SHARED: own
+          TOPIC: {Ref: Topic}
+          ENDPOINT: !Ref Endpoint
+          ABSENT: !Ref AWS::NoValue
+          TEXT: !Sub "${AWS::Region}/${Things}/${Things.Arn}/${!kept}/${Level}"
+          JOINED: !Join [",", [a, !Ref Level]]
+          NUMBER: 42
+      Events:
+        Get:
+          Type: HttpApi
+          Properties: {ApiId: !Ref Api, Method: get, Path: "/things/{id}", Auth: {AuthorizationScopes: [things:read]}}
+        Open:
+          Type: HttpApi
+          Properties: {Method: POST, Path: /open, TimeoutInMillis: 1000, Auth: {Authorizer: NONE}}
+        Changes:
+          Type: DynamoDB
+          Properties:
+            Stream: !GetAtt Things.StreamArn
+            StartingPosition: LATEST
+            BatchSize: 10
+            MaximumRetryAttempts: -1
+            FunctionResponseTypes: [ReportBatchItemFailures]
+            FilterCriteria: {Filters: [{Pattern: '{"eventName":["INSERT"]}'}]}
+            DestinationConfig: {OnFailure: {Type: S3, Destination: !GetAtt Bucket.Arn}}
+  Things:
+    Type: AWS::DynamoDB::Table
+    Properties:
+      AttributeDefinitions: [{AttributeName: pk, AttributeType: S}, {AttributeName: at, AttributeType: N}]
+      KeySchema: [{AttributeName: pk, KeyType: HASH}]
+      StreamSpecification: {StreamViewType: NEW_IMAGE}
+      GlobalSecondaryIndexes:
+        - IndexName: byTime
+          KeySchema: [{AttributeName: pk, KeyType: HASH}, {AttributeName: at, KeyType: RANGE}]
+          Projection: {ProjectionType: INCLUDE, NonKeyAttributes: [name]}
+  Topic: {Type: AWS::SNS::Topic, Properties: {DisplayName: Hello}}
+  Bucket: {Type: AWS::S3::Bucket}
+  Hook:
+    Type: AWS::SNS::Subscription
+    Properties: {TopicArn: !Ref Topic, Protocol: https, Endpoint: "https://x.test/", FilterPolicy: {site: [A1, 7]}}
+"#;
+
+fn parse(text: &str) -> Result<Template, TemplateError> {
+    let parameters = BTreeMap::from([("TokenIssuer".to_owned(), "http://issuer.test".to_owned())]);
+    Template::parse(Path::new("small.yaml"), text, &parameters)
+}
+
+/// The error of the small template after one change.
+fn error_after(from: &str, to: &str) -> String {
+    assert!(SMALL.contains(from), "the template has no {from:?}");
+    parse(&SMALL.replacen(from, to, 1)).expect_err("the change breaks it").to_string()
+}
+
+#[test]
+fn a_function_has_its_own_settings_over_the_global_ones() {
+    let template = parse(SMALL).expect("the template is good");
+    let function = &template.functions[0];
+    assert_eq!((function.name.as_str(), function.binary.as_str()), ("Work", "work"));
+    assert_eq!((function.timeout, function.memory), (Duration::from_secs(7), 256));
+    assert_eq!(function.architecture, "arm64");
+    let expected = [
+        ("ENDPOINT", ""),
+        ("JOINED", "a,info"),
+        ("NUMBER", "42"),
+        ("SHARED", "own"),
+        ("TABLE", "Things"),
+        ("TEXT", "us-east-1/Things/arn:aws:dynamodb:us-east-1:000000000000:table/Things/${kept}/info"),
+        ("TOPIC", "arn:aws:sns:us-east-1:000000000000:Topic"),
+    ];
+    assert_eq!(function.environment, expected.map(|(k, v)| (k.to_owned(), v.to_owned())).into());
+}
+
+#[test]
+fn a_route_has_the_authorizer_of_the_api_unless_it_says_otherwise() {
+    let template = parse(SMALL).expect("the template is good");
+    let [get, open] = template.routes.as_slice() else { panic!("{:?}", template.routes) };
+    assert_eq!((get.method.as_str(), get.path.as_str(), get.function.as_str()), ("GET", "/things/{id}", "Work"));
+    assert_eq!(
+        (get.authorizer.as_deref(), get.scopes.as_slice()),
+        (Some("Jwt"), ["things:read".to_owned()].as_slice())
+    );
+    assert_eq!(get.timeout, Duration::from_secs(30));
+    assert_eq!((&open.authorizer, open.scopes.len(), open.timeout), (&None, 0, Duration::from_secs(1)));
+    let jwt = &template.authorizers["Jwt"];
+    assert_eq!((jwt.issuer.as_str(), jwt.header.as_str()), ("http://issuer.test", "authorization"));
+}
+
+#[test]
+fn a_stream_mapping_has_lambdas_defaults_where_it_says_nothing() {
+    let template = parse(SMALL).expect("the template is good");
+    let expected = StreamMapping {
+        name: "Work/Changes".to_owned(),
+        function: "Work".to_owned(),
+        table: "Things".to_owned(),
+        starting_position: StartingPosition::Latest,
+        batch_size: 10,
+        batching_window: Duration::ZERO,
+        parallelization_factor: 1,
+        report_batch_item_failures: true,
+        bisect_batch_on_function_error: false,
+        maximum_retry_attempts: None,
+        maximum_record_age: None,
+        filters: vec![serde_json::json!({"eventName": ["INSERT"]})],
+        on_failure: Some(FailureDestination::Bucket("Bucket".to_owned())),
+    };
+    assert_eq!(template.streams, [expected]);
+}
+
+#[test]
+fn tables_topics_buckets_and_subscriptions_are_read() {
+    let template = parse(SMALL).expect("the template is good");
+    let table = &template.tables[0];
+    assert_eq!((table.key.hash.as_str(), &table.key.range, table.stream.as_deref()), ("pk", &None, Some("NEW_IMAGE")));
+    assert_eq!(table.indexes[0].key.range.as_deref(), Some("at"));
+    assert_eq!(
+        (table.indexes[0].projection.as_str(), table.indexes[0].included.as_slice()),
+        ("INCLUDE", ["name".to_owned()].as_slice())
+    );
+    assert_eq!(template.topics[0].display_name.as_deref(), Some("Hello"));
+    assert_eq!(template.buckets, ["Bucket"]);
+    assert_eq!(template.subscriptions[0].filter_policy, Some(serde_json::json!({"site": ["A1", 7]})));
+    assert_eq!(template.notices, Vec::<String>::new());
+}
+
+#[test]
+fn an_error_names_file_line_place_and_what_to_do() {
+    assert_eq!(
+        error_after("Timeout: 7", "Timeout: seven"),
+        "cannot read the template small.yaml, line 8, at Globals.Function.Timeout: \"seven\" is not possible. \
+         Use a whole number from 1 to 900"
+    );
+}
+
+#[test]
+fn what_it_would_use_and_cannot_read_is_refused() {
+    for (from, to, part) in [
+        ("Binary: work", "Other: work", "which binary this function is, is not said"),
+        ("!Ref Things, SHARED", "!Ref Nothing, SHARED", "nothing in this template is named Nothing"),
+        (
+            "!GetAtt Things.StreamArn",
+            "arn:aws:dynamodb:elsewhere",
+            "can only use a AWS::DynamoDB::Table of this template",
+        ),
+        ("!GetAtt Things.StreamArn", "!GetAtt Topic.StreamArn", "Topic is a AWS::SNS::Topic"),
+        ("StreamViewType: NEW_IMAGE", "X: y", "the table Things has no stream"),
+        ("StartingPosition: LATEST", "StartingPosition: SOON", "\"SOON\" is not known"),
+        ("BatchSize: 10", "BatchSize: 10001", "Use a whole number from 1 to 10000"),
+        ("'{\"eventName\":[\"INSERT\"]}'", "'{\"eventName\":'", "the pattern is not JSON"),
+        ("Type: S3, Destination", "Type: SQS, Destination", "is not imitated"),
+        ("[ReportBatchItemFailures]", "[Everything]", "\"Everything\" is not known"),
+        ("Path: /open", "Path: \"/things/{id}\", Method: GET", "this is not YAML"),
+        ("Method: POST, Path: /open", "Method: GET, Path: \"/things/{id}\"", "leads to Work already"),
+        ("Method: POST", "PayloadFormatVersion: \"1.0\"", "only payload format 2.0"),
+        ("Authorizer: NONE", "Authorizer: Other", "Other is not an authorizer of the API"),
+        ("DefaultAuthorizer: Jwt", "DefaultAuthorizer: Other", "is not among the Authorizers"),
+        ("!Join [\",\", [a, !Ref Level]]", "!Select [0, [a]]", "!Select is not known here"),
+        ("Default: info,", "Default: loud,", "is not among its AllowedValues"),
+        (
+            "{AttributeName: at, AttributeType: N}",
+            "{AttributeName: x, AttributeType: N}",
+            "the key attribute at has no type",
+        ),
+        ("JwtConfiguration: {", "Other: {", "only JWT authorizers work here"),
+    ] {
+        let error = error_after(from, to);
+        assert!(error.contains(part), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_parameter_without_a_value_is_an_error_where_it_is_used() {
+    let error = Template::parse(Path::new("t.yaml"), SMALL, &BTreeMap::new()).expect_err("no issuer").to_string();
+    assert!(error.contains("the parameter TokenIssuer has no value"), "{error}");
+}
+
+#[test]
+fn files_that_are_no_template_are_refused() {
+    for (text, part) in [
+        ("", "the file is empty"),
+        ("a: [", "this is not YAML"),
+        ("a: 1\n---\nb: 2\n", "more than one YAML document"),
+        ("hello", "Resources is missing"),
+        ("Resources: 7", "a map is expected here"),
+        ("Resources: {A: {}}", "Type is missing"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.contains(part), "{text:?}: {error}");
+    }
+}
+
+#[test]
+fn what_is_known_and_not_imitated_is_said() {
+    let more = "      Layers: [x]\n      Events:\n        Nightly: {Type: ScheduleV2, Properties: {}}\n";
+    let template = parse(&SMALL.replacen("      Events:\n", more, 1)).expect("the template is good");
+    assert_eq!(
+        template.notices,
+        [
+            "Work has Layers: layers are not loaded",
+            "Work has the event Nightly of type ScheduleV2: it never comes here"
+        ]
+    );
+}
+
+#[test]
+fn the_projects_own_template_is_read_whole() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+    let parameters = BTreeMap::from([("TokenIssuer".to_owned(), "http://issuer.test".to_owned())]);
+    let template = Template::read(&file, &parameters).expect("template.yaml is good");
+    for function in &template.functions {
+        assert!(!function.environment["RECORDS_TABLE"].is_empty(), "{}", function.name);
+    }
+    assert!(template.routes.iter().all(|route| route.authorizer.is_some() && !route.scopes.is_empty()));
+    assert!(template.streams.iter().any(|mapping| mapping.report_batch_item_failures));
+}
