@@ -6,5 +6,6 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod data;
+pub mod dynamodb;
 pub mod lambda;
 pub mod template;

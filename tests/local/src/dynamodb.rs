@@ -1,0 +1,630 @@
+//! The database: an engine embedded in this process, or another one by its address, and the template's tables in it.
+//!
+//! Both are spoken to over the AWS SDK, so what works here works against AWS's own DynamoDB Local and AWS itself.
+
+use crate::template::{Index, Key, REGION, Table};
+use aws_credential_types::Credentials;
+use aws_sdk_dynamodb::{
+    config::{BehaviorVersion, Region},
+    error::DisplayErrorContext,
+    types::{
+        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+        ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
+        TimeToLiveSpecification,
+    },
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use std::{
+    env, fs,
+    net::Ipv4Addr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+use tokio::{net::TcpListener, runtime, sync::oneshot, time};
+
+/// How long a table may take to become active; AWS needs some seconds.
+const TABLE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often items past their time to live are removed; AWS takes up to some days.
+const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// A database that serves.
+#[derive(Debug)]
+pub struct DynamoDb {
+    endpoint: String,
+    client: aws_sdk_dynamodb::Client,
+    streams: aws_sdk_dynamodbstreams::Client,
+    engine: Option<Engine>,
+}
+
+impl DynamoDb {
+    /// Starts the embedded engine on a free port of the loopback address.
+    ///
+    /// `folder` holds its file `tables.sqlite`; without a folder all is in memory and gone with the process.
+    ///
+    /// # Errors
+    /// If the file cannot be opened, or is not the engine's.
+    pub async fn embedded(folder: Option<&Path>) -> Result<Self, Error> {
+        let (engine, port) = Engine::start(folder.map(Path::to_owned)).await?;
+        Ok(Self { engine: Some(engine), ..Self::at(&format!("http://127.0.0.1:{port}"))? })
+    }
+
+    /// Another engine at `url`. Credentials are those of the environment, if it has any: AWS wants real ones, the
+    /// local engines take all.
+    ///
+    /// # Errors
+    /// If `url` is not an `http` or `https` address.
+    pub fn at(url: &str) -> Result<Self, Error> {
+        let endpoint = url.trim_end_matches('/').to_owned();
+        let host = endpoint
+            .parse::<http::Uri>()
+            .ok()
+            .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
+            .and_then(|uri| uri.host().map(str::to_owned))
+            .ok_or_else(|| Error::Address(url.to_owned()))?;
+        let region = Region::new(region_of(&host).unwrap_or(REGION).to_owned());
+        let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
+        let client = aws_sdk_dynamodb::Client::from_conf(
+            aws_sdk_dynamodb::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .http_client(http.clone())
+                .credentials_provider(credentials())
+                .region(region.clone())
+                .endpoint_url(&endpoint)
+                .build(),
+        );
+        let streams = aws_sdk_dynamodbstreams::Client::from_conf(
+            aws_sdk_dynamodbstreams::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .http_client(http)
+                .credentials_provider(credentials())
+                .region(region)
+                .endpoint_url(streams_endpoint(&endpoint, &host))
+                .build(),
+        );
+        Ok(Self { endpoint, client, streams, engine: None })
+    }
+
+    /// Its address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> &aws_sdk_dynamodb::Client {
+        &self.client
+    }
+
+    /// A client of its streams.
+    pub fn streams(&self) -> &aws_sdk_dynamodbstreams::Client {
+        &self.streams
+    }
+
+    /// Makes the tables that are not there yet, with their indexes and streams, and waits until all serve. Answers
+    /// the names of those it made.
+    ///
+    /// # Errors
+    /// If a table of the name is there with other keys, indexes or another stream than the template says, or the
+    /// database does not answer.
+    pub async fn make_tables(&self, tables: &[Table]) -> Result<Vec<String>, Error> {
+        let mut made = Vec::new();
+        for table in tables {
+            match self.describe(&table.name).await? {
+                Some(found) => check(table, &found)?,
+                None => {
+                    self.create(table).await?;
+                    made.push(table.name.clone());
+                }
+            }
+        }
+        for table in tables {
+            self.wait_until_active(&table.name).await?;
+        }
+        for table in tables.iter().filter(|table| made.contains(&table.name)) {
+            if let Some(attribute) = &table.time_to_live {
+                self.expire_by(&table.name, attribute).await?;
+            }
+        }
+        Ok(made)
+    }
+
+    /// The ARN of a table's stream, as the database has it.
+    ///
+    /// # Errors
+    /// If the table is not there, or has no stream, or the database does not answer.
+    pub async fn stream_arn(&self, table: &str) -> Result<String, Error> {
+        self.describe(table)
+            .await?
+            .and_then(|found| found.latest_stream_arn)
+            .ok_or_else(|| Error::NoStream(table.to_owned()))
+    }
+
+    /// Stops the embedded engine: requests that run are answered, the file is closed. Another engine is left alone.
+    pub async fn stop(self) {
+        if let Some(engine) = self.engine {
+            engine.stop().await;
+        }
+    }
+
+    async fn describe(&self, table: &str) -> Result<Option<TableDescription>, Error> {
+        match self.client.describe_table().table_name(table).send().await {
+            Ok(answer) => Ok(answer.table),
+            Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(None),
+            Err(error) => Err(self.call("DescribeTable", table, &error)),
+        }
+    }
+
+    async fn create(&self, table: &Table) -> Result<(), Error> {
+        let mut create = self
+            .client
+            .create_table()
+            .table_name(&table.name)
+            .billing_mode(BillingMode::PayPerRequest)
+            .set_key_schema(Some(key_schema(&table.key)))
+            .set_attribute_definitions(Some(
+                table
+                    .attributes
+                    .iter()
+                    .map(|(name, kind)| {
+                        required(
+                            AttributeDefinition::builder()
+                                .attribute_name(name)
+                                .attribute_type(ScalarAttributeType::from(kind.as_str()))
+                                .build(),
+                        )
+                    })
+                    .collect(),
+            ));
+        for index in &table.indexes {
+            create = create.global_secondary_indexes(required(
+                GlobalSecondaryIndex::builder()
+                    .index_name(&index.name)
+                    .set_key_schema(Some(key_schema(&index.key)))
+                    .projection(
+                        Projection::builder()
+                            .projection_type(ProjectionType::from(index.projection.as_str()))
+                            .set_non_key_attributes((!index.included.is_empty()).then(|| index.included.clone()))
+                            .build(),
+                    )
+                    .build(),
+            ));
+        }
+        if let Some(view) = &table.stream {
+            create = create.stream_specification(required(
+                StreamSpecification::builder()
+                    .stream_enabled(true)
+                    .stream_view_type(StreamViewType::from(view.as_str()))
+                    .build(),
+            ));
+        }
+        create.send().await.map(drop).map_err(|error| self.call("CreateTable", &table.name, &error))
+    }
+
+    async fn wait_until_active(&self, table: &str) -> Result<(), Error> {
+        let active = async {
+            loop {
+                let status = self.describe(table).await?.and_then(|found| found.table_status);
+                if status == Some(TableStatus::Active) {
+                    return Ok(());
+                }
+                time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        time::timeout(TABLE_PATIENCE, active).await.unwrap_or_else(|_| Err(Error::NotActive(table.to_owned())))
+    }
+
+    async fn expire_by(&self, table: &str, attribute: &str) -> Result<(), Error> {
+        self.client
+            .update_time_to_live()
+            .table_name(table)
+            .time_to_live_specification(required(
+                TimeToLiveSpecification::builder().attribute_name(attribute).enabled(true).build(),
+            ))
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| self.call("UpdateTimeToLive", table, &error))
+    }
+
+    fn call(
+        &self,
+        operation: &'static str,
+        table: &str,
+        error: &(impl std::error::Error + Send + Sync + 'static),
+    ) -> Error {
+        Error::Call {
+            operation,
+            table: table.to_owned(),
+            endpoint: self.endpoint.clone(),
+            cause: DisplayErrorContext(error).to_string(),
+        }
+    }
+}
+
+/// Why there is no database.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// `--dynamodb` is not an address.
+    #[error("--dynamodb {0}: not an http or https address; try http://127.0.0.1:8000")]
+    Address(String),
+    /// The engine's folder cannot be made or written.
+    #[error("cannot use {} for the tables", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The engine does not open its file.
+    #[error("cannot open the tables in {place}: {cause}; start with another --data, or remove the file to lose them")]
+    Open {
+        /// The file, or "memory".
+        place: String,
+        /// What the engine said.
+        cause: String,
+    },
+    /// No port, no thread, no runtime.
+    #[error("cannot start the embedded database")]
+    Start(#[source] std::io::Error),
+    /// The database refused, or did not answer.
+    #[error("{operation} of {table} at {endpoint} failed: {cause}")]
+    Call {
+        /// The operation's name.
+        operation: &'static str,
+        /// The table it was for.
+        table: String,
+        /// Where.
+        endpoint: String,
+        /// What the SDK said, with all its causes.
+        cause: String,
+    },
+    /// A table is there, and is not the template's.
+    #[error(
+        "table {table} is there with another {what} than the template says (there: {found}; template: {wanted}); \
+         start with another --data, or delete the table"
+    )]
+    Differs {
+        /// The table.
+        table: String,
+        /// What differs.
+        what: &'static str,
+        /// As the database has it.
+        found: String,
+        /// As the template has it.
+        wanted: String,
+    },
+    /// A table was made and does not come up.
+    #[error("table {0} did not become active within {patience} s", patience = TABLE_PATIENCE.as_secs())]
+    NotActive(String),
+    /// A mapping reads a table that has no stream.
+    #[error("table {0} has no stream; give it a StreamSpecification in the template")]
+    NoStream(String),
+}
+
+/// The embedded engine on a thread of its own: its operations block.
+#[derive(Debug)]
+struct Engine {
+    stop: oneshot::Sender<()>,
+    ended: oneshot::Receiver<()>,
+}
+
+impl Engine {
+    async fn start(folder: Option<PathBuf>) -> Result<(Self, u16), Error> {
+        let (stop, stopped) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let (ready, started) = oneshot::channel();
+        thread::Builder::new()
+            .name("dynamodb".to_owned())
+            .spawn(move || {
+                serve(folder.as_deref(), ready, stopped);
+                end.send(()).ok();
+            })
+            .map_err(Error::Start)?;
+        let port = started
+            .await
+            .unwrap_or_else(|_| Err(Error::Start(std::io::Error::other("the engine's thread ended at once"))))?;
+        Ok((Self { stop, ended }, port))
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).ok();
+        // An error says that the thread is gone already.
+        self.ended.await.ok();
+    }
+}
+
+fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, Error>>, stopped: oneshot::Receiver<()>) {
+    let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(ready.send(Err(Error::Start(error)))),
+    };
+    runtime.block_on(async {
+        let opened = async {
+            let database = open(folder)?;
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Start)?;
+            let port = listener.local_addr().map_err(Error::Start)?.port();
+            Ok((database, listener, port))
+        };
+        match opened.await {
+            Err(error) => drop(ready.send(Err(error))),
+            Ok((database, listener, port)) => {
+                ready.send(Ok(port)).ok();
+                let expiry = tokio::spawn(expire(database.clone()));
+                let shutdown = async {
+                    stopped.await.ok();
+                };
+                if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, shutdown).await {
+                    eprintln!("dynamodb: the embedded database stopped: {error}");
+                }
+                expiry.abort();
+            }
+        }
+    });
+}
+
+fn open(folder: Option<&Path>) -> Result<dynoxide::Database, Error> {
+    let Some(folder) = folder else {
+        return open_in_memory();
+    };
+    fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+    let file = folder.join("tables.sqlite");
+    let place = file.display().to_string();
+    let opened = add_stream_index(&place).and_then(|()| dynoxide::Database::new(&place));
+    opened.map_err(|error| Error::Open { place, cause: error.to_string() })
+}
+
+/// A database in memory offers no way to its tables, but takes over a file with all that is in it.
+fn open_in_memory() -> Result<dynoxide::Database, Error> {
+    let template = env::temp_dir().join(format!("tables-{}.sqlite", uuid::Uuid::new_v4()));
+    let place = template.display().to_string();
+    let opened = add_stream_index(&place).and_then(|()| {
+        let database = dynoxide::Database::memory()?;
+        database.restore_from(&place)?;
+        Ok(database)
+    });
+    for suffix in ["", "-wal", "-shm"] {
+        fs::remove_file(format!("{place}{suffix}")).ok();
+    }
+    opened.map_err(|error| Error::Open { place: "memory".to_owned(), cause: error.to_string() })
+}
+
+/// The engine looks for the highest sequence number with every write, and for the records after one with every read,
+/// by an expression without an index: both read all records there ever were. The index makes them constant:
+/// `dynamodb::tests::writes_stay_quick_while_stream_records_pile_up` holds it to that.
+fn add_stream_index(file: &str) -> dynoxide::Result<()> {
+    let storage = dynoxide::storage::Storage::new(file)?;
+    storage.conn().execute_batch(
+        "CREATE INDEX IF NOT EXISTS local_stream_order
+             ON _stream_records (table_name, CAST(sequence_number AS INTEGER));",
+    )?;
+    Ok(())
+}
+
+async fn expire(database: dynoxide::Database) {
+    let mut interval = time::interval(EXPIRY_INTERVAL);
+    loop {
+        interval.tick().await;
+        if let Err(error) = database.sweep_ttl() {
+            eprintln!("dynamodb: cannot remove what is past its time to live: {error}");
+        }
+    }
+}
+
+fn credentials() -> Credentials {
+    let variable = |name| env::var(name).ok().filter(|value| !value.is_empty());
+    match (variable("AWS_ACCESS_KEY_ID"), variable("AWS_SECRET_ACCESS_KEY")) {
+        (Some(id), Some(secret)) => {
+            Credentials::new(id, secret, variable("AWS_SESSION_TOKEN"), None, "environment of the local cloud")
+        }
+        _ => Credentials::new("local", "local", None, None, "local cloud"),
+    }
+}
+
+/// `dynamodb.eu-central-1.amazonaws.com` -> `eu-central-1`
+fn region_of(host: &str) -> Option<&str> {
+    let rest = host.strip_prefix("dynamodb.")?;
+    rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
+}
+
+/// AWS serves the streams at an address of their own, the local engines at the same.
+fn streams_endpoint(endpoint: &str, host: &str) -> String {
+    match region_of(host) {
+        Some(_) => endpoint.replacen("://dynamodb.", "://streams.dynamodb.", 1),
+        None => endpoint.to_owned(),
+    }
+}
+
+fn key_schema(key: &Key) -> Vec<KeySchemaElement> {
+    let element =
+        |name: &String, kind| required(KeySchemaElement::builder().attribute_name(name).key_type(kind).build());
+    let mut schema = vec![element(&key.hash, KeyType::Hash)];
+    schema.extend(key.range.as_ref().map(|name| element(name, KeyType::Range)));
+    schema
+}
+
+/// The SDK's builders fail where a required member is missing; here each caller sets all of them in the same
+/// expression.
+fn required<T>(built: Result<T, aws_sdk_dynamodb::error::BuildError>) -> T {
+    built.expect("all required members are set")
+}
+
+fn check(table: &Table, found: &TableDescription) -> Result<(), Error> {
+    let differs = |what, there: String, wanted: String| {
+        if there == wanted {
+            Ok(())
+        } else {
+            Err(Error::Differs { table: table.name.clone(), what, found: there, wanted })
+        }
+    };
+    let types = |names: Vec<&str>, of: &dyn Fn(&str) -> Option<String>| {
+        names.into_iter().map(|name| format!("{name} {}", of(name).unwrap_or_default())).collect::<Vec<_>>().join(", ")
+    };
+    let there = |schema: &[KeySchemaElement]| {
+        types(schema.iter().map(|element| element.attribute_name()).collect(), &|name| {
+            let definition = found.attribute_definitions().iter().find(|d| d.attribute_name() == name)?;
+            Some(definition.attribute_type().as_str().to_owned())
+        })
+    };
+    let wanted = |key: &Key| {
+        types(std::iter::once(key.hash.as_str()).chain(key.range.as_deref()).collect(), &|name| {
+            table.attributes.get(name).cloned()
+        })
+    };
+    differs("key", there(found.key_schema()), wanted(&table.key))?;
+    let mut indexes_there: Vec<_> = found
+        .global_secondary_indexes()
+        .iter()
+        .map(|index| {
+            let projection = index.projection().and_then(|p| p.projection_type()).map_or("ALL", ProjectionType::as_str);
+            format!("{} ({}; {projection})", index.index_name().unwrap_or_default(), there(index.key_schema()))
+        })
+        .collect();
+    let mut indexes_wanted: Vec<_> = table
+        .indexes
+        .iter()
+        .map(|index: &Index| format!("{} ({}; {})", index.name, wanted(&index.key), index.projection))
+        .collect();
+    indexes_there.sort();
+    indexes_wanted.sort();
+    differs("set of indexes", or_none(indexes_there.join(", ")), or_none(indexes_wanted.join(", ")))?;
+    let stream = found
+        .stream_specification()
+        .filter(|stream| stream.stream_enabled())
+        .and_then(|stream| stream.stream_view_type())
+        .map(|view| view.as_str().to_owned());
+    differs("stream", or_none(stream.unwrap_or_default()), or_none(table.stream.clone().unwrap_or_default()))
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "none".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_dynamodb::types::AttributeValue;
+    use futures::future::try_join_all;
+    use std::collections::BTreeMap;
+
+    fn records() -> Table {
+        let key = |hash: &str, range: Option<&str>| Key { hash: hash.to_owned(), range: range.map(str::to_owned) };
+        Table {
+            name: "RecordsTable".to_owned(),
+            attributes: BTreeMap::from(["pk", "sk", "site"].map(|name| (name.to_owned(), "S".to_owned()))),
+            key: key("pk", Some("sk")),
+            indexes: vec![Index {
+                name: "site".to_owned(),
+                key: key("site", Some("sk")),
+                projection: "ALL".to_owned(),
+                included: Vec::new(),
+            }],
+            stream: Some("NEW_AND_OLD_IMAGES".to_owned()),
+            time_to_live: None,
+        }
+    }
+
+    fn folder(name: &str) -> PathBuf {
+        env::temp_dir().join(format!("local-{name}-{}", uuid::Uuid::new_v4()))
+    }
+
+    async fn put(client: &aws_sdk_dynamodb::Client, number: usize) -> Result<(), String> {
+        client
+            .put_item()
+            .table_name("RecordsTable")
+            .item("pk", AttributeValue::S(format!("PATIENT#{}", number % 7)))
+            .item("sk", AttributeValue::S(format!("SUBMISSION#{number}")))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await
+            .map(drop)
+            .map_err(|error| DisplayErrorContext(&error).to_string())
+    }
+
+    async fn count(client: &aws_sdk_dynamodb::Client) -> i32 {
+        client.scan().table_name("RecordsTable").select("COUNT".into()).send().await.expect("scan").count()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn two_hundred_writes_at_once_are_all_kept_and_survive_a_restart() {
+        let folder = folder("kept");
+        let database = DynamoDb::embedded(Some(&folder)).await.expect("starts");
+        assert_eq!(database.make_tables(&[records()]).await.expect("made"), ["RecordsTable"]);
+        try_join_all((0..200).map(|number| put(database.client(), number))).await.expect("no write fails");
+        let stream = database.stream_arn("RecordsTable").await.expect("has a stream");
+        database.stop().await;
+
+        let database = DynamoDb::embedded(Some(&folder)).await.expect("starts again");
+        assert!(database.make_tables(&[records()]).await.expect("there already").is_empty());
+        assert_eq!(count(database.client()).await, 200);
+        assert_eq!(database.stream_arn("RecordsTable").await.expect("the same stream"), stream);
+        database.stop().await;
+        fs::remove_dir_all(folder).expect("removes");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn writes_stay_quick_while_stream_records_pile_up() {
+        let plan = |file: &str| {
+            let storage = dynoxide::storage::Storage::new(file).expect("opens");
+            let explain = |sql: &str| {
+                let mut statement = storage.conn().prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("prepares");
+                let rows = statement.query_map([], |row| row.get::<_, String>(3)).expect("plans");
+                rows.map(|row| row.expect("reads")).collect::<Vec<_>>().join("; ")
+            };
+            [
+                explain(
+                    "SELECT COALESCE(MAX(CAST(sequence_number AS INTEGER)), 0) + 1 FROM _stream_records \
+                     WHERE table_name = 'T'",
+                ),
+                explain(
+                    "SELECT event_name FROM _stream_records WHERE table_name = 'T' AND shard_id = 'S' \
+                     AND CAST(sequence_number AS INTEGER) > 7 ORDER BY CAST(sequence_number AS INTEGER) ASC LIMIT 9",
+                ),
+            ]
+        };
+        let folder = folder("index");
+        let database = DynamoDb::embedded(Some(&folder)).await.expect("starts");
+        database.stop().await;
+        for plan in plan(&folder.join("tables.sqlite").display().to_string()) {
+            assert!(plan.contains("SEARCH") && plan.contains("local_stream_order"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+        fs::remove_dir_all(folder).expect("removes");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_table_with_another_key_is_a_clear_error() {
+        let database = DynamoDb::embedded(None).await.expect("starts");
+        database.make_tables(&[records()]).await.expect("made");
+        let mut other = records();
+        other.key.range = None;
+        let error = database.make_tables(&[other]).await.expect_err("differs").to_string();
+        assert!(error.contains("RecordsTable is there with another key"), "{error}");
+        assert!(error.contains("there: pk S, sk S; template: pk S"), "{error}");
+        let mut other = records();
+        other.indexes.clear();
+        let error = database.make_tables(&[other]).await.expect_err("differs").to_string();
+        assert!(error.contains("set of indexes"), "{error}");
+        database.stop().await;
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_refused() {
+        for address in ["localhost:8000", "ftp://127.0.0.1", "8000"] {
+            let error = DynamoDb::at(address).expect_err("refused").to_string();
+            assert!(error.contains("not an http or https address"), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_streams_of_aws_have_an_address_of_their_own() {
+        assert_eq!(
+            streams_endpoint("https://dynamodb.eu-central-1.amazonaws.com", "dynamodb.eu-central-1.amazonaws.com"),
+            "https://streams.dynamodb.eu-central-1.amazonaws.com"
+        );
+        assert_eq!(streams_endpoint("http://127.0.0.1:8000", "127.0.0.1"), "http://127.0.0.1:8000");
+    }
+}
