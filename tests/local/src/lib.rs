@@ -8,4 +8,5 @@
 pub mod data;
 pub mod dynamodb;
 pub mod lambda;
+pub mod pattern;
 pub mod template;
