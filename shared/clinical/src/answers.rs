@@ -1,0 +1,89 @@
+//! What a patient answered, by item.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use rust_decimal::Decimal;
+
+use crate::ids::ItemId;
+
+/// One answer. Its `Debug` tells the kind only.
+#[derive(Clone, PartialEq)]
+pub enum Answer {
+    /// A number, or the code of a single choice.
+    Number(Decimal),
+    /// Yes or no.
+    Boolean(bool),
+    /// Free text.
+    Text(String),
+    /// The codes of a multiple choice.
+    Codes(Vec<i64>),
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Answer::Number(_) => "Number(redacted)",
+            Answer::Boolean(_) => "Boolean(redacted)",
+            Answer::Text(_) => "Text(redacted)",
+            Answer::Codes(_) => "Codes(redacted)",
+        })
+    }
+}
+
+/// The answers of one submission. An item that was not answered is not there. Its `Debug` tells the number of answers only.
+#[derive(Clone, PartialEq, Default)]
+pub struct Answers(BTreeMap<ItemId, Answer>);
+
+impl Answers {
+    /// No answers.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the answer to `item`; gives back the one that was there.
+    pub fn insert(&mut self, item: ItemId, answer: Answer) -> Option<Answer> {
+        self.0.insert(item, answer)
+    }
+
+    /// The answer to `item`, if it was answered.
+    pub fn get(&self, item: &ItemId) -> Option<&Answer> {
+        self.0.get(item)
+    }
+
+    /// All answers, ordered by item id.
+    pub fn iter(&self) -> impl Iterator<Item = (&ItemId, &Answer)> {
+        self.0.iter()
+    }
+
+    /// How many items were answered.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether nothing was answered.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(ItemId, Answer)> for Answers {
+    fn from_iter<I: IntoIterator<Item = (ItemId, Answer)>>(answers: I) -> Self {
+        Self(answers.into_iter().collect())
+    }
+}
+
+impl IntoIterator for Answers {
+    type Item = (ItemId, Answer);
+    type IntoIter = std::collections::btree_map::IntoIter<ItemId, Answer>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl fmt::Debug for Answers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answers({} redacted)", self.len())
+    }
+}
