@@ -1,17 +1,195 @@
 //! The folder in which the local cloud keeps what must survive it.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
 
-/// A data folder that this process alone uses, until it is dropped.
+/// What is in the folder, and how. Raised whenever an older local cloud could not read it, or this one an older one's.
+const VERSION: &str = "1";
+
+/// A data folder that this process alone uses, until it is dropped or the process ends in whatever way.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    /// The operating system frees the lock with the process.
+    _lock: File,
+}
+
+/// Why a folder cannot be the data folder.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Another process has it.
+    #[error(
+        "another local cloud uses the data folder {}. Stop that one, or start this one with `--data <another folder>` \
+         or `--memory`",
+        .0.display()
+    )]
+    InUse(PathBuf),
+    /// It was written by another version of the local cloud.
+    #[error(
+        "the data folder {} is of version {found:?}, and this local cloud keeps version {VERSION:?}. Use \
+         `--data <another folder>`, or remove the folder if nothing in it is needed any more",
+        path.display()
+    )]
+    Version {
+        /// The folder.
+        path: PathBuf,
+        /// What its `version` file says.
+        found: String,
+    },
+    /// It has files in it and is no data folder.
+    #[error(
+        "{} has files in it that are not the local cloud's. Give `--data` an empty folder, or one that does not exist",
+        .0.display()
+    )]
+    Foreign(PathBuf),
+    /// The operating system refused.
+    #[error("cannot {operation} {}", path.display())]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 impl DataDir {
+    /// Opens a data folder, or makes one. Only this user may read it: it holds what patients answered.
+    ///
+    /// # Errors
+    /// If it is in use, of another version, somebody else's, or not writable.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let failed = |operation, path: &Path| {
+            let path = path.to_owned();
+            move |source| DataError::Io { operation, path, source }
+        };
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(failed("make the data folder", path))?;
+        let path = fs::canonicalize(path).map_err(failed("find the data folder", path))?;
+        let version = path.join("version");
+        let found = match fs::read_to_string(&version) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => return Err(failed("read", &version)(error)),
+        };
+        if found.is_none() && has_foreign_files(&path).map_err(failed("list", &path))? {
+            return Err(DataError::Foreign(path));
+        }
+        fs::set_permissions(&path, Permissions::from_mode(0o700)).map_err(failed("make private", &path))?;
+        let lock = lock(&path)?;
+        match found {
+            Some(found) if found == VERSION => {}
+            Some(found) => return Err(DataError::Version { path, found }),
+            None => write(&version, VERSION.as_bytes()).map_err(failed("write", &version))?,
+        }
+        Ok(Self { path, _lock: lock })
+    }
+
     /// The folder itself; each part keeps a folder or a file of its own in it (`dynamodb/`, `stream/`, `sns/`,
-    /// `failures/`, `issuer/`).
+    /// `failures/`, `issuer.der`).
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// Writes a file that only this user may read: whole, or not at all, whenever the process or the machine stops.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write(file: &Path, content: &[u8]) -> io::Result<()> {
+    let unfinished = file.with_extension("unfinished");
+    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
+    new.write_all(content)?;
+    new.sync_all()?;
+    fs::rename(&unfinished, file)?;
+    match file.parent() {
+        // The new name is on the disk once its folder is.
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, DataError> {
+    let path = folder.join("lock");
+    let failed = |source| DataError::Io { operation: "lock", path: path.clone(), source };
+    let file =
+        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(DataError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}
+
+/// Whether there is more than what a start that was cut off leaves behind.
+fn has_foreign_files(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        if name != "lock" && name != "version.unfinished" {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_private_and_opened_again() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let path = parent.path().join("a/b");
+        let data = DataDir::open(&path).expect("it is made");
+        fs::write(data.path().join("kept"), "x").expect("it is writable");
+        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o700);
+        drop(data);
+        let again = DataDir::open(&path).expect("it is opened again");
+        assert_eq!(fs::read_to_string(again.path().join("kept")).expect("it is kept"), "x");
+    }
+
+    #[test]
+    fn only_one_at_a_time_has_it() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let first = DataDir::open(parent.path()).expect("it is free");
+        let error = DataDir::open(parent.path()).expect_err("it is in use").to_string();
+        assert!(error.contains("another local cloud uses the data folder"), "{error}");
+        drop(first);
+        DataDir::open(parent.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn another_version_is_refused_and_left_as_it_is() {
+        let parent = tempfile::tempdir().expect("a folder");
+        fs::write(parent.path().join("version"), "99\n").expect("it is writable");
+        let error = DataDir::open(parent.path()).expect_err("the version is unknown").to_string();
+        assert!(error.contains("is of version \"99\", and this local cloud keeps version \"1\""), "{error}");
+        assert_eq!(fs::read_to_string(parent.path().join("version")).expect("it is there"), "99\n");
+    }
+
+    #[test]
+    fn a_folder_of_something_else_is_refused_and_left_as_it_is() {
+        let parent = tempfile::tempdir().expect("a folder");
+        fs::write(parent.path().join("thesis.txt"), "chapter 1").expect("it is writable");
+        let error = DataDir::open(parent.path()).expect_err("it is not ours").to_string();
+        assert!(error.contains("has files in it that are not the local cloud's"), "{error}");
+        assert_eq!(fs::read_dir(parent.path()).expect("it is there").count(), 1);
+    }
+
+    #[test]
+    fn a_file_where_the_folder_should_be_is_an_error() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let file = parent.path().join("file");
+        fs::write(&file, "").expect("it is writable");
+        let error = DataDir::open(&file).expect_err("it is a file").to_string();
+        assert!(error.contains("cannot make the data folder"), "{error}");
     }
 }

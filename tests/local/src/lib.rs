@@ -5,6 +5,7 @@
 //! `gateway` brings them requests, `stream` brings them records, `sns` takes what they publish.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
+pub mod console;
 pub mod data;
 pub mod dynamodb;
 pub mod lambda;

@@ -1,0 +1,188 @@
+//! A function's process: how it is started, what it says, how it ends.
+
+use std::{
+    collections::VecDeque,
+    fmt, io,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    process::Command,
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::{
+    console::Console,
+    lambda::Settings,
+    template::{Function, REGION},
+};
+
+/// How many lines of a process are kept to explain its end.
+const TAIL: usize = 20;
+
+/// Variables of this process that the functions' processes have too.
+const INHERITED: [&str; 4] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
+
+/// A running process, or one that has ended.
+#[derive(Debug)]
+pub(super) struct Process {
+    /// How it ended.
+    status: watch::Receiver<Option<String>>,
+    /// Dropped, it kills the process.
+    alive: Option<oneshot::Sender<()>>,
+    readers: Vec<JoinHandle<()>>,
+    pub(super) tail: Tail,
+}
+
+/// The last lines that a process wrote.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+
+impl Process {
+    /// Starts the executable with the environment of a Lambda function, whose Runtime API is at `address`.
+    pub(super) fn spawn(
+        function: &Function,
+        executable: &Path,
+        settings: &Settings,
+        address: &str,
+        mut end: watch::Receiver<bool>,
+    ) -> io::Result<Self> {
+        let mut command = match &settings.launcher {
+            Some(launcher) => {
+                let mut command = Command::new(launcher);
+                command.arg("environment").arg(std::process::id().to_string()).arg(executable);
+                command
+            }
+            None => Command::new(executable),
+        };
+        command
+            .env_clear()
+            .envs(INHERITED.iter().filter_map(|name| Some((name, std::env::var_os(name)?))))
+            .envs(&settings.environment)
+            .envs(&function.environment)
+            .envs(lambda_variables(function, address))
+            .env("LAMBDA_TASK_ROOT", executable.parent().unwrap_or(executable))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            // Ctrl-C at the terminal reaches the local cloud alone, which lets running invocations finish.
+            .process_group(0)
+            .kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let tail = Tail::default();
+        let mut readers = Vec::new();
+        if let Some(output) = child.stdout.take() {
+            readers.push(tokio::spawn(read(output, function.binary.clone(), settings.console, tail.clone())));
+        }
+        if let Some(output) = child.stderr.take() {
+            readers.push(tokio::spawn(read(output, function.binary.clone(), settings.console, tail.clone())));
+        }
+        let (alive, killed) = oneshot::channel::<()>();
+        let (told, status) = watch::channel(None);
+        tokio::spawn(async move {
+            let ended = tokio::select! {
+                ended = child.wait() => Some(ended),
+                _ = killed => None,
+                () = async { drop(end.wait_for(|end| *end).await) } => None,
+            };
+            let ended = match ended {
+                Some(ended) => ended,
+                None => kill(&mut child).await,
+            };
+            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+            told.send_replace(Some(how));
+        });
+        Ok(Self { status, alive: Some(alive), readers, tail })
+    }
+
+    /// How it ended, if it has.
+    pub(super) fn ended(&self) -> Option<String> {
+        self.status.borrow().clone()
+    }
+
+    /// Waits for its end.
+    pub(super) async fn wait(&mut self) -> String {
+        match self.status.wait_for(Option::is_some).await {
+            Ok(how) => how.clone().unwrap_or_default(),
+            Err(_) => "the local cloud stops".to_owned(),
+        }
+    }
+
+    /// Kills it with SIGKILL, as Lambda does.
+    pub(super) fn kill(&mut self) {
+        self.alive = None;
+    }
+
+    pub(super) fn is_killed(&self) -> bool {
+        self.alive.is_none()
+    }
+
+    /// Waits until all that it wrote has been read.
+    pub(super) async fn last_words(&mut self) {
+        // A child of the process may hold the pipes open: what is there by then must do.
+        let _ = timeout(Duration::from_millis(500), futures::future::join_all(self.readers.drain(..))).await;
+    }
+}
+
+impl Tail {
+    fn add(&self, line: String) {
+        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.len() == TAIL {
+            lines.pop_front();
+        }
+        lines.push_back(line);
+    }
+}
+
+impl fmt::Display for Tail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lines.is_empty() {
+            return f.write_str("; it wrote nothing");
+        }
+        f.write_str("; the last that it wrote:")?;
+        lines.iter().try_for_each(|line| write!(f, "\n  | {line}"))
+    }
+}
+
+/// What Lambda tells a function of itself.
+fn lambda_variables(function: &Function, address: &str) -> [(&'static str, String); 11] {
+    [
+        ("AWS_LAMBDA_RUNTIME_API", address.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", function.name.clone()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory.to_string()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", function.name)),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("local/[$LATEST]{}", uuid::Uuid::new_v4().simple())),
+        ("AWS_DEFAULT_REGION", REGION.to_owned()),
+        ("AWS_EXECUTION_ENV", "AWS_Lambda_provided.al2023".to_owned()),
+        ("_HANDLER", "bootstrap".to_owned()),
+        ("TZ", ":UTC".to_owned()),
+    ]
+}
+
+async fn kill(child: &mut tokio::process::Child) -> io::Result<std::process::ExitStatus> {
+    // It fails only if the process has ended already.
+    let _ = child.start_kill();
+    child.wait().await
+}
+
+/// Reads the lines of an output until it is closed.
+async fn read(output: impl AsyncRead + Unpin, function: String, console: Console, tail: Tail) {
+    let mut output = BufReader::new(output);
+    let mut line = Vec::new();
+    // A pipe that cannot be read is one that has ended.
+    while output.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        console.log(&function, &text);
+        tail.add(text);
+        line.clear();
+    }
+}

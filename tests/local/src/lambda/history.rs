@@ -1,0 +1,123 @@
+//! What became of the last invocations.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+use super::{Outcome, environment::Finished};
+use crate::{console::Console, template::Function};
+
+/// How many are kept.
+const KEPT: usize = 1000;
+
+/// The last invocations, oldest first.
+#[derive(Debug, Default)]
+pub struct History(Mutex<VecDeque<Record>>);
+
+/// One invocation. Nothing of its payload.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    /// The function's binary.
+    pub function: String,
+    /// Lambda's request id.
+    pub request_id: String,
+    /// RFC 3339, UTC.
+    pub started_at: String,
+    /// From the hand-over to the outcome.
+    pub ms: u64,
+    /// What was left until the timeout; 0 if it was reached.
+    pub remaining_ms: u64,
+    /// `answered`, `failed`, `timedOut`, `crashed` or `refused`.
+    pub outcome: &'static str,
+    /// Whether it was the first of its environment.
+    pub cold: bool,
+    /// The type of the error, the status of the process, or the reason of the refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl History {
+    /// The last invocations, newest first, of one function (its binary or its logical id) or of all.
+    pub fn newest_first(&self, function: Option<&Function>) -> Vec<Record> {
+        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = |record: &&Record| function.is_none_or(|function| function.binary == record.function);
+        records.iter().rev().filter(fits).cloned().collect()
+    }
+
+    pub(super) fn add(&self, console: Console, record: Record) {
+        if matches!(record.outcome, "answered") {
+            console.event(record.line());
+        } else {
+            console.warn(record.line());
+        }
+        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() == KEPT {
+            records.pop_front();
+        }
+        records.push_back(record);
+    }
+}
+
+impl Record {
+    pub(super) fn finished(function: &Function, finished: &Finished) -> Self {
+        let invocation = &finished.invocation;
+        let outcome = match invocation.outcome {
+            Outcome::Answer(_) => "answered",
+            Outcome::FunctionError(_) => "failed",
+            Outcome::TimedOut => "timedOut",
+            Outcome::Crashed => "crashed",
+            Outcome::Unavailable(_) => "refused",
+        };
+        Self {
+            function: function.binary.clone(),
+            request_id: invocation.request_id.clone(),
+            started_at: rfc3339(OffsetDateTime::now_utc() - invocation.took),
+            ms: millis(invocation.took),
+            remaining_ms: millis(function.timeout.saturating_sub(invocation.took)),
+            outcome,
+            cold: finished.cold,
+            detail: finished.detail.clone(),
+        }
+    }
+
+    pub(super) fn refused(function: &Function, request_id: &str, reason: &str) -> Self {
+        Self {
+            function: function.binary.clone(),
+            request_id: request_id.to_owned(),
+            started_at: rfc3339(OffsetDateTime::now_utc()),
+            ms: 0,
+            remaining_ms: millis(function.timeout),
+            outcome: "refused",
+            cold: false,
+            detail: Some(reason.to_owned()),
+        }
+    }
+
+    /// As a person reads it: `submit  answered in 12 ms, 9988 ms left`.
+    fn line(&self) -> String {
+        let Self { function, ms, remaining_ms, .. } = self;
+        let detail = self.detail.as_deref().unwrap_or_default();
+        let cold = if self.cold { ", cold" } else { "" };
+        match self.outcome {
+            "answered" => format!("{function}  answered in {ms} ms, {remaining_ms} ms left{cold}"),
+            "failed" => format!("{function}  FAILED with {detail} in {ms} ms, {remaining_ms} ms left{cold}"),
+            "timedOut" => format!("{function}  KILLED: {detail}{cold}"),
+            "crashed" => format!("{function}  CRASHED after {ms} ms: its process ended ({detail}){cold}"),
+            _ => format!("{function}  REFUSED: {detail}"),
+        }
+    }
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    let millisecond = time.millisecond();
+    time.replace_millisecond(millisecond).unwrap_or(time).format(&Rfc3339).unwrap_or_default()
+}
