@@ -1,1 +1,21 @@
-//! Stub.
+//! What every invocation of every function has, whatever it is for: a [`Deadline`], a [`Caller`], a [`CorrelationId`],
+//! a body that is checked before it is believed ([`body`]), an answer in one shape ([`Problem`]), SDK settings that obey the
+//! deadline ([`aws`]) and logs that say nothing of a patient ([`telemetry`]).
+
+pub mod aws;
+pub mod body;
+mod caller;
+mod clock;
+mod correlation;
+mod deadline;
+mod environment;
+pub mod http;
+mod problem;
+pub mod telemetry;
+
+pub use caller::{Caller, Role, Scope};
+pub use clock::Clock;
+pub use correlation::CorrelationId;
+pub use deadline::{Deadline, beside};
+pub use environment::{Environment, EnvironmentError};
+pub use problem::{Problem, ProblemKind};

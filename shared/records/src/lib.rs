@@ -1,1 +1,33 @@
-//! Stub.
+//! What is stored and how. The only crate that names DynamoDB: keys, items, conditions and transactions are here, and no
+//! type of the SDK leaves it.
+//!
+//! | item | `pk` | `sk` |
+//! |---|---|---|
+//! | [`Submission`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
+//! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
+//! | [`Profile`] | same | `PROFILE` |
+//! | a record set aside | `SET-ASIDE` | what identifies it in the stream |
+//!
+//! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].
+
+mod alert;
+mod attributes;
+mod commit;
+mod counts;
+mod digest;
+mod keys;
+mod profile;
+mod set_aside;
+mod store;
+pub mod stream;
+mod submission;
+
+pub use alert::{Alert, AlertId, AlertStatus};
+pub use attributes::Unreadable;
+pub use commit::{Commit, Scored, chunks};
+pub use counts::SiteCounts;
+pub use digest::sha256_hex;
+pub use profile::{Course, Point, Profile};
+pub use set_aside::SetAside;
+pub use store::{Store, Tables};
+pub use submission::{Device, InstrumentRef, PutOutcome, Score, Submission};

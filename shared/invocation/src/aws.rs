@@ -1,0 +1,223 @@
+//! The SDK, set up once an environment, and one way to call it that obeys the deadline.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use aws_smithy_types::retry::RetryConfig;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use aws_types::region::Region;
+
+use crate::{Deadline, Environment, EnvironmentError};
+
+/// How often the SDK sends a request that a repeat cannot harm, the first time included.
+const ATTEMPTS: u32 = 4;
+/// The SDK's own first wait is a second, longer than a patient should wait for the whole answer.
+const FIRST_BACKOFF: Duration = Duration::from_millis(25);
+const LONGEST_BACKOFF: Duration = Duration::from_millis(400);
+/// A healthy answer takes milliseconds; an attempt that takes a second is better sent again, on another connection.
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(1);
+
+/// The HTTPS client that every SDK client of this process shares: one connection pool, one TLS stack (rustls on ring).
+pub fn https() -> SharedHttpClient {
+    aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+/// The SDK's settings: region and credentials from the environment, where Lambda puts them; the endpoint from
+/// `endpoint_variable` where that is set (`AWS_ENDPOINT_URL_DYNAMODB`, say); retries within tens of milliseconds.
+///
+/// # Errors
+/// If the region or the credentials are not in the environment.
+pub fn sdk_config(
+    environment: &Environment,
+    endpoint_variable: &str,
+    http: SharedHttpClient,
+) -> Result<SdkConfig, EnvironmentError> {
+    let credentials = Credentials::from_keys(
+        environment.required("AWS_ACCESS_KEY_ID")?,
+        environment.required("AWS_SECRET_ACCESS_KEY")?,
+        environment.optional("AWS_SESSION_TOKEN").map(str::to_owned),
+    );
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(environment.required("AWS_REGION")?.to_owned()))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS)
+                .with_initial_backoff(FIRST_BACKOFF)
+                .with_max_backoff(LONGEST_BACKOFF),
+        )
+        // Each call brings its own limits, which are shorter than what this would watch for.
+        .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+        .http_client(http);
+    config.set_endpoint_url(environment.optional(endpoint_variable).map(str::to_owned));
+    Ok(config.build())
+}
+
+/// How long one call of a service may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// At most, all attempts together.
+    pub most: Duration,
+    /// Where less than this is left, the call is not started.
+    pub least: Duration,
+}
+
+/// Sends one request inside `deadline` and `limits`. `send` is given the time-outs that it must put on the request.
+///
+/// # Errors
+/// If it was not sent, if what became of it is not known, or if the service refused it.
+pub async fn call<T, E, S>(
+    deadline: Deadline,
+    limits: Limits,
+    send: impl FnOnce(TimeoutConfig) -> S,
+) -> Result<T, CallError<E>>
+where
+    E: ProvideErrorMetadata,
+    S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+{
+    let time = deadline.clamp(limits.most, limits.least).ok_or(CallError::NotStarted)?;
+    let attempt = (time * 2 / 5).max(limits.least).min(LONGEST_ATTEMPT).min(time);
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(attempt)
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(time)
+        .build();
+    // The SDK's own operation timeout cancels between attempts; this one holds whatever it does.
+    match deadline.no_later_than(time).bound(send(timeouts)).await {
+        None => Err(CallError::Unknown { reason: "no answer in time", code: None }),
+        Some(result) => result.map_err(CallError::from_sdk),
+    }
+}
+
+/// Why a call of a service did not succeed.
+#[derive(Debug)]
+pub enum CallError<E> {
+    /// Too little time was left: nothing was sent.
+    NotStarted,
+    /// It was sent, or may have been, and no answer says what became of it.
+    Unknown {
+        /// What was seen.
+        reason: &'static str,
+        /// The service's error code, where it sent one (with a 5xx).
+        code: Option<String>,
+    },
+    /// The service refused it. The last attempt had no effect; an earlier attempt may have had.
+    Refused(E),
+}
+
+impl<E: ProvideErrorMetadata> CallError<E> {
+    fn from_sdk(error: SdkError<E, HttpResponse>) -> Self {
+        let reason = match error {
+            SdkError::ServiceError(context) if context.raw().status().is_server_error() => {
+                let code = context.err().code().map(str::to_owned);
+                return Self::Unknown { reason: "the service failed", code };
+            }
+            SdkError::ServiceError(context) => return Self::Refused(context.into_err()),
+            SdkError::TimeoutError(_) => "no answer in time",
+            SdkError::DispatchFailure(_) => "the connection failed",
+            SdkError::ResponseError(_) => "the answer was cut or cannot be read",
+            // Before anything was sent; the request itself is at fault.
+            SdkError::ConstructionFailure(_) => "the request could not be built",
+            _ => "the SDK failed",
+        };
+        Self::Unknown { reason, code: None }
+    }
+
+    /// This error without the service's own type, of the call `operation`.
+    pub fn of(self, operation: &'static str) -> Failure {
+        let (kind, reason, code) = match self {
+            Self::NotStarted => (FailureKind::NotStarted, "too little time was left", None),
+            Self::Unknown { reason, code } => (FailureKind::Unknown, reason, code),
+            Self::Refused(error) => {
+                let code = error.code().map(str::to_owned);
+                let kind = if code.as_deref().is_some_and(is_passing) {
+                    FailureKind::Passing
+                } else {
+                    FailureKind::Refused
+                };
+                (kind, "the service refused it", code)
+            }
+        };
+        Failure { operation, kind, reason, code }
+    }
+}
+
+/// A call that did not succeed, without anything of what it carried: a service's own message may quote the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The operation, as the service names it.
+    pub operation: &'static str,
+    /// What may be done about it.
+    pub kind: FailureKind,
+    reason: &'static str,
+    code: Option<String>,
+}
+
+/// What may be done about a [`Failure`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// Nothing was sent; a later try may have the time.
+    NotStarted,
+    /// It may have been applied or not.
+    Unknown,
+    /// Not applied, for a reason that passes: a throttle or a conflict.
+    Passing,
+    /// Not applied, for a reason that will stay.
+    Refused,
+}
+
+impl Failure {
+    /// The failure of an operation whose answer does not say what it must.
+    pub fn unreadable(operation: &'static str, reason: &'static str) -> Self {
+        Self { operation, kind: FailureKind::Refused, reason, code: None }
+    }
+
+    /// The failure of an operation that passes: it had no effect, and may be tried again.
+    pub fn passing(operation: &'static str, reason: &'static str) -> Self {
+        Self { operation, kind: FailureKind::Passing, reason, code: None }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} did not succeed: {}", self.operation, self.reason)?;
+        if let Some(code) = &self.code {
+            write!(f, " ({code})")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for Failure {}
+
+/// Whether the error code `code` says "not now": the request was not applied and may be sent again.
+pub fn is_passing(code: &str) -> bool {
+    matches!(
+        code,
+        "ProvisionedThroughputExceededException"
+            | "ProvisionedThroughputExceeded"
+            | "ThrottlingException"
+            | "ThrottlingError"
+            | "Throttling"
+            | "ThrottledException"
+            | "RequestLimitExceeded"
+            | "TooManyRequestsException"
+            | "TransactionConflictException"
+            | "TransactionConflict"
+            | "TransactionInProgressException"
+            | "LimitExceededException"
+    )
+}

@@ -1,0 +1,271 @@
+//! A JSON body, checked before it is believed: media type, size, syntax, depth, repeated keys.
+
+use std::cell::RefCell;
+use std::fmt;
+
+use clinical::finding::{Finding, pointer};
+use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::{Body, Request};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
+use serde_json::{Map, Value};
+
+use crate::{Problem, ProblemKind};
+
+/// How deep objects and lists may lie in each other. A submission needs three.
+const DEEPEST: usize = 16;
+
+/// The JSON body of `request`, of at most `largest` bytes, and what is wrong with it as far as a parser can tell: keys
+/// that stand twice in one object (the last one is kept), parts that lie too deep (null in their place).
+///
+/// # Errors
+/// 415 if it does not say that it is JSON, 413 if it is too large, 422 if it is no JSON at all.
+pub fn json(request: &Request, largest: usize) -> Result<(Value, Vec<Finding>), Problem> {
+    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !is_json(media_type) {
+        return Err(Problem::new(
+            ProblemKind::UnsupportedMediaType,
+            "the body must be JSON: send it with `Content-Type: application/json`",
+        ));
+    }
+    let bytes = match request.body() {
+        Body::Text(text) => text.as_bytes(),
+        Body::Binary(bytes) => bytes.as_slice(),
+        _ => &[],
+    };
+    if bytes.len() > largest {
+        let detail = format!("the body has {} bytes; at most {largest} are taken", bytes.len());
+        let finding = Finding { pointer: String::new(), code: "body.too-large", detail: detail.clone() };
+        return Err(Problem::new(ProblemKind::TooLarge, detail).with_errors(vec![finding]));
+    }
+    parse(bytes).map_err(|finding| {
+        Problem::new(ProblemKind::Invalid, "the body is not JSON; nothing was stored").with_errors(vec![finding])
+    })
+}
+
+fn is_json(media_type: &str) -> bool {
+    let mut parts = media_type.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    // JSON is UTF-8 (RFC 8259); another charset is a mistake that would garble a text answer.
+    is_json
+        && parts.all(|parameter| match parameter.split_once('=') {
+            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            }
+            _ => true,
+        })
+}
+
+fn parse(bytes: &[u8]) -> Result<(Value, Vec<Finding>), Finding> {
+    let seen = RefCell::new(Seen { path: Vec::new(), findings: Vec::new() });
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = Node { seen: &seen, depth: 0 }
+        .deserialize(&mut deserializer)
+        .and_then(|value| deserializer.end().map(|()| value));
+    match parsed {
+        Ok(value) => Ok((value, seen.into_inner().findings)),
+        Err(error) => Err(syntax_finding(bytes, &error)),
+    }
+}
+
+/// serde_json's own message may quote the body, so the place and the kind are told, not the message.
+fn syntax_finding(bytes: &[u8], error: &serde_json::Error) -> Finding {
+    let what = match error.classify() {
+        _ if bytes.iter().all(u8::is_ascii_whitespace) => "the body is empty".to_owned(),
+        _ if std::str::from_utf8(bytes).is_err() => "the body is not UTF-8".to_owned(),
+        Category::Eof => "the body ends too early".to_owned(),
+        _ => format!("not JSON at line {}, column {}", error.line(), error.column()),
+    };
+    Finding { pointer: String::new(), code: "json.syntax", detail: what }
+}
+
+struct Seen {
+    path: Vec<String>,
+    findings: Vec<Finding>,
+}
+
+impl Seen {
+    fn find(&mut self, code: &'static str, detail: String) {
+        let pointer = self.path.iter().fold(String::new(), |parent, key| pointer(&parent, key));
+        self.findings.push(Finding { pointer, code, detail });
+    }
+}
+
+/// One value of the body, with where it stands.
+#[derive(Clone, Copy)]
+struct Node<'a> {
+    seen: &'a RefCell<Seen>,
+    depth: usize,
+}
+
+impl Node<'_> {
+    /// Runs `step` for the member `key`, one level down.
+    fn descend<T>(self, key: &str, step: impl FnOnce(Self) -> T) -> T {
+        self.seen.borrow_mut().path.push(key.to_owned());
+        let result = step(Self { depth: self.depth + 1, ..self });
+        self.seen.borrow_mut().path.pop();
+        result
+    }
+
+    fn too_deep(self) -> bool {
+        let too_deep = self.depth >= DEEPEST;
+        if too_deep {
+            let detail = format!("objects and lists may lie at most {DEEPEST} deep in each other");
+            self.seen.borrow_mut().find("json.too-deep", detail);
+        }
+        too_deep
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Node<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Node<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        if self.too_deep() {
+            while sequence.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Value::Null);
+        }
+        let mut list = Vec::new();
+        loop {
+            let index = list.len().to_string();
+            match self.descend(&index, |node| sequence.next_element_seed(node))? {
+                Some(value) => list.push(value),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        if self.too_deep() {
+            while members.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+            return Ok(Value::Null);
+        }
+        let mut object = Map::new();
+        while let Some(key) = members.next_key::<String>()? {
+            let value = self.descend(&key, |node| {
+                if object.contains_key(&key) {
+                    let detail = "this key stands more than once in its object".to_owned();
+                    node.seen.borrow_mut().find("json.duplicate-key", detail);
+                }
+                members.next_value_seed(node)
+            })?;
+            object.insert(key, value);
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn request(media_type: &str, body: impl Into<Body>) -> Request {
+        lambda_http::http::Request::builder().header(CONTENT_TYPE, media_type).body(body.into()).unwrap()
+    }
+
+    fn findings(body: &str) -> Vec<(String, &'static str)> {
+        let (_, findings) = parse(body.as_bytes()).unwrap();
+        findings.into_iter().map(|finding| (finding.pointer, finding.code)).collect()
+    }
+
+    #[test]
+    fn good_json_comes_as_it_is() {
+        let body = r#" {"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}} "#;
+        assert_eq!(parse(body.as_bytes()).unwrap(), (json!({"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}}), vec![]));
+    }
+
+    #[test]
+    fn every_repeated_key_is_found_where_it_stands() {
+        let body = r#"{"a": {"x~/y": 1, "x~/y": 2}, "b": [{"c": 1, "c": 1}], "a": 3}"#;
+        let expected = ["/a/x~0~1y", "/b/0/c", "/a"].map(|pointer| (pointer.to_owned(), "json.duplicate-key"));
+        assert_eq!(findings(body), expected);
+    }
+
+    #[test]
+    fn what_lies_too_deep_is_found_and_not_followed() {
+        let deep = format!("{{\"a\": {}1{}, \"b\": 1, \"b\": 2}}", "[".repeat(100), "]".repeat(100));
+        let expected = [(format!("/a{}", "/0".repeat(15)), "json.too-deep"), ("/b".to_owned(), "json.duplicate-key")];
+        assert_eq!(findings(&deep), expected);
+    }
+
+    #[test]
+    fn depth_never_exhausts_the_stack() {
+        let bomb = "[".repeat(200_000);
+        assert_eq!(parse(bomb.as_bytes()).unwrap_err().code, "json.syntax");
+    }
+
+    #[test]
+    fn broken_json_is_told_by_place_and_never_quoted() {
+        let cases: [(&[u8], &str); 6] = [
+            (b"", "the body is empty"),
+            (b"  \n", "the body is empty"),
+            (b"{\"a\": ", "the body ends too early"),
+            (b"{\n\"a\": secret}", "not JSON at line 2, column 6"),
+            (b"{} {}", "not JSON at line 1, column 4"),
+            (b"\"\xff\"", "the body is not UTF-8"),
+        ];
+        for (body, detail) in cases {
+            assert_eq!(parse(body).unwrap_err().detail, detail);
+        }
+    }
+
+    #[test]
+    fn only_json_in_utf_8_is_taken() {
+        for good in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
+            assert!(json(&request(good, "{}"), 10).is_ok(), "{good}");
+        }
+        for bad in ["", "text/plain", "application/jsonx", "application/json; charset=latin1"] {
+            let problem = json(&request(bad, "{}"), 10).unwrap_err();
+            assert_eq!(problem.kind(), ProblemKind::UnsupportedMediaType, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+        assert!(json(&request("application/json", "[1,2]"), 5).is_ok());
+        let problem = json(&request("application/json", "[1,2] "), 5).unwrap_err();
+        assert_eq!(problem.kind(), ProblemKind::TooLarge);
+    }
+
+    #[test]
+    fn a_body_that_came_in_base64_is_read_alike() {
+        assert_eq!(json(&request("application/json", b"[7]".to_vec()), 5).unwrap().0, json!([7]));
+    }
+}

@@ -1,0 +1,266 @@
+//! Who calls, and what they may see.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::str::FromStr;
+
+use clinical::ids::{PatientId, SiteId, StudyId};
+use lambda_http::request::RequestContext;
+use lambda_http::{Request, RequestExt};
+
+use crate::{Problem, ProblemKind};
+
+/// Who calls, by the claims of an access token whose signature API Gateway has checked. What the gateway checked by route
+/// (the scope) is checked again: a route that somebody forgets to guard in the template must not open the door.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    study: StudyId,
+    role: Role,
+    sites: BTreeSet<SiteId>,
+    patient: Option<PatientId>,
+    scopes: BTreeSet<String>,
+}
+
+/// What a caller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Answers questionnaires; sees its own.
+    Patient,
+    /// Runs a site; sees its sites.
+    Staff,
+    /// Answers for patients at its sites; gets the alerts.
+    Clinician,
+    /// A program of the sponsor's.
+    Service,
+}
+
+impl FromStr for Role {
+    type Err = ();
+
+    fn from_str(role: &str) -> Result<Self, ()> {
+        match role {
+            "patient" => Ok(Self::Patient),
+            "staff" => Ok(Self::Staff),
+            "clinician" => Ok(Self::Clinician),
+            "service" => Ok(Self::Service),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Patient => "patient",
+            Self::Staff => "staff",
+            Self::Clinician => "clinician",
+            Self::Service => "service",
+        })
+    }
+}
+
+/// What a token must allow for a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope(&'static str);
+
+impl Scope {
+    /// Send submissions.
+    pub const SUBMISSIONS_WRITE: Self = Self("submissions:write");
+    /// Read submissions.
+    pub const SUBMISSIONS_READ: Self = Self("submissions:read");
+    /// Read a site's counts.
+    pub const COUNTS_READ: Self = Self("counts:read");
+    /// Record a site's API calls.
+    pub const COUNTS_WRITE: Self = Self("counts:write");
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Caller {
+    /// The caller of `request`.
+    ///
+    /// # Errors
+    /// 401 if no authorizer let the request through, or the token is no access token or lacks what every token must have.
+    pub fn of(request: &Request) -> Result<Self, Problem> {
+        let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
+            return Err(unauthenticated("no access token came with the request"));
+        };
+        match context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()) {
+            Some(jwt) => Self::from_claims(&jwt.claims),
+            None => Err(unauthenticated("no access token came with the request")),
+        }
+    }
+
+    fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Problem> {
+        let claim = |name: &str| claims.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+        if claim("token_use") != Some("access") {
+            return Err(unauthenticated("the token is no access token"));
+        }
+        let study = claim("study").and_then(|study| study.parse().ok());
+        let role = claim("role").and_then(|role| role.parse().ok());
+        let (Some(study), Some(role)) = (study, role) else {
+            return Err(unauthenticated("the token does not say which study and role it is for"));
+        };
+        let patient = claim("patient").map(str::parse).transpose();
+        let sites = words(claim("sites").unwrap_or_default()).map(str::parse).collect();
+        let (Ok(patient), Ok(sites)) = (patient, sites) else {
+            return Err(unauthenticated("the token's patient or sites cannot be read"));
+        };
+        let scopes = words(claim("scope").unwrap_or_default()).map(str::to_owned).collect();
+        Ok(Self { study, role, sites, patient, scopes })
+    }
+
+    /// Lets the caller through who has `scope` and one of `roles`.
+    ///
+    /// # Errors
+    /// 403 for everybody else.
+    pub fn require(&self, scope: Scope, roles: &[Role]) -> Result<(), Problem> {
+        if !self.scopes.contains(scope.0) {
+            return Err(forbidden(format!("the token lacks the scope {scope}")));
+        }
+        if !roles.contains(&self.role) {
+            return Err(forbidden(format!("this is not for the role {}", self.role)));
+        }
+        Ok(())
+    }
+
+    /// The study that the token is for.
+    pub fn study(&self) -> &StudyId {
+        &self.study
+    }
+
+    /// What the caller is.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The sites that the caller may see.
+    pub fn sites(&self) -> &BTreeSet<SiteId> {
+        &self.sites
+    }
+
+    /// The patient that the caller is.
+    ///
+    /// # Errors
+    /// 403 if the token names none.
+    pub fn patient(&self) -> Result<&PatientId, Problem> {
+        self.patient.as_ref().ok_or_else(|| forbidden("the token names no patient"))
+    }
+
+    /// The one site that the caller belongs to.
+    ///
+    /// # Errors
+    /// 403 if the token names none or several: which of them is meant is unclear.
+    pub fn only_site(&self) -> Result<&SiteId, Problem> {
+        match (self.sites.first(), self.sites.len()) {
+            (Some(site), 1) => Ok(site),
+            (_, count) => Err(forbidden(format!("the token must name one site, and names {count}"))),
+        }
+    }
+
+    /// The site named `site`, if it is one of the caller's.
+    ///
+    /// # Errors
+    /// 404 if it is not, whether there is such a site or not.
+    pub fn own_site(&self, site: &str) -> Result<&SiteId, Problem> {
+        self.sites
+            .iter()
+            .find(|own| own.as_str() == site)
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, "no such site is open to this token"))
+    }
+}
+
+/// The words of a claim: separated by spaces, in brackets where the token had a list, as API Gateway writes one.
+fn words(claim: &str) -> impl Iterator<Item = &str> {
+    let inner = claim.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(claim);
+    inner.split([' ', ',']).filter(|word| !word.is_empty())
+}
+
+fn unauthenticated(detail: &'static str) -> Problem {
+    Problem::new(ProblemKind::Unauthenticated, detail)
+}
+
+fn forbidden(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemKind::Forbidden, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(changes: &[(&str, &str)]) -> Result<Caller, Problem> {
+        let mut claims = HashMap::from(
+            [
+                ("sub", "u-1"),
+                ("token_use", "access"),
+                ("scope", "submissions:write submissions:read"),
+                ("study", "DEMO"),
+                ("sites", "S01"),
+                ("patient", "P-001"),
+                ("role", "patient"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        claims.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        Caller::from_claims(&claims)
+    }
+
+    #[test]
+    fn a_patient_is_known_by_its_token() {
+        let caller = caller(&[]).unwrap();
+        caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]).unwrap();
+        assert_eq!(caller.study().as_str(), "DEMO");
+        assert_eq!(caller.patient().unwrap().as_str(), "P-001");
+        assert_eq!(caller.only_site().unwrap().as_str(), "S01");
+    }
+
+    #[test]
+    fn a_token_that_is_not_clearly_an_access_token_is_refused() {
+        let unclear = [
+            ("token_use", "id"),
+            ("token_use", ""),
+            ("study", ""),
+            ("study", "a#b"),
+            ("role", "admin"),
+            ("role", ""),
+            ("patient", "a b"),
+            ("sites", "S01 S#2"),
+        ];
+        for change in unclear {
+            assert_eq!(caller(&[change]).unwrap_err().kind(), ProblemKind::Unauthenticated, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn scope_and_role_must_both_fit() {
+        for change in [("scope", "submissions:read"), ("scope", "xsubmissions:write"), ("role", "staff")] {
+            let refused = caller(&[change]).unwrap().require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]);
+            assert_eq!(refused.unwrap_err().kind(), ProblemKind::Forbidden, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn lists_are_read_as_the_gateway_writes_them() {
+        let caller = caller(&[("role", "staff"), ("sites", "[S01 S02]"), ("scope", "[counts:read]")]).unwrap();
+        caller.require(Scope::COUNTS_READ, &[Role::Staff]).unwrap();
+        assert_eq!(caller.sites().len(), 2);
+        assert_eq!(caller.own_site("S02").unwrap().as_str(), "S02");
+    }
+
+    #[test]
+    fn another_site_looks_as_if_it_were_not_there() {
+        assert_eq!(caller(&[]).unwrap().own_site("S02").unwrap_err().kind(), ProblemKind::NotFound);
+    }
+
+    #[test]
+    fn which_site_must_be_clear() {
+        for sites in ["", "S01 S02"] {
+            let refused = caller(&[("sites", sites)]).unwrap().only_site().unwrap_err();
+            assert_eq!(refused.kind(), ProblemKind::Forbidden);
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! Wall-clock time, read once an invocation.
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+/// The time of day inside one invocation: the wall clock as read at entry, carried forward by the monotonic one. So that
+/// times inside an invocation never run backwards, and a test that stops Tokio's clock stops this one too.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    started: OffsetDateTime,
+    since: Instant,
+}
+
+impl Clock {
+    /// A clock that reads the system's.
+    pub fn system() -> Self {
+        Self::starting_at(OffsetDateTime::now_utc())
+    }
+
+    /// A clock that shows `started` now.
+    pub fn starting_at(started: OffsetDateTime) -> Self {
+        Self { started, since: Instant::now() }
+    }
+
+    /// Now, in UTC, to the millisecond, which is what is stored and answered.
+    pub fn now(&self) -> OffsetDateTime {
+        let now = self.started + self.since.elapsed();
+        now.replace_millisecond(now.millisecond()).unwrap_or(now)
+    }
+
+    /// How long the invocation has run.
+    pub fn elapsed(&self) -> std::time::Duration {
+        self.since.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[tokio::test(start_paused = true)]
+    async fn time_goes_on_from_where_it_was_read_and_stops_with_the_runtime() {
+        let clock = Clock::starting_at(datetime!(2026-11-23 08:00:00.123_456_789 UTC));
+        assert_eq!(clock.now(), datetime!(2026-11-23 08:00:00.123 UTC));
+        tokio::time::advance(std::time::Duration::from_millis(1_500)).await;
+        assert_eq!(clock.now(), datetime!(2026-11-23 08:00:01.623 UTC));
+    }
+}

@@ -1,0 +1,56 @@
+//! Settings, which come from the function's environment variables.
+
+use std::collections::HashMap;
+
+/// The settings of a function, as its environment variables give them. A variable that is set to nothing counts as not
+/// set, because SAM cannot leave one out that the template declares.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(HashMap<String, String>);
+
+/// A setting is missing or cannot be read. The function must not start without it.
+#[derive(Debug, thiserror::Error)]
+#[error("environment variable {name} {problem}: set it in template.yaml")]
+pub struct EnvironmentError {
+    name: &'static str,
+    problem: &'static str,
+}
+
+impl Environment {
+    /// The variables of this process.
+    pub fn of_process() -> Self {
+        Self(std::env::vars().collect())
+    }
+
+    /// The value of `name`, if it is set.
+    pub fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// The value of `name`.
+    ///
+    /// # Errors
+    /// If it is not set.
+    pub fn required(&self, name: &'static str) -> Result<&str, EnvironmentError> {
+        self.optional(name).ok_or(EnvironmentError { name, problem: "is not set" })
+    }
+}
+
+impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(variables: I) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_variable_counts_as_not_set() {
+        let environment = Environment::from_iter([("A", "a"), ("B", "")]);
+        assert_eq!(environment.optional("A"), Some("a"));
+        assert_eq!(environment.optional("B"), None);
+        let error = environment.required("B").unwrap_err().to_string();
+        assert_eq!(error, "environment variable B is not set: set it in template.yaml");
+    }
+}

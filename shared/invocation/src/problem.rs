@@ -1,0 +1,190 @@
+//! What went wrong, as an answer (RFC 9457).
+
+use clinical::finding::Finding;
+use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Response};
+use serde::Serialize;
+
+use crate::CorrelationId;
+
+/// As many findings as one answer lists; a hostile body could hold a hundred thousand.
+const MOST_FINDINGS: usize = 1_000;
+
+/// An answer that says what went wrong. It never repeats an answer or a score: details speak of rules, not of values.
+#[derive(Debug)]
+pub struct Problem {
+    kind: ProblemKind,
+    detail: String,
+    errors: Vec<Finding>,
+}
+
+/// The kinds of problem, each with its stable `type` and its status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// 401: no access token, or one that cannot be read.
+    Unauthenticated,
+    /// 403: known, and not allowed.
+    Forbidden,
+    /// 404: not there, or not the caller's to know of.
+    NotFound,
+    /// 409: another body was stored under this id.
+    SubmissionConflict,
+    /// 413: the body is too large.
+    TooLarge,
+    /// 415: the body is not of the type that is taken.
+    UnsupportedMediaType,
+    /// 422: the content is wrong; `errors` says where.
+    Invalid,
+    /// 500: a fault of this service.
+    Internal,
+    /// 503: not done, for sure; may be sent again.
+    NotDone,
+    /// 503: sent to the store, and nothing says what became of it; the same id settles it.
+    OutcomeUnknown,
+}
+
+impl ProblemKind {
+    /// The HTTP status.
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::SubmissionConflict => StatusCode::CONFLICT,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::NotDone | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn name_and_title(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Unauthenticated => ("urn:epro:problem:unauthenticated", "Access token missing or malformed"),
+            Self::Forbidden => ("urn:epro:problem:forbidden", "Not allowed"),
+            Self::NotFound => ("urn:epro:problem:not-found", "Not found"),
+            Self::SubmissionConflict => ("urn:epro:problem:submission-conflict", "Another body is stored under this id"),
+            Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
+            Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
+            Self::Invalid => ("urn:epro:problem:invalid", "Content does not fit"),
+            Self::Internal => ("urn:epro:problem:internal", "Fault of the service"),
+            Self::NotDone => ("urn:epro:problem:not-done", "Not done in time"),
+            Self::OutcomeUnknown => ("urn:epro:problem:outcome-unknown", "Outcome unknown"),
+        }
+    }
+
+    /// In how many seconds to try again, where that may help.
+    fn retry_after(self) -> Option<HeaderValue> {
+        matches!(self, Self::NotDone | Self::OutcomeUnknown).then(|| HeaderValue::from_static("1"))
+    }
+}
+
+impl Problem {
+    /// A problem of `kind`; `detail` says what, where and what to do.
+    pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new() }
+    }
+
+    /// This problem with the fields at fault.
+    #[must_use]
+    pub fn with_errors(self, errors: Vec<Finding>) -> Self {
+        Self { errors, ..self }
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> ProblemKind {
+        self.kind
+    }
+
+    /// The fields at fault.
+    pub fn errors(&self) -> &[Finding] {
+        &self.errors
+    }
+
+    /// This problem as an answer.
+    pub fn into_response(self, correlation_id: &CorrelationId) -> Response<Body> {
+        let (name, title) = self.kind.name_and_title();
+        let more = self.errors.len().saturating_sub(MOST_FINDINGS);
+        let detail = match more {
+            0 => self.detail,
+            more => format!("{} (and {more} more findings)", self.detail),
+        };
+        let body = ProblemBody {
+            name,
+            title,
+            status: self.kind.status().as_u16(),
+            detail,
+            errors: &self.errors[..self.errors.len() - more],
+            correlation_id: correlation_id.as_str(),
+        };
+        let text = serde_json::to_string(&body).expect("strings and numbers always serialise");
+        let mut response = Response::new(Body::Text(text));
+        *response.status_mut() = self.kind.status();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(seconds) = self.kind.retry_after() {
+            headers.insert(RETRY_AFTER, seconds);
+        }
+        response
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ProblemBody<'a> {
+    #[serde(rename = "type")]
+    name: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(skip_serializing_if = "<[Finding]>::is_empty")]
+    errors: &'a [Finding],
+    correlation_id: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn body(response: &Response<Body>) -> Value {
+        let Body::Text(text) = response.body() else { panic!("a problem is text") };
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn a_problem_says_what_and_where_in_the_form_of_rfc_9457() {
+        let errors = vec![Finding { pointer: "/answers/9".into(), code: "item.code", detail: "0, 1, 2 or 3".into() }];
+        let problem = Problem::new(ProblemKind::Invalid, "nothing was stored").with_errors(errors);
+        let response = problem.into_response(&CorrelationId::given_or_new(Some("c-1")));
+        assert_eq!(response.status(), 422);
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
+        assert_eq!(
+            body(&response),
+            json!({
+                "type": "urn:epro:problem:invalid", "title": "Content does not fit", "status": 422,
+                "detail": "nothing was stored", "correlationId": "c-1",
+                "errors": [{"pointer": "/answers/9", "code": "item.code", "detail": "0, 1, 2 or 3"}],
+            })
+        );
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        for kind in [ProblemKind::NotDone, ProblemKind::OutcomeUnknown] {
+            let response = Problem::new(kind, "").into_response(&CorrelationId::given_or_new(None));
+            assert_eq!((response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap()), (503, "1"));
+        }
+    }
+
+    #[test]
+    fn a_hostile_body_does_not_make_a_huge_answer() {
+        let errors = (0..5_000).map(|i| Finding { pointer: format!("/{i}"), code: "x", detail: String::new() }).collect();
+        let problem = Problem::new(ProblemKind::Invalid, "wrong").with_errors(errors);
+        let body = body(&problem.into_response(&CorrelationId::given_or_new(None)));
+        assert_eq!(body["errors"].as_array().unwrap().len(), MOST_FINDINGS);
+        assert_eq!(body["detail"], "wrong (and 4000 more findings)");
+    }
+}

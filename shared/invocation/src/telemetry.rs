@@ -1,0 +1,60 @@
+//! Logs: JSON lines, one for each invocation, with ids and figures, and nothing that a patient sent.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Level, Span};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::Environment;
+
+/// The targets that are ours; all others may quote what they carry, so they may only warn.
+const OWN: [&str; 7] = ["submit", "score", "counts", "records", "alerts", "invocation", "clinical"];
+
+/// Sends what is traced to standard output, one JSON object a line, from the level that `LOG_LEVEL` names (`info` if it
+/// names none). Call it once, first thing in `main`.
+pub fn start(environment: &Environment) {
+    let level: Level = environment.optional("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
+    let targets = OWN
+        .into_iter()
+        .fold(Targets::new().with_default(LevelFilter::WARN), |targets, own| targets.with_target(own, level))
+        // At TRACE the runtime logs whole events; at WARN and above the SDK may quote what a service said.
+        .with_target("lambda_runtime", LevelFilter::INFO.min(LevelFilter::from_level(level)))
+        .with_target("aws", LevelFilter::OFF)
+        .with_target("hyper", LevelFilter::ERROR);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_target(false)
+        .with_ansi(false);
+    tracing_subscriber::registry().with(lines).with(targets).init();
+}
+
+/// What identifies an invocation.
+#[derive(Clone, Copy, Debug)]
+pub struct InvocationIds<'a> {
+    /// Lambda's own id.
+    pub request_id: &'a str,
+    /// X-Ray's id, where the invocation is traced.
+    pub trace_id: Option<&'a str>,
+    /// The request's correlation id; a batch from a stream has none of its own.
+    pub correlation_id: Option<&'a str>,
+}
+
+/// The span of one invocation, whose fields stand on every line that is logged inside it.
+pub fn invocation_span(ids: &InvocationIds<'_>) -> Span {
+    static WARM: AtomicBool = AtomicBool::new(false);
+    let cold_start = !WARM.swap(true, Ordering::Relaxed);
+    tracing::info_span!(
+        "invocation",
+        service = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
+        cold_start,
+        function_request_id = ids.request_id,
+        correlation_id = ids.correlation_id,
+        xray_trace_id = ids.trace_id,
+    )
+}

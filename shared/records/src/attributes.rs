@@ -1,0 +1,181 @@
+//! Attribute values to and from what they mean. The same notation comes from the API and, as JSON, from the stream.
+
+use std::collections::HashMap;
+use std::str::FromStr;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use serde_json::{Map, Value};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+pub(crate) type Item = HashMap<String, AttributeValue>;
+
+/// A stored item, or one from the stream, is not as this crate writes it. Says which attribute, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("attribute {attribute} {problem}")]
+pub struct Unreadable {
+    pub(crate) attribute: String,
+    pub(crate) problem: &'static str,
+}
+
+pub(crate) fn unreadable(attribute: &str, problem: &'static str) -> Unreadable {
+    Unreadable { attribute: attribute.to_owned(), problem }
+}
+
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
+}
+
+pub(crate) fn number(value: impl ToString) -> AttributeValue {
+    AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn instant(value: OffsetDateTime) -> AttributeValue {
+    text(rfc3339(value))
+}
+
+/// `value` as RFC 3339 writes it, with the offset it has.
+pub(crate) fn rfc3339(value: OffsetDateTime) -> String {
+    value.format(&Rfc3339).expect("a time that was parsed from RFC 3339, or read from the clock, can be written in it")
+}
+
+/// An item or a map in it, read attribute by attribute.
+#[derive(Clone, Copy)]
+pub(crate) struct Reader<'a>(pub(crate) &'a Item);
+
+impl<'a> Reader<'a> {
+    pub(crate) fn optional_text(self, name: &str) -> Result<Option<&'a str>, Unreadable> {
+        match self.0.get(name) {
+            None | Some(AttributeValue::Null(_)) => Ok(None),
+            Some(AttributeValue::S(value)) => Ok(Some(value)),
+            Some(_) => Err(unreadable(name, "is not a string")),
+        }
+    }
+
+    pub(crate) fn text(self, name: &str) -> Result<&'a str, Unreadable> {
+        self.optional_text(name)?.ok_or_else(|| unreadable(name, "is missing"))
+    }
+
+    pub(crate) fn parsed<T: FromStr>(self, name: &str) -> Result<T, Unreadable> {
+        self.text(name)?.parse().map_err(|_| unreadable(name, "does not hold what it must"))
+    }
+
+    pub(crate) fn optional_parsed<T: FromStr>(self, name: &str) -> Result<Option<T>, Unreadable> {
+        let parsed = self.optional_text(name)?.map(str::parse).transpose();
+        parsed.map_err(|_| unreadable(name, "does not hold what it must"))
+    }
+
+    pub(crate) fn instant(self, name: &str) -> Result<OffsetDateTime, Unreadable> {
+        OffsetDateTime::parse(self.text(name)?, &Rfc3339).map_err(|_| unreadable(name, "is not a time"))
+    }
+
+    pub(crate) fn optional_count(self, name: &str) -> Result<Option<u64>, Unreadable> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(value)) => value.parse().map(Some).map_err(|_| unreadable(name, "is not a count")),
+            Some(_) => Err(unreadable(name, "is not a number")),
+        }
+    }
+
+    pub(crate) fn optional_map(self, name: &str) -> Result<Option<Reader<'a>>, Unreadable> {
+        match self.0.get(name) {
+            None | Some(AttributeValue::Null(_)) => Ok(None),
+            Some(AttributeValue::M(map)) => Ok(Some(Reader(map))),
+            Some(_) => Err(unreadable(name, "is not a map")),
+        }
+    }
+
+    pub(crate) fn map(self, name: &str) -> Result<Reader<'a>, Unreadable> {
+        self.optional_map(name)?.ok_or_else(|| unreadable(name, "is missing"))
+    }
+
+    pub(crate) fn list(self, name: &str) -> Result<&'a [AttributeValue], Unreadable> {
+        match self.0.get(name) {
+            Some(AttributeValue::L(list)) => Ok(list),
+            Some(_) => Err(unreadable(name, "is not a list")),
+            None => Err(unreadable(name, "is missing")),
+        }
+    }
+}
+
+/// `value` as DynamoDB's own types.
+pub(crate) fn from_json(value: &Value) -> AttributeValue {
+    match value {
+        Value::Null => AttributeValue::Null(true),
+        Value::Bool(value) => AttributeValue::Bool(*value),
+        Value::Number(value) => AttributeValue::N(value.to_string()),
+        Value::String(value) => AttributeValue::S(value.clone()),
+        Value::Array(list) => AttributeValue::L(list.iter().map(from_json).collect()),
+        Value::Object(map) => {
+            AttributeValue::M(map.iter().map(|(name, value)| (name.clone(), from_json(value))).collect())
+        }
+    }
+}
+
+/// `value` as JSON; `None` for the types that nothing here stores.
+pub(crate) fn to_json(value: &AttributeValue) -> Option<Value> {
+    Some(match value {
+        AttributeValue::Null(_) => Value::Null,
+        AttributeValue::Bool(value) => Value::Bool(*value),
+        AttributeValue::N(value) => Value::Number(value.parse().ok()?),
+        AttributeValue::S(value) => Value::String(value.clone()),
+        AttributeValue::L(list) => Value::Array(list.iter().map(to_json).collect::<Option<_>>()?),
+        AttributeValue::M(map) => Value::Object(
+            map.iter().map(|(name, value)| Some((name.clone(), to_json(value)?))).collect::<Option<_>>()?,
+        ),
+        _ => return None,
+    })
+}
+
+/// An item in the JSON notation of the stream, `{"name": {"S": "value"}}`.
+pub(crate) fn item_from_notation(item: &Map<String, Value>) -> Result<Item, Unreadable> {
+    item.iter()
+        .map(|(name, value)| {
+            let value = from_notation(value).ok_or_else(|| unreadable(name, "is not an attribute value"))?;
+            Ok((name.clone(), value))
+        })
+        .collect()
+}
+
+fn from_notation(value: &Value) -> Option<AttributeValue> {
+    let tagged = value.as_object()?;
+    let (tag, value) = tagged.iter().next().filter(|_| tagged.len() == 1)?;
+    Some(match tag.as_str() {
+        "S" => AttributeValue::S(value.as_str()?.to_owned()),
+        "N" => AttributeValue::N(value.as_str()?.to_owned()),
+        "BOOL" => AttributeValue::Bool(value.as_bool()?),
+        "NULL" => AttributeValue::Null(true),
+        "L" => AttributeValue::L(value.as_array()?.iter().map(from_notation).collect::<Option<_>>()?),
+        "M" => AttributeValue::M(item_from_notation(value.as_object()?).ok()?),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn json_survives_being_stored() {
+        let value = json!({"a": [1, -2.5, "x", true, null], "b": {"c": []}});
+        assert_eq!(to_json(&from_json(&value)), Some(value));
+    }
+
+    #[test]
+    fn the_streams_notation_is_read() {
+        let notation = json!({"id": {"S": "x"}, "n": {"N": "3"}, "m": {"M": {"l": {"L": [{"BOOL": true}, {"NULL": true}]}}}});
+        let item = item_from_notation(notation.as_object().unwrap()).unwrap();
+        let values: serde_json::Map<_, _> = item.iter().map(|(name, value)| (name.clone(), to_json(value).unwrap())).collect();
+        assert_eq!(Value::Object(values), json!({"id": "x", "n": 3, "m": {"l": [true, null]}}));
+    }
+
+    #[test]
+    fn what_is_not_the_notation_is_named_and_not_quoted() {
+        for bad in [json!("x"), json!({"S": 1}), json!({"S": "a", "N": "1"}), json!({}), json!({"M": {"x": 1}})] {
+            let item = json!({"answers": bad});
+            let error = item_from_notation(item.as_object().unwrap()).unwrap_err();
+            assert_eq!(error.to_string(), "attribute answers is not an attribute value");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Keys. No id can hold a `#` (see `clinical::ids`), so no two different things have the same key.
+
+use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
+
+use crate::digest::shard;
+
+/// Over how many values of `pending` the sparse index is spread: one value would be one hot partition at eight o'clock.
+const PENDING_SHARDS: u32 = 8;
+
+pub(crate) const PK: &str = "pk";
+pub(crate) const SK: &str = "sk";
+pub(crate) const PROFILE: &str = "PROFILE";
+pub(crate) const SET_ASIDE: &str = "SET-ASIDE";
+
+pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
+    format!("PATIENT#{}#{}", study.as_str(), patient.as_str())
+}
+
+pub(crate) fn submission(id: &SubmissionId) -> String {
+    format!("SUBMISSION#{id}")
+}
+
+pub(crate) fn alert(submission: &SubmissionId, rule: &RuleId) -> String {
+    format!("ALERT#{submission}#{}", rule.as_str())
+}
+
+/// Hash key of the index `site`.
+pub(crate) fn site(study: &StudyId, site: &SiteId) -> String {
+    format!("SITE#{}#{}", study.as_str(), site.as_str())
+}
+
+/// Hash key of the sparse index `pending`, for the item that `id` identifies.
+pub(crate) fn pending(id: &str) -> String {
+    format!("PENDING#{}", shard(id, PENDING_SHARDS))
+}
+
+/// Key of one counter in the SiteCounts table.
+pub(crate) fn counter(study: &StudyId, site: &SiteId, metric: &str, shard: u32) -> String {
+    format!("COUNT#{}#{}#{metric}#{shard}", study.as_str(), site.as_str())
+}

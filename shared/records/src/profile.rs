@@ -1,0 +1,239 @@
+//! Profiles: where a patient stands, so that a list of patients or a rule on change need not read every submission.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId, StudyId, SubmissionId};
+use clinical::outcome::Outcome;
+use rust_decimal::Decimal;
+use time::OffsetDateTime;
+
+use crate::attributes::{Item, Reader, Unreadable, instant, number, text, unreadable};
+use crate::keys::{self, PK, SK};
+use crate::submission::{Submission, map};
+
+/// Where a patient stands: by instrument the first, the last but one and the last scored submission, by the time that the
+/// patient completed them. One that comes late, from a phone that was offline, takes the place that its time gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The study.
+    pub study: StudyId,
+    /// The patient.
+    pub patient: PatientId,
+    /// The site of the last submission.
+    pub site: SiteId,
+    /// By instrument.
+    pub instruments: BTreeMap<InstrumentId, Course>,
+    /// The submission that the patient completed last, scored or not, and when.
+    pub last_submission: (SubmissionId, OffsetDateTime),
+    /// Alerts raised and not acknowledged.
+    pub open_alerts: u64,
+    /// Counts the writes, so that no writer overwrites what it has not read; zero before the first.
+    pub(crate) revision: u64,
+}
+
+/// The course of one instrument's scores.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Course {
+    /// The first.
+    pub baseline: Point,
+    /// The last but one, if there are two.
+    pub previous: Option<Point>,
+    /// The last.
+    pub latest: Point,
+}
+
+/// The scores of one submission. Their values are not in its `Debug`.
+#[derive(Clone, PartialEq)]
+pub struct Point {
+    /// The submission.
+    pub submission: SubmissionId,
+    /// When the patient completed it.
+    pub authored_at: OffsetDateTime,
+    /// The version that it was scored by.
+    pub version: InstrumentVersion,
+    /// Its scores.
+    pub scores: BTreeMap<ScoreId, Decimal>,
+}
+
+impl fmt::Debug for Point {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Point").field("submission", &self.submission).finish_non_exhaustive()
+    }
+}
+
+impl Profile {
+    /// The profile of `submission`'s patient before any submission.
+    pub(crate) fn before(submission: &Submission) -> Self {
+        Self {
+            study: submission.study.clone(),
+            patient: submission.patient.clone(),
+            site: submission.site.clone(),
+            instruments: BTreeMap::new(),
+            last_submission: (submission.id, submission.authored_at),
+            open_alerts: 0,
+            revision: 0,
+        }
+    }
+
+    /// Takes in `submission`, which was just scored and raised `alerts` alerts. One that could not be scored moves no
+    /// course.
+    pub(crate) fn take_in(&mut self, submission: &Submission, outcome: &Outcome, alerts: u64) {
+        self.open_alerts += alerts;
+        if submission.authored_at >= self.last_submission.1 {
+            self.last_submission = (submission.id, submission.authored_at);
+            self.site = submission.site.clone();
+        }
+        if outcome.scores.is_empty() {
+            return;
+        }
+        let point = Point {
+            submission: submission.id,
+            authored_at: submission.authored_at,
+            version: submission.instrument.version.clone(),
+            scores: outcome.scores.iter().map(|score| (score.id.clone(), score.value)).collect(),
+        };
+        match self.instruments.get_mut(&submission.instrument.id) {
+            Some(course) => course.take_in(point),
+            None => {
+                let course = Course { baseline: point.clone(), previous: None, latest: point };
+                self.instruments.insert(submission.instrument.id.clone(), course);
+            }
+        }
+    }
+
+    pub(crate) fn key(study: &StudyId, patient: &PatientId) -> Item {
+        Item::from([
+            (PK.to_owned(), text(keys::patient(study, patient))),
+            (SK.to_owned(), text(keys::PROFILE)),
+        ])
+    }
+
+    /// Its attributes other than the key.
+    pub(crate) fn to_attributes(&self) -> Vec<(&'static str, AttributeValue)> {
+        let (submission, authored_at) = &self.last_submission;
+        let courses = self.instruments.iter().map(|(instrument, course)| (instrument.as_str(), course.to_attribute()));
+        vec![
+            ("kind", text("profile")),
+            ("study", text(self.study.as_str())),
+            ("patient", text(self.patient.as_str())),
+            ("site", text(self.site.as_str())),
+            ("site_key", text(keys::site(&self.study, &self.site))),
+            ("site_sort", text(format!("PATIENT#{}", self.patient.as_str()))),
+            ("instruments", map(courses)),
+            ("last_submission", text(submission.to_string())),
+            ("last_submission_at", instant(*authored_at)),
+            ("open_alerts", number(self.open_alerts)),
+            ("revision", number(self.revision + 1)),
+        ]
+    }
+
+    pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
+        let reader = Reader(item);
+        let courses = reader.map("instruments")?;
+        let instruments = courses.0.keys().map(|instrument| {
+            let id = instrument.parse().map_err(|_| unreadable("instruments", "names no instrument"))?;
+            Ok((id, Course::from_reader(courses.map(instrument)?)?))
+        });
+        Ok(Self {
+            study: reader.parsed("study")?,
+            patient: reader.parsed("patient")?,
+            site: reader.parsed("site")?,
+            instruments: instruments.collect::<Result<_, _>>()?,
+            last_submission: (reader.parsed("last_submission")?, reader.instant("last_submission_at")?),
+            open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
+            revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
+        })
+    }
+}
+
+impl Course {
+    fn take_in(&mut self, point: Point) {
+        if point.authored_at < self.baseline.authored_at {
+            self.baseline = point.clone();
+        }
+        if point.authored_at >= self.latest.authored_at {
+            self.previous = Some(std::mem::replace(&mut self.latest, point));
+        } else if self.previous.as_ref().is_none_or(|previous| point.authored_at >= previous.authored_at) {
+            self.previous = Some(point);
+        }
+    }
+
+    fn to_attribute(&self) -> AttributeValue {
+        let points = [("baseline", Some(&self.baseline)), ("previous", self.previous.as_ref()), ("latest", Some(&self.latest))];
+        map(points.into_iter().filter_map(|(name, point)| Some((name, point?.to_attribute()))))
+    }
+
+    fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
+        Ok(Self {
+            baseline: Point::from_reader(reader.map("baseline")?)?,
+            previous: reader.optional_map("previous")?.map(Point::from_reader).transpose()?,
+            latest: Point::from_reader(reader.map("latest")?)?,
+        })
+    }
+}
+
+impl Point {
+    fn to_attribute(&self) -> AttributeValue {
+        map([
+            ("submission", text(self.submission.to_string())),
+            ("authored_at", instant(self.authored_at)),
+            ("version", text(self.version.as_str())),
+            ("scores", map(self.scores.iter().map(|(score, value)| (score.as_str(), number(value))))),
+        ])
+    }
+
+    fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
+        let wrong = || unreadable("scores", "holds something that is no score");
+        let scores = reader.map("scores")?.0.iter().map(|(score, value)| {
+            let value = value.as_n().map_err(|_| wrong())?;
+            Ok((score.parse().map_err(|_| wrong())?, Decimal::from_str_exact(value).map_err(|_| wrong())?))
+        });
+        Ok(Self {
+            submission: reader.parsed("submission")?,
+            authored_at: reader.instant("authored_at")?,
+            version: reader.parsed("version")?,
+            scores: scores.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+    use time::Duration;
+
+    fn point(day: i64) -> Point {
+        Point {
+            submission: uuid::Uuid::from_u128(day as u128).into(),
+            authored_at: datetime!(2026-11-01 08:00 UTC) + Duration::days(day),
+            version: "1.0.0".parse().unwrap(),
+            scores: BTreeMap::from([("total".parse().unwrap(), Decimal::from(day))]),
+        }
+    }
+
+    fn course(days: &[i64]) -> Course {
+        let mut course = Course { baseline: point(days[0]), previous: None, latest: point(days[0]) };
+        for &day in &days[1..] {
+            course.take_in(point(day));
+        }
+        course
+    }
+
+    #[test]
+    fn whatever_order_submissions_come_in_the_course_follows_when_they_were_completed() {
+        let expected = Course { baseline: point(1), previous: Some(point(3)), latest: point(4) };
+        for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3], [3, 1, 4, 2], [4, 1, 2, 3]] {
+            assert_eq!(course(&order), expected, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_course_survives_being_stored() {
+        let course = course(&[1, 2, 3]);
+        let AttributeValue::M(stored) = course.to_attribute() else { panic!("a course is a map") };
+        assert_eq!(Course::from_reader(Reader(&stored)), Ok(course));
+    }
+}

@@ -1,0 +1,69 @@
+//! Records that can never be scored: kept with all they held, out of the way of the others.
+
+use std::fmt;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use invocation::Deadline;
+use invocation::aws::{CallError, Failure, Limits, call};
+use time::OffsetDateTime;
+
+use crate::attributes::{instant, text};
+use crate::keys::{self, PK, SK};
+use crate::store::Store;
+
+const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
+/// An item takes 400 KB, its other attributes and their names included.
+const LARGEST_PAYLOAD: usize = 390 * 1024;
+
+/// A record from the stream that can never be scored.
+pub struct SetAside<'a> {
+    /// What identifies it: its sequence number, or a digest of it where it has none.
+    pub id: &'a str,
+    /// Why it cannot be scored, without anything of what it holds.
+    pub reason: &'a str,
+    /// All of it, as JSON.
+    pub payload: &'a str,
+}
+
+impl fmt::Debug for SetAside<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetAside").field("id", &self.id).field("reason", &self.reason).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Keeps `record` with its payload. One that is kept already stays as it is, so this may run twice.
+    ///
+    /// # Errors
+    /// If the store did not confirm it, or the payload is larger than an item may be.
+    pub async fn set_aside(
+        &self,
+        record: &SetAside<'_>,
+        at: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        const OPERATION: &str = "PutItem of a record set aside";
+        if record.payload.len() > LARGEST_PAYLOAD {
+            return Err(Failure::unreadable(OPERATION, "the record is larger than an item may be"));
+        }
+        let request = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.records)
+            .item(PK, text(keys::SET_ASIDE))
+            .item(SK, text(record.id))
+            .item("kind", text("set-aside"))
+            .item("reason", text(record.reason))
+            .item("set_aside_at", instant(at))
+            .item("payload", text(record.payload))
+            .condition_expression("attribute_not_exists(pk)");
+        let sent = call(deadline, PUT, |timeouts| {
+            request.customize().config_override(Store::timeouts(timeouts)).send()
+        });
+        match sent.await {
+            Ok(_) | Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(_))) => Ok(()),
+            Err(error) => Err(error.of(OPERATION)),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! The tables, and the client that reaches them.
+
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::Builder;
+use aws_smithy_types::timeout::TimeoutConfig;
+use aws_types::SdkConfig;
+use invocation::aws::{Failure, Limits, call};
+use invocation::{Deadline, Environment, EnvironmentError};
+
+use crate::attributes::text;
+use crate::keys::{PK, SK};
+
+/// The names of the tables.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    /// Submissions, alerts, profiles.
+    pub records: String,
+    /// What each site sent.
+    pub counts: String,
+}
+
+impl Tables {
+    /// The names that the template gives.
+    ///
+    /// # Errors
+    /// If it gives none.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        Ok(Self {
+            records: environment.required("RECORDS_TABLE")?.to_owned(),
+            counts: environment.required("COUNTS_TABLE")?.to_owned(),
+        })
+    }
+}
+
+/// What is stored. Made once an environment: it holds the connections.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pub(crate) dynamodb: Client,
+    pub(crate) tables: Tables,
+}
+
+impl Store {
+    /// A store on `tables`, reached as `config` says.
+    pub fn new(config: &SdkConfig, tables: Tables) -> Self {
+        Self { dynamodb: Client::new(config), tables }
+    }
+
+    /// Opens the connection, TLS handshake included, by a cheap read of a table that this function may read. For
+    /// start-up, where it runs on a full core; without it the first patient waits for it.
+    ///
+    /// # Errors
+    /// If the store did not answer. Harmless: the first call opens the connection then.
+    pub async fn warm_up(&self, table: &str, deadline: Deadline) -> Result<(), Failure> {
+        let limits = Limits { most: Duration::from_secs(2), least: Duration::from_millis(100) };
+        let request = self.dynamodb.get_item().table_name(table).key(PK, text("WARM-UP"));
+        let request = if table == self.tables.records { request.key(SK, text("WARM-UP")) } else { request };
+        let sent =
+            call(deadline, limits, |timeouts| request.customize().config_override(Self::timeouts(timeouts)).send());
+        sent.await.map(drop).map_err(|error| error.of("GetItem at start-up"))
+    }
+
+    /// The names of its tables.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    pub(crate) fn timeouts(timeouts: TimeoutConfig) -> Builder {
+        Builder::new().timeout_config(timeouts)
+    }
+}

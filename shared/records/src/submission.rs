@@ -1,0 +1,355 @@
+//! Submissions: one completed questionnaire, as it was sent, and its score.
+
+use std::fmt;
+
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use clinical::answers::{Answer, Answers};
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
+use clinical::outcome::Outcome;
+use invocation::Deadline;
+use invocation::aws::{CallError, Failure, Limits, call};
+use rust_decimal::Decimal;
+use serde_json::Value;
+use std::time::Duration;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use crate::alert::AlertId;
+use crate::attributes::{
+    Item, Reader, Unreadable, from_json, instant, number, rfc3339, text, to_json, unreadable,
+};
+use crate::keys::{self, PK, SK};
+use crate::store::Store;
+
+pub(crate) const KIND: &str = "submission";
+const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
+const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
+
+/// One completed questionnaire, as it was sent. Written once; only its [`Score`] is added later.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Submission {
+    /// The study.
+    pub study: StudyId,
+    /// The site that the patient belonged to when it was received.
+    pub site: SiteId,
+    /// The patient.
+    pub patient: PatientId,
+    /// Made by the app; the idempotency key.
+    pub id: SubmissionId,
+    /// The definition that it answers, and is scored by.
+    pub instrument: InstrumentRef,
+    /// What the patient answered.
+    pub answers: Answers,
+    /// When the patient completed it, by the device's clock, with its offset.
+    pub authored_at: OffsetDateTime,
+    /// When it was received, by the server's clock, in UTC.
+    pub received_at: OffsetDateTime,
+    /// SHA-256 of the canonical body: what tells a repeat from a conflict.
+    pub digest: String,
+    /// Ties it to the request that brought it.
+    pub correlation_id: String,
+    /// The invocation that stored it: what tells a write from the SDK's repeat of the same write.
+    pub request_id: String,
+    /// Random, and never told: what opaque ids are derived from, so that they say nothing of the patient.
+    pub nonce: Uuid,
+    /// The submission that this one corrects, and why.
+    pub amends: Option<(SubmissionId, String)>,
+    /// What it was entered on.
+    pub device: Option<Device>,
+}
+
+/// A version of an instrument's definition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstrumentRef {
+    /// Its id, such as `phq-9`.
+    pub id: InstrumentId,
+    /// Its version.
+    pub version: InstrumentVersion,
+    /// Its content hash: the same version is the same content for ever.
+    pub hash: String,
+}
+
+/// What a submission was entered on. Its `Debug` says nothing, since the app fills it as it likes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Device {
+    /// App and version.
+    pub app: Option<String>,
+    /// Operating system and version.
+    pub os: Option<String>,
+}
+
+impl fmt::Debug for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Device(..)")
+    }
+}
+
+/// What came of a submission, as stored.
+#[derive(Clone, PartialEq)]
+pub struct Score {
+    /// When it was scored.
+    pub scored_at: OffsetDateTime,
+    /// The content hash of the definition that it was scored by.
+    pub instrument_hash: String,
+    /// The scores, in the shape of the API.
+    pub scores: Value,
+    /// What could not be scored and why, in the shape of the API.
+    pub not_scored: Value,
+    /// The alerts that it raised, with their rules.
+    pub alerts: Vec<(AlertId, RuleId)>,
+}
+
+impl fmt::Debug for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Score").field("scored_at", &self.scored_at).finish_non_exhaustive()
+    }
+}
+
+/// What became of a put.
+#[derive(Debug)]
+pub enum PutOutcome {
+    /// It was stored, by this call.
+    Stored,
+    /// It was stored before, with the same body: here it is as it was stored then.
+    Repeated(Box<Submission>),
+    /// Another body was stored under its id before.
+    Conflict,
+}
+
+impl Store {
+    /// Stores `submission`, once: one conditional put, and nothing is read first.
+    ///
+    /// # Errors
+    /// If it was not sent to the store, if its outcome is unknown, or if the store refused it.
+    pub async fn put_submission(&self, submission: &Submission, deadline: Deadline) -> Result<PutOutcome, Failure> {
+        const OPERATION: &str = "PutItem of a submission";
+        let request = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.tables.records)
+            .set_item(Some(submission.to_item()))
+            .condition_expression("attribute_not_exists(pk)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let sent = call(deadline, PUT, |timeouts| {
+            request.customize().config_override(Store::timeouts(timeouts)).send()
+        });
+        let stored = match sent.await {
+            Ok(_) => return Ok(PutOutcome::Stored),
+            Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(failed))) => failed.item,
+            Err(error) => return Err(error.of(OPERATION)),
+        };
+        let stored = stored.ok_or_else(|| Failure::unreadable(OPERATION, "the stored item did not come back"))?;
+        let stored = Submission::from_item(&stored)
+            .map_err(|_| Failure::unreadable(OPERATION, "the stored item cannot be read"))?;
+        Ok(if stored.request_id == submission.request_id && stored.nonce == submission.nonce {
+            // The SDK sent it again because the first answer was lost, and met its own write.
+            PutOutcome::Stored
+        } else if stored.digest == submission.digest {
+            PutOutcome::Repeated(Box::new(stored))
+        } else {
+            PutOutcome::Conflict
+        })
+    }
+
+    /// The submission `id` of `patient`, with its score if it has one by now.
+    ///
+    /// # Errors
+    /// If the store did not answer in time, or with something that cannot be read.
+    pub async fn submission(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        id: &SubmissionId,
+        deadline: Deadline,
+    ) -> Result<Option<(Submission, Option<Score>)>, Failure> {
+        const OPERATION: &str = "GetItem of a submission";
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .key(PK, text(keys::patient(study, patient)))
+            .key(SK, text(keys::submission(id)))
+            .consistent_read(true);
+        let sent = call(deadline, GET, |timeouts| {
+            request.customize().config_override(Store::timeouts(timeouts)).send()
+        });
+        let Some(item) = sent.await.map_err(|error| error.of(OPERATION))?.item else { return Ok(None) };
+        let read = Submission::from_item(&item).and_then(|submission| Ok((submission, Score::from_item(&item)?)));
+        read.map(Some).map_err(|_| Failure::unreadable(OPERATION, "the stored item cannot be read"))
+    }
+}
+
+impl Submission {
+    /// Its key in the Records table.
+    pub(crate) fn key(&self) -> Item {
+        Item::from([
+            (PK.to_owned(), text(keys::patient(&self.study, &self.patient))),
+            (SK.to_owned(), text(keys::submission(&self.id))),
+        ])
+    }
+
+    pub(crate) fn to_item(&self) -> Item {
+        let answers = self.answers.iter().map(|(item, answer)| (item.as_str().to_owned(), answer_to_attribute(answer)));
+        let instrument = [
+            ("id", text(self.instrument.id.as_str())),
+            ("version", text(self.instrument.version.as_str())),
+            ("hash", text(&self.instrument.hash)),
+        ];
+        let mut item = self.key();
+        let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
+        set("kind", text(KIND));
+        set("study", text(self.study.as_str()));
+        set("site", text(self.site.as_str()));
+        set("patient", text(self.patient.as_str()));
+        set("id", text(self.id.to_string()));
+        set("instrument", map(instrument));
+        set("answers", AttributeValue::M(answers.collect()));
+        set("authored_at", instant(self.authored_at));
+        set("received_at", instant(self.received_at));
+        set("digest", text(&self.digest));
+        set("correlation_id", text(&self.correlation_id));
+        set("request_id", text(&self.request_id));
+        set("nonce", text(self.nonce.to_string()));
+        if let Some((amended, reason)) = &self.amends {
+            set("amends", text(amended.to_string()));
+            set("reason", text(reason));
+        }
+        if let Some(Device { app, os }) = &self.device {
+            let known = [("app", app), ("os", os)];
+            set("device", map(known.into_iter().filter_map(|(name, value)| Some((name, text(value.as_ref()?))))));
+        }
+        // Both go when it is scored: until then the sparse index holds it.
+        set("pending", text(keys::pending(&self.id.to_string())));
+        set("pending_since", instant(self.received_at));
+        item
+    }
+
+    pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
+        let reader = Reader(item);
+        let instrument = reader.map("instrument")?;
+        let amends = match (reader.optional_parsed("amends")?, reader.optional_text("reason")?) {
+            (Some(amended), Some(reason)) => Some((amended, reason.to_owned())),
+            (None, None) => None,
+            _ => return Err(unreadable("reason", "does not go with amends")),
+        };
+        let device = reader.optional_map("device")?.map(|device| {
+            let part = |name| Ok(device.optional_text(name)?.map(str::to_owned));
+            Ok(Device { app: part("app")?, os: part("os")? })
+        });
+        let submission = Self {
+            study: reader.parsed("study")?,
+            site: reader.parsed("site")?,
+            patient: reader.parsed("patient")?,
+            id: reader.parsed("id")?,
+            instrument: InstrumentRef {
+                id: instrument.parsed("id")?,
+                version: instrument.parsed("version")?,
+                hash: instrument.text("hash")?.to_owned(),
+            },
+            answers: answers_from_attributes(reader.map("answers")?)?,
+            authored_at: reader.instant("authored_at")?,
+            received_at: reader.instant("received_at")?,
+            digest: reader.text("digest")?.to_owned(),
+            correlation_id: reader.text("correlation_id")?.to_owned(),
+            request_id: reader.text("request_id")?.to_owned(),
+            nonce: reader.parsed("nonce")?,
+            amends,
+            device: device.transpose()?,
+        };
+        // Its own words must agree with where it lies, or it would be scored for somebody else.
+        if submission.key().iter().any(|(name, value)| item.get(name) != Some(value)) {
+            return Err(unreadable(PK, "does not agree with the rest of the item"));
+        }
+        Ok(submission)
+    }
+}
+
+impl Score {
+    /// What came of a submission, scored by the definition with `instrument_hash` at `scored_at`.
+    pub(crate) fn of(
+        outcome: &Outcome,
+        instrument_hash: &str,
+        scored_at: OffsetDateTime,
+        alerts: Vec<(AlertId, RuleId)>,
+    ) -> Self {
+        let json = |value: Result<Value, serde_json::Error>| value.expect("scores are names and numbers");
+        Self {
+            scored_at,
+            instrument_hash: instrument_hash.to_owned(),
+            scores: json(serde_json::to_value(&outcome.scores)),
+            not_scored: json(serde_json::to_value(&outcome.not_scored)),
+            alerts,
+        }
+    }
+
+    pub(crate) fn to_attribute(&self) -> AttributeValue {
+        let alerts = self.alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
+        map([
+            ("instrument_hash", text(&self.instrument_hash)),
+            ("scores", from_json(&self.scores)),
+            ("not_scored", from_json(&self.not_scored)),
+            ("alerts", AttributeValue::L(alerts.collect())),
+        ])
+    }
+
+    /// The score in a submission's item, if it has one.
+    pub(crate) fn from_item(item: &Item) -> Result<Option<Self>, Unreadable> {
+        let reader = Reader(item);
+        let Some(score) = reader.optional_map("score")? else { return Ok(None) };
+        let json = |name: &str| {
+            let value = score.0.get(name).and_then(to_json);
+            value.ok_or_else(|| unreadable(name, "is not what was stored"))
+        };
+        let alerts = score.list("alerts")?.iter().map(|alert| {
+            let alert = alert.as_m().map_err(|_| unreadable("alerts", "holds something else"))?;
+            Ok((Reader(alert).parsed("id")?, Reader(alert).parsed("rule")?))
+        });
+        Ok(Some(Self {
+            scored_at: reader.instant("scored_at")?,
+            instrument_hash: score.text("instrument_hash")?.to_owned(),
+            scores: json("scores")?,
+            not_scored: json("not_scored")?,
+            alerts: alerts.collect::<Result<_, _>>()?,
+        }))
+    }
+
+    /// When it was scored, as the API writes it.
+    pub fn scored_at_text(&self) -> String {
+        rfc3339(self.scored_at)
+    }
+}
+
+pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue)>) -> AttributeValue {
+    AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn answer_to_attribute(answer: &Answer) -> AttributeValue {
+    match answer {
+        Answer::Number(value) => number(value),
+        Answer::Boolean(value) => AttributeValue::Bool(*value),
+        Answer::Text(value) => text(value),
+        Answer::Codes(codes) => AttributeValue::L(codes.iter().map(number).collect()),
+    }
+}
+
+fn answers_from_attributes(answers: Reader<'_>) -> Result<Answers, Unreadable> {
+    let wrong = || unreadable("answers", "holds something that is no answer");
+    answers
+        .0
+        .iter()
+        .map(|(item, value)| {
+            let answer = match value {
+                AttributeValue::N(value) => Answer::Number(Decimal::from_str_exact(value).map_err(|_| wrong())?),
+                AttributeValue::Bool(value) => Answer::Boolean(*value),
+                AttributeValue::S(value) => Answer::Text(value.clone()),
+                AttributeValue::L(codes) => {
+                    let code = |code: &AttributeValue| code.as_n().ok()?.parse().ok();
+                    Answer::Codes(codes.iter().map(code).collect::<Option<_>>().ok_or_else(wrong)?)
+                }
+                _ => return Err(wrong()),
+            };
+            Ok((item.parse().map_err(|_| wrong())?, answer))
+        })
+        .collect()
+}
