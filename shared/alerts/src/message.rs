@@ -1,0 +1,193 @@
+//! The words of a notice, for each way it may reach a clinician.
+
+use std::fmt;
+
+use clinical::ids::{RuleId, SiteId, StudyId, SubmissionId};
+use clinical::outcome::Severity;
+use serde::Serialize;
+use serde_json::json;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// What one SMS of 140 bytes holds.
+const SMS_CHARACTERS: usize = 140;
+const ALERT_ID: &str = "{alertId}";
+
+/// What clinicians are told of one alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// The alert's opaque id, by which a receiver drops repeats.
+    pub alert_id: String,
+    /// The study.
+    pub study: StudyId,
+    /// The site.
+    pub site: SiteId,
+    /// How urgent it is.
+    pub severity: Severity,
+    /// The rule that fired; its name tells neither item nor score.
+    pub rule: RuleId,
+    /// When it was raised.
+    pub raised_at: OffsetDateTime,
+    /// The submission that raised it.
+    pub submission_id: SubmissionId,
+}
+
+/// Where a clinician opens an alert: an address with `{alertId}` in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkTemplate(String);
+
+impl LinkTemplate {
+    /// The address `template`, in which `{alertId}` is replaced; appended where it does not stand.
+    pub fn new(template: &str) -> Self {
+        if template.contains(ALERT_ID) {
+            Self(template.to_owned())
+        } else {
+            Self(format!("{}/{ALERT_ID}", template.trim_end_matches('/')))
+        }
+    }
+
+    fn link(&self, alert_id: &str) -> String {
+        self.0.replace(ALERT_ID, alert_id)
+    }
+}
+
+impl fmt::Display for LinkTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    alert_id: &'a str,
+    study: &'a str,
+    site: &'a str,
+    severity: &'a str,
+    rule: &'a str,
+    raised_at: &'a str,
+    submission_id: String,
+    link: &'a str,
+}
+
+impl Notice {
+    /// The subject of an e-mail. SNS takes up to 100 ASCII characters; ids are shorter.
+    pub(crate) fn subject(&self) -> String {
+        format!("ePRO alert: {} at {}", self.severity, self.site.as_str())
+    }
+
+    /// The message for SNS with `MessageStructure` `json`: a text for each protocol that needs its own.
+    pub(crate) fn by_protocol(&self, link: &LinkTemplate) -> String {
+        let raised_at = self.raised_at.format(&Rfc3339).expect("a time of the clock can be written in RFC 3339");
+        let link = link.link(&self.alert_id);
+        json!({
+            "default": self.body(&raised_at, &link),
+            "email": self.email(&raised_at, &link),
+            "sms": self.sms(&link),
+        })
+        .to_string()
+    }
+
+    /// The attributes that subscribers filter by.
+    pub(crate) fn attributes(&self) -> [(&'static str, String); 4] {
+        [
+            ("study", self.study.as_str().to_owned()),
+            ("site", self.site.as_str().to_owned()),
+            ("severity", self.severity.to_string()),
+            ("rule", self.rule.as_str().to_owned()),
+        ]
+    }
+
+    fn body(&self, raised_at: &str, link: &str) -> String {
+        let body = Body {
+            alert_id: &self.alert_id,
+            study: self.study.as_str(),
+            site: self.site.as_str(),
+            severity: self.severity.as_str(),
+            rule: self.rule.as_str(),
+            raised_at,
+            submission_id: self.submission_id.to_string(),
+            link,
+        };
+        serde_json::to_string(&body).expect("strings always serialise")
+    }
+
+    fn email(&self, raised_at: &str, link: &str) -> String {
+        let (severity, site, study) = (self.severity, self.site.as_str(), self.study.as_str());
+        format!(
+            "A patient's questionnaire at site {site} (study {study}) needs a look.\n\n\
+             Severity: {severity}\nRaised:   {raised_at}\nOpen:     {link}\n\n\
+             This message holds no patient data. The same alert ({}) may arrive more than once.\n",
+            self.alert_id
+        )
+    }
+
+    /// The longest of these that fits; the last one always does, ids having 64 characters at most.
+    fn sms(&self, link: &str) -> String {
+        let (severity, site) = (self.severity, self.site.as_str());
+        let with_link = format!("ePRO alert: {severity} at {site}. {link}");
+        if with_link.chars().count() <= SMS_CHARACTERS {
+            return with_link;
+        }
+        format!("ePRO alert: {severity} at {site}. Alert {}", self.alert_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use time::macros::datetime;
+
+    fn notice(site: &str) -> Notice {
+        Notice {
+            alert_id: "0b5f1c9e-1d6c-8b1f-9a53-2f4f4a1d7c11".to_owned(),
+            study: "DEMO".parse().unwrap(),
+            site: site.parse().unwrap(),
+            severity: Severity::Critical,
+            rule: "safety".parse().unwrap(),
+            raised_at: datetime!(2026-11-23 07:58:05.25 UTC),
+            submission_id: "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap(),
+        }
+    }
+
+    fn by_protocol(notice: &Notice, link: &str) -> Value {
+        serde_json::from_str(&notice.by_protocol(&LinkTemplate::new(link))).unwrap()
+    }
+
+    #[test]
+    fn the_body_is_that_of_the_interface_and_nothing_more() {
+        let message = by_protocol(&notice("S01"), "https://epro.example/alerts/{alertId}");
+        let body: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        let expected = json!({
+            "alertId": "0b5f1c9e-1d6c-8b1f-9a53-2f4f4a1d7c11", "study": "DEMO", "site": "S01", "severity": "critical",
+            "rule": "safety", "raisedAt": "2026-11-23T07:58:05.25Z",
+            "submissionId": "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e",
+            "link": "https://epro.example/alerts/0b5f1c9e-1d6c-8b1f-9a53-2f4f4a1d7c11",
+        });
+        assert_eq!(body, expected);
+    }
+
+    #[test]
+    fn an_sms_is_never_longer_than_140_characters() {
+        let long_site = "S".repeat(64);
+        for (site, link) in [("S01", "https://a.example"), ("S01", &"https://long.example/".repeat(9)), (&long_site, "https://a.example/x")] {
+            let message = by_protocol(&notice(site), link);
+            let sms = message["sms"].as_str().unwrap();
+            assert!(sms.chars().count() <= 140, "{sms}");
+            assert!(sms.contains(site) && sms.contains("0b5f1c9e"), "{sms}");
+        }
+    }
+
+    #[test]
+    fn the_subject_fits_what_sns_takes() {
+        assert_eq!(notice("S01").subject(), "ePRO alert: critical at S01");
+        assert!(notice(&"S".repeat(64)).subject().len() < 100);
+    }
+
+    #[test]
+    fn a_link_without_a_place_for_the_id_gets_it_at_the_end() {
+        assert_eq!(LinkTemplate::new("https://a.example/x/").link("7"), "https://a.example/x/7");
+        assert_eq!(LinkTemplate::new("https://a.example/?a={alertId}").link("7"), "https://a.example/?a=7");
+    }
+}
