@@ -6,7 +6,7 @@ use crate::template::{Index, Key, REGION, Table};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Region},
-    error::DisplayErrorContext,
+    error::{ProvideErrorMetadata, SdkError},
     types::{
         AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
         ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
@@ -230,19 +230,33 @@ impl DynamoDb {
             .map_err(|error| self.call("UpdateTimeToLive", table, &error))
     }
 
-    fn call(
-        &self,
-        operation: &'static str,
-        table: &str,
-        error: &(impl std::error::Error + Send + Sync + 'static),
-    ) -> Error {
-        Error::Call {
-            operation,
-            table: table.to_owned(),
-            endpoint: self.endpoint.clone(),
-            cause: DisplayErrorContext(error).to_string(),
-        }
+    fn call<E>(&self, operation: &'static str, table: &str, error: &SdkError<E>) -> Error
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
+        let (table, endpoint) = (table.to_owned(), self.endpoint.clone());
+        Error::Call { operation, table, endpoint, cause: cause(error) }
     }
+}
+
+/// What an SDK says of a failed call, on one line and without the bodies of requests and answers, which its `Debug`
+/// shows.
+pub(crate) fn cause<E, R>(error: &SdkError<E, R>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+    R: std::fmt::Debug,
+{
+    if let Some(refusal) = error.as_service_error() {
+        let code = refusal.code().unwrap_or("unknown error");
+        return format!("{code}: {}", refusal.message().unwrap_or("no message"));
+    }
+    let mut text = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text
 }
 
 /// Why there is no database.
@@ -541,7 +555,7 @@ mod tests {
             .send()
             .await
             .map(drop)
-            .map_err(|error| DisplayErrorContext(&error).to_string())
+            .map_err(|error| cause(&error))
     }
 
     async fn count(client: &aws_sdk_dynamodb::Client) -> i32 {

@@ -8,6 +8,9 @@
 pub mod console;
 pub mod data;
 pub mod dynamodb;
+pub mod failures;
 pub mod lambda;
 pub mod pattern;
+pub mod storage;
+pub mod stream;
 pub mod template;

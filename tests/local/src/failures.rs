@@ -1,0 +1,136 @@
+//! The S3 buckets that failure destinations write to, as files.
+//!
+//! An object `aws/lambda/<mapping>/<shard>/2026/11/23/2026-11-23T07.58.03-<uuid>` of the bucket `FailuresBucket` is
+//! the file of that path under `failures/FailuresBucket/`.
+
+use crate::storage::write_whole;
+use axum::{Json, Router, extract::State, routing::get};
+use serde::Serialize;
+use serde_json::Value;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+
+/// All buckets. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Failures {
+    place: Arc<Place>,
+}
+
+#[derive(Debug)]
+enum Place {
+    Folder(PathBuf),
+    Memory(Mutex<Vec<Object>>),
+}
+
+/// One object, as `GET /local/failures` shows it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Object {
+    /// The bucket's logical id.
+    pub bucket: String,
+    /// The object's key.
+    pub key: String,
+    /// RFC 3339.
+    pub last_modified: String,
+    /// The JSON document as AWS writes it; its `payload` is the event as a text of JSON.
+    pub document: Value,
+}
+
+impl Failures {
+    /// Buckets in `folder`, or in memory.
+    pub fn new(folder: Option<&Path>) -> Self {
+        let place = match folder {
+            Some(folder) => Place::Folder(folder.to_owned()),
+            None => Place::Memory(Mutex::new(Vec::new())),
+        };
+        Self { place: Arc::new(place) }
+    }
+
+    /// Writes an object; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub async fn put(&self, bucket: &str, key: &str, document: Value) -> io::Result<()> {
+        let object = Object { bucket: bucket.to_owned(), key: key.to_owned(), last_modified: now(), document };
+        let place = Arc::clone(&self.place);
+        let write = move || match &*place {
+            Place::Folder(folder) => {
+                let file = folder.join(&object.bucket).join(&object.key);
+                if let Some(parent) = file.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                write_whole(&file, object.document.to_string().as_bytes())
+            }
+            Place::Memory(objects) => {
+                objects.lock().unwrap_or_else(PoisonError::into_inner).push(object);
+                Ok(())
+            }
+        };
+        tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
+    }
+
+    /// All objects, newest first.
+    ///
+    /// # Errors
+    /// What the file system says; a file that is no JSON document is one, too.
+    pub async fn list(&self) -> io::Result<Vec<Object>> {
+        let place = Arc::clone(&self.place);
+        let read = move || {
+            let mut objects = match &*place {
+                Place::Folder(folder) => {
+                    let mut objects = Vec::new();
+                    collect(folder, folder, &mut objects)?;
+                    objects
+                }
+                Place::Memory(objects) => objects.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            };
+            objects.sort_by(|a, b| b.last_modified.cmp(&a.last_modified).then_with(|| b.key.cmp(&a.key)));
+            Ok(objects)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+    }
+
+    /// `GET /local/failures`: a JSON array of [`Object`]s, newest first.
+    pub fn routes(self) -> Router {
+        Router::new().route("/local/failures", get(list)).with_state(self)
+    }
+}
+
+async fn list(State(failures): State<Failures>) -> Result<Json<Vec<Object>>, (http::StatusCode, String)> {
+    let listed = failures.list().await;
+    listed.map(Json).map_err(|error| {
+        (http::StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read the failure destination: {error}\n"))
+    })
+}
+
+fn collect(root: &Path, folder: &Path, objects: &mut Vec<Object>) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(root, &path, objects)?;
+        } else if path.extension().is_none_or(|extension| extension != "tmp") {
+            let inside = path.strip_prefix(root).unwrap_or(&path).to_string_lossy().into_owned();
+            let (bucket, key) = inside.split_once('/').unwrap_or(("", &inside));
+            let modified = OffsetDateTime::from(fs::metadata(&path)?.modified()?);
+            objects.push(Object {
+                bucket: bucket.to_owned(),
+                key: key.to_owned(),
+                last_modified: modified.format(&Rfc3339).map_err(io::Error::other)?,
+                document: serde_json::from_slice(&fs::read(&path)?)?,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn now() -> String {
+    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+}

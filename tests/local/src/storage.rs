@@ -1,0 +1,23 @@
+//! Writing files so that a crash at any point leaves the old text or the new one.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+/// Replaces a file's text as a whole; it is on the disk when this returns.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_whole(file: &Path, text: &[u8]) -> io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(".tmp");
+    let beside = file.with_file_name(name);
+    let mut new = File::create(&beside)?;
+    new.write_all(text)?;
+    new.sync_all()?;
+    fs::rename(&beside, file)?;
+    // The rename itself is on the disk once the folder is.
+    file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+}

@@ -1,0 +1,135 @@
+//! A record of a stream in the form in which Lambda hands it to a function.
+
+use crate::template::{ACCOUNT, REGION};
+use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as Source};
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use serde_json::{Map, Value, json};
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+/// One record, ready to be delivered.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    /// Its place among what was read of the shard.
+    pub(super) index: u64,
+    pub(super) sequence_number: String,
+    /// Seconds since the epoch.
+    pub(super) created: f64,
+    /// Equal for all records of one item.
+    pub(super) item: u64,
+    /// The JSON text of the record in the event.
+    pub(super) text: String,
+}
+
+/// Lambda's JSON of a record: `eventID`, `eventName`, `dynamodb` with its images by typed attributes, ...
+pub(super) fn to_json(source: &Source, stream_arn: &str) -> Value {
+    let mut record = Map::new();
+    let mut set = |key: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            record.insert(key.to_owned(), value);
+        }
+    };
+    set("eventID", source.event_id.clone().map(Value::String));
+    set("eventName", source.event_name.as_ref().map(|name| name.as_str().into()));
+    set("eventVersion", source.event_version.clone().map(Value::String));
+    set("eventSource", source.event_source.clone().map(Value::String));
+    set("awsRegion", stream_arn.split(':').nth(3).map(Value::from));
+    if let Some(change) = &source.dynamodb {
+        let mut dynamodb = Map::new();
+        let mut set = |key: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                dynamodb.insert(key.to_owned(), value);
+            }
+        };
+        set(
+            "ApproximateCreationDateTime",
+            change.approximate_creation_date_time.map(|time| seconds(time.as_secs_f64())),
+        );
+        set("Keys", change.keys.as_ref().map(attributes));
+        set("NewImage", change.new_image.as_ref().map(attributes));
+        set("OldImage", change.old_image.as_ref().map(attributes));
+        set("SequenceNumber", change.sequence_number.clone().map(Value::String));
+        set("SizeBytes", change.size_bytes.map(Value::from));
+        set("StreamViewType", change.stream_view_type.as_ref().map(|view| view.as_str().into()));
+        set_object(&mut record, "dynamodb", dynamodb);
+    }
+    record.insert("eventSourceARN".to_owned(), stream_arn.into());
+    if let Some(identity) = &source.user_identity {
+        record
+            .insert("userIdentity".to_owned(), json!({"principalId": identity.principal_id, "type": identity.r#type}));
+    }
+    Value::Object(record)
+}
+
+/// The same number for all records of one item, whatever they say of it.
+pub(super) fn item_of(source: &Source) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let keys = source.dynamodb.as_ref().and_then(|change| change.keys.as_ref());
+    let mut keys: Vec<_> = keys.into_iter().flatten().collect();
+    keys.sort_by_key(|(name, _)| *name);
+    for (name, value) in keys {
+        name.hash(&mut hasher);
+        attribute(value).to_string().hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// The event of a batch.
+pub(super) fn event(records: &[Record]) -> String {
+    let size: usize = records.iter().map(|record| record.text.len() + 1).sum();
+    let mut event = String::with_capacity(size + 16);
+    event.push_str("{\"Records\":[");
+    for (place, record) in records.iter().enumerate() {
+        if place > 0 {
+            event.push(',');
+        }
+        event.push_str(&record.text);
+    }
+    event.push_str("]}");
+    event
+}
+
+/// The stream's ARN as a function sees it: the local engines claim to be in regions of their own.
+pub(super) fn local_arn(arn: &str) -> String {
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    match parts[..] {
+        ["arn", partition, service, "dynoxide" | "ddblocal", _, resource] => {
+            format!("arn:{partition}:{service}:{REGION}:{ACCOUNT}:{resource}")
+        }
+        _ => arn.to_owned(),
+    }
+}
+
+fn set_object(record: &mut Map<String, Value>, key: &str, value: Map<String, Value>) {
+    record.insert(key.to_owned(), Value::Object(value));
+}
+
+fn seconds(seconds: f64) -> Value {
+    // A whole number is written as one, as AWS does.
+    if seconds.fract() == 0.0 { json!(seconds as i64) } else { json!(seconds) }
+}
+
+fn attributes(item: &HashMap<String, AttributeValue>) -> Value {
+    let mut names: Vec<_> = item.keys().collect();
+    names.sort();
+    Value::Object(names.into_iter().map(|name| (name.clone(), attribute(&item[name]))).collect())
+}
+
+fn attribute(value: &AttributeValue) -> Value {
+    match value {
+        AttributeValue::S(text) => json!({ "S": text }),
+        AttributeValue::N(number) => json!({ "N": number }),
+        AttributeValue::B(bytes) => json!({ "B": BASE64.encode(bytes) }),
+        AttributeValue::Bool(flag) => json!({ "BOOL": flag }),
+        AttributeValue::Null(is_null) => json!({ "NULL": is_null }),
+        AttributeValue::L(values) => json!({ "L": values.iter().map(attribute).collect::<Vec<_>>() }),
+        AttributeValue::M(item) => json!({ "M": attributes(item) }),
+        AttributeValue::Ss(texts) => json!({ "SS": texts }),
+        AttributeValue::Ns(numbers) => json!({ "NS": numbers }),
+        AttributeValue::Bs(values) => json!({ "BS": values.iter().map(|v| BASE64.encode(v)).collect::<Vec<_>>() }),
+        // A type that DynamoDB adds one day.
+        _ => Value::Null,
+    }
+}

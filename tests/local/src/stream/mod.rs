@@ -1,0 +1,196 @@
+//! Event source mappings: what a table's stream says is brought to a function, by the rules of Lambda.
+//!
+//! The stream is read over the DynamoDB Streams API, so it may be any engine's. Records of one item (partition and
+//! sort key) stay in order; different items are delivered side by side in `ParallelizationFactor` lanes per shard.
+//! Delivery is at least once: the checkpoint follows what is done, and a new start repeats what was under way.
+
+mod checkpoint;
+mod delivery;
+mod event;
+mod shard;
+
+pub use delivery::{Destinations, Invoke, Publish};
+
+use crate::{
+    dynamodb::{self, DynamoDb, cause},
+    pattern::{Dialect, Malformed, Pattern},
+    template::StreamMapping,
+};
+use aws_sdk_dynamodbstreams::{Client, types::Shard};
+use checkpoint::Checkpoints;
+use delivery::Delivery;
+use shard::{Context, Pace};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time,
+};
+
+/// How often a stream is asked for new shards when none has ended.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How long a stop waits for the invocations that run.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The mappings that run.
+#[derive(Debug)]
+pub struct Streams {
+    stop: watch::Sender<bool>,
+    mappings: JoinSet<()>,
+    checkpoints: Checkpoints,
+    writer: JoinHandle<()>,
+}
+
+/// Starts all mappings of the template; its tables must be there.
+///
+/// `folder` keeps the checkpoints; without a folder each start begins at the mappings' starting position.
+///
+/// # Errors
+/// If a filter is not of Lambda's pattern language, a table has no stream, the checkpoints cannot be read, or the
+/// database does not answer.
+pub async fn start(
+    database: &DynamoDb,
+    mappings: &[StreamMapping],
+    invoke: Invoke,
+    destinations: Destinations,
+    folder: Option<&Path>,
+) -> Result<Streams, Error> {
+    let checkpoints = Checkpoints::open(folder)
+        .map_err(|source| Error::Checkpoints { folder: folder.map(Path::to_owned).unwrap_or_default(), source })?;
+    let (stop, stopping) = watch::channel(false);
+    let mut running = JoinSet::new();
+    let near = ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| database.endpoint().contains(host));
+    for mapping in mappings {
+        let filters = mapping.filters.iter().map(|filter| Pattern::parse(filter, Dialect::Lambda));
+        let filters = filters
+            .collect::<Result<_, _>>()
+            .map_err(|source| Error::Filter { mapping: mapping.name.clone(), source })?;
+        let stream_arn = database.stream_arn(&mapping.table).await.map_err(Error::Stream)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let context = Context {
+            client: database.streams().clone(),
+            filters,
+            since: checkpoints.begin(&mapping.name, &stream_arn, now),
+            delivery: Delivery {
+                mapping: mapping.clone(),
+                stream_arn: event::local_arn(&stream_arn),
+                invoke: Arc::clone(&invoke),
+                destinations: destinations.clone(),
+                stopping: stopping.clone(),
+            },
+            stream_arn,
+            checkpoints: checkpoints.clone(),
+            pace: if near { Pace::NEAR } else { Pace::FAR },
+            stopping: stopping.clone(),
+        };
+        running.spawn(run(Arc::new(context)));
+    }
+    let writer = checkpoints.keep_written();
+    Ok(Streams { stop, mappings: running, checkpoints, writer })
+}
+
+impl Streams {
+    /// Begins no further invocation, waits a little for those that run, and keeps how far all have come.
+    pub async fn stop(mut self) {
+        self.stop.send(true).ok();
+        let ended = async { while self.mappings.join_next().await.is_some() {} };
+        if time::timeout(STOP_PATIENCE, ended).await.is_err() {
+            self.mappings.abort_all();
+        }
+        self.writer.abort();
+        if let Err(error) = self.checkpoints.write().await {
+            eprintln!("stream: cannot write the checkpoints, the next start will repeat records: {error}");
+        }
+    }
+}
+
+/// Why the mappings do not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A pattern of `FilterCriteria`.
+    #[error("the filter of {mapping} is none that Lambda takes")]
+    Filter {
+        /// The mapping.
+        mapping: String,
+        /// Why.
+        source: Malformed,
+    },
+    /// A table's stream.
+    #[error("cannot read a table's stream")]
+    Stream(#[source] dynamodb::Error),
+    /// The file of checkpoints.
+    #[error("cannot read the checkpoints in {}; removing them delivers all records again", folder.display())]
+    Checkpoints {
+        /// Where they are.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Reads the shards of one mapping: each after its parent, as the order of an item's records wants it.
+async fn run(context: Arc<Context>) {
+    let mapping = context.delivery.mapping.name.clone();
+    let mut stopping = context.stopping.clone();
+    let mut started = HashSet::new();
+    let mut readers = JoinSet::new();
+    while !*stopping.borrow() {
+        match shards(&context.client, &context.stream_arn).await {
+            Ok(shards) => {
+                let known: HashSet<_> = shards.iter().filter_map(|shard| shard.shard_id.as_deref()).collect();
+                context.checkpoints.retain(&mapping, |shard| known.contains(shard));
+                let finished = |shard: &str| context.checkpoints.shard(&mapping, shard).finished;
+                for shard in &shards {
+                    let Some(id) = shard.shard_id.as_deref() else { continue };
+                    let ready = shard
+                        .parent_shard_id
+                        .as_deref()
+                        .is_none_or(|parent| !known.contains(parent) || finished(parent));
+                    if ready && !finished(id) && started.insert(id.to_owned()) {
+                        readers.spawn(shard::run(Arc::clone(&context), id.to_owned()));
+                    }
+                }
+            }
+            Err(cause) => eprintln!("stream: cannot list the shards of {mapping}, trying again: {cause}"),
+        }
+        let some_ended = async {
+            match readers.join_next().await {
+                Some(_) => {}
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = some_ended => {}
+            () = time::sleep(DISCOVERY_INTERVAL) => {}
+            _ = stopping.wait_for(|stopping| *stopping) => {}
+        }
+    }
+    while readers.join_next().await.is_some() {}
+}
+
+async fn shards(client: &Client, stream_arn: &str) -> Result<Vec<Shard>, String> {
+    let mut shards = Vec::new();
+    let mut after = None;
+    loop {
+        let page = client.describe_stream().stream_arn(stream_arn).set_exclusive_start_shard_id(after).send().await;
+        let description = page
+            .map_err(|error| cause(&error))?
+            .stream_description
+            .ok_or_else(|| "DescribeStream gave no description".to_owned())?;
+        shards.extend(description.shards.unwrap_or_default());
+        after = description.last_evaluated_shard_id;
+        if after.is_none() {
+            return Ok(shards);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! One shard: read in order, filtered, spread over lanes, delivered, checkpointed.
+
+use super::{
+    checkpoint::Checkpoints,
+    delivery::Delivery,
+    event::{self, Record},
+};
+use crate::{dynamodb::cause, pattern::Pattern, template::StartingPosition};
+use aws_sdk_dynamodbstreams::{
+    Client,
+    operation::get_records::{GetRecordsError, GetRecordsOutput},
+    types::ShardIteratorType,
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+use tokio::{
+    sync::{Notify, mpsc, watch},
+    task::JoinSet,
+    time::{self, Instant},
+};
+
+/// Lambda's limit of an event.
+const LARGEST_EVENT: usize = 6 * 1024 * 1024;
+
+/// The longest pause while the database does not answer.
+const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
+
+/// All that the shards of one mapping share.
+pub(super) struct Context {
+    pub(super) client: Client,
+    /// As the database has it.
+    pub(super) stream_arn: String,
+    pub(super) filters: Vec<Pattern>,
+    /// When the mapping first read the stream, in seconds since the epoch.
+    pub(super) since: f64,
+    pub(super) delivery: Delivery,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) pace: Pace,
+    pub(super) stopping: watch::Receiver<bool>,
+}
+
+/// How often a shard without new records is asked for some.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    pub(super) busy: Duration,
+    pub(super) idle: Duration,
+}
+
+impl Pace {
+    /// An engine on this machine.
+    pub(super) const NEAR: Self = Self { busy: Duration::from_millis(10), idle: Duration::from_millis(50) };
+    /// AWS allows five reads per second and shard; Lambda does four.
+    pub(super) const FAR: Self = Self { busy: Duration::from_millis(250), idle: Duration::from_millis(250) };
+}
+
+/// Reads a shard and delivers its records. Returns when the shard is closed and all of it is done, or when the local
+/// cloud stops.
+pub(super) async fn run(context: Arc<Context>, shard: String) {
+    let mapping = &context.delivery.mapping;
+    let progress = Arc::new(Progress::default());
+    let (mut lanes, mut queues) = (JoinSet::new(), Vec::new());
+    for _ in 0..mapping.parallelization_factor {
+        let (queue, records) = mpsc::unbounded_channel();
+        queues.push(queue);
+        lanes.spawn(lane(Arc::clone(&context), shard.clone(), Arc::clone(&progress), records));
+    }
+    let closed = tokio::select! {
+        closed = read(&context, &shard, &progress, &queues) => closed,
+        () = stopped(context.stopping.clone()) => false,
+    };
+    drop(queues);
+    while let Some(ended) = lanes.join_next().await {
+        if let Err(error) = ended {
+            eprintln!(
+                "stream: a lane of {} broke off, its records are repeated after a new start: {error}",
+                mapping.name
+            );
+        }
+    }
+    if closed && progress.lock().open.is_empty() {
+        context.checkpoints.finish(&mapping.name, &shard);
+    }
+}
+
+/// Reads until the shard is closed: true; or until nobody takes its records: false.
+async fn read(context: &Context, shard: &str, progress: &Progress, queues: &[mpsc::UnboundedSender<Record>]) -> bool {
+    let mapping = &context.delivery.mapping;
+    // Lanes that are slower than the shard do not let it read on without end.
+    let most_open = (2 * mapping.batch_size * mapping.parallelization_factor).max(1_000);
+    let mut last_read = context.checkpoints.shard(&mapping.name, shard).after;
+    let mut iterator = None;
+    let mut outage = Outage::default();
+    let mut last_record = Instant::now();
+    let mut index = 0;
+    loop {
+        progress.until_fewer_than(most_open).await;
+        let answer = match iterator.take() {
+            Some(iterator) => records(context, iterator).await,
+            None => match first_iterator(context, shard, last_read.as_deref()).await {
+                Ok(fresh) => {
+                    iterator = Some(fresh);
+                    continue;
+                }
+                Err(problem) => Err(problem),
+            },
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
+            // The next turn asks for a new iterator, behind what was read.
+            Err(Problem::Expired) => continue,
+            Err(Problem::Trimmed) => {
+                eprintln!(
+                    "stream: records of {} were trimmed before they were read; going on with the rest",
+                    mapping.table
+                );
+                last_read = None;
+                continue;
+            }
+            Err(Problem::Other(cause)) => {
+                outage.pause(&mapping.table, &cause).await;
+                continue;
+            }
+        };
+        outage.over(&mapping.table);
+        let records = answer.records.unwrap_or_default();
+        let none = records.is_empty();
+        for source in &records {
+            let Some(sequence_number) = source.dynamodb.as_ref().and_then(|change| change.sequence_number.clone())
+            else {
+                continue;
+            };
+            last_read = Some(sequence_number.clone());
+            let created = source.dynamodb.as_ref().and_then(|change| change.approximate_creation_date_time);
+            let json = event::to_json(source, &context.delivery.stream_arn);
+            let record = Record {
+                index,
+                sequence_number,
+                created: created.map_or(0.0, |time| time.as_secs_f64()),
+                item: event::item_of(source),
+                text: json.to_string(),
+            };
+            index += 1;
+            let before =
+                mapping.starting_position == StartingPosition::Latest && record.created < context.since.floor();
+            let wanted = context.filters.is_empty() || context.filters.iter().any(|filter| filter.matches(&json));
+            progress.opened(&record);
+            if before || !wanted {
+                progress.done(context, shard, std::slice::from_ref(&record));
+                continue;
+            }
+            // `as`: the remainder is smaller than the number of lanes.
+            if queues[(record.item % queues.len() as u64) as usize].send(record).is_err() {
+                return false;
+            }
+        }
+        match answer.next_shard_iterator {
+            None => return true,
+            next => iterator = next,
+        }
+        if none {
+            let quiet = last_record.elapsed() > Duration::from_secs(2);
+            time::sleep(if quiet { context.pace.idle } else { context.pace.busy }).await;
+        } else {
+            last_record = Instant::now();
+        }
+    }
+}
+
+/// Takes records of the items that fall to this lane, batch by batch.
+async fn lane(
+    context: Arc<Context>,
+    shard: String,
+    progress: Arc<Progress>,
+    mut records: mpsc::UnboundedReceiver<Record>,
+) {
+    let mapping = &context.delivery.mapping;
+    let mut next = None;
+    loop {
+        let Some(first) = (match next.take() {
+            Some(record) => Some(record),
+            None => records.recv().await,
+        }) else {
+            return;
+        };
+        let full_at = Instant::now() + mapping.batching_window;
+        let mut size = first.text.len();
+        let mut batch = vec![first];
+        while batch.len() < mapping.batch_size {
+            let more = match records.try_recv() {
+                Ok(record) => Some(record),
+                Err(_) => time::timeout_at(full_at, records.recv()).await.ok().flatten(),
+            };
+            let Some(record) = more else { break };
+            size += record.text.len() + 1;
+            if size > LARGEST_EVENT {
+                next = Some(record);
+                break;
+            }
+            batch.push(record);
+        }
+        let done = |records: &[Record]| progress.done(&context, &shard, records);
+        context.delivery.deliver(&shard, batch, &done).await;
+        if *context.stopping.borrow() {
+            return;
+        }
+    }
+}
+
+/// Which records of a shard were read and are not done.
+#[derive(Debug, Default)]
+struct Progress {
+    state: Mutex<State>,
+    fewer: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Records from the first one on that is not done: sequence number, and whether it is done.
+    open: BTreeMap<u64, (String, bool)>,
+}
+
+impl Progress {
+    fn opened(&self, record: &Record) {
+        self.lock().open.insert(record.index, (record.sequence_number.clone(), false));
+    }
+
+    /// The checkpoint is the last record up to which all are done, whatever lanes are ahead.
+    fn done(&self, context: &Context, shard: &str, records: &[Record]) {
+        let mut state = self.lock();
+        for record in records {
+            if let Some((_, done)) = state.open.get_mut(&record.index) {
+                *done = true;
+            }
+        }
+        let mut after = None;
+        while state.open.first_key_value().is_some_and(|(_, (_, done))| *done) {
+            after = state.open.pop_first().map(|(_, (sequence_number, _))| sequence_number);
+        }
+        if let Some(after) = after {
+            context.checkpoints.advance(&context.delivery.mapping.name, shard, &after);
+            self.fewer.notify_one();
+        }
+    }
+
+    async fn until_fewer_than(&self, most: usize) {
+        while self.lock().open.len() >= most {
+            self.fewer.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Why a shard could not be read.
+enum Problem {
+    /// An iterator lives 15 minutes.
+    Expired,
+    /// What was to be read next is older than the stream keeps.
+    Trimmed,
+    Other(String),
+}
+
+async fn first_iterator(context: &Context, shard: &str, after: Option<&str>) -> Result<String, Problem> {
+    let request = context.client.get_shard_iterator().stream_arn(&context.stream_arn).shard_id(shard);
+    let request = match after {
+        Some(after) => request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(after),
+        None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
+    };
+    match request.send().await {
+        Ok(answer) => answer.shard_iterator.ok_or_else(|| Problem::Other("GetShardIterator gave none".to_owned())),
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_trimmed_data_access_exception()) => {
+            Err(Problem::Trimmed)
+        }
+        Err(error) => Err(Problem::Other(cause(&error))),
+    }
+}
+
+async fn records(context: &Context, iterator: String) -> Result<GetRecordsOutput, Problem> {
+    let answer = context.client.get_records().shard_iterator(iterator).limit(1_000).send().await;
+    answer.map_err(|error| match error.as_service_error() {
+        Some(GetRecordsError::ExpiredIteratorException(_)) => Problem::Expired,
+        Some(GetRecordsError::TrimmedDataAccessException(_)) => Problem::Trimmed,
+        _ => Problem::Other(cause(&error)),
+    })
+}
+
+/// Says once that a stream cannot be read, and once that it can again.
+#[derive(Default)]
+struct Outage {
+    failures: u32,
+}
+
+impl Outage {
+    async fn pause(&mut self, table: &str, cause: &str) {
+        if self.failures == 0 {
+            eprintln!("stream: cannot read the stream of {table}, trying again: {cause}");
+        }
+        self.failures += 1;
+        let pause = Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(self.failures));
+        time::sleep(pause.min(LONGEST_OUTAGE_PAUSE)).await;
+    }
+
+    fn over(&mut self, table: &str) {
+        if self.failures > 0 {
+            eprintln!("stream: reading the stream of {table} again");
+        }
+        self.failures = 0;
+    }
+}
+
+async fn stopped(mut stopping: watch::Receiver<bool>) {
+    // An error says that nobody can stop it any more.
+    stopping.wait_for(|stopping| *stopping).await.ok();
+}
