@@ -1,1 +1,165 @@
-//! Stub.
+//! `POST /v1/sites/{site}/calls` records one API call of a site; `GET /v1/sites/counts` and
+//! `GET /v1/sites/{site}/counts` tell what the caller's sites sent.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use clinical::ids::SiteId;
+use futures::future::join_all;
+use invocation::aws::{self, Failure, FailureKind};
+use invocation::http::{self, Invocation};
+use invocation::{Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Request, Response};
+use records::{SiteCounts, Store, Tables};
+use serde::Serialize;
+
+/// The function, with what it keeps between requests.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    store: Store,
+}
+
+impl Counts {
+    /// The function as its environment variables set it up.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let config = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https())?;
+        Ok(Self::new(Store::new(&config, Tables::from_environment(environment)?)))
+    }
+
+    /// The function on `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
+    pub async fn warm_up(&self) {
+        let table = &self.store.tables().counts;
+        if let Err(failure) = self.store.warm_up(table, Deadline::after(Duration::from_secs(3))).await {
+            tracing::warn!(event = "warm_up_failed", %failure);
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: an error is an answer.
+    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
+        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+            "POST /v1/sites/{site}/calls" => self.record_call(invocation, request).await,
+            "GET /v1/sites/counts" => self.all_counts(invocation, request).await,
+            "GET /v1/sites/{site}/counts" => self.counts_of_one(invocation, request).await,
+            _ => Err(http::no_such_route()),
+        })
+        .await
+    }
+
+    async fn record_call(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::COUNTS_WRITE, &[Role::Service])?;
+        let site = caller.own_site(&http::path_parameter(&request, "site"))?;
+        // The call that it records is its own: one request, one more.
+        let counted = self.store.count_call(caller.study(), site, &invocation.request_id, invocation.deadline).await;
+        counted.map_err(|failure| count_problem(&failure))?;
+        Ok(http::json(StatusCode::ACCEPTED, &Recorded { site: site.as_str(), recorded: 1 }))
+    }
+
+    async fn all_counts(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::COUNTS_READ, &[Role::Staff])?;
+        let sites: Vec<SiteId> = caller.sites().iter().cloned().collect();
+        self.tell(&invocation, &caller, &sites).await
+    }
+
+    async fn counts_of_one(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::COUNTS_READ, &[Role::Staff])?;
+        let site = caller.own_site(&http::path_parameter(&request, "site"))?;
+        self.tell(&invocation, &caller, std::slice::from_ref(site)).await
+    }
+
+    /// The counts of `sites` as they were when the request came: its own call is in the next answer.
+    async fn tell(
+        &self,
+        invocation: &Invocation,
+        caller: &Caller,
+        sites: &[SiteId],
+    ) -> Result<Response<Body>, Problem> {
+        let counts = self.store.site_counts(caller.study(), sites, invocation.deadline).await;
+        beside(invocation.deadline, self.record_own_calls(invocation, caller, sites), async {}).await;
+        let counts = counts.map_err(|failure| read_problem(&failure))?;
+        let counts = sites.iter().zip(&counts).map(|(site, counts)| SiteBody::new(site, counts)).collect();
+        Ok(http::json(StatusCode::OK, &CountsBody { counts }))
+    }
+
+    /// A request about several sites is a call of each of them.
+    fn record_own_calls(&self, invocation: &Invocation, caller: &Caller, sites: &[SiteId]) -> impl Future<Output = ()> {
+        let (study, id, deadline) = (caller.study(), &invocation.request_id, invocation.deadline);
+        let calls = join_all(sites.iter().map(move |site| self.store.count_call(study, site, id, deadline)));
+        async move {
+            for failure in calls.await.into_iter().filter_map(Result::err) {
+                tracing::warn!(event = "api_call_not_counted", %failure);
+            }
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Recorded<'a> {
+    site: &'a str,
+    recorded: u32,
+}
+
+#[derive(Serialize)]
+struct CountsBody<'a> {
+    counts: Vec<SiteBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SiteBody<'a> {
+    site: &'a str,
+    api_calls: u64,
+    submissions: u64,
+    alerts: u64,
+    by_instrument: BTreeMap<&'a str, u64>,
+}
+
+impl<'a> SiteBody<'a> {
+    fn new(site: &'a SiteId, counts: &'a SiteCounts) -> Self {
+        Self {
+            site: site.as_str(),
+            api_calls: counts.api_calls,
+            submissions: counts.submissions,
+            alerts: counts.alerts,
+            by_instrument: counts.by_instrument.iter().map(|(id, count)| (id.as_str(), *count)).collect(),
+        }
+    }
+}
+
+fn count_problem(failure: &Failure) -> Problem {
+    tracing::error!(event = "api_call_not_counted", %failure);
+    match failure.kind {
+        FailureKind::NotStarted | FailureKind::Passing => {
+            Problem::new(ProblemKind::NotDone, "the call was not counted; record it again")
+        }
+        FailureKind::Unknown => Problem::new(
+            ProblemKind::OutcomeUnknown,
+            "whether the call was counted is not known; recording it again may count it twice",
+        ),
+        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the store refused to count the call"),
+    }
+}
+
+fn read_problem(failure: &Failure) -> Problem {
+    tracing::error!(event = "counts_not_read", %failure);
+    match failure.kind {
+        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the counts could not be read"),
+        _ => Problem::new(ProblemKind::NotDone, "the store did not answer in time; ask again"),
+    }
+}

@@ -1,3 +1,14 @@
-//! Stub.
+//! The function `counts`: made once an environment, then one request at a time.
 
-fn main() {}
+use counts::Counts;
+use invocation::{Environment, telemetry};
+use lambda_http::{Error, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let environment = Environment::of_process();
+    telemetry::start(&environment);
+    let counts = Counts::from_environment(&environment)?;
+    counts.warm_up().await;
+    lambda_http::run(service_fn(|request| counts.handle(request))).await
+}

@@ -1,1 +1,270 @@
-//! Stub.
+//! Scores what the table's stream brings. For each batch:
+//!
+//! 1. read it record by record, and score each submission by the version that it names ([`batch`]);
+//! 2. commit site by site, in chunks of one transaction: scores, alerts, profiles, counts;
+//! 3. publish the alerts whose rows are there, then mark them sent;
+//! 4. set aside, with all it holds, what can never be scored;
+//! 5. answer with the records that are not done, from which the stream goes on.
+//!
+//! The stream brings a record at least once, and anything may die between two of these steps: each can run again.
+
+mod batch;
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use alerts::{LinkTemplate, Notice, Topic};
+use clinical::catalog::Catalog;
+use futures::stream::{self, StreamExt};
+use invocation::aws::{self, Failure};
+use invocation::telemetry::{self, InvocationIds};
+use invocation::{Clock, Deadline, Environment, EnvironmentError};
+use lambda_runtime::LambdaEvent;
+use records::{Alert, AlertStatus, Commit, Scored, SetAside, Store, Tables};
+use serde::Serialize;
+use serde_json::Value;
+use tracing::Instrument;
+
+use crate::batch::{Batch, Unscorable};
+
+/// What is left of the time for answering once a step has run out of it.
+const WORDING: Duration = Duration::from_millis(10);
+/// Sites that are committed at the same time. A site's chunks follow each other: they write the same counters.
+const SITES_AT_ONCE: usize = 4;
+const MARKS_AT_ONCE: usize = 8;
+
+/// The function, with what it keeps between batches.
+#[derive(Clone, Debug)]
+pub struct Score {
+    store: Store,
+    topic: Topic,
+}
+
+/// The answer to a batch: the records that are not done. The stream goes on from the first of them.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchAnswer {
+    /// The records that are not done, in order.
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// A record that is not done.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// Its sequence number.
+    pub item_identifier: String,
+}
+
+/// A batch whose records cannot be answered for one by one. The mapping retries all of it, within its bounds.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BatchError {
+    /// It is no batch of a stream.
+    #[error("the event holds no list of records: is the function's event source a DynamoDB stream?")]
+    NoRecords,
+    /// A record without a sequence number is not done, so that it cannot be named.
+    #[error("a record that has no sequence number could not be set aside")]
+    Nameless,
+}
+
+impl Score {
+    /// The function as its environment variables set it up.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let https = aws::https();
+        let dynamodb = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", https.clone())?;
+        let sns = aws::sdk_config(environment, "AWS_ENDPOINT_URL_SNS", https)?;
+        let link = LinkTemplate::new(environment.required("ALERT_LINK")?);
+        let topic = Topic::new(&sns, environment.required("ALERTS_TOPIC_ARN")?, link);
+        Ok(Self::new(Store::new(&dynamodb, Tables::from_environment(environment)?), topic))
+    }
+
+    /// The function on `store` and `topic`.
+    pub fn new(store: Store, topic: Topic) -> Self {
+        Self { store, topic }
+    }
+
+    /// Opens the connections to the store and to SNS ahead of the first batch. What fails is opened by the first batch.
+    pub async fn warm_up(&self) {
+        let deadline = Deadline::after(Duration::from_secs(3));
+        let table = &self.store.tables().records;
+        let (store, topic) = futures::join!(self.store.warm_up(table, deadline), self.topic.warm_up(deadline));
+        for failure in [store.err(), topic.err()].into_iter().flatten() {
+            tracing::warn!(event = "warm_up_failed", %failure);
+        }
+    }
+
+    /// Works off one batch, and answers with the records that are not done, before the deadline.
+    ///
+    /// # Errors
+    /// If the records cannot be answered for one by one.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<BatchAnswer, BatchError> {
+        let LambdaEvent { payload, context } = event;
+        let deadline = Deadline::of(&context, Deadline::STREAM_RESERVE);
+        let clock = Clock::system();
+        let ids = InvocationIds {
+            request_id: &context.request_id,
+            trace_id: context.xray_trace_id.as_deref(),
+            correlation_id: None,
+        };
+        let span = telemetry::invocation_span(&ids);
+        async {
+            let records = payload.get("Records").and_then(Value::as_array).ok_or(BatchError::NoRecords)?;
+            let progress = Progress::new(records.len());
+            // Each step keeps to the deadline by itself; this holds even if one does not.
+            deadline.bound(self.work(records, &progress, clock, deadline.earlier_by(WORDING))).await;
+            let answer = progress.answer(records);
+            tracing::info!(
+                event = "batch_done",
+                records = records.len(),
+                not_done = answer.as_ref().map_or(records.len(), |answer| answer.batch_item_failures.len()),
+                ms = clock.elapsed().as_millis() as u64,
+                remaining_ms = deadline.remaining().as_millis() as u64,
+            );
+            answer
+        }
+        .instrument(span)
+        .await
+    }
+
+    async fn work(&self, records: &[Value], progress: &Progress, clock: Clock, deadline: Deadline) {
+        let Batch { sites, unscorable, nothing_to_do } = Batch::read(records, Catalog::shipped());
+        progress.done(nothing_to_do);
+        self.set_aside(records, unscorable, progress, clock, deadline).await;
+        stream::iter(sites)
+            .for_each_concurrent(SITES_AT_ONCE, |site| async move {
+                for chunk in records::chunks(site) {
+                    self.commit_and_tell(records, chunk, progress, clock, deadline).await;
+                }
+            })
+            .await;
+    }
+
+    /// Commits one chunk, and publishes its alerts.
+    async fn commit_and_tell(
+        &self,
+        records: &[Value],
+        chunk: Vec<(Vec<usize>, Scored)>,
+        progress: &Progress,
+        clock: Clock,
+        deadline: Deadline,
+    ) {
+        let (indices, scored): (Vec<Vec<usize>>, Vec<Scored>) = chunk.into_iter().unzip();
+        let commits = self.store.commit(&scored, clock.now(), deadline).await;
+        let mut untold = Vec::new();
+        for ((indices, scored), commit) in indices.into_iter().zip(&scored).zip(commits) {
+            let alerts = match commit {
+                Commit::Committed(alerts) => Ok(alerts),
+                // Whoever scored it may have died before it told the clinicians.
+                Commit::AlreadyScored(rules) => self.store.alerts(&scored.submission, &rules, deadline).await,
+                Commit::Failed(failure) => Err(failure),
+                Commit::Never(reason) => {
+                    let unscorable = indices.iter().map(|&index| Unscorable { index, reason: reason.to_owned() });
+                    self.set_aside(records, unscorable.collect(), progress, clock, deadline).await;
+                    continue;
+                }
+            };
+            match alerts {
+                Ok(alerts) => untold.push((indices, alerts)),
+                Err(failure) => tracing::error!(event = "not_scored_yet", %failure),
+            }
+        }
+        self.tell(untold, progress, clock, deadline).await;
+    }
+
+    /// Publishes those of the alerts that nobody has confirmed, marks them sent, and notes as done the records all of
+    /// whose alerts are.
+    async fn tell(&self, untold: Vec<(Vec<usize>, Vec<Alert>)>, progress: &Progress, clock: Clock, deadline: Deadline) {
+        let pending: Vec<(usize, &Alert)> = untold
+            .iter()
+            .enumerate()
+            .flat_map(|(at, (_, alerts))| alerts.iter().map(move |alert| (at, alert)))
+            .filter(|(_, alert)| alert.status == AlertStatus::Pending)
+            .collect();
+        let notices: Vec<Notice> = pending.iter().map(|(_, alert)| notice(alert)).collect();
+        let published = self.topic.publish(&notices, deadline).await;
+        let failed: Vec<usize> = stream::iter(pending.into_iter().zip(published))
+            .map(|((at, alert), published)| async move {
+                let marked = async {
+                    let message_id = published?;
+                    self.store.mark_sent(alert, &message_id, clock.now(), deadline).await
+                };
+                marked.await.map_err(|failure: Failure| {
+                    tracing::error!(event = "alert_not_confirmed", alert_id = %alert.id, %failure);
+                    at
+                })
+            })
+            .buffer_unordered(MARKS_AT_ONCE)
+            .filter_map(|marked| async move { marked.err() })
+            .collect()
+            .await;
+        for (at, (indices, _)) in untold.into_iter().enumerate() {
+            if !failed.contains(&at) {
+                progress.done(indices);
+            }
+        }
+    }
+
+    /// Keeps what can never be scored where it blocks nobody, and raises an alarm (by the log line `record_set_aside`).
+    async fn set_aside(
+        &self,
+        records: &[Value],
+        unscorable: Vec<Unscorable>,
+        progress: &Progress,
+        clock: Clock,
+        deadline: Deadline,
+    ) {
+        for Unscorable { index, reason } in unscorable {
+            let record = &records[index];
+            let id = records::stream::identity(record);
+            let payload = record.to_string();
+            let kept = SetAside { id: &id, reason: &reason, payload: &payload };
+            match self.store.set_aside(&kept, clock.now(), deadline).await {
+                Ok(()) => {
+                    tracing::error!(event = "record_set_aside", record = id, reason);
+                    progress.done([index]);
+                }
+                Err(failure) => tracing::error!(event = "record_not_set_aside", record = id, reason, %failure),
+            }
+        }
+    }
+}
+
+fn notice(alert: &Alert) -> Notice {
+    Notice {
+        alert_id: alert.id.to_string(),
+        study: alert.study.clone(),
+        site: alert.site.clone(),
+        severity: alert.severity,
+        rule: alert.rule.clone(),
+        raised_at: alert.raised_at,
+        submission_id: alert.submission,
+    }
+}
+
+/// Which records of the batch are done. What is not noted as done when the time is up is not.
+struct Progress(Mutex<BTreeMap<usize, bool>>);
+
+impl Progress {
+    fn new(records: usize) -> Self {
+        Self(Mutex::new((0..records).map(|index| (index, false)).collect()))
+    }
+
+    fn done(&self, indices: impl IntoIterator<Item = usize>) {
+        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        progress.extend(indices.into_iter().map(|index| (index, true)));
+    }
+
+    fn answer(&self, records: &[Value]) -> Result<BatchAnswer, BatchError> {
+        let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let not_done = progress.iter().filter(|(_, done)| !**done);
+        let batch_item_failures = not_done.map(|(&index, _)| {
+            let number = records::stream::sequence_number(&records[index]).ok_or(BatchError::Nameless)?;
+            Ok(BatchItemFailure { item_identifier: number.to_owned() })
+        });
+        Ok(BatchAnswer { batch_item_failures: batch_item_failures.collect::<Result<_, _>>()? })
+    }
+}

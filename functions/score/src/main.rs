@@ -1,3 +1,14 @@
-//! Stub.
+//! The function `score`: made once an environment, then one batch at a time.
 
-fn main() {}
+use invocation::{Environment, telemetry};
+use lambda_runtime::{Error, service_fn};
+use score::Score;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let environment = Environment::of_process();
+    telemetry::start(&environment);
+    let score = Score::from_environment(&environment)?;
+    score.warm_up().await;
+    lambda_runtime::run(service_fn(|event| score.handle(event))).await
+}

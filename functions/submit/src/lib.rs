@@ -1,1 +1,220 @@
-//! Stub.
+//! `POST /v1/submissions` takes one submission: checks it, stores it by one conditional put, and answers with its receipt.
+//! `GET /v1/submissions/{id}` tells what became of it.
+//!
+//! The put is all that a submission needs: scoring starts from the table's stream, so nothing that comes after the put
+//! can lose it.
+
+mod body;
+mod receipt;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::time::Duration;
+
+use clinical::catalog::Catalog;
+use clinical::finding::Finding;
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
+use invocation::aws::{self, Failure, FailureKind};
+use invocation::http::{self, Invocation};
+use invocation::{Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
+use lambda_http::http::HeaderValue;
+use lambda_http::http::StatusCode;
+use lambda_http::http::header::LOCATION;
+use lambda_http::{Body, Request, RequestExt, Response};
+use records::{PutOutcome, Store, Submission, Tables};
+use uuid::Uuid;
+
+use crate::receipt::{Receipt, State};
+
+/// As large as a submission may be.
+const LARGEST_BODY: usize = 256 * 1024;
+
+/// The function, with what it keeps between requests.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    store: Store,
+}
+
+impl Submit {
+    /// The function as its environment variables set it up.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let config = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https())?;
+        Ok(Self::new(Store::new(&config, Tables::from_environment(environment)?)))
+    }
+
+    /// The function on `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
+    pub async fn warm_up(&self) {
+        let table = &self.store.tables().records;
+        if let Err(failure) = self.store.warm_up(table, Deadline::after(Duration::from_secs(3))).await {
+            tracing::warn!(event = "warm_up_failed", %failure);
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: an error is an answer.
+    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
+        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+            "POST /v1/submissions" => self.post(invocation, request).await,
+            "GET /v1/submissions/{id}" => self.get(invocation, request).await,
+            _ => Err(http::no_such_route()),
+        })
+        .await
+    }
+
+    async fn post(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
+        let (patient, site) = (caller.patient()?, caller.only_site()?);
+        let count = self.count(&invocation, caller.study(), site);
+        let work = self.submit(&invocation, &request, caller.study(), site, patient);
+        beside(invocation.deadline, count, work).await
+    }
+
+    async fn submit(
+        &self,
+        invocation: &Invocation,
+        request: &Request,
+        study: &StudyId,
+        site: &SiteId,
+        patient: &PatientId,
+    ) -> Result<Response<Body>, Problem> {
+        let (json, findings) = invocation::body::json(request, LARGEST_BODY)?;
+        let now = invocation.clock.now();
+        let sent = body::read(&json, findings, Catalog::shipped(), now).map_err(|findings| {
+            Problem::new(ProblemKind::Invalid, "the submission does not fit; nothing was stored").with_errors(findings)
+        })?;
+        let submission = Submission {
+            study: study.clone(),
+            site: site.clone(),
+            patient: patient.clone(),
+            digest: sent.digest(),
+            id: sent.id,
+            instrument: sent.instrument,
+            answers: sent.answers,
+            authored_at: sent.authored_at,
+            received_at: now,
+            correlation_id: invocation.correlation_id.to_string(),
+            request_id: invocation.request_id.clone(),
+            nonce: Uuid::new_v4(),
+            amends: sent.amends,
+            device: sent.device,
+        };
+        match self.store.put_submission(&submission, invocation.deadline).await {
+            Ok(PutOutcome::Stored) => Ok(receipt_answer(StatusCode::ACCEPTED, &submission)),
+            Ok(PutOutcome::Repeated(stored)) => Ok(receipt_answer(StatusCode::OK, &stored)),
+            Ok(PutOutcome::Conflict) => Err(Problem::new(
+                ProblemKind::SubmissionConflict,
+                "another body is stored under this id, and stays; send a correction under an id of its own, with \
+                 `amends` and `reason`",
+            )),
+            Err(failure) => Err(put_problem(&failure)),
+        }
+    }
+
+    async fn get(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::SUBMISSIONS_READ, &[Role::Patient, Role::Staff])?;
+        let result = self.look_up(&invocation, &request, &caller).await;
+        // Whose call it was is known once the submission is, unless the caller has but one site.
+        let site = match &result {
+            Ok((site, _)) => Some(site),
+            Err(_) => caller.only_site().ok(),
+        };
+        if let Some(site) = site {
+            beside(invocation.deadline, self.count(&invocation, caller.study(), site), async {}).await;
+        }
+        result.map(|(_, response)| response)
+    }
+
+    async fn look_up(
+        &self,
+        invocation: &Invocation,
+        request: &Request,
+        caller: &Caller,
+    ) -> Result<(SiteId, Response<Body>), Problem> {
+        let not_found = || Problem::new(ProblemKind::NotFound, "no such submission is open to this token");
+        let patient = whose(request, caller)?.ok_or_else(not_found)?;
+        let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
+        let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline).await;
+        let (submission, score) = found.map_err(|failure| read_problem(&failure))?.ok_or_else(not_found)?;
+        if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
+            return Err(not_found());
+        }
+        let state = State::new(&submission, score.as_ref(), caller.role() == Role::Staff);
+        Ok((submission.site.clone(), http::json(StatusCode::OK, &state)))
+    }
+
+    /// Records one API call of `site`. The request goes on whatever becomes of it.
+    fn count(&self, invocation: &Invocation, study: &StudyId, site: &SiteId) -> impl Future<Output = ()> {
+        let (deadline, id) = (invocation.deadline, &invocation.request_id);
+        async move {
+            if let Err(failure) = self.store.count_call(study, site, id, deadline).await {
+                tracing::warn!(event = "api_call_not_counted", %failure);
+            }
+        }
+    }
+}
+
+/// The patient whose submission is asked for: the caller itself, or whom site staff name by `?patient=`. `None` if that
+/// is nobody whom the caller may see.
+fn whose(request: &Request, caller: &Caller) -> Result<Option<PatientId>, Problem> {
+    let query = request.query_string_parameters_ref();
+    let named = query.and_then(|query| query.first("patient")).filter(|named| !named.is_empty());
+    if caller.role() == Role::Patient {
+        let own = caller.patient()?;
+        return Ok(Some(own.clone()).filter(|own| named.is_none_or(|named| named == own.as_str())));
+    }
+    match named {
+        Some(named) => Ok(named.parse().ok()),
+        None => {
+            let detail = "name the patient: `?patient=`".to_owned();
+            let finding = Finding { pointer: String::new(), code: "query.required", detail: detail.clone() };
+            Err(Problem::new(ProblemKind::Invalid, detail).with_errors(vec![finding]))
+        }
+    }
+}
+
+fn receipt_answer(status: StatusCode, submission: &Submission) -> Response<Body> {
+    let mut response = http::json(status, &Receipt::of(submission));
+    let location = HeaderValue::try_from(format!("/v1/submissions/{}", submission.id));
+    response.headers_mut().insert(LOCATION, location.expect("a UUID is plain ASCII"));
+    response
+}
+
+/// What a put that did not succeed means to the app.
+fn put_problem(failure: &Failure) -> Problem {
+    tracing::error!(event = "submission_not_confirmed", %failure);
+    match failure.kind {
+        FailureKind::NotStarted => Problem::new(
+            ProblemKind::NotDone,
+            "too little time was left to store it; nothing was stored; send it again, under the same id",
+        ),
+        // An earlier attempt of the SDK's may have been applied, whatever the last one was told.
+        FailureKind::Unknown | FailureKind::Passing => Problem::new(
+            ProblemKind::OutcomeUnknown,
+            "whether it was stored is not known; send it again, under the same id and unchanged, and the answer tells",
+        ),
+        FailureKind::Refused => Problem::new(
+            ProblemKind::Internal,
+            "the store refused it; keep it, and send it again later, under the same id",
+        ),
+    }
+}
+
+fn read_problem(failure: &Failure) -> Problem {
+    tracing::error!(event = "submission_not_read", %failure);
+    match failure.kind {
+        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the submission could not be read"),
+        _ => Problem::new(ProblemKind::NotDone, "the store did not answer in time; ask again"),
+    }
+}

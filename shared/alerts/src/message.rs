@@ -171,7 +171,11 @@ mod tests {
     #[test]
     fn an_sms_is_never_longer_than_140_characters() {
         let long_site = "S".repeat(64);
-        for (site, link) in [("S01", "https://a.example"), ("S01", &"https://long.example/".repeat(9)), (&long_site, "https://a.example/x")] {
+        for (site, link) in [
+            ("S01", "https://a.example"),
+            ("S01", &"https://long.example/".repeat(9)),
+            (&long_site, "https://a.example/x"),
+        ] {
             let message = by_protocol(&notice(site), link);
             let sms = message["sms"].as_str().unwrap();
             assert!(sms.chars().count() <= 140, "{sms}");

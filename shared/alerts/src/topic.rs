@@ -93,8 +93,7 @@ impl Topic {
         deadline: Deadline,
     ) {
         let entries = open.iter().map(|&index| self.entry(index, &notices[index])).collect();
-        let request =
-            self.sns.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
+        let request = self.sns.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
         let sent = call(deadline, PUBLISH, |timeouts| request.customize().config_override(config(timeouts)).send());
         let answer = match sent.await {
             Ok(answer) => answer,

@@ -143,11 +143,8 @@ impl<E: ProvideErrorMetadata> CallError<E> {
             Self::Unknown { reason, code } => (FailureKind::Unknown, reason, code),
             Self::Refused(error) => {
                 let code = error.code().map(str::to_owned);
-                let kind = if code.as_deref().is_some_and(is_passing) {
-                    FailureKind::Passing
-                } else {
-                    FailureKind::Refused
-                };
+                let kind =
+                    if code.as_deref().is_some_and(is_passing) { FailureKind::Passing } else { FailureKind::Refused };
                 (kind, "the service refused it", code)
             }
         };

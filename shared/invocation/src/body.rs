@@ -208,7 +208,10 @@ mod tests {
     #[test]
     fn good_json_comes_as_it_is() {
         let body = r#" {"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}} "#;
-        assert_eq!(parse(body.as_bytes()).unwrap(), (json!({"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}}), vec![]));
+        assert_eq!(
+            parse(body.as_bytes()).unwrap(),
+            (json!({"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}}), vec![])
+        );
     }
 
     #[test]

@@ -153,7 +153,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_may_wish_for_less_time_and_not_for_more() {
-        for (wish, expected_ms) in [("0.5", 500), ("1", 1_000), ("60", 2_750), ("-1", 2_750), ("NaN", 2_750), ("x", 2_750)] {
+        for (wish, expected_ms) in
+            [("0.5", 500), ("1", 1_000), ("60", 2_750), ("-1", 2_750), ("NaN", 2_750), ("x", 2_750)]
+        {
             let start = Instant::now();
             answer(request(3_000, &[("request-timeout", wish)]), stalled).await.unwrap();
             let took = start.elapsed().as_millis() as i64;

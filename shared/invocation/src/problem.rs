@@ -65,7 +65,9 @@ impl ProblemKind {
             Self::Unauthenticated => ("urn:epro:problem:unauthenticated", "Access token missing or malformed"),
             Self::Forbidden => ("urn:epro:problem:forbidden", "Not allowed"),
             Self::NotFound => ("urn:epro:problem:not-found", "Not found"),
-            Self::SubmissionConflict => ("urn:epro:problem:submission-conflict", "Another body is stored under this id"),
+            Self::SubmissionConflict => {
+                ("urn:epro:problem:submission-conflict", "Another body is stored under this id")
+            }
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
             Self::Invalid => ("urn:epro:problem:invalid", "Content does not fit"),
@@ -181,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_hostile_body_does_not_make_a_huge_answer() {
-        let errors = (0..5_000).map(|i| Finding { pointer: format!("/{i}"), code: "x", detail: String::new() }).collect();
+        let errors =
+            (0..5_000).map(|i| Finding { pointer: format!("/{i}"), code: "x", detail: String::new() }).collect();
         let problem = Problem::new(ProblemKind::Invalid, "wrong").with_errors(errors);
         let body = body(&problem.into_response(&CorrelationId::given_or_new(None)));
         assert_eq!(body["errors"].as_array().unwrap().len(), MOST_FINDINGS);

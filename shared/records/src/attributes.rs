@@ -120,9 +120,9 @@ pub(crate) fn to_json(value: &AttributeValue) -> Option<Value> {
         AttributeValue::N(value) => Value::Number(value.parse().ok()?),
         AttributeValue::S(value) => Value::String(value.clone()),
         AttributeValue::L(list) => Value::Array(list.iter().map(to_json).collect::<Option<_>>()?),
-        AttributeValue::M(map) => Value::Object(
-            map.iter().map(|(name, value)| Some((name.clone(), to_json(value)?))).collect::<Option<_>>()?,
-        ),
+        AttributeValue::M(map) => {
+            Value::Object(map.iter().map(|(name, value)| Some((name.clone(), to_json(value)?))).collect::<Option<_>>()?)
+        }
         _ => return None,
     })
 }
@@ -164,9 +164,11 @@ mod tests {
 
     #[test]
     fn the_streams_notation_is_read() {
-        let notation = json!({"id": {"S": "x"}, "n": {"N": "3"}, "m": {"M": {"l": {"L": [{"BOOL": true}, {"NULL": true}]}}}});
+        let notation =
+            json!({"id": {"S": "x"}, "n": {"N": "3"}, "m": {"M": {"l": {"L": [{"BOOL": true}, {"NULL": true}]}}}});
         let item = item_from_notation(notation.as_object().unwrap()).unwrap();
-        let values: serde_json::Map<_, _> = item.iter().map(|(name, value)| (name.clone(), to_json(value).unwrap())).collect();
+        let values: serde_json::Map<_, _> =
+            item.iter().map(|(name, value)| (name.clone(), to_json(value).unwrap())).collect();
         assert_eq!(Value::Object(values), json!({"id": "x", "n": 3, "m": {"l": [true, null]}}));
     }
 

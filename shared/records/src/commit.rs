@@ -64,18 +64,20 @@ impl Scored {
     }
 }
 
-/// `scored`, in order, in chunks that each fit into one transaction.
-pub fn chunks(scored: Vec<Scored>) -> Vec<Vec<Scored>> {
-    let mut chunks: Vec<Vec<Scored>> = Vec::new();
+/// `scored`, in order, in chunks that each fit into one transaction. Each may bring something along that its owner keeps
+/// with it.
+pub fn chunks<T>(scored: Vec<(T, Scored)>) -> Vec<Vec<(T, Scored)>> {
+    let mut chunks: Vec<Vec<(T, Scored)>> = Vec::new();
     let mut writes = MOST_WRITES;
     for one in scored {
+        let its_writes = one.1.writes();
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < MOST_SUBMISSIONS && writes + one.writes() <= MOST_WRITES => {
-                writes += one.writes();
+            Some(chunk) if chunk.len() < MOST_SUBMISSIONS && writes + its_writes <= MOST_WRITES => {
+                writes += its_writes;
                 chunk.push(one);
             }
             _ => {
-                writes = COUNTER_WRITES + one.writes();
+                writes = COUNTER_WRITES + its_writes;
                 chunks.push(vec![one]);
             }
         }
@@ -128,7 +130,8 @@ impl Store {
             };
             let failure = match self.send(&transaction, deadline).await {
                 Ok(()) => {
-                    settled.extend(members.iter().map(|&(index, scored)| (index, Commit::Committed(raise(scored, at)))));
+                    settled
+                        .extend(members.iter().map(|&(index, scored)| (index, Commit::Committed(raise(scored, at)))));
                     break;
                 }
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
@@ -223,8 +226,8 @@ impl Store {
             .collect();
         let keys = profiles.values().map(|profile| Profile::key(&profile.study, &profile.patient)).collect();
         for item in self.get_all(&self.tables.records, keys, READ, deadline).await? {
-            let profile = Profile::from_item(&item)
-                .map_err(|_| Failure::unreadable(READ, "a stored profile cannot be read"))?;
+            let profile =
+                Profile::from_item(&item).map_err(|_| Failure::unreadable(READ, "a stored profile cannot be read"))?;
             profiles.insert(profile.patient.clone(), profile);
         }
         Ok(profiles)
@@ -268,9 +271,7 @@ impl Store {
         }
         let update = match profile.revision {
             0 => update.condition_expression("attribute_not_exists(pk)"),
-            read => update
-                .condition_expression("#revision = :read")
-                .expression_attribute_values(":read", number(read)),
+            read => update.condition_expression("#revision = :read").expression_attribute_values(":read", number(read)),
         };
         let update = update.update_expression(format!("SET {}", clauses.join(", ")));
         update.build().expect("table, key and expression are set")

@@ -89,7 +89,13 @@ impl Store {
     ///
     /// # Errors
     /// If nothing says that it was added.
-    pub async fn count_call(&self, study: &StudyId, site: &SiteId, id: &str, deadline: Deadline) -> Result<(), Failure> {
+    pub async fn count_call(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        id: &str,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
         const OPERATION: &str = "UpdateItem of a site's API calls";
         let key = keys::counter(study, site, API_CALLS, shard(id, SHARDS));
         let mut wait = Duration::from_millis(15);
@@ -140,13 +146,15 @@ impl Store {
                 })
             })
             .collect();
-        let items: Vec<Vec<Item>> = stream::iter(keys.chunks(KEYS).map(|chunk| {
-            let keys = chunk.iter().map(|(_, key)| Item::from([(PK.to_owned(), text(key))])).collect();
-            self.get_all(&self.tables.counts, keys, OPERATION, deadline)
-        }))
-        .buffer_unordered(READS_AT_ONCE)
-        .try_collect()
-        .await?;
+        let batches: Vec<Vec<Item>> = keys
+            .chunks(KEYS)
+            .map(|batch| batch.iter().map(|(_, key)| Item::from([(PK.to_owned(), text(key))])).collect())
+            .collect();
+        let items: Vec<Vec<Item>> = stream::iter(batches)
+            .map(|batch| self.get_all(&self.tables.counts, batch, OPERATION, deadline))
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
 
         let index_of: std::collections::HashMap<&str, usize> =
             keys.iter().map(|(index, key)| (key.as_str(), *index)).collect();

@@ -104,10 +104,7 @@ impl Profile {
     }
 
     pub(crate) fn key(study: &StudyId, patient: &PatientId) -> Item {
-        Item::from([
-            (PK.to_owned(), text(keys::patient(study, patient))),
-            (SK.to_owned(), text(keys::PROFILE)),
-        ])
+        Item::from([(PK.to_owned(), text(keys::patient(study, patient))), (SK.to_owned(), text(keys::PROFILE))])
     }
 
     /// Its attributes other than the key.
@@ -161,7 +158,8 @@ impl Course {
     }
 
     fn to_attribute(&self) -> AttributeValue {
-        let points = [("baseline", Some(&self.baseline)), ("previous", self.previous.as_ref()), ("latest", Some(&self.latest))];
+        let points =
+            [("baseline", Some(&self.baseline)), ("previous", self.previous.as_ref()), ("latest", Some(&self.latest))];
         map(points.into_iter().filter_map(|(name, point)| Some((name, point?.to_attribute()))))
     }
 
@@ -202,8 +200,8 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::macros::datetime;
     use time::Duration;
+    use time::macros::datetime;
 
     fn point(day: i64) -> Point {
         Point {

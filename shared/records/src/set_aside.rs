@@ -58,9 +58,8 @@ impl Store {
             .item("set_aside_at", instant(at))
             .item("payload", text(record.payload))
             .condition_expression("attribute_not_exists(pk)");
-        let sent = call(deadline, PUT, |timeouts| {
-            request.customize().config_override(Store::timeouts(timeouts)).send()
-        });
+        let sent =
+            call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
         match sent.await {
             Ok(_) | Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(_))) => Ok(()),
             Err(error) => Err(error.of(OPERATION)),

@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn what_is_no_new_submission_is_passed_over() {
         for (event, kind) in [("MODIFY", "submission"), ("REMOVE", "submission"), ("INSERT", "alert")] {
-            let record = json!({"eventName": event, "dynamodb": {"NewImage": {"kind": {"S": kind}, "set": {"SS": ["x"]}}}});
+            let record =
+                json!({"eventName": event, "dynamodb": {"NewImage": {"kind": {"S": kind}, "set": {"SS": ["x"]}}}});
             assert_eq!(submission(&record), Ok(None), "{event} {kind}");
         }
     }

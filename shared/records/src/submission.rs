@@ -16,9 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::alert::AlertId;
-use crate::attributes::{
-    Item, Reader, Unreadable, from_json, instant, number, rfc3339, text, to_json, unreadable,
-};
+use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, rfc3339, text, to_json, unreadable};
 use crate::keys::{self, PK, SK};
 use crate::store::Store;
 
@@ -131,9 +129,8 @@ impl Store {
             .set_item(Some(submission.to_item()))
             .condition_expression("attribute_not_exists(pk)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-        let sent = call(deadline, PUT, |timeouts| {
-            request.customize().config_override(Store::timeouts(timeouts)).send()
-        });
+        let sent =
+            call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
         let stored = match sent.await {
             Ok(_) => return Ok(PutOutcome::Stored),
             Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(failed))) => failed.item,
@@ -171,9 +168,8 @@ impl Store {
             .key(PK, text(keys::patient(study, patient)))
             .key(SK, text(keys::submission(id)))
             .consistent_read(true);
-        let sent = call(deadline, GET, |timeouts| {
-            request.customize().config_override(Store::timeouts(timeouts)).send()
-        });
+        let sent =
+            call(deadline, GET, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
         let Some(item) = sent.await.map_err(|error| error.of(OPERATION))?.item else { return Ok(None) };
         let read = Submission::from_item(&item).and_then(|submission| Ok((submission, Score::from_item(&item)?)));
         read.map(Some).map_err(|_| Failure::unreadable(OPERATION, "the stored item cannot be read"))
@@ -284,7 +280,8 @@ impl Score {
     }
 
     pub(crate) fn to_attribute(&self) -> AttributeValue {
-        let alerts = self.alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
+        let alerts =
+            self.alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
         map([
             ("instrument_hash", text(&self.instrument_hash)),
             ("scores", from_json(&self.scores)),

@@ -1,0 +1,279 @@
+//! The body of a submission: every fault of it found at once, or all of it in the types that the rest works with.
+
+use std::collections::BTreeMap;
+
+use clinical::answers::{Answer, Answers};
+use clinical::catalog::{Catalog, NotFound};
+use clinical::finding::{Finding, pointer};
+use clinical::ids::SubmissionId;
+use clinical::instrument::Instrument;
+use records::{Device, InstrumentRef, sha256_hex};
+use serde::Serialize;
+use serde_json::{Map, Value};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+
+/// How far a device's clock may run ahead of the server's.
+const AHEAD: Duration = Duration::seconds(60);
+const LONGEST_DEVICE: usize = 200;
+const LONGEST_REASON: usize = 2_000;
+const FIELDS: [&str; 8] = ["id", "instrument", "version", "authoredAt", "answers", "device", "amends", "reason"];
+
+/// A submission as the app sent it, found to fit its instrument.
+pub(crate) struct Sent {
+    pub(crate) id: SubmissionId,
+    pub(crate) instrument: InstrumentRef,
+    pub(crate) answers: Answers,
+    pub(crate) authored_at: OffsetDateTime,
+    pub(crate) device: Option<Device>,
+    pub(crate) amends: Option<(SubmissionId, String)>,
+}
+
+/// Reads `json` against the instrument in `catalog` that it names, as of `now`. `findings` are those of the parser.
+///
+/// # Errors
+/// All findings, in the order of the parts.
+pub(crate) fn read(
+    json: &Value,
+    findings: Vec<Finding>,
+    catalog: &Catalog,
+    now: OffsetDateTime,
+) -> Result<Sent, Vec<Finding>> {
+    let mut reader = Reader { findings };
+    let Some(object) = json.as_object() else {
+        reader.find("", "field.type", "a submission is a JSON object");
+        return Err(reader.findings);
+    };
+    for unknown in object.keys().filter(|key| !FIELDS.contains(&key.as_str())) {
+        reader.find(&pointer("", unknown), "field.unknown", "a submission has no such field; remove it");
+    }
+    let id = reader.id(object);
+    let instrument = reader.instrument(object, catalog);
+    let authored_at = reader.authored_at(object, now);
+    let answers = reader.answers(object, instrument);
+    let device = reader.device(object);
+    let amends = reader.amends(object, id.as_ref());
+    match (id, instrument, authored_at, answers) {
+        (Some(id), Some(instrument), Some(authored_at), Some(answers)) if reader.findings.is_empty() => Ok(Sent {
+            id,
+            instrument: InstrumentRef {
+                id: instrument.id().clone(),
+                version: instrument.version().clone(),
+                hash: instrument.hash().to_owned(),
+            },
+            answers,
+            authored_at,
+            device,
+            amends,
+        }),
+        _ => Err(reader.findings),
+    }
+}
+
+impl Sent {
+    /// SHA-256 of the canonical body, in hexadecimal. Two bodies that say the same have the same one: the order of keys,
+    /// white space, `null` or nothing for what was not answered make no difference.
+    pub(crate) fn digest(&self) -> String {
+        let canonical = Canonical {
+            id: self.id.to_string(),
+            instrument: self.instrument.id.as_str(),
+            version: self.instrument.version.as_str(),
+            authored_at: self.authored_at.format(&Rfc3339).expect("it was read from RFC 3339"),
+            answers: self.answers.iter().map(|(item, answer)| (item.as_str(), CanonicalAnswer::of(answer))).collect(),
+            device: self.device.as_ref().map(|device| [device.app.as_deref(), device.os.as_deref()]),
+            amends: self.amends.as_ref().map(|(amended, reason)| [amended.to_string(), reason.clone()]),
+        };
+        sha256_hex(&serde_json::to_vec(&canonical).expect("names, numbers and texts always serialise"))
+    }
+}
+
+/// The canonical body. Its form may never change: the digests of what is stored were made from it.
+#[derive(Serialize)]
+struct Canonical<'a> {
+    id: String,
+    instrument: &'a str,
+    version: &'a str,
+    authored_at: String,
+    answers: BTreeMap<&'a str, CanonicalAnswer<'a>>,
+    device: Option<[Option<&'a str>; 2]>,
+    amends: Option<[String; 2]>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum CanonicalAnswer<'a> {
+    /// In decimal digits without trailing zeros: 1.50 and 1.5 are the same answer.
+    Number(String),
+    Boolean(bool),
+    Text(&'a str),
+    Codes(&'a [i64]),
+}
+
+impl<'a> CanonicalAnswer<'a> {
+    fn of(answer: &'a Answer) -> Self {
+        match answer {
+            Answer::Number(number) => Self::Number(number.normalize().to_string()),
+            Answer::Boolean(value) => Self::Boolean(*value),
+            Answer::Text(text) => Self::Text(text),
+            Answer::Codes(codes) => Self::Codes(codes),
+        }
+    }
+}
+
+/// Reads field by field, and goes on after a finding.
+struct Reader {
+    findings: Vec<Finding>,
+}
+
+impl Reader {
+    fn find(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+        self.findings.push(Finding { pointer: pointer.to_owned(), code, detail: detail.into() });
+    }
+
+    /// The string `field`, which must be there.
+    fn required_text<'a>(&mut self, object: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
+        let text = self.text(object, "", field);
+        if matches!(object.get(field), None | Some(Value::Null)) {
+            self.find(&pointer("", field), "field.required", "this field is required");
+        }
+        text
+    }
+
+    /// The string `field` of the object at `parent`, if it is there.
+    fn text<'a>(&mut self, object: &'a Map<String, Value>, parent: &str, field: &str) -> Option<&'a str> {
+        match object.get(field) {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) => Some(text),
+            Some(_) => {
+                self.find(&pointer(parent, field), "field.type", "this field is a string");
+                None
+            }
+        }
+    }
+
+    fn id(&mut self, object: &Map<String, Value>) -> Option<SubmissionId> {
+        let id = self.required_text(object, "id")?.parse();
+        if id.is_err() {
+            self.find("/id", "id.not-a-uuid", "the id is a UUID such as 0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e");
+        }
+        id.ok()
+    }
+
+    fn instrument<'a>(&mut self, object: &Map<String, Value>, catalog: &'a Catalog) -> Option<&'a Instrument> {
+        let (id, version) = (self.required_text(object, "instrument"), self.required_text(object, "version"));
+        let (id, version) = (id?, version?);
+        let Ok(id) = id.parse() else {
+            self.find("/instrument", "instrument.unknown", "there is no such instrument");
+            return None;
+        };
+        let Ok(version) = version.parse() else {
+            self.find("/version", "instrument.version", "a version is written like 1.0.0");
+            return None;
+        };
+        match catalog.find(&id, &version) {
+            Ok(instrument) => Some(instrument),
+            Err(NotFound::Instrument) => {
+                self.find("/instrument", "instrument.unknown", "there is no such instrument");
+                None
+            }
+            Err(NotFound::Version { known }) => {
+                let known: Vec<&str> = known.iter().map(|version| version.as_str()).collect();
+                let detail = format!("the instrument has no such version; it has {}", known.join(", "));
+                self.find("/version", "instrument.version-unknown", detail);
+                None
+            }
+        }
+    }
+
+    fn authored_at(&mut self, object: &Map<String, Value>, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        match OffsetDateTime::parse(self.required_text(object, "authoredAt")?, &Rfc3339) {
+            Err(_) => {
+                let detail = "a time with its offset, in RFC 3339, such as 2026-11-23T07:58:03+08:00";
+                self.find("/authoredAt", "authored-at.format", detail);
+                None
+            }
+            Ok(authored_at) if authored_at > now + AHEAD => {
+                let detail = "it lies more than 60 seconds ahead of the server's clock; check the device's clock";
+                self.find("/authoredAt", "authored-at.future", detail);
+                None
+            }
+            Ok(authored_at) => Some(authored_at),
+        }
+    }
+
+    fn answers(&mut self, object: &Map<String, Value>, instrument: Option<&Instrument>) -> Option<Answers> {
+        let answers = match object.get("answers") {
+            Some(Value::Object(answers)) => answers,
+            None | Some(Value::Null) => {
+                self.find("/answers", "field.required", "this field is required");
+                return None;
+            }
+            Some(_) => {
+                self.find("/answers", "field.type", "answers are an object: item id to answer");
+                return None;
+            }
+        };
+        match instrument?.check(answers) {
+            Ok(answers) => Some(answers),
+            Err(findings) => {
+                let placed = |finding: Finding| Finding { pointer: format!("/answers{}", finding.pointer), ..finding };
+                self.findings.extend(findings.into_iter().map(placed));
+                None
+            }
+        }
+    }
+
+    fn device(&mut self, object: &Map<String, Value>) -> Option<Device> {
+        let device = match object.get("device") {
+            None | Some(Value::Null) => return None,
+            Some(Value::Object(device)) => device,
+            Some(_) => {
+                self.find("/device", "field.type", "a device is an object with `app` and `os`");
+                return None;
+            }
+        };
+        for unknown in device.keys().filter(|key| !["app", "os"].contains(&key.as_str())) {
+            self.find(&pointer("/device", unknown), "field.unknown", "a device has only `app` and `os`");
+        }
+        let mut part = |field| {
+            let part = self.text(device, "/device", field)?;
+            if part.chars().count() > LONGEST_DEVICE {
+                let detail = format!("at most {LONGEST_DEVICE} characters");
+                self.find(&pointer("/device", field), "field.too-long", detail);
+            }
+            Some(part.to_owned())
+        };
+        Some(Device { app: part("app"), os: part("os") })
+    }
+
+    fn amends(&mut self, object: &Map<String, Value>, id: Option<&SubmissionId>) -> Option<(SubmissionId, String)> {
+        let amended = self.text(object, "", "amends");
+        let reason = self.text(object, "", "reason").filter(|reason| !reason.trim().is_empty());
+        let amended = match amended.map(str::parse::<SubmissionId>) {
+            Some(Err(_)) => {
+                self.find("/amends", "id.not-a-uuid", "the id of the submission that this one corrects");
+                return None;
+            }
+            Some(Ok(amended)) => Some(amended),
+            None => None,
+        };
+        if amended.is_some() && amended.as_ref() == id {
+            self.find("/amends", "amends.itself", "a correction has an id of its own");
+        }
+        if reason.is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
+            self.find("/reason", "field.too-long", format!("at most {LONGEST_REASON} characters"));
+        }
+        match (amended, reason) {
+            (Some(amended), Some(reason)) => Some((amended, reason.to_owned())),
+            (Some(_), None) => {
+                self.find("/reason", "field.required", "a correction says why");
+                None
+            }
+            (None, Some(_)) if !object.contains_key("amends") || object["amends"].is_null() => {
+                self.find("/amends", "field.required", "a reason goes with the submission that is corrected");
+                None
+            }
+            (None, _) => None,
+        }
+    }
+}

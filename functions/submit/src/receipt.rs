@@ -1,0 +1,71 @@
+//! What is answered about a submission.
+
+use records::{Score, Submission};
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// The receipt: the same for every repeat, whenever it comes and whatever has become of the submission since.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Receipt<'a> {
+    id: String,
+    status: &'static str,
+    received_at: String,
+    instrument: &'a str,
+    version: &'a str,
+    correlation_id: &'a str,
+}
+
+impl<'a> Receipt<'a> {
+    pub(crate) fn of(submission: &'a Submission) -> Self {
+        Self {
+            id: submission.id.to_string(),
+            status: "queued",
+            received_at: rfc3339(submission.received_at),
+            instrument: submission.instrument.id.as_str(),
+            version: submission.instrument.version.as_str(),
+            correlation_id: &submission.correlation_id,
+        }
+    }
+}
+
+/// The receipt with how far the submission has come, and its score for those who may see it.
+#[derive(Serialize)]
+pub(crate) struct State<'a> {
+    #[serde(flatten)]
+    receipt: Receipt<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    score: Option<ScoreBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ScoreBody<'a> {
+    scored_at: String,
+    instrument_hash: &'a str,
+    scores: &'a Value,
+    not_scored: &'a Value,
+    alerts: Vec<String>,
+}
+
+impl<'a> State<'a> {
+    pub(crate) fn new(submission: &'a Submission, score: Option<&'a Score>, shown: bool) -> Self {
+        let status = if score.is_some() { "scored" } else { "queued" };
+        Self {
+            receipt: Receipt { status, ..Receipt::of(submission) },
+            score: score.filter(|_| shown).map(|score| ScoreBody {
+                scored_at: rfc3339(score.scored_at),
+                instrument_hash: &score.instrument_hash,
+                scores: &score.scores,
+                not_scored: &score.not_scored,
+                alerts: score.alerts.iter().map(|(id, _)| id.to_string()).collect(),
+            }),
+        }
+    }
+}
+
+fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).expect("a stored time was read from RFC 3339")
+}
