@@ -2,10 +2,12 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
+
+use crate::storage::write_whole;
 
 /// What is in the folder, and how. Raised whenever an older local cloud could not read it, or this one an older one's.
 const VERSION: &str = "1";
@@ -68,11 +70,7 @@ impl DataDir {
             let path = path.to_owned();
             move |source| DataError::Io { operation, path, source }
         };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(failed("make the data folder", path))?;
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make the data folder", path))?;
         let path = fs::canonicalize(path).map_err(failed("find the data folder", path))?;
         let version = path.join("version");
         let found = match fs::read_to_string(&version) {
@@ -88,7 +86,7 @@ impl DataDir {
         match found {
             Some(found) if found == VERSION => {}
             Some(found) => return Err(DataError::Version { path, found }),
-            None => write(&version, VERSION.as_bytes()).map_err(failed("write", &version))?,
+            None => write_whole(&version, VERSION.as_bytes()).map_err(failed("write", &version))?,
         }
         Ok(Self { path, _lock: lock })
     }
@@ -100,28 +98,10 @@ impl DataDir {
     }
 }
 
-/// Writes a file that only this user may read: whole, or not at all, whenever the process or the machine stops.
-///
-/// # Errors
-/// Those of the file system.
-pub fn write(file: &Path, content: &[u8]) -> io::Result<()> {
-    let unfinished = file.with_extension("unfinished");
-    let mut new = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unfinished)?;
-    new.write_all(content)?;
-    new.sync_all()?;
-    fs::rename(&unfinished, file)?;
-    match file.parent() {
-        // The new name is on the disk once its folder is.
-        Some(folder) => File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
 fn lock(folder: &Path) -> Result<File, DataError> {
     let path = folder.join("lock");
     let failed = |source| DataError::Io { operation: "lock", path: path.clone(), source };
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(DataError::InUse(folder.to_owned())),
@@ -133,7 +113,7 @@ fn lock(folder: &Path) -> Result<File, DataError> {
 fn has_foreign_files(folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        if name != "lock" && name != "version.unfinished" {
+        if name != "lock" && name != "version.tmp" {
             return Ok(true);
         }
     }

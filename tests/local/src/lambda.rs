@@ -105,9 +105,7 @@ impl Functions {
             .collect();
         let warm = |pool: &Arc<Pool>| {
             let pool = Arc::clone(pool);
-            async move {
-                pool.warm().await.map_err(|failure| StartError { function: pool.function.name.clone(), failure })
-            }
+            async move { pool.warm().await.map_err(|failure| StartError { function: pool.function.name.clone(), failure }) }
         };
         futures::future::try_join_all(pools.values().map(warm)).await?;
         Ok(Self { pools: Arc::new(pools), history })
@@ -253,7 +251,11 @@ impl Pool {
             }
             state.waiting.retain(|waiting| !waiting.is_closed());
             if self.limit == 0 || state.waiting.len() >= QUEUE {
-                return Err(format!("throttled: {} environments are busy and {} invocations wait", self.limit, state.waiting.len()));
+                return Err(format!(
+                    "throttled: {} environments are busy and {} invocations wait",
+                    self.limit,
+                    state.waiting.len()
+                ));
             }
             let (sender, free) = oneshot::channel();
             state.waiting.push_back(sender);

@@ -9,6 +9,8 @@ pub mod console;
 pub mod data;
 pub mod dynamodb;
 pub mod failures;
+pub mod gateway;
+pub mod issuer;
 pub mod lambda;
 pub mod pattern;
 pub mod storage;

@@ -42,7 +42,7 @@ pub(super) struct Process {
 
 /// The last lines that a process wrote.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Tail(Arc<Mutex<VecDeque<String>>>);
+pub(in crate::lambda) struct Tail(Arc<Mutex<VecDeque<String>>>);
 
 impl Process {
     /// Starts the executable with the environment of a Lambda function, whose Runtime API is at `address`.

@@ -1,0 +1,199 @@
+//! The HTTP API in front of the functions: routes, authorizer and payload format 2.0, as API Gateway has them.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, State},
+    http::{
+        HeaderName, HeaderValue, Request, StatusCode,
+        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
+        request::Parts,
+    },
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+use tokio::time::timeout;
+
+use crate::{
+    console::Console,
+    issuer::Issuer,
+    lambda::{Functions, Outcome, new_trace},
+    template::{Authorizer, Route, Template},
+};
+use authorizer::{Allowed, Refusal};
+use routes::Found;
+
+mod authorizer;
+mod event;
+mod routes;
+
+/// API Gateway's own limit for a request, in bytes.
+const REQUEST_LIMIT: usize = 10 * 1024 * 1024;
+
+/// Lambda's own limit for the payload of an invocation, in bytes.
+const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
+
+const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
+
+/// The routes of a template, served by its functions.
+#[derive(Debug)]
+pub struct Gateway {
+    template: Template,
+    issuer: Issuer,
+    functions: Functions,
+    console: Console,
+}
+
+impl Gateway {
+    /// Serves the template's routes with the functions, to callers with tokens of the issuer.
+    pub fn new(template: Template, issuer: Issuer, functions: Functions, console: Console) -> Self {
+        Self { template, issuer, functions, console }
+    }
+
+    /// A router of all its routes. Serve it with connect info, or callers have no address.
+    pub fn router(self) -> Router {
+        Router::new().fallback(serve).with_state(Arc::new(self))
+    }
+
+    fn authorize(&self, route: &Route, parts: &Parts) -> Result<Option<Allowed>, Refusal> {
+        let authorizer: Option<&Authorizer> =
+            route.authorizer.as_ref().and_then(|name| self.template.authorizers.get(name));
+        let now = time::OffsetDateTime::now_utc();
+        authorizer
+            .map(|authorizer| authorizer::authorize(authorizer, &route.scopes, &self.issuer, &parts.headers, now))
+            .transpose()
+    }
+}
+
+async fn serve(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> Response {
+    let (parts, body) = request.into_parts();
+    let caller = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
+    let request_id = uuid::Uuid::new_v4().to_string();
+    let mut response = match answer(&gateway, &parts, body, caller, &request_id).await {
+        Ok(response) => response,
+        Err(refused) => {
+            let Refused { status, why, .. } = &refused;
+            gateway.console.event(format!("{}  {} {} for {}", "gateway", status.as_u16(), why, parts.method));
+            refused.response(&parts)
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert("apigw-requestid", id);
+    }
+    response
+}
+
+async fn answer(
+    gateway: &Gateway,
+    parts: &Parts,
+    body: Body,
+    caller: Option<String>,
+    request_id: &str,
+) -> Result<Response, Refused> {
+    let Found { route, parameters } = routes::find(&gateway.template.routes, parts.method.as_str(), parts.uri.path())
+        .ok_or_else(|| Refused::new(StatusCode::NOT_FOUND, "no route"))?;
+    let allowed = gateway.authorize(route, parts).map_err(Refused::from)?;
+    let body = to_bytes(body, REQUEST_LIMIT)
+        .await
+        .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "a body over 10 MB, or broken off"))?;
+    let trace = parts
+        .headers
+        .get("x-amzn-trace-id")
+        .and_then(|trace| trace.to_str().ok())
+        .map_or_else(new_trace, str::to_owned);
+    let context = event::Context {
+        route,
+        parameters,
+        allowed: allowed.as_ref(),
+        caller: caller.as_deref().unwrap_or("127.0.0.1"),
+        request_id,
+        trace: &trace,
+        now: time::OffsetDateTime::now_utc(),
+    };
+    let payload = event::request(parts, &body, &context);
+    if payload.len() > PAYLOAD_LIMIT {
+        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "an event over Lambda's 6 MB"));
+    }
+    let invocation = gateway.functions.invoke_traced(&route.function, payload.into(), Some(trace));
+    // API Gateway waits no longer; the invocation goes on.
+    let invocation = timeout(route.timeout, invocation)
+        .await
+        .map_err(|_| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no answer of the function in time"))?;
+    match invocation.outcome {
+        Outcome::Answer(payload) => event::response(&payload).map_err(|why| Refused::failed(&why)),
+        Outcome::FunctionError(_) => Err(Refused::failed("the function's error")),
+        Outcome::TimedOut => Err(Refused::failed("the function's timeout")),
+        Outcome::Crashed => Err(Refused::failed("the end of the function's process")),
+        Outcome::Unavailable(_) => {
+            Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no environment that could take it"))
+        }
+    }
+}
+
+/// An answer of the gateway's own.
+#[derive(Debug)]
+struct Refused {
+    status: StatusCode,
+    /// For the person at the terminal.
+    why: String,
+    challenge: Option<String>,
+}
+
+impl Refused {
+    fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into(), challenge: None }
+    }
+
+    /// What is behind the gateway failed.
+    fn failed(why: &str) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
+    }
+
+    fn response(self, parts: &Parts) -> Response {
+        let message = match self.status {
+            StatusCode::PAYLOAD_TOO_LARGE => "Request Entity Too Large",
+            status => status.canonical_reason().unwrap_or_default(),
+        };
+        let body = json!({"message": message}).to_string();
+        let mut response = (self.status, [(CONTENT_TYPE, "application/json")], body).into_response();
+        response.headers_mut().insert(CORRELATION, correlation(parts));
+        if let Some(challenge) = self.challenge.and_then(|text| HeaderValue::try_from(text).ok()) {
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Self {
+        let (status, error) = match refusal {
+            Refusal::NoToken => {
+                return Self {
+                    challenge: Some("Bearer".to_owned()),
+                    ..Self::new(StatusCode::UNAUTHORIZED, "no token")
+                };
+            }
+            Refusal::Token(_) => (StatusCode::UNAUTHORIZED, "invalid_token"),
+            Refusal::Scope(_) => (StatusCode::FORBIDDEN, "insufficient_scope"),
+        };
+        let why = refusal.to_string();
+        let challenge = format!("Bearer scope=\"\" error=\"{error}\" error_description=\"{why}\"");
+        Self { challenge: Some(challenge), ..Self::new(status, why) }
+    }
+}
+
+/// The caller's correlation id if it is well formed, else a new one.
+fn correlation(parts: &Parts) -> HeaderValue {
+    let well_formed = |id: &&HeaderValue| {
+        let id = id.as_bytes();
+        (1..=64).contains(&id.len()) && id.iter().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(b))
+    };
+    match parts.headers.get(CORRELATION).filter(well_formed) {
+        Some(id) => id.clone(),
+        None => {
+            HeaderValue::try_from(uuid::Uuid::new_v4().to_string()).unwrap_or_else(|_| HeaderValue::from_static("none"))
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The issuer of access tokens that the gateway trusts: whoever reaches the local cloud gets the token wanted.
+
+use std::{fmt, fs, io, sync::Arc};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use rsa::{
+    PrivateKey,
+    pkcs8::{DecodePrivateKey, EncodePrivateKey},
+    traits::PublicKeyParts,
+};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{data::DataDir, storage::write_whole};
+
+/// RS256 asks for 2048 at least; every bit more makes the first start slower.
+const BITS: usize = 2048;
+
+/// Seconds that a token lives if its request does not say.
+const LIFETIME: i64 = 3600;
+
+/// A year, in seconds; what lives longer is a mistake of unit.
+const LONGEST: i64 = 366 * 24 * 3600;
+
+const CLIENT: &str = "local";
+
+/// What each role may do: the scopes of a token whose request names none.
+const ROLES: [(&str, &[&str]); 4] = [
+    ("patient", &["submissions:write", "submissions:read", "instruments:read"]),
+    (
+        "staff",
+        &["submissions:read", "counts:read", "patients:read", "forms:validate", "reports:read", "instruments:read"],
+    ),
+    ("clinician", &["alerts:read", "alerts:write", "patients:read", "reports:read", "instruments:read"]),
+    ("service", &["counts:write", "instruments:read"]),
+];
+
+/// Signs tokens. Cheap to clone.
+#[derive(Clone)]
+pub struct Issuer {
+    url: String,
+    audience: Vec<String>,
+    key: Arc<PrivateKey>,
+    kid: String,
+}
+
+/// Why there is no issuer.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuerError {
+    /// The key of an earlier start is there and cannot be used.
+    #[error(
+        "the key {file} cannot be used: {reason}. Remove the file: a new key is made, and tokens made before are refused"
+    )]
+    Key {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// No key could be made.
+    #[error("cannot make a key for the tokens")]
+    Make(#[source] rsa::errors::Error),
+    /// The new key could not be kept.
+    #[error("cannot keep the key for the tokens in {file}")]
+    Keep {
+        /// The file.
+        file: String,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl Issuer {
+    /// The issuer at `url`, with the key that the data folder keeps, or a new one.
+    ///
+    /// Takes some tenths of a second of computing when it makes a key.
+    ///
+    /// # Errors
+    /// If the key cannot be read, made or kept.
+    pub fn open(data: Option<&DataDir>, url: String) -> Result<Self, IssuerError> {
+        let Some(data) = data else { return Ok(Self::new(url, make()?)) };
+        let file = data.path().join("issuer.der");
+        let name = file.display().to_string();
+        let unusable = |reason: String| IssuerError::Key { file: name.clone(), reason };
+        match fs::read(&file) {
+            Ok(der) => {
+                let key = PrivateKey::from_pkcs8_der(&der).map_err(|error| unusable(error.to_string()))?;
+                Ok(Self::new(url, key))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let key = make()?;
+                let der = key.to_pkcs8_der().map_err(|error| unusable(error.to_string()))?;
+                write_whole(&file, der.as_bytes()).map_err(|source| IssuerError::Keep { file: name, source })?;
+                Ok(Self::new(url, key))
+            }
+            Err(error) => Err(unusable(error.to_string())),
+        }
+    }
+
+    /// The same issuer, whose tokens name these audiences.
+    #[must_use]
+    pub fn for_audience(mut self, audience: Vec<String>) -> Self {
+        self.audience = audience;
+        self
+    }
+
+    /// The `iss` of its tokens.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The JSON Web Key Set of its one key.
+    pub fn key_set(&self) -> Value {
+        let key = self.key.as_public_key();
+        json!({"keys": [{
+            "kty": "RSA",
+            "use": "sig",
+            "alg": "RS256",
+            "kid": self.kid,
+            "n": URL_SAFE_NO_PAD.encode(key.n_bytes()),
+            "e": URL_SAFE_NO_PAD.encode(key.e_bytes()),
+        }]})
+    }
+
+    /// A signed token with these claims and no others.
+    pub fn sign(&self, claims: &Value) -> String {
+        let header = json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"});
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let signed = format!("{}.{}", part(&header), part(claims));
+        #[expect(clippy::expect_used, reason = "a key of 2048 bits has room for the 51 bytes of a SHA-256 signature")]
+        let signature = self.key.pkcs1v15_sign::<Sha256>(signed.as_bytes()).expect("the key is long enough");
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+    }
+
+    /// Whether a signature over `signed` is of the key that `kid` names.
+    pub(crate) fn verifies(&self, kid: &str, signed: &str, signature: &[u8]) -> bool {
+        kid == self.kid && self.key.as_public_key().pkcs1v15_verify::<Sha256>(signed.as_bytes(), signature).is_ok()
+    }
+
+    /// `POST /local/tokens`, and what OpenID Connect looks for.
+    pub fn routes(self) -> Router {
+        Router::new()
+            .route("/local/tokens", post(tokens))
+            .route("/local/.well-known/openid-configuration", get(configuration))
+            .route("/local/.well-known/jwks.json", get(keys))
+            .with_state(self)
+    }
+
+    fn new(url: String, key: PrivateKey) -> Self {
+        let thumbprint = Sha256::digest(key.as_public_key().n_bytes());
+        let kid = URL_SAFE_NO_PAD.encode(&thumbprint[..12]);
+        Self { url, audience: Vec::new(), key: Arc::new(key), kid }
+    }
+
+    /// The claims that a request wants, and the token's life in seconds.
+    fn claims(&self, wanted: Map<String, Value>) -> Result<(Value, i64), Vec<Fault>> {
+        let mut wanted = Wanted { fields: wanted, faults: Vec::new() };
+        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let lives = wanted.seconds("expiresIn").unwrap_or(LIFETIME);
+        let mut claims = Map::new();
+        let role = wanted.text("role");
+        if let Some(role) = &role
+            && !ROLES.iter().any(|(name, _)| name == role)
+        {
+            wanted.fault("role", "is none of patient, staff, clinician, service");
+        }
+        let subject = wanted.text("sub");
+        let patient = wanted.text("patient");
+        let scope = wanted.words("scope").or_else(|| {
+            let (_, scopes) = ROLES.iter().find(|(name, _)| Some(*name) == role.as_deref())?;
+            Some(scopes.join(" "))
+        });
+        let study = wanted.text("study");
+        let sites = wanted.words("sites");
+        let token_use = wanted.text("tokenUse").unwrap_or_else(|| "access".to_owned());
+        let subject = subject
+            .or_else(|| patient.clone())
+            .or_else(|| role.as_ref().map(|role| format!("{role}-1")))
+            .unwrap_or_else(|| "somebody".to_owned());
+        for (name, value) in
+            [("role", role), ("study", study), ("sites", sites), ("patient", patient), ("scope", scope)]
+        {
+            if let Some(value) = value {
+                claims.insert(name.to_owned(), value.into());
+            }
+        }
+        claims.insert("sub".to_owned(), subject.into());
+        claims.insert("token_use".to_owned(), token_use.into());
+        claims.insert("iss".to_owned(), self.url.clone().into());
+        claims.insert("client_id".to_owned(), CLIENT.into());
+        claims.insert("aud".to_owned(), self.audience.clone().into());
+        // A token that has expired was issued before it did.
+        claims.insert("iat".to_owned(), (now + lives.min(0)).into());
+        claims.insert("exp".to_owned(), (now + lives).into());
+        claims.insert("jti".to_owned(), uuid::Uuid::new_v4().to_string().into());
+        wanted.finish()?;
+        Ok((claims.into(), lives))
+    }
+}
+
+/// The key is nobody's business.
+impl fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Issuer").field("url", &self.url).field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+fn make() -> Result<PrivateKey, IssuerError> {
+    PrivateKey::new(&mut getrandom::SysRng, BITS).map_err(IssuerError::Make)
+}
+
+async fn tokens(State(issuer): State<Issuer>, body: Bytes) -> Response {
+    let wanted = match serde_json::from_slice(&body) {
+        Ok(Value::Object(wanted)) => wanted,
+        Ok(_) => return problem(&[Fault::new("", "is no JSON object")]),
+        Err(error) => return problem(&[Fault::new("", format!("is no JSON: {error}"))]),
+    };
+    match issuer.claims(wanted) {
+        Ok((claims, lives)) => {
+            let token = issuer.sign(&claims);
+            Json(json!({"accessToken": token, "tokenType": "Bearer", "expiresIn": lives})).into_response()
+        }
+        Err(faults) => problem(&faults),
+    }
+}
+
+async fn configuration(State(issuer): State<Issuer>) -> Json<Value> {
+    let url = issuer.url();
+    Json(json!({
+        "issuer": url,
+        "jwks_uri": format!("{url}/.well-known/jwks.json"),
+        "token_endpoint": format!("{url}/tokens"),
+        "response_types_supported": ["token"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+    }))
+}
+
+async fn keys(State(issuer): State<Issuer>) -> Json<Value> {
+    Json(issuer.key_set())
+}
+
+/// A field of a request for a token that cannot be.
+#[derive(Debug, PartialEq, Eq)]
+struct Fault {
+    pointer: String,
+    detail: String,
+}
+
+impl Fault {
+    fn new(field: &str, detail: impl Into<String>) -> Self {
+        let pointer = if field.is_empty() { String::new() } else { format!("/{field}") };
+        Self { pointer, detail: detail.into() }
+    }
+}
+
+fn problem(faults: &[Fault]) -> Response {
+    let status = StatusCode::BAD_REQUEST;
+    let errors: Vec<_> = faults
+        .iter()
+        .map(|fault| json!({"pointer": fault.pointer, "code": "invalid", "detail": fault.detail}))
+        .collect();
+    let body = json!({
+        "type": "about:blank",
+        "title": "This token cannot be made",
+        "status": status.as_u16(),
+        "detail": "A request for a token may have: role, study, sites, patient, scope, tokenUse, expiresIn, sub",
+        "errors": errors,
+    });
+    (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+}
+
+/// The fields of a request, taken one by one, with what is wrong with them.
+struct Wanted {
+    fields: Map<String, Value>,
+    faults: Vec<Fault>,
+}
+
+impl Wanted {
+    fn fault(&mut self, field: &str, detail: &str) {
+        self.faults.push(Fault::new(field, detail));
+    }
+
+    fn text(&mut self, field: &str) -> Option<String> {
+        match self.take(field)? {
+            Value::String(text) => Some(text),
+            _ => {
+                self.fault(field, "is no text");
+                None
+            }
+        }
+    }
+
+    /// Words, as one text with spaces or as a list.
+    fn words(&mut self, field: &str) -> Option<String> {
+        match self.take(field)? {
+            Value::String(text) => return Some(text),
+            Value::Array(list) => {
+                let words: Option<Vec<&str>> = list.iter().map(Value::as_str).collect();
+                if let Some(words) = words {
+                    return Some(words.join(" "));
+                }
+            }
+            _ => {}
+        }
+        self.fault(field, "is neither a text nor a list of texts");
+        None
+    }
+
+    fn seconds(&mut self, field: &str) -> Option<i64> {
+        let value = self.take(field)?;
+        let seconds = value.as_i64().filter(|seconds| (-LONGEST..=LONGEST).contains(seconds));
+        if seconds.is_none() {
+            self.fault(field, "is no whole number of seconds within a year");
+        }
+        seconds
+    }
+
+    fn take(&mut self, field: &str) -> Option<Value> {
+        self.fields.remove(field).filter(|value| !value.is_null())
+    }
+
+    /// What is left is unknown.
+    fn finish(mut self) -> Result<(), Vec<Fault>> {
+        self.faults.extend(self.fields.keys().map(|field| Fault::new(field, "is not known")));
+        if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
+    }
+}
