@@ -1,0 +1,95 @@
+//! A way to the store that can be cut.
+
+use std::{io, net::SocketAddr};
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// What gets through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// All.
+    Open,
+    /// No request: the store never hears of it.
+    NoRequests,
+    /// Requests, but no answer: what was written is written, and nobody is told.
+    NoAnswers,
+}
+
+/// Passes connections on to a store, as its [`Flow`] lets it. A connection on which something was held back never
+/// gets through again, as after a cut cable.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    flow: watch::Sender<Flow>,
+    task: JoinHandle<()>,
+}
+
+impl Relay {
+    /// Takes connections on `listen` for the store at `to`.
+    ///
+    /// # Errors
+    /// If `listen` is taken.
+    pub async fn start(listen: SocketAddr, to: SocketAddr) -> io::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
+        let address = listener.local_addr()?;
+        let (flow, watched) = watch::channel(Flow::Open);
+        let task = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(pass(connection, to, watched.clone()));
+            }
+        });
+        Ok(Self { address, flow, task })
+    }
+
+    /// Its address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// From now on only this gets through.
+    pub fn set(&self, flow: Flow) {
+        self.flow.send_replace(flow);
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn pass(client: TcpStream, to: SocketAddr, flow: watch::Receiver<Flow>) {
+    // A store that cannot be reached looks like one that hangs up: the client is dropped.
+    let Ok(store) = TcpStream::connect(to).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_store, to_store) = store.into_split();
+    tokio::select! {
+        _ = copy(from_client, to_store, Flow::NoRequests, flow.clone()) => {}
+        _ = copy(from_store, to_client, Flow::NoAnswers, flow) => {}
+    }
+}
+
+/// Copies until the end, or until `flow` was `stopped_by` when something came: that is held until the flow changes,
+/// and then dropped with the connection.
+async fn copy(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    stopped_by: Flow,
+    mut flow: watch::Receiver<Flow>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        if *flow.borrow_and_update() == stopped_by {
+            // The other end of the channel goes with the relay, and then there is nothing to wait for.
+            return flow.changed().await.map_err(io::Error::other);
+        }
+        to.write_all(&buffer[..read]).await?;
+    }
+}
