@@ -1,1 +1,307 @@
-//! Stub.
+//! AWS under the SDK, for tests of the functions: the real handlers, the real SDK clients, and instead of the network an
+//! HTTP client that goes to a DynamoDB in memory and to an SNS that keeps what it is sent. A test puts faults between.
+//!
+//! Nothing here listens or sleeps for real, so a test may stop the clock.
+
+mod dynamodb;
+mod request;
+mod sns;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use alerts::{LinkTemplate, Topic};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use invocation::Environment;
+use invocation::aws::sdk_config;
+use records::{Store, Tables};
+use serde_json::Value;
+
+pub use crate::request::{claims, context, request, stream_event};
+
+/// The names of the tables, as in the template.
+pub const RECORDS: &str = "RecordsTable";
+/// The table of the counts.
+pub const COUNTS: &str = "SiteCountsTable";
+
+/// How long a call that is not stalled takes, on the test's clock.
+const LATENCY: Duration = Duration::from_millis(2);
+
+/// The AWS of one test.
+#[derive(Clone)]
+pub struct World(Arc<Inner>);
+
+struct Inner {
+    dynamodb: dynamodb::Engine,
+    sns: sns::Sns,
+    faults: Mutex<Faults>,
+    calls: Mutex<Vec<Call>>,
+}
+
+type Faults = Vec<Box<dyn FnMut(&Call) -> Option<Fault> + Send>>;
+
+/// One HTTP request of the SDK's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The operation, with the table where it has one: `PutItem RecordsTable`, `PublishBatch`.
+    pub operation: String,
+    /// The request: DynamoDB's JSON, or SNS's form.
+    pub body: Value,
+}
+
+/// What happens to a call.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// No answer ever comes; it was not applied.
+    Stall,
+    /// It is applied, and no answer ever comes.
+    ApplyAndStall,
+    /// The connection breaks before it is applied.
+    Cut,
+    /// It is applied, and the connection breaks before the answer.
+    ApplyAndCut,
+    /// It is applied twice, and the second answer comes: what an SDK's own retry looks like from above.
+    ApplyTwice,
+    /// The service answers with this status and body instead of applying it.
+    Answer(u16, Value),
+}
+
+impl Fault {
+    /// A throttle.
+    pub fn throttle() -> Self {
+        Self::error("ThrottlingException")
+    }
+
+    /// An error that the service answers with, of the type `code`, not applied.
+    pub fn error(code: &str) -> Self {
+        Self::Answer(400, serde_json::json!({"__type": code, "message": "a fault of the test's"}))
+    }
+
+    /// An internal error of the service.
+    pub fn internal() -> Self {
+        Self::Answer(500, serde_json::json!({"__type": "InternalServerError", "message": "a fault of the test's"}))
+    }
+
+    /// A transaction of `writes` writes, cancelled because the one at `at` met another transaction.
+    pub fn conflict(writes: usize, at: usize) -> Self {
+        let reason = |index| if index == at { "TransactionConflict" } else { "None" };
+        let reasons: Vec<Value> = (0..writes).map(|index| serde_json::json!({"Code": reason(index)})).collect();
+        let body = serde_json::json!({
+            "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+            "Message": "Transaction cancelled", "CancellationReasons": reasons,
+        });
+        Self::Answer(400, body)
+    }
+}
+
+/// A message that SNS took.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The id that SNS gave it.
+    pub message_id: String,
+    /// The subject.
+    pub subject: String,
+    /// By protocol.
+    pub message: BTreeMap<String, String>,
+    /// The attributes that subscribers filter by.
+    pub attributes: BTreeMap<String, String>,
+}
+
+impl Published {
+    /// The body that programs get.
+    pub fn body(&self) -> Value {
+        serde_json::from_str(&self.message["default"]).expect("the default message is JSON")
+    }
+}
+
+impl Default for World {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl World {
+    /// An AWS with empty tables and one topic.
+    pub fn new() -> Self {
+        Self(Arc::new(Inner {
+            dynamodb: dynamodb::Engine::new(),
+            sns: sns::Sns::default(),
+            faults: Mutex::default(),
+            calls: Mutex::default(),
+        }))
+    }
+
+    /// The store in it.
+    pub fn store(&self) -> Store {
+        let tables = Tables { records: RECORDS.to_owned(), counts: COUNTS.to_owned() };
+        Store::new(&self.sdk_config(), tables)
+    }
+
+    /// The topic in it.
+    pub fn topic(&self) -> Topic {
+        let link = LinkTemplate::new("https://epro.example/alerts/{alertId}");
+        Topic::new(&self.sdk_config(), "arn:aws:sns:eu-central-1:000000000000:AlertsTopic", link)
+    }
+
+    fn sdk_config(&self) -> aws_types::SdkConfig {
+        let environment = Environment::from_iter([
+            ("AWS_REGION", "eu-central-1"),
+            ("AWS_ACCESS_KEY_ID", "test"),
+            ("AWS_SECRET_ACCESS_KEY", "test"),
+        ]);
+        let http = SharedHttpClient::new(Wire(self.clone()));
+        sdk_config(&environment, "AWS_ENDPOINT_URL", http).expect("all settings are given")
+    }
+
+    /// From now on each call is shown to `fault`, which says what happens to it; `None`: nothing does. The first fault
+    /// that says something counts.
+    pub fn inject(&self, fault: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
+        lock(&self.0.faults).push(Box::new(fault));
+    }
+
+    /// The next `times` calls of `operation` meet `fault`.
+    pub fn inject_into(&self, operation: &'static str, times: usize, fault: Fault) {
+        let mut left = times;
+        self.inject(move |call| {
+            let hit = left > 0 && call.operation == operation;
+            left -= usize::from(hit);
+            hit.then(|| fault.clone())
+        });
+    }
+
+    /// No faults from now on.
+    pub fn heal(&self) {
+        lock(&self.0.faults).clear();
+    }
+
+    /// The calls so far, in order.
+    pub fn calls(&self) -> Vec<Call> {
+        lock(&self.0.calls).clone()
+    }
+
+    /// How many calls of `operation` there were.
+    pub fn count_calls(&self, operation: &str) -> usize {
+        lock(&self.0.calls).iter().filter(|call| call.operation == operation).count()
+    }
+
+    /// What SNS took, in order.
+    pub fn published(&self) -> Vec<Published> {
+        self.0.sns.published()
+    }
+
+    /// The items of the Records table of `kind`, as plain JSON.
+    pub fn items(&self, kind: &str) -> Vec<Value> {
+        let mut items = self.0.dynamodb.items(RECORDS);
+        items.retain(|item| item["kind"] == kind);
+        items
+    }
+
+    /// The records that the stream has of what was inserted so far, in the form that Lambda gives them.
+    pub fn stream(&self) -> Vec<Value> {
+        self.0.dynamodb.stream()
+    }
+
+    async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let call = Call::of(&request);
+        lock(&self.0.calls).push(call.clone());
+        let fault = lock(&self.0.faults).iter_mut().find_map(|fault| fault(&call));
+        tokio::time::sleep(LATENCY).await;
+        match fault {
+            None => Ok(self.apply(&call)),
+            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::ApplyAndStall) => {
+                self.apply(&call);
+                std::future::pending().await
+            }
+            Some(Fault::Cut) => Err(cut()),
+            Some(Fault::ApplyAndCut) => {
+                self.apply(&call);
+                Err(cut())
+            }
+            Some(Fault::ApplyTwice) => {
+                self.apply(&call);
+                Ok(self.apply(&call))
+            }
+            Some(Fault::Answer(status, body)) if call.is_dynamodb() => Ok(response(status, body.to_string())),
+            Some(Fault::Answer(status, body)) => Ok(response(status, sns::error(&body))),
+        }
+    }
+
+    fn apply(&self, call: &Call) -> HttpResponse {
+        let (status, body) =
+            if call.is_dynamodb() { self.0.dynamodb.apply(call) } else { self.0.sns.apply(call) };
+        response(status, body)
+    }
+}
+
+impl Call {
+    fn of(request: &HttpRequest) -> Self {
+        let bytes = request.body().bytes().expect("the SDK sends these bodies whole");
+        let Some(target) = request.headers().get("x-amz-target") else {
+            let form: BTreeMap<String, String> = form_urlencoded::parse(bytes).into_owned().collect();
+            let operation = form.get("Action").cloned().unwrap_or_default();
+            return Self { operation, body: serde_json::json!(form) };
+        };
+        let body: Value = serde_json::from_slice(bytes).expect("the SDK sends JSON");
+        let name = target.rsplit('.').next().unwrap_or_default();
+        let table = match (body["TableName"].as_str(), body["RequestItems"].as_object()) {
+            (Some(table), _) => Some(table),
+            (None, Some(tables)) => tables.keys().next().map(String::as_str),
+            (None, None) => None,
+        };
+        let operation = table.map_or_else(|| name.to_owned(), |table| format!("{name} {table}"));
+        Self { operation, body }
+    }
+
+    fn is_dynamodb(&self) -> bool {
+        self.body.get("Action").is_none()
+    }
+
+    /// The operation without its table.
+    pub fn name(&self) -> &str {
+        self.operation.split(' ').next().unwrap_or_default()
+    }
+}
+
+fn cut() -> ConnectorError {
+    ConnectorError::io("the test cut the connection".into())
+}
+
+fn response(status: u16, body: String) -> HttpResponse {
+    let status = aws_smithy_runtime_api::http::StatusCode::try_from(status).expect("tests use real statuses");
+    HttpResponse::new(status, SdkBody::from(body))
+}
+
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The HTTP client under the SDK.
+struct Wire(World);
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wire")
+    }
+}
+
+impl HttpClient for Wire {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Self(self.0.clone()))
+    }
+}
+
+impl HttpConnector for Wire {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let world = self.0.clone();
+        HttpConnectorFuture::new(async move { world.answer(request).await })
+    }
+}

@@ -1,0 +1,128 @@
+//! DynamoDB in memory, called as the SDK calls it.
+
+use std::sync::Mutex;
+
+use dynoxide::{Database, DynoxideError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+
+use crate::{COUNTS, Call, RECORDS, lock};
+
+pub(crate) struct Engine {
+    database: Database,
+    /// What the stream has: one record for each item that was inserted into the Records table.
+    stream: Mutex<Vec<Value>>,
+}
+
+impl Engine {
+    pub(crate) fn new() -> Self {
+        let database = Database::memory().expect("an engine in memory needs nothing");
+        for table in tables() {
+            let request = serde_json::from_value(table).expect("the tables of this file are well formed");
+            database.create_table(request).expect("the tables of this file can be made");
+        }
+        Self { database, stream: Mutex::default() }
+    }
+
+    pub(crate) fn apply(&self, call: &Call) -> (u16, String) {
+        let body = call.body.clone();
+        let answer = match call.name() {
+            "PutItem" => run(body, |request| self.database.put_item(request)),
+            "GetItem" => run(body, |request| self.database.get_item(request)),
+            "UpdateItem" => run(body, |request| self.database.update_item(request)),
+            "BatchGetItem" => run(body, |request| self.database.batch_get_item(request)),
+            "TransactWriteItems" => run(body, |request| self.database.transact_write_items(request)),
+            other => panic!("no function may call {other}"),
+        };
+        match answer {
+            Ok(answer) => {
+                if call.operation == format!("PutItem {RECORDS}") {
+                    self.stream_insert(&call.body["Item"]);
+                }
+                (200, answer.to_string())
+            }
+            Err(error) => (error.status_code(), error.to_json()),
+        }
+    }
+
+    pub(crate) fn items(&self, table: &str) -> Vec<Value> {
+        let request = serde_json::from_value(json!({"TableName": table})).expect("a scan needs a table");
+        let answer = self.database.scan(request).expect("the table is there");
+        let answer = serde_json::to_value(answer).expect("answers serialise");
+        answer["Items"].as_array().into_iter().flatten().map(plain_item).collect()
+    }
+
+    pub(crate) fn stream(&self) -> Vec<Value> {
+        lock(&self.stream).clone()
+    }
+
+    fn stream_insert(&self, item: &Value) {
+        let mut stream = lock(&self.stream);
+        let position = stream.len();
+        let number = format!("{:021}", 100_000 + position);
+        stream.push(json!({
+            "eventID": format!("{position:032x}"), "eventName": "INSERT", "eventVersion": "1.1",
+            "eventSource": "aws:dynamodb", "awsRegion": "eu-central-1",
+            "dynamodb": {
+                "ApproximateCreationDateTime": 1_795_420_683, "Keys": {"pk": item["pk"], "sk": item["sk"]},
+                "NewImage": item, "SequenceNumber": number, "SizeBytes": 500, "StreamViewType": "NEW_AND_OLD_IMAGES",
+            },
+            "eventSourceARN": "arn:aws:dynamodb:eu-central-1:000000000000:table/RecordsTable/stream/x",
+        }));
+    }
+}
+
+fn run<Q: DeserializeOwned, A: Serialize>(
+    body: Value,
+    operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
+) -> Result<Value, DynoxideError> {
+    let request = serde_json::from_value(body).expect("the SDK sends what the engine reads");
+    operation(request).map(|answer| serde_json::to_value(answer).expect("answers serialise"))
+}
+
+fn tables() -> [Value; 2] {
+    let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
+    let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
+    let indexed = ["pk", "sk", "site_key", "site_sort", "pending", "pending_since"];
+    let index = |name: &str, hash: &str, range: &str, projection: &str| {
+        json!({
+            "IndexName": name, "KeySchema": [key(hash, "HASH"), key(range, "RANGE")],
+            "Projection": {"ProjectionType": projection},
+        })
+    };
+    [
+        json!({
+            "TableName": RECORDS, "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
+            "AttributeDefinitions": indexed.map(attribute),
+            "GlobalSecondaryIndexes": [
+                index("site", "site_key", "site_sort", "ALL"),
+                index("pending", "pending", "pending_since", "KEYS_ONLY"),
+            ],
+        }),
+        json!({
+            "TableName": COUNTS, "BillingMode": "PAY_PER_REQUEST",
+            "KeySchema": [key("pk", "HASH")], "AttributeDefinitions": [attribute("pk")],
+        }),
+    ]
+}
+
+/// An item without the type tags.
+fn plain_item(item: &Value) -> Value {
+    let members = item.as_object().into_iter().flatten();
+    Value::Object(members.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>())
+}
+
+fn plain(value: &Value) -> Value {
+    match value.as_object().and_then(|tagged| tagged.iter().next()) {
+        Some((tag, value)) => match tag.as_str() {
+            "N" => value.as_str().and_then(|number| number.parse().ok()).map_or(Value::Null, Value::Number),
+            "L" => value.as_array().into_iter().flatten().map(plain).collect(),
+            "M" => plain_item(value),
+            "NULL" => Value::Null,
+            _ => value.clone(),
+        },
+        None => Value::Null,
+    }
+}
