@@ -5,14 +5,17 @@
 //! `gateway` brings them requests, `stream` brings them records, `sns` takes what they publish.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
+pub mod cloud;
 pub mod console;
 pub mod data;
 pub mod dynamodb;
+pub mod executables;
 pub mod failures;
 pub mod gateway;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
+pub mod sns;
 pub mod storage;
 pub mod stream;
 pub mod template;

@@ -1,0 +1,345 @@
+//! SNS: topics, subscriptions with filter policies, and where messages end.
+//!
+//! It speaks the AWS Query protocol at [`PATH`], for the functions' SDK and for `aws sns --endpoint-url`. Every message
+//! lands in the built-in inbox of the clinicians (`GET /local/inbox`), and goes to each subscription that its filter
+//! policy fits:
+//!
+//! | protocol | endpoint | delivery |
+//! |---|---|---|
+//! | `http` | an address on this machine | SNS's JSON document and headers, after SNS's own confirmation, with retries |
+//! | `file` (of the local cloud alone) | a path | one line of JSON a message, appended |
+//! | `email`, `email-json`, `sms` | an address or a number | to be seen in the inbox; nothing leaves the machine |
+//!
+//! What was answered is kept: messages are on the disk before the answer, and deliveries that were under way are made
+//! at the next start. Deliveries are at least once. A signature cannot be imitated: [`NO_SIGNATURE`] stands in its
+//! place, and subscribers that verify it refuse the message.
+
+mod delivery;
+mod inbox;
+mod message;
+mod query;
+mod store;
+mod subscription;
+
+pub use subscription::Wanted;
+
+use crate::{
+    console::Console,
+    pattern::Malformed,
+    template::{self, ACCOUNT},
+};
+use axum::{
+    Router,
+    http::StatusCode,
+    routing::{get, post},
+};
+use delivery::Job;
+use inbox::{Delivery, Entry, Status};
+use message::{Draft, Message};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use store::Store;
+use subscription::{Origin, Subscription};
+use time::{OffsetDateTime, macros::format_description};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+/// Where the Query protocol is served, below the local cloud's address.
+pub const PATH: &str = "/local/sns";
+
+/// What stands in place of the signature of a delivered message.
+pub const NO_SIGNATURE: &str = "bm90IHNpZ25lZCBieSB0aGUgbG9jYWwgY2xvdWQ=";
+
+/// As many messages as the inbox keeps; older ones are forgotten, unless a delivery of theirs is open.
+const INBOX_LENGTH: usize = 10_000;
+
+/// What SNS is to be.
+#[derive(Debug)]
+pub struct Settings<'a> {
+    /// The local cloud's own address, `http://127.0.0.1:3000`: part of the links in messages.
+    pub address: &'a str,
+    /// The template's topics.
+    pub topics: &'a [template::Topic],
+    /// The template's subscriptions.
+    pub subscriptions: &'a [template::Subscription],
+    /// Subscriptions to all topics that the command line asks for.
+    pub wanted: &'a [Wanted],
+    /// Where subscriptions and messages are kept; `None`: in memory.
+    pub folder: Option<&'a Path>,
+    /// To whom it talks.
+    pub console: Console,
+}
+
+/// The service. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Sns {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    /// With [`PATH`].
+    endpoint: String,
+    topics: Vec<template::Topic>,
+    console: Console,
+    store: Store,
+    subscriptions: Mutex<Vec<Subscription>>,
+    /// Oldest first.
+    inbox: Mutex<VecDeque<Entry>>,
+    jobs: mpsc::UnboundedSender<Job>,
+    dispatcher: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Sns {
+    /// Takes up what is kept, subscribes what the template and the command line ask for, and goes on with the
+    /// deliveries that were open.
+    ///
+    /// # Errors
+    /// If what is kept cannot be read, or a subscription that is asked for is none.
+    pub async fn start(settings: Settings<'_>) -> Result<Self, Error> {
+        let (store, kept) = Store::open(settings.folder).map_err(|source| Error::Store {
+            folder: settings.folder.map(Path::to_owned).unwrap_or_default(),
+            source,
+        })?;
+        let (jobs, queue) = mpsc::unbounded_channel();
+        let sns = Self {
+            shared: Arc::new(Shared {
+                endpoint: format!("{}{PATH}", settings.address.trim_end_matches('/')),
+                topics: settings.topics.to_vec(),
+                console: settings.console,
+                store,
+                // What the template and the command line asked for is asked for anew at each start.
+                subscriptions: Mutex::new(kept.subscriptions.into_iter().filter(|s| s.origin == Origin::Api).collect()),
+                inbox: Mutex::new(kept.entries.into()),
+                jobs,
+                dispatcher: Mutex::new(None),
+            }),
+        };
+        sns.subscribe_given(&settings)?;
+        sns.keep_subscriptions().await.map_err(|source| Error::Store {
+            folder: settings.folder.map(Path::to_owned).unwrap_or_default(),
+            source,
+        })?;
+        sns.reopen();
+        let dispatcher = tokio::spawn(delivery::dispatch(sns.clone(), queue));
+        *lock(&sns.shared.dispatcher) = Some(dispatcher);
+        Ok(sns)
+    }
+
+    /// `POST /local/sns` (the Query protocol) and `GET /local/inbox?site&severity`.
+    pub fn routes(&self) -> Router {
+        let slash = format!("{PATH}/");
+        Router::new()
+            .route(PATH, post(query::post).get(query::get))
+            .route(&slash, post(query::post).get(query::get))
+            .route("/local/inbox", get(inbox::get))
+            .with_state(self.clone())
+    }
+
+    /// Publishes a text, as the failure destination of a mapping does.
+    ///
+    /// # Errors
+    /// Why SNS refuses it.
+    pub async fn publish_text(&self, topic: &str, text: String) -> Result<(), String> {
+        let published = self.publish(topic, vec![Draft { message: text, ..Draft::default() }]).await;
+        let first = published.and_then(|outcomes| outcomes.into_iter().next().unwrap_or(Err(Refusal::internal())));
+        first.map(drop).map_err(|refusal| refusal.message)
+    }
+
+    /// Delivers no more; what is open is delivered after the next start.
+    pub async fn stop(self) {
+        let dispatcher = lock(&self.shared.dispatcher).take();
+        if let Some(dispatcher) = dispatcher {
+            dispatcher.abort();
+            // An error says that it was cut off, as wanted.
+            dispatcher.await.ok();
+        }
+    }
+
+    /// The outcome of each draft: the message's id. The messages are on the disk.
+    async fn publish(&self, topic: &str, drafts: Vec<Draft>) -> Result<Vec<Result<String, Refusal>>, Refusal> {
+        self.topic(topic)?;
+        let now = now();
+        let mut outcomes = Vec::with_capacity(drafts.len());
+        let mut entries = Vec::new();
+        for draft in drafts {
+            let accepted = draft.accept(topic, &now);
+            outcomes.push(accepted.as_ref().map(|message| message.id.clone()).map_err(Clone::clone));
+            entries.extend(accepted.map(|message| self.entry(message)));
+        }
+        self.shared.store.append(&entries).await.map_err(|error| {
+            self.shared.console.warn(format!("sns: cannot keep a message, so it is refused: {error}"));
+            Refusal::internal()
+        })?;
+        for entry in entries {
+            let subject = entry.message.subject.as_deref().unwrap_or("a message without a subject");
+            self.shared
+                .console
+                .event(format!("sns  {subject} (in the inbox, {} subscriptions)", entry.deliveries.len()));
+            let open: Vec<_> = entry.open().map(|delivery| delivery.subscription.clone()).collect();
+            let message = Arc::new(entry.message.clone());
+            self.receive(entry);
+            for subscription in open {
+                self.enqueue(Job::Notification { message: Arc::clone(&message), subscription });
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn entry(&self, message: Message) -> Entry {
+        let deliveries = lock(&self.shared.subscriptions)
+            .iter()
+            .filter(|subscription| subscription.topic == message.topic && subscription.confirmed)
+            .filter(|subscription| subscription.wants(&message))
+            .map(|subscription| Delivery {
+                subscription: subscription.arn.clone(),
+                protocol: subscription.protocol.clone(),
+                endpoint: subscription.endpoint.clone(),
+                status: if subscription.is_shown_only() { Status::Shown } else { Status::Open },
+            })
+            .collect();
+        Entry { message, deliveries }
+    }
+
+    fn receive(&self, entry: Entry) {
+        let mut inbox = lock(&self.shared.inbox);
+        inbox.push_back(entry);
+        while inbox.len() > INBOX_LENGTH {
+            inbox.pop_front();
+        }
+    }
+
+    fn enqueue(&self, job: Job) {
+        // An error says that the local cloud stops; the job is open at the next start.
+        self.shared.jobs.send(job).ok();
+    }
+
+    /// Goes on with deliveries that an earlier process left open.
+    fn reopen(&self) {
+        for subscription in lock(&self.shared.subscriptions).iter().filter(|subscription| !subscription.confirmed) {
+            self.enqueue(Job::Confirmation { subscription: subscription.arn.clone() });
+        }
+        for entry in lock(&self.shared.inbox).iter() {
+            let message = Arc::new(entry.message.clone());
+            for delivery in entry.open() {
+                let (message, subscription) = (Arc::clone(&message), delivery.subscription.clone());
+                self.enqueue(Job::Notification { message, subscription });
+            }
+        }
+    }
+
+    fn topic(&self, arn: &str) -> Result<&template::Topic, Refusal> {
+        let topic = self.shared.topics.iter().find(|topic| topic.arn == arn);
+        topic.ok_or_else(|| Refusal::new("NotFound", "Topic does not exist"))
+    }
+
+    fn topics(&self) -> impl Iterator<Item = &String> {
+        self.shared.topics.iter().map(|topic| &topic.arn)
+    }
+
+    /// `CreateTopic` is idempotent, and topics come from the template.
+    fn topic_named(&self, name: &str) -> Result<String, Refusal> {
+        let topic = self.shared.topics.iter().find(|topic| topic.name == name);
+        topic.map(|topic| topic.arn.clone()).ok_or_else(|| {
+            Refusal::parameter("Name Reason: the local cloud has the topics of the template; add it there")
+        })
+    }
+
+    fn topic_attributes(&self, arn: &str) -> Result<BTreeMap<String, String>, Refusal> {
+        let topic = self.topic(arn)?;
+        let subscriptions = self.subscriptions(Some(arn));
+        let confirmed = subscriptions.iter().filter(|subscription| subscription.confirmed).count();
+        Ok(BTreeMap::from(
+            [
+                ("TopicArn", topic.arn.clone()),
+                ("DisplayName", topic.display_name.clone().unwrap_or_default()),
+                ("Owner", ACCOUNT.to_owned()),
+                ("SubscriptionsConfirmed", confirmed.to_string()),
+                ("SubscriptionsPending", (subscriptions.len() - confirmed).to_string()),
+                ("SubscriptionsDeleted", "0".to_owned()),
+            ]
+            .map(|(name, value)| (name.to_owned(), value)),
+        ))
+    }
+}
+
+/// Why SNS does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Its files.
+    #[error("cannot read the messages and subscriptions in {}", folder.display())]
+    Store {
+        /// Where they are.
+        folder: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A subscription of the template or the command line.
+    #[error("cannot subscribe {what}: {reason}")]
+    Subscription {
+        /// Which one.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
+}
+
+/// A request that SNS refuses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Refusal {
+    code: &'static str,
+    message: String,
+}
+
+impl Refusal {
+    fn new(code: &'static str, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    fn parameter(what: &str) -> Self {
+        Self::new("InvalidParameter", format!("Invalid parameter: {what}"))
+    }
+
+    fn value(what: String) -> Self {
+        Self::new("ParameterValueInvalid", what)
+    }
+
+    fn internal() -> Self {
+        Self::new("InternalFailure", "The request processing has failed because of an unknown error")
+    }
+
+    fn status(&self) -> StatusCode {
+        match self.code {
+            "NotFound" => StatusCode::NOT_FOUND,
+            "InternalFailure" => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
+impl From<Malformed> for Refusal {
+    fn from(malformed: Malformed) -> Self {
+        Self::parameter(&format!("Attributes Reason: FilterPolicy: {malformed}"))
+    }
+}
+
+/// The ARN of a new subscription.
+fn subscription_arn(topic: &str) -> String {
+    format!("{topic}:{}", uuid::Uuid::new_v4())
+}
+
+/// SNS writes its times with milliseconds.
+fn now() -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    OffsetDateTime::now_utc().format(format).unwrap_or_default()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
