@@ -10,5 +10,6 @@ async fn main() -> Result<(), Error> {
     telemetry::start(&environment);
     let score = Score::from_environment(&environment)?;
     score.warm_up().await;
-    lambda_runtime::run(service_fn(|event| score.handle(event))).await
+    let score = &score;
+    lambda_runtime::run(service_fn(|event| async move { score.handle(event).await.map_err(Error::from) })).await
 }
