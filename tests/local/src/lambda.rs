@@ -87,28 +87,33 @@ pub struct StartError {
 }
 
 impl Functions {
-    /// Starts one environment of each function, by its executable, and waits until all are initialised.
-    ///
-    /// # Errors
-    /// If one does not initialise.
-    pub async fn start(
-        functions: impl IntoIterator<Item = (Function, PathBuf)>,
-        settings: Settings,
-    ) -> Result<Self, StartError> {
+    /// The functions, each with its executable. None runs yet: environments are made on demand.
+    pub fn new(functions: impl IntoIterator<Item = (Function, PathBuf)>, settings: Settings) -> Self {
         let history = Arc::new(History::default());
-        let pools: BTreeMap<_, _> = functions
+        let pools = functions
             .into_iter()
             .map(|(function, executable)| {
                 let name = function.name.clone();
                 (name, Arc::new(Pool::new(function, executable, settings.clone(), Arc::clone(&history))))
             })
             .collect();
+        Self { pools: Arc::new(pools), history }
+    }
+
+    /// Starts one environment of each function and waits until all are initialised.
+    ///
+    /// # Errors
+    /// If one does not initialise.
+    pub async fn warm(&self) -> Result<(), StartError> {
         let warm = |pool: &Arc<Pool>| {
             let pool = Arc::clone(pool);
-            async move { pool.warm().await.map_err(|failure| StartError { function: pool.function.name.clone(), failure }) }
+            async move {
+                let function = pool.function.name.clone();
+                pool.warm().await.map_err(|failure| StartError { function, failure })
+            }
         };
-        futures::future::try_join_all(pools.values().map(warm)).await?;
-        Ok(Self { pools: Arc::new(pools), history })
+        futures::future::try_join_all(self.pools.values().map(warm)).await?;
+        Ok(())
     }
 
     /// Invokes a function, waits for its answer, and never longer than the function's timeout (plus the wait for a

@@ -1,3 +1,150 @@
-//! `cargo run` at the root of the workspace.
+//! `cargo run` at the root of the workspace: the local cloud.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
-fn main() {}
+use std::{
+    error::Error,
+    os::unix::process::{CommandExt, parent_id},
+    path::{Path, PathBuf},
+    process::{self, ExitCode},
+};
+
+use clap::{Parser, Subcommand};
+use local::{
+    cloud::{Cloud, Options},
+    console::Console,
+    sns::Wanted,
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the whole back end on this machine: the functions' own binaries behind an HTTP API, a database with streams,
+/// notifications and an issuer of tokens, as template.yaml says.
+#[derive(Debug, Parser)]
+#[command(name = "local", bin_name = "cargo run --", args_conflicts_with_subcommands = true)]
+struct Cli {
+    /// Port of the API on 127.0.0.1; 0 takes any free one
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Folder where data is kept between starts [default: .local at the root of the workspace]
+    #[arg(long, value_name = "DIR", conflicts_with = "memory")]
+    data: Option<PathBuf>,
+    /// Keep data in memory: each start begins empty
+    #[arg(long)]
+    memory: bool,
+    /// Use the DynamoDB at this address (DynamoDB Local, or AWS) instead of the embedded one
+    #[arg(long, value_name = "URL")]
+    dynamodb: Option<String>,
+    /// Say nothing but the ready line and errors
+    #[arg(long)]
+    quiet: bool,
+    /// Show the functions' own log lines
+    #[arg(long)]
+    logs: bool,
+    /// Cargo profile that the functions are built with
+    #[arg(long, value_name = "NAME", default_value = "dev")]
+    build_profile: String,
+    /// The SAM template [default: template.yaml at the root of the workspace]
+    #[arg(long, value_name = "FILE")]
+    template: Option<PathBuf>,
+    /// Environments of one function at most; further invocations wait
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    concurrency: u16,
+    /// Deliver all messages here too: http://127.0.0.1:PORT/PATH or file:PATH, then `,{...}` as a filter policy if wanted
+    #[arg(long, value_name = "ENDPOINT")]
+    subscribe: Vec<Wanted>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Becomes a function's process that ends with its parent, whatever ends that
+    #[command(hide = true)]
+    Environment {
+        /// Process id of the parent
+        parent: u32,
+        /// What to become
+        executable: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Some(Command::Environment { parent, executable }) => become_environment(parent, &executable),
+        None => serve(options(cli)),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn serve(options: Options) -> Result<ExitCode, Box<dyn Error>> {
+    let console = options.console;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let cloud = tokio::select! {
+        cloud = Cloud::start(options) => cloud?,
+        _ = interrupt.recv() => return Ok(ExitCode::from(130)),
+        _ = terminate.recv() => return Ok(ExitCode::from(143)),
+    };
+    println!("ready {}", cloud.url());
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    console.say("stopping; once more stops at once");
+    tokio::select! {
+        () = cloud.stop() => Ok(ExitCode::SUCCESS),
+        _ = interrupt.recv() => Ok(ExitCode::from(130)),
+        _ = terminate.recv() => Ok(ExitCode::from(143)),
+    }
+}
+
+fn options(cli: Cli) -> Options {
+    let workspace = workspace();
+    Options {
+        port: cli.port,
+        data: (!cli.memory).then(|| cli.data.unwrap_or_else(|| workspace.join(".local"))),
+        dynamodb: cli.dynamodb,
+        template: cli.template.unwrap_or_else(|| workspace.join("template.yaml")),
+        workspace,
+        build_profile: cli.build_profile,
+        concurrency: cli.concurrency.into(),
+        subscribe: cli.subscribe,
+        launcher: std::env::current_exe().ok(),
+        console: Console { quiet: cli.quiet, logs: cli.logs },
+    }
+}
+
+/// The root of the workspace that this program was built from, wherever it is called.
+fn workspace() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_owned()
+}
+
+/// Asks the system for a SIGKILL when the parent ends, and becomes the executable, which keeps that wish.
+fn become_environment(parent: u32, executable: &Path) -> Result<ExitCode, Box<dyn Error>> {
+    #[cfg(target_os = "linux")]
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // It may have ended before the wish was known.
+    if parent_id() != parent {
+        return Ok(ExitCode::FAILURE);
+    }
+    Err(process::Command::new(executable).exec().into())
+}
+
+/// An error and all that caused it, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

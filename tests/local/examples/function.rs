@@ -1,0 +1,48 @@
+//! A Lambda function that does what its event says, for the tests of the environments.
+
+use std::{env, process, time::Duration};
+
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    if let Ok(start) = env::var("START") {
+        eprintln!("START is {start}");
+        match start.as_str() {
+            "exit" => process::exit(3),
+            "fail" => return Err("no good".into()),
+            _ => {}
+        }
+    }
+    run(service_fn(handle)).await
+}
+
+async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
+    let context = event.context;
+    match event.payload["do"].as_str() {
+        Some("tell") => Ok(json!({
+            "pid": process::id(),
+            "requestId": context.request_id,
+            "deadline": context.deadline,
+            "arn": context.invoked_function_arn,
+            "trace": context.xray_trace_id,
+            "environment": env::vars().collect::<std::collections::BTreeMap<_, _>>(),
+        })),
+        // The test lets go by a file, so that nothing depends on how fast it is.
+        Some("wait") => {
+            let file = event.payload["for"].as_str().unwrap_or_default().to_owned();
+            while !std::path::Path::new(&file).exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            Ok(json!({"pid": process::id()}))
+        }
+        Some("hang") => std::future::pending().await,
+        Some("exit") => process::exit(7),
+        Some("error") => Err("it went wrong".into()),
+        #[expect(clippy::panic, reason = "it is what the event asks for")]
+        Some("panic") => panic!("it went very wrong"),
+        Some("much") => Ok(json!("x".repeat(7 * 1024 * 1024))),
+        _ => Ok(event.payload),
+    }
+}

@@ -1,0 +1,330 @@
+//! All parts together: started in order, wired to each other, stopped in order.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    extract::{Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use futures::FutureExt;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    console::Console,
+    data::{DataDir, DataError},
+    dynamodb::{self, DynamoDb},
+    executables::{self, BuildError},
+    failures::Failures,
+    gateway::Gateway,
+    issuer::{Issuer, IssuerError},
+    lambda::{Functions, Settings, StartError},
+    sns::{self, Sns},
+    stream::{self, Destinations, Streams},
+    template::{Function, Template, TemplateError},
+};
+
+/// How long requests and invocations that run may go on when the local cloud is told to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What a person can choose.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// On 127.0.0.1; 0 takes any free one.
+    pub port: u16,
+    /// Where data is kept; `None`: in memory.
+    pub data: Option<PathBuf>,
+    /// Another engine than the embedded one.
+    pub dynamodb: Option<String>,
+    /// The template.
+    pub template: PathBuf,
+    /// The workspace whose packages the functions are.
+    pub workspace: PathBuf,
+    /// Cargo's profile for the functions.
+    pub build_profile: String,
+    /// Environments per function at most.
+    pub concurrency: usize,
+    /// Subscriptions to all topics.
+    pub subscribe: Vec<sns::Wanted>,
+    /// This program, for [`Settings::launcher`].
+    pub launcher: Option<PathBuf>,
+    /// How much is said.
+    pub console: Console,
+}
+
+/// A local cloud that serves.
+#[derive(Debug)]
+pub struct Cloud {
+    url: String,
+    stop: watch::Sender<bool>,
+    server: JoinHandle<io::Result<()>>,
+    functions: Functions,
+    streams: Streams,
+    sns: Sns,
+    database: DynamoDb,
+    /// Ours until the end.
+    _data: Option<DataDir>,
+}
+
+/// Why the local cloud does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data folder.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// Another program listens on the port.
+    #[error(
+        "port {0} is taken by another program. Stop that one, or choose another port: `--port {next}` (`--port 0` \
+         takes any that is free)",
+        next = .0.saturating_add(1)
+    )]
+    PortTaken(u16),
+    /// The port, for another reason.
+    #[error("cannot listen on port {port}")]
+    Listen {
+        /// The port.
+        port: u16,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The issuer's key.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The database.
+    #[error(transparent)]
+    Database(#[from] dynamodb::Error),
+    /// The template.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// The functions' executables.
+    #[error(transparent)]
+    Build(#[from] BuildError),
+    /// A function.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The stream mappings.
+    #[error(transparent)]
+    Streams(#[from] stream::Error),
+    /// The notifications.
+    #[error(transparent)]
+    Sns(#[from] sns::Error),
+}
+
+impl Cloud {
+    /// Starts everything; when this returns, the API is served.
+    ///
+    /// # Errors
+    /// Whatever keeps a part from starting, with what to do about it.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let console = options.console;
+        let data = options.data.as_deref().map(DataDir::open).transpose()?;
+        let folder = |name: &str| data.as_ref().map(|data| data.path().join(name));
+        let listener = listen(options.port).await?;
+        let port = listener.local_addr().map_err(|source| Error::Listen { port: options.port, source })?.port();
+        let url = format!("http://127.0.0.1:{port}");
+        let issuer = Issuer::open(data.as_ref(), format!("{url}/local"))?;
+
+        let database = match &options.dynamodb {
+            Some(url) => DynamoDb::at(url)?,
+            None => DynamoDb::embedded(folder("dynamodb").as_deref()).await?,
+        };
+        let parameters = BTreeMap::from(
+            [
+                ("TokenIssuer", issuer.url()),
+                ("DynamoDbEndpoint", database.endpoint()),
+                ("SnsEndpoint", &format!("{url}{}", sns::PATH)),
+                ("AlertLink", &format!("{url}/alerts/{{alertId}}")),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let template = Template::read(&options.template, &parameters)?;
+        introduce(&template, &options, &data, &issuer);
+
+        let binaries: Vec<String> = template.functions.iter().map(|function| function.binary.clone()).collect();
+        let build = executables::build(&options.workspace, &binaries, &options.build_profile, console.quiet);
+        let (executables, made) = tokio::try_join!(
+            build.map(|built| built.map_err(Error::from)),
+            database.make_tables(&template.tables).map(|made| made.map_err(Error::from)),
+        )?;
+        if !made.is_empty() {
+            console.say(format!("made the tables {}", made.join(", ")));
+        }
+
+        let settings = Settings {
+            concurrency: options.concurrency,
+            environment: account(&database, options.dynamodb.is_some()),
+            launcher: options.launcher.clone(),
+            console,
+        };
+        let runnable = template
+            .functions
+            .iter()
+            .filter_map(|function| Some((function.clone(), executables.get(&function.binary)?.clone())));
+        let functions = Functions::new(runnable, settings);
+        let failures = Failures::new(folder("failures").as_deref());
+        let sns = Sns::start(sns::Settings {
+            address: &url,
+            topics: &template.topics,
+            subscriptions: &template.subscriptions,
+            wanted: &options.subscribe,
+            folder: folder("sns").as_deref(),
+            console,
+        })
+        .await?;
+
+        // Served before the functions start: what they call while they start is here too.
+        let audience = template.authorizers.values().flat_map(|authorizer| authorizer.audience.clone()).collect();
+        let issuer = issuer.for_audience(audience);
+        let router = Gateway::new(template.clone(), issuer.clone(), functions.clone(), console)
+            .router()
+            .merge(issuer.routes())
+            .merge(sns.routes())
+            .merge(failures.clone().routes())
+            .merge(invocations(functions.clone(), template.functions.clone()));
+        let (stop, stopping) = watch::channel(false);
+        let server = tokio::spawn(serve(listener, router, stopping));
+
+        functions.warm().await?;
+        let invoke = {
+            let functions = functions.clone();
+            Arc::new(move |function: &str, payload| {
+                let (functions, function) = (functions.clone(), function.to_owned());
+                async move { functions.invoke(&function, payload).await }.boxed()
+            })
+        };
+        let publish = {
+            let sns = sns.clone();
+            Arc::new(move |topic: &str, text| {
+                let (sns, topic) = (sns.clone(), topic.to_owned());
+                async move { sns.publish_text(&topic, text).await }.boxed()
+            })
+        };
+        let destinations = Destinations { failures, publish };
+        let checkpoints = folder("stream");
+        let streams = stream::start(&database, &template.streams, invoke, destinations, checkpoints.as_deref()).await?;
+        Ok(Self { url, stop, server, functions, streams, sns, database, _data: data })
+    }
+
+    /// Where it serves: `http://127.0.0.1:3000`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Takes no more requests, lets what runs finish within a short grace, and stops everything.
+    pub async fn stop(self) {
+        let deadline = Instant::now() + GRACE;
+        self.stop.send_replace(true);
+        // Requests that last longer end with their functions.
+        let _ = timeout(GRACE, self.server).await;
+        self.streams.stop().await;
+        self.functions.stop(deadline.saturating_duration_since(Instant::now())).await;
+        self.sns.stop().await;
+        self.database.stop().await;
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, Error> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => Error::PortTaken(port),
+        _ => Error::Listen { port, source },
+    })
+}
+
+async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
+    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
+        .with_graceful_shutdown(async move { drop(stopping.wait_for(|stop| *stop).await) })
+        .await
+}
+
+/// What this cloud is made of, and what it does not imitate.
+fn introduce(template: &Template, options: &Options, data: &Option<DataDir>, issuer: &Issuer) {
+    let console = options.console;
+    let Template { functions, routes, tables, topics, streams, .. } = template;
+    console.say(format!(
+        "{}: {} functions, {} routes, {} tables, {} topics, {} stream mappings",
+        options.template.display(),
+        functions.len(),
+        routes.len(),
+        tables.len(),
+        topics.len(),
+        streams.len()
+    ));
+    match data {
+        Some(data) => console.say(format!("data is kept in {}", data.path().display())),
+        None => console.say("data is in memory and gone with this process"),
+    }
+    console.say("not imitated: IAM policies, encryption keys, memory limits, throttling by the database");
+    for notice in &template.notices {
+        console.say(notice);
+    }
+    for (name, authorizer) in &template.authorizers {
+        if authorizer.issuer != issuer.url() {
+            console.say(format!(
+                "the authorizer {name} trusts {}: only tokens of {} can be checked here, so all are refused. Let the \
+                 template take the issuer from its parameter TokenIssuer",
+                authorizer.issuer,
+                issuer.url()
+            ));
+        }
+    }
+}
+
+/// The account in which functions run: a made-up one, unless they talk to a database that wants a real one.
+fn account(database: &DynamoDb, foreign: bool) -> BTreeMap<String, String> {
+    let mut variables: BTreeMap<String, String> = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
+        .map(|name| (name.to_owned(), "local".to_owned()))
+        .into();
+    if foreign && let Ok(key) = std::env::var("AWS_ACCESS_KEY_ID") {
+        variables.insert("AWS_ACCESS_KEY_ID".to_owned(), key);
+        for name in ["AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"] {
+            match std::env::var(name) {
+                Ok(value) => variables.insert(name.to_owned(), value),
+                Err(_) => variables.remove(name),
+            };
+        }
+    }
+    let region = database.client().config().region().map(ToString::to_string);
+    variables.insert("AWS_REGION".to_owned(), region.unwrap_or_else(|| crate::template::REGION.to_owned()));
+    variables
+}
+
+/// `GET /local/invocations?function`.
+fn invocations(functions: Functions, known: Vec<Function>) -> Router {
+    Router::new().route("/local/invocations", get(list_invocations)).with_state((functions, Arc::new(known)))
+}
+
+#[derive(Deserialize)]
+struct Wanted {
+    function: Option<String>,
+}
+
+async fn list_invocations(
+    State((functions, known)): State<(Functions, Arc<Vec<Function>>)>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    let named = |name: &String| known.iter().find(|function| function.name == *name || function.binary == *name);
+    let function = wanted.function.as_ref().map(named);
+    if function == Some(None) {
+        let names: Vec<&str> = known.iter().map(|function| function.binary.as_str()).collect();
+        let detail = format!("No function is named so. There are: {}", names.join(", "));
+        return (StatusCode::NOT_FOUND, Json(json!({"title": "Not Found", "status": 404, "detail": detail})))
+            .into_response();
+    }
+    Json(json!({"invocations": functions.history().newest_first(function.flatten())})).into_response()
+}

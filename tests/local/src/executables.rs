@@ -1,0 +1,129 @@
+//! The functions' executables: built by cargo, like everything else in the workspace.
+
+use std::{
+    collections::BTreeMap,
+    env, io,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use serde::Deserialize;
+use tokio::process::Command;
+
+/// Why there is no executable.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// Cargo is not there.
+    #[error("cannot run {program}; the functions are built by cargo, which comes with Rust (https://rustup.rs)")]
+    Cargo {
+        /// What was to be run.
+        program: String,
+        /// Why it could not.
+        source: io::Error,
+    },
+    /// Cargo said why above.
+    #[error("the functions do not build ({status}): what is wrong is said above. Correct it and start again")]
+    Failed {
+        /// How cargo ended.
+        status: ExitStatus,
+    },
+    /// The template names what the workspace does not have.
+    #[error(
+        "cargo built no executable {binary}. The template names it as `Binary`: the workspace needs a package with a \
+         binary of that name"
+    )]
+    Missing {
+        /// Its name.
+        binary: String,
+    },
+}
+
+/// Builds the binaries of the workspace at `root` by their names, with cargo's own progress on stderr, and answers
+/// where each is. What has not changed is not built again.
+///
+/// # Errors
+/// If cargo cannot be run or one does not build.
+pub async fn build(
+    root: &Path,
+    binaries: &[String],
+    profile: &str,
+    quiet: bool,
+) -> Result<BTreeMap<String, PathBuf>, BuildError> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(&program);
+    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics", "--profile", profile]);
+    if quiet {
+        command.arg("--quiet");
+    }
+    for binary in binaries {
+        command.args(["--bin", binary]);
+    }
+    // `cargo run` tells its program much that build scripts would take for a change.
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_of_cargo_run) {
+            command.env_remove(name);
+        }
+    }
+    let output = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|source| BuildError::Cargo { program: program.to_string_lossy().into_owned(), source })?
+        .wait_with_output()
+        .await
+        .map_err(|source| BuildError::Cargo { program: program.to_string_lossy().into_owned(), source })?;
+    if !output.status.success() {
+        return Err(BuildError::Failed { status: output.status });
+    }
+    let built = executables(&output.stdout);
+    for binary in binaries {
+        if !built.contains_key(binary) {
+            return Err(BuildError::Missing { binary: binary.clone() });
+        }
+    }
+    Ok(built)
+}
+
+/// One line of cargo's JSON, as far as it matters here.
+#[derive(Deserialize)]
+struct Message {
+    reason: String,
+    target: Option<Target>,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+fn executables(output: &[u8]) -> BTreeMap<String, PathBuf> {
+    output
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
+        .filter(|message| message.reason == "compiler-artifact")
+        .filter_map(|message| Some((message.target?.name, message.executable?)))
+        .collect()
+}
+
+fn is_of_cargo_run(name: &str) -> bool {
+    ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.starts_with(prefix))
+        || matches!(name, "CARGO_PRIMARY_PACKAGE" | "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn executables_are_found_in_cargos_messages() {
+        let output = br#"{"reason":"compiler-artifact","target":{"name":"serde","kind":["lib"]},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"submit","kind":["bin"]},"executable":"/t/debug/submit"}
+{"reason":"build-script-executed","package_id":"x"}
+{"reason":"build-finished","success":true}
+"#;
+        assert_eq!(executables(output), BTreeMap::from([("submit".to_owned(), PathBuf::from("/t/debug/submit"))]));
+    }
+}

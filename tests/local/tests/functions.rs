@@ -1,0 +1,322 @@
+//! Environments and invocations, with processes that speak the Runtime API by AWS's own client.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use local::{
+    console::Console,
+    lambda::{Functions, Outcome, Settings},
+    template::Function,
+};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+const NAME: &str = "WorkFunction";
+
+/// The example `function`, which `cargo test` builds beside the tests.
+fn executable() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    let target = test.ancestors().nth(2).expect("tests are built into <target>/<profile>/deps");
+    let example = target.join("examples/function");
+    assert!(example.exists(), "{} is not there: `cargo test -p local` builds it", example.display());
+    example
+}
+
+fn function() -> Function {
+    Function {
+        name: NAME.to_owned(),
+        binary: "work".to_owned(),
+        timeout: Duration::from_secs(20),
+        memory: 256,
+        reserved_concurrency: None,
+        environment: BTreeMap::from([("OWN".to_owned(), "yes".to_owned())]),
+        architecture: "arm64".to_owned(),
+    }
+}
+
+fn functions(function: Function, concurrency: usize) -> Functions {
+    let settings = Settings {
+        concurrency,
+        environment: BTreeMap::from([("AWS_REGION".to_owned(), "us-east-1".to_owned())]),
+        launcher: None,
+        console: Console { quiet: true, logs: false },
+    };
+    Functions::new([(function, executable())], settings)
+}
+
+async fn invoke(functions: &Functions, event: &Value) -> Outcome {
+    let invocation = functions.invoke(NAME, Bytes::from(event.to_string()));
+    timeout(Duration::from_secs(30), invocation).await.expect("every invocation has an outcome").outcome
+}
+
+fn answer(outcome: &Outcome) -> Value {
+    match outcome {
+        Outcome::Answer(payload) => serde_json::from_slice(payload).expect("an answer is JSON"),
+        other => panic!("no answer, but {other:?}"),
+    }
+}
+
+async fn pid(functions: &Functions) -> u64 {
+    answer(&invoke(functions, &json!({"do": "tell"})).await)["pid"].as_u64().expect("a process id")
+}
+
+async fn until(what: &str, condition: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition() {
+        assert!(Instant::now() < end, "{what}: not within 20 s");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn runs(pid: u64) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name in parentheses; a zombie runs no more.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+fn kill(pid: u64) {
+    let status = Command::new("kill").args(["-9", &pid.to_string()]).status().expect("kill is there");
+    assert!(status.success(), "{pid} is there");
+}
+
+#[tokio::test]
+async fn a_function_is_told_what_lambda_tells() {
+    let functions = functions(function(), 1);
+    let trace = "Root=1-5759e988-bd862e3fe1be46a994272793";
+    let before = time::OffsetDateTime::now_utc();
+    let event = Bytes::from(json!({"do": "tell"}).to_string());
+    let invocation = functions.invoke_traced(NAME, event, Some(trace.to_owned())).await;
+    let told = answer(&invocation.outcome);
+    assert_eq!(told["requestId"], invocation.request_id.as_str());
+    assert_eq!(told["trace"], trace);
+    assert_eq!(told["arn"], "arn:aws:lambda:us-east-1:000000000000:function:WorkFunction");
+    let deadline =
+        i128::from(told["deadline"].as_i64().expect("milliseconds")) - before.unix_timestamp_nanos() / 1_000_000;
+    assert!((20_000..50_000).contains(&deadline), "the deadline is {deadline} ms from the start");
+    for (name, value) in [
+        ("OWN", "yes"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_LAMBDA_FUNCTION_NAME", "WorkFunction"),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/WorkFunction"),
+    ] {
+        assert_eq!(told["environment"][name], value, "{name}");
+    }
+    assert_eq!(told["environment"].get("CARGO_MANIFEST_DIR"), None, "nothing else is inherited");
+}
+
+#[tokio::test]
+async fn a_warm_environment_is_used_again() {
+    let functions = functions(function(), 10);
+    functions.warm().await.expect("it starts");
+    let first = pid(&functions).await;
+    for _ in 0..5 {
+        assert_eq!(pid(&functions).await, first);
+    }
+    let cold: Vec<bool> = functions.history().newest_first(None).iter().map(|record| record.cold).collect();
+    assert_eq!(cold, [false, false, false, false, false, true]);
+}
+
+#[tokio::test]
+async fn environments_grow_up_to_the_limit_and_the_rest_waits() {
+    let functions = functions(function(), 3);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("go");
+    let event = json!({"do": "wait", "for": file});
+    let running: Vec<_> = (0..12)
+        .map(|_| {
+            let (functions, event) = (functions.clone(), event.clone());
+            tokio::spawn(async move { invoke(&functions, &event).await })
+        })
+        .collect();
+    until("three environments take what they can", || processes_of_children() >= 3).await;
+    fs::write(&file, "").expect("the folder is writable");
+    let mut pids = BTreeSet::new();
+    for outcome in futures::future::join_all(running).await {
+        pids.insert(answer(&outcome.expect("the task ends"))["pid"].as_u64());
+    }
+    assert!((1..=3).contains(&pids.len()), "{pids:?}");
+    assert_eq!(functions.history().newest_first(None).len(), 12);
+}
+
+/// How many processes of the example this process has started and not ended.
+fn processes_of_children() -> usize {
+    let me = std::process::id().to_string();
+    let stats = fs::read_dir("/proc").expect("Linux").flatten();
+    stats
+        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
+        .filter(|stat| {
+            let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+            fields.next() != Some("Z") && fields.next() == Some(&me)
+        })
+        .count()
+}
+
+#[tokio::test]
+async fn what_overruns_is_killed_and_the_next_gets_a_fresh_environment() {
+    let functions = functions(Function { timeout: Duration::from_secs(1), ..function() }, 1);
+    let first = pid(&functions).await;
+    let begun = Instant::now();
+    assert_eq!(invoke(&functions, &json!({"do": "hang"})).await, Outcome::TimedOut);
+    assert!(begun.elapsed() >= Duration::from_secs(1), "killed too early");
+    until("the process is gone", || !runs(first)).await;
+    assert_ne!(pid(&functions).await, first);
+    let record = functions.history().newest_first(None).swap_remove(1);
+    assert_eq!((record.outcome, record.remaining_ms), ("timedOut", 0));
+    assert_eq!(record.detail.as_deref(), Some("Task timed out after 1.00 seconds"));
+}
+
+#[tokio::test]
+async fn a_process_that_ends_in_an_invocation_fails_it_at_once() {
+    let functions = functions(function(), 1);
+    assert_eq!(invoke(&functions, &json!({"do": "exit"})).await, Outcome::Crashed);
+    let first = pid(&functions).await;
+    let hanging = tokio::spawn({
+        let functions = functions.clone();
+        async move { invoke(&functions, &json!({"do": "hang"})).await }
+    });
+    kill(first);
+    let outcome = hanging.await.expect("the task ends");
+    // Killed before it took the event, it was replaced by one that hangs until its timeout.
+    assert!(matches!(outcome, Outcome::Crashed | Outcome::TimedOut), "{outcome:?}");
+    assert_ne!(pid(&functions).await, first);
+}
+
+#[tokio::test]
+async fn a_process_that_ends_between_invocations_is_replaced_unseen() {
+    let functions = functions(function(), 1);
+    let first = pid(&functions).await;
+    kill(first);
+    until("the process is gone", || !runs(first)).await;
+    assert_ne!(pid(&functions).await, first);
+}
+
+#[tokio::test]
+async fn errors_and_panics_are_the_functions_own_and_keep_the_environment() {
+    let functions = functions(function(), 1);
+    let first = pid(&functions).await;
+    for what in ["error", "panic"] {
+        match invoke(&functions, &json!({"do": what})).await {
+            Outcome::FunctionError(error) => {
+                let error: Value = serde_json::from_slice(&error).expect("an error is JSON");
+                assert!(error["errorMessage"].as_str().is_some_and(|text| text.contains("wrong")), "{error}");
+            }
+            other => panic!("{what} gave {other:?}"),
+        }
+    }
+    assert_eq!(pid(&functions).await, first);
+}
+
+#[tokio::test]
+async fn an_answer_over_lambdas_limit_is_an_error() {
+    let functions = functions(function(), 1);
+    match invoke(&functions, &json!({"do": "much"})).await {
+        Outcome::FunctionError(error) => {
+            let error: Value = serde_json::from_slice(&error).expect("an error is JSON");
+            assert_eq!(error["errorType"], "Function.ResponseSizeTooLarge");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_does_not_start_says_why() {
+    for (start, parts) in [
+        ("exit", ["does not start: its process ended (exit status: 3)", "START is exit"]),
+        ("fail", ["does not start: its process ended (exit status: 1)", "no good"]),
+    ] {
+        let environment = BTreeMap::from([("START".to_owned(), start.to_owned())]);
+        let functions = functions(Function { environment, ..function() }, 1);
+        let error = functions.warm().await.expect_err(start).to_string();
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+        let outcome = invoke(&functions, &json!({})).await;
+        assert!(matches!(&outcome, Outcome::Unavailable(why) if why.contains("does not start")), "{outcome:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_executable_that_is_not_there_is_named() {
+    let settings = Settings {
+        concurrency: 1,
+        environment: BTreeMap::new(),
+        launcher: None,
+        console: Console { quiet: true, logs: false },
+    };
+    let functions = Functions::new([(function(), PathBuf::from("/nowhere/work"))], settings);
+    let error = functions.warm().await.expect_err("it is not there").to_string();
+    assert!(error.contains("/nowhere/work cannot be run"), "{error}");
+}
+
+#[tokio::test]
+async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
+    let functions = functions(function(), 2);
+    let first = pid(&functions).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("go");
+    let running = tokio::spawn({
+        let (functions, event) = (functions.clone(), json!({"do": "wait", "for": file}));
+        async move { invoke(&functions, &event).await }
+    });
+    // The environment is busy once the next invocation gets another one.
+    while pid(&functions).await == first {}
+    let stopping = tokio::spawn({
+        let functions = functions.clone();
+        async move { functions.stop(Duration::from_secs(20)).await }
+    });
+    while !matches!(invoke(&functions, &json!({})).await, Outcome::Unavailable(_)) {}
+    fs::write(&file, "").expect("the folder is writable");
+    assert_eq!(answer(&running.await.expect("the task ends"))["pid"], first);
+    stopping.await.expect("the stop ends");
+    until("its process is gone", || !runs(first)).await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_what_does_not_finish() {
+    let functions = functions(function(), 1);
+    let first = pid(&functions).await;
+    let running = tokio::spawn({
+        let functions = functions.clone();
+        async move { invoke(&functions, &json!({"do": "hang"})).await }
+    });
+    tokio::task::yield_now().await;
+    functions.stop(Duration::from_millis(50)).await;
+    let outcome = running.await.expect("the task ends");
+    assert!(matches!(outcome, Outcome::Crashed | Outcome::Unavailable(_)), "{outcome:?}");
+    until("the process is gone", || !runs(first)).await;
+}
+
+#[test]
+fn a_process_ends_with_the_local_cloud_that_started_it() {
+    // A shell stands for a local cloud that is killed; the function hangs in its start, so that only the system can
+    // end it.
+    let launcher = Path::new(env!("CARGO_BIN_EXE_local"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("pid");
+    let script = folder.path().join("hang.sh");
+    fs::write(&script, format!("#!/bin/sh\necho $$ > {}\nwhile :; do sleep 1; done\n", file.display()))
+        .expect("the folder is writable");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    fs::set_permissions(&script, mode).expect("it is ours");
+    let line = format!("{} environment $$ {} & wait", launcher.display(), script.display());
+    let mut parent = Command::new("sh").args(["-c", &line]).spawn().expect("a shell is there");
+    let end = std::time::SystemTime::now() + Duration::from_secs(20);
+    let pid = loop {
+        match fs::read_to_string(&file).ok().and_then(|text| text.trim().parse().ok()) {
+            Some(pid) => break pid,
+            None => assert!(std::time::SystemTime::now() < end, "the function does not start"),
+        }
+    };
+    assert!(runs(pid));
+    parent.kill().expect("it runs");
+    parent.wait().expect("it ended");
+    while runs(pid) {
+        assert!(std::time::SystemTime::now() < end, "the function outlives its parent");
+    }
+}
