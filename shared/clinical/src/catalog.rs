@@ -43,7 +43,31 @@ macro_rules! shipped {
     };
 }
 
-shipped!["gad-7" "1.0.0", "phq-2" "1.0.0", "phq-9" "1.0.0"];
+shipped![
+    "audit-c" "1.0.0",
+    "cdc-hrqol-4" "1.0.0",
+    "ces-d" "1.0.0",
+    "eortc-qlq-c30" "1.0.0",
+    "epds" "1.0.0",
+    "gad-2" "1.0.0",
+    "gad-7" "1.0.0",
+    "gds-15" "1.0.0",
+    "isi" "1.0.0",
+    "k10" "1.0.0",
+    "kccq-12" "1.0.0",
+    "pain-nrs" "1.0.0",
+    "pcl-5" "1.0.0",
+    "phq-15" "1.0.0",
+    "phq-2" "1.0.0",
+    "phq-4" "1.0.0",
+    "phq-8" "1.0.0",
+    "phq-9" "1.0.0",
+    "pro-ctcae" "1.0.0",
+    "promis-global-10" "1.0.0",
+    "rand-36" "1.0.0",
+    "who-5" "1.0.0",
+    "whodas-12" "1.0.0",
+];
 
 impl Catalog {
     /// The instruments that ship with the library.

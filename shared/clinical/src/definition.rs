@@ -97,6 +97,9 @@ pub struct Item {
     /// What an answer is.
     #[serde(rename = "type")]
     pub kind: ItemKind,
+    /// What the patient reads before the text, where several items share an opening.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preface: Option<Texts>,
     /// What the patient reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Texts>,
@@ -152,6 +155,10 @@ pub struct ScoreDefinition {
     /// How many parts may be missing. Without it every part is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
+    /// Whether the score is left out, not reported as not scored, where none of its items is answered; for item
+    /// libraries, of which a study asks a part.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub optional: bool,
     /// To how many decimals it is rounded, half up, at the very end: 0 to 4.
     #[serde(default, skip_serializing_if = "is_default")]
     pub decimals: u32,
@@ -399,7 +406,7 @@ pub enum Direction {
     Lower,
 }
 
-/// A score was in a range `times` times among the last `last` submissions, this one included and among them.
+/// A score is in a range, and was at least `times` times among the last `last` submissions, this one counted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Consecutive {

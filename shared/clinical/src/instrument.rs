@@ -2,18 +2,19 @@
 
 use std::fmt::Write as _;
 
-use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
-use sha2::{Digest, Sha256};
 
-use crate::answers::{Answer, Answers};
-use crate::definition::{Definition, Texts};
-use crate::exact::{self, Exact};
+use crate::alert::{self, Assessed};
+use crate::answers::Answers;
+use crate::canonical::{canonical, sha256};
+use crate::definition::{Definition, RuleDefinition, Texts};
+use crate::exact;
 use crate::finding::{Finding, pointer};
+use crate::fit::{Misfit, answer, fit};
+use crate::history::History;
 use crate::ids::{InstrumentId, InstrumentVersion};
 pub use crate::load::DefinitionFault;
-use crate::load::{self, LoadedCondition, LoadedItem, LoadedKind, LoadedRule, LoadedScore, Program};
-use crate::outcome;
+use crate::load::{self, LoadedItem, LoadedScore, Program};
 pub use crate::outcome::{FiredRule, MissingApplied, MissingRule, NotEvaluated, NotScored, Outcome, Score, Severity};
 use crate::score::{Needed, Node, Partly, Value, Values};
 
@@ -22,6 +23,7 @@ use crate::score::{Needed, Node, Partly, Value, Values};
 pub struct Instrument {
     definition: Definition,
     program: Program,
+    json: String,
     hash: String,
 }
 
@@ -42,10 +44,43 @@ impl Instrument {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each fault with its place and what to do.
+    /// Everything that is wrong with it, each fault with its place and what to do; of faults in its form the first only.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
         let (definition, program) = load::load(json)?;
-        Ok(Self { definition, program, hash: content_hash(json) })
+        // It was read a moment ago as a definition, so that reading it as any JSON cannot fail.
+        let json = canonical(&serde_json::from_str(json).unwrap_or_default());
+        let hash = sha256(&json);
+        Ok(Self { definition, program, json, hash })
+    }
+
+    /// Like `parse`, for a definition from a file: its faults tell the file's name.
+    ///
+    /// # Errors
+    ///
+    /// As `parse`.
+    pub fn parse_file(name: &str, json: &str) -> Result<Self, Vec<DefinitionFault>> {
+        Self::parse(json).map_err(|mut faults| {
+            faults.iter_mut().for_each(|fault| fault.file = Some(name.to_owned()));
+            faults
+        })
+    }
+
+    /// The instrument with a study's alert rules: a rule takes the place of the definition's rule of the same id, or is
+    /// added. The hash stays, since what is scored and how is the same.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with the rules, with pointers into the definition's rules as they are then.
+    pub fn with_rules(&self, rules: &[RuleDefinition]) -> Result<Self, Vec<DefinitionFault>> {
+        let mut definition = self.definition.clone();
+        for rule in rules {
+            match definition.rules.iter_mut().find(|own| own.id == rule.id) {
+                Some(own) => *own = rule.clone(),
+                None => definition.rules.push(rule.clone()),
+            }
+        }
+        let program = load::check(&definition)?;
+        Ok(Self { definition, program, json: self.json.clone(), hash: self.hash.clone() })
     }
 
     /// The instrument's id, for example `phq-9`.
@@ -58,9 +93,14 @@ impl Instrument {
         &self.definition.version
     }
 
-    /// The SHA-256, in hexadecimal, of the definition's canonical form: its JSON with keys sorted and no white space.
+    /// The SHA-256, in hexadecimal, of the definition's canonical form.
     pub fn hash(&self) -> &str {
         &self.hash
+    }
+
+    /// The definition's canonical form: its JSON as it was read, with keys sorted and no white space.
+    pub fn json(&self) -> &str {
+        &self.json
     }
 
     /// The instrument's name, by language.
@@ -68,7 +108,12 @@ impl Instrument {
         &self.definition.title
     }
 
-    /// The definition as it is written.
+    /// The languages that all of its texts are there in, as BCP 47 tags.
+    pub fn languages(&self) -> impl Iterator<Item = &str> {
+        self.definition.title.keys().map(String::as_str)
+    }
+
+    /// The definition as it is written, with the rules that are in force.
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
@@ -93,35 +138,44 @@ impl Instrument {
                 Ok((item, answer)) => {
                     read.insert(item, answer);
                 }
-                Err(misfit) => findings.push(self.finding(id, &misfit)),
+                Err(misfit) => findings.push(finding(id, &misfit)),
             }
         }
+        // Which items are asked can be told only from answers that fit.
         if findings.is_empty() {
-            findings = self.place(&read).map(|_| ()).err().unwrap_or_default();
+            findings = self.place(&read).err().unwrap_or_default();
         }
         if findings.is_empty() { Ok(read) } else { Err(findings) }
     }
 
-    /// Scores answers and decides the alert rules.
+    /// Scores answers and decides the alert rules, without knowledge of what came before.
     ///
     /// # Errors
     ///
     /// The answers do not fit the definition: an item that it does not have, a wrong type, a value out of range, an item
     /// that is not asked.
     pub fn assess(&self, answers: &Answers) -> Result<Outcome, MisfitAnswers> {
+        self.assess_with(answers, &History::unknown("what came before is not known"))
+    }
+
+    /// Scores answers and decides the alert rules, those about change by what came before.
+    ///
+    /// # Errors
+    ///
+    /// As `assess`.
+    pub fn assess_with(&self, answers: &Answers, history: &History) -> Result<Outcome, MisfitAnswers> {
         let items = self.place(answers).map_err(|findings| MisfitAnswers {
             instrument: self.id().clone(),
             version: self.version().clone(),
             findings,
         })?;
-        Ok(self.outcome(&items))
+        Ok(self.outcome(&items, history))
     }
 
     /// The values of all items by place.
     fn place(&self, answers: &Answers) -> Result<Vec<Value>, Vec<Finding>> {
         let program = &self.program;
         let mut items = vec![Value::Missing; program.items.len()];
-        let mut present = vec![false; program.items.len()];
         let mut findings = Vec::new();
         // Both are ordered by id, so one walk finds all.
         let mut places = program.by_id.iter().copied().peekable();
@@ -129,28 +183,25 @@ impl Instrument {
             while places.next_if(|place| program.items[*place].id < *id).is_some() {}
             let fits = match places.next_if(|place| program.items[*place].id == *id) {
                 None => Err(Misfit::Unknown),
-                Some(place) => {
-                    present[place] = true;
-                    fit(&program.items[place], answer).map(|value| items[place] = value)
-                }
+                Some(place) => fit(&program.items[place], answer).map(|value| items[place] = value),
             };
             if let Err(misfit) = fits {
-                findings.push(self.finding(id.as_str(), &misfit));
+                findings.push(finding(id.as_str(), &misfit));
             }
         }
         for (place, item) in program.items.iter().enumerate() {
             let Some(enable_when) = &item.enable_when else { continue };
             if !enable_when.value(&Values { items: &items, scores: &[] }, &mut None).is_true() {
                 items[place] = Value::Hidden;
-                if present[place] {
-                    findings.push(self.finding(item.id.as_str(), &Misfit::Hidden));
+                if answers.get(&item.id).is_some() {
+                    findings.push(finding(item.id.as_str(), &Misfit::Hidden));
                 }
             }
         }
         if findings.is_empty() { Ok(items) } else { Err(findings) }
     }
 
-    fn outcome(&self, items: &[Value]) -> Outcome {
+    fn outcome(&self, items: &[Value], history: &History) -> Outcome {
         let program = &self.program;
         let mut values = vec![Value::Missing; program.scores.len()];
         let mut partly = vec![None; program.scores.len()];
@@ -161,46 +212,68 @@ impl Instrument {
         let mut outcome = Outcome::default();
         let mut reported = Vec::with_capacity(program.scores.len());
         for (place, score) in program.scores.iter().enumerate() {
-            match values[place] {
-                Value::Known(value) => match exact::round_half_up(value, score.decimals) {
-                    Some(value) => {
-                        reported.push(Some(outcome.scores.len()));
-                        outcome.scores.push(score.report(value, partly[place]));
-                        continue;
-                    }
-                    None => outcome.not_scored.push(score.without("the number is too large".into())),
-                },
-                Value::Missing => {
-                    let reason = self.reason(score, items, &values);
-                    outcome.not_scored.push(score.without(reason));
-                }
-                Value::Hidden => outcome.not_scored.push(score.without("none of its items is asked".into())),
-                Value::Overflow => outcome.not_scored.push(score.without("the number is too large".into())),
+            let before = outcome.scores.len();
+            match self.report(score, values[place], partly[place], items, &values) {
+                Reported::Score(score) => outcome.scores.push(score),
+                Reported::Not(not_scored) => outcome.not_scored.push(not_scored),
+                Reported::LeftOut => {}
             }
-            reported.push(None);
+            reported.push((outcome.scores.len() > before).then_some(before));
         }
+        let scores: Vec<_> = reported.iter().map(|place| place.map(|place| &outcome.scores[place])).collect();
+        let assessed = Assessed { items, definitions: &program.scores, scores: &scores, history };
         for rule in &program.rules {
-            let score = |place: usize| reported[place].map(|place| &outcome.scores[place]);
-            match decide(rule, items, score) {
-                Some(true) => outcome.alerts.push(FiredRule {
-                    rule: rule.definition.id.clone(),
-                    severity: rule.definition.severity,
-                    quiet_hours: rule.definition.quiet_hours,
+            match alert::fires(rule, &assessed) {
+                Ok(true) => outcome.alerts.push(FiredRule {
+                    rule: rule.id.clone(),
+                    severity: rule.severity,
+                    quiet_hours: rule.quiet_hours,
                 }),
-                Some(false) => {}
-                None => outcome.not_evaluated.push(NotEvaluated {
-                    rule: rule.definition.id.clone(),
-                    reason: "what came before is not known".into(),
-                }),
+                Ok(false) => {}
+                Err(reason) => outcome.not_evaluated.push(NotEvaluated { rule: rule.id.clone(), reason }),
             }
         }
         outcome
     }
 
+    fn report(
+        &self,
+        score: &LoadedScore,
+        value: Value,
+        partly: Option<Partly>,
+        items: &[Value],
+        scores: &[Value],
+    ) -> Reported {
+        let reason = match value {
+            Value::Known(value) => match exact::round_half_up(value, score.decimals) {
+                Some(value) => {
+                    let band = score.bands.iter().find(|band| band.from <= value && value <= band.to);
+                    let missing = score.missing.zip(partly);
+                    return Reported::Score(Score {
+                        id: score.id.clone(),
+                        value,
+                        range: score.range,
+                        band: band.map(|band| band.id.clone()),
+                        missing: missing.map(|(rule, Partly { answered, of })| MissingApplied { rule, answered, of }),
+                    });
+                }
+                None => "the number is too large".to_owned(),
+            },
+            Value::Overflow => "the number is too large".to_owned(),
+            Value::Hidden => "its items are not asked".to_owned(),
+            Value::Missing => {
+                let parts = Parts::of(&score.value);
+                if score.optional && parts.items.iter().all(|place| items[*place] == Value::Missing) {
+                    return Reported::LeftOut;
+                }
+                self.reason(&parts, items, scores)
+            }
+        };
+        Reported::Not(NotScored { id: score.id.clone(), reason })
+    }
+
     /// Why a score is missing, by item and score ids.
-    fn reason(&self, score: &LoadedScore, items: &[Value], scores: &[Value]) -> String {
-        let mut parts = Parts::default();
-        parts.collect(&score.value);
+    fn reason(&self, parts: &Parts, items: &[Value], scores: &[Value]) -> String {
         let unanswered: Vec<&str> = parts
             .items
             .iter()
@@ -213,22 +286,24 @@ impl Instrument {
             .filter(|place| !matches!(scores[**place], Value::Known(_)))
             .map(|place| self.program.scores[*place].id.as_str())
             .collect();
-        let mut reason = String::new();
+        let mut reasons = Vec::new();
         match unanswered.as_slice() {
             [] => {}
-            [one] => _ = write!(reason, "item {one} is not answered"),
-            several => _ = write!(reason, "items {} are not answered", several.join(", ")),
+            [one] => reasons.push(format!("item {one} is not answered")),
+            several => reasons.push(format!("items {} are not answered", several.join(", "))),
         }
-        if !without.is_empty() {
-            let separator = if reason.is_empty() { "" } else { ", " };
-            let (noun, verb) = if without.len() == 1 { ("score", "is") } else { ("scores", "are") };
-            _ = write!(reason, "{separator}{noun} {} {verb} not there", without.join(", "));
+        match without.as_slice() {
+            [] => {}
+            [one] => reasons.push(format!("score {one} could not be computed")),
+            several => reasons.push(format!("scores {} could not be computed", several.join(", "))),
         }
+        let mut reason = reasons.join(", ");
         let of = parts.items.len() + parts.scores.len();
+        // Writing to a string cannot fail.
         match parts.needed {
             Some(needed) => _ = write!(reason, "; at least {needed} of {of} are needed"),
-            None if of == 1 => {}
-            None => _ = write!(reason, "; all {of} are needed"),
+            None if of > 1 => _ = write!(reason, "; all {of} are needed"),
+            None => {}
         }
         reason
     }
@@ -238,149 +313,12 @@ impl Instrument {
         let place = self.program.by_id.binary_search_by(|place| items[*place].id.as_str().cmp(id)).ok()?;
         Some(&items[self.program.by_id[place]])
     }
-
-    fn finding(&self, id: &str, misfit: &Misfit) -> Finding {
-        let (code, detail) = match misfit {
-            Misfit::Unknown => ("item.unknown", format!("{} {} has no such item", self.id(), self.version())),
-            Misfit::Type(expected) => ("item.type", format!("must be {expected}")),
-            Misfit::Code(allowed) => ("item.code", format!("must be one of {allowed}")),
-            Misfit::Repeated => ("item.repeated", "each code may be given once".to_owned()),
-            Misfit::Range(min, max) => ("item.range", format!("must be from {min} to {max}")),
-            Misfit::Decimals(decimals) => ("item.decimals", format!("must have at most {decimals} decimals")),
-            Misfit::Length(most) => ("item.length", format!("must have at most {most} characters")),
-            Misfit::Hidden => ("item.hidden", "must not be answered: the other answers leave it out".to_owned()),
-        };
-        Finding { pointer: pointer("", id), code, detail }
-    }
 }
 
-/// Why an answer does not fit; what is allowed, not what was sent.
-enum Misfit {
-    Unknown,
-    Type(&'static str),
-    Code(String),
-    Repeated,
-    Range(Decimal, Decimal),
-    Decimals(u32),
-    Length(u32),
-    Hidden,
-}
-
-/// Reads an answer from JSON as its item's type says.
-fn answer(item: &LoadedItem, json: &Json) -> Result<Answer, Misfit> {
-    let misfit = || Misfit::Type(item.kind.expected());
-    match (&item.kind, json) {
-        (LoadedKind::Code(_) | LoadedKind::Integer { .. } | LoadedKind::Decimal { .. }, Json::Number(number)) => {
-            // A number of more digits than a decimal holds is in no range.
-            Ok(Answer::Number(outcome::decimal(number).unwrap_or(Decimal::MAX)))
-        }
-        (LoadedKind::Boolean, Json::Bool(yes)) => Ok(Answer::Boolean(*yes)),
-        // Yes and no are as often coded 1 and 0.
-        (LoadedKind::Boolean, Json::Number(number)) => match number.as_u64() {
-            Some(code @ (0 | 1)) => Ok(Answer::Boolean(code == 1)),
-            _ => Err(misfit()),
-        },
-        (LoadedKind::Text { .. }, Json::String(text)) => Ok(Answer::Text(text.clone())),
-        (LoadedKind::Codes(_), Json::Array(codes)) => {
-            codes.iter().map(Json::as_i64).collect::<Option<Vec<_>>>().map(Answer::Codes).ok_or_else(misfit)
-        }
-        _ => Err(misfit()),
-    }
-}
-
-/// Whether an answer is one that its item allows, and its value in scores.
-fn fit(item: &LoadedItem, answer: &Answer) -> Result<Value, Misfit> {
-    let number = |number: Decimal, (min, max): (Decimal, Decimal), decimals: u32| {
-        if number < min || number > max {
-            return Err(Misfit::Range(min, max));
-        }
-        if number.normalize().scale() > decimals {
-            return Err(if decimals == 0 { Misfit::Type(item.kind.expected()) } else { Misfit::Decimals(decimals) });
-        }
-        Ok(exact::from_decimal(number).map_or(Value::Overflow, Value::Known))
-    };
-    match (&item.kind, answer) {
-        (LoadedKind::Code(codes), Answer::Number(number)) => {
-            let code = exact::from_decimal(*number).filter(Exact::is_integer).map(|code| *code.numer());
-            match codes.iter().find(|(allowed, _)| Some(*allowed) == code) {
-                Some((_, true)) => Ok(Value::Missing),
-                Some((code, false)) => Ok(Value::Known(Exact::from_integer(*code))),
-                None => Err(Misfit::Code(listed(codes.iter().map(|(code, _)| code)))),
-            }
-        }
-        (LoadedKind::Codes(allowed), Answer::Codes(codes)) => {
-            if !codes.iter().all(|code| allowed.contains(code)) {
-                return Err(Misfit::Code(listed(allowed.iter())));
-            }
-            if codes.iter().enumerate().any(|(place, code)| codes[..place].contains(code)) {
-                return Err(Misfit::Repeated);
-            }
-            Ok(Value::Missing)
-        }
-        (LoadedKind::Integer { min, max }, Answer::Number(value)) => number(*value, (*min, *max), 0),
-        (LoadedKind::Decimal { min, max, decimals }, Answer::Number(value)) => number(*value, (*min, *max), *decimals),
-        (LoadedKind::Boolean, Answer::Boolean(yes)) => Ok(Value::Known(Exact::from_integer(i64::from(*yes)))),
-        (LoadedKind::Text { max_length }, Answer::Text(text)) => {
-            let fits = text.chars().count() <= usize::try_from(*max_length).unwrap_or(usize::MAX);
-            if fits { Ok(Value::Missing) } else { Err(Misfit::Length(*max_length)) }
-        }
-        (kind, _) => Err(Misfit::Type(kind.expected())),
-    }
-}
-
-impl LoadedKind {
-    fn expected(&self) -> &'static str {
-        match self {
-            LoadedKind::Code(_) => "a code (a whole number)",
-            LoadedKind::Codes(_) => "a list of codes (whole numbers)",
-            LoadedKind::Integer { .. } => "a whole number",
-            LoadedKind::Decimal { .. } => "a number",
-            LoadedKind::Boolean => "true or false",
-            LoadedKind::Text { .. } => "a string",
-        }
-    }
-}
-
-impl LoadedScore {
-    fn report(&self, value: Decimal, partly: Option<Partly>) -> Score {
-        let band = self.bands.iter().find(|(from, to, _)| *from <= value && value <= *to);
-        Score {
-            id: self.id.clone(),
-            value,
-            range: self.range,
-            band: band.map(|(_, _, band)| band.clone()),
-            missing: self.missing.zip(partly).map(|(rule, Partly { answered, of })| MissingApplied {
-                rule,
-                answered,
-                of,
-            }),
-        }
-    }
-
-    fn without(&self, reason: String) -> NotScored {
-        NotScored { id: self.id.clone(), reason }
-    }
-}
-
-/// Whether a rule fires; `None` where that depends on what is not known.
-fn decide<'a>(rule: &LoadedRule, items: &[Value], score: impl Fn(usize) -> Option<&'a Score>) -> Option<bool> {
-    Some(match &rule.when {
-        LoadedCondition::Item { item, from, to } => {
-            matches!(items[*item], Value::Known(value) if is_within(value, *from, *to))
-        }
-        LoadedCondition::Score { score: place, from, to } => {
-            score(*place).is_some_and(|score| is_within(score.value, *from, *to))
-        }
-        LoadedCondition::Band { score: place, bands } => {
-            score(*place).and_then(|score| score.band.as_ref()).is_some_and(|band| bands.contains(band))
-        }
-        LoadedCondition::Incomplete { score: place } => score(*place).is_none(),
-        LoadedCondition::Past => return None,
-    })
-}
-
-fn is_within<T: PartialOrd>(value: T, from: Option<T>, to: Option<T>) -> bool {
-    from.is_none_or(|from| value >= from) && to.is_none_or(|to| value <= to)
+enum Reported {
+    Score(Score),
+    Not(NotScored),
+    LeftOut,
 }
 
 /// The items and scores that a computation uses, and how many of them it needs if not all.
@@ -392,6 +330,12 @@ struct Parts {
 }
 
 impl Parts {
+    fn of(node: &Node) -> Self {
+        let mut parts = Parts::default();
+        parts.collect(node);
+        parts
+    }
+
     fn collect(&mut self, node: &Node) {
         match node {
             Node::Item(place) if !self.items.contains(place) => self.items.push(*place),
@@ -419,50 +363,13 @@ impl Parts {
     }
 }
 
-fn listed<'a>(codes: impl Iterator<Item = &'a i64>) -> String {
-    codes.map(i64::to_string).collect::<Vec<_>>().join(", ")
+fn finding(id: &str, misfit: &Misfit) -> Finding {
+    let (code, detail) = misfit.told();
+    Finding { pointer: pointer("", id), code, detail }
 }
 
 fn first(findings: &[Finding]) -> String {
     findings.first().map(Finding::to_string).unwrap_or_default()
-}
-
-/// The SHA-256 of the canonical form. `json` was parsed before, so that reading it again cannot fail.
-fn content_hash(json: &str) -> String {
-    let document: Json = serde_json::from_str(json).unwrap_or_default();
-    let mut canonical = String::new();
-    write_canonical(&document, &mut canonical);
-    let mut hash = String::with_capacity(64);
-    for byte in Sha256::digest(canonical) {
-        _ = write!(hash, "{byte:02x}");
-    }
-    hash
-}
-
-/// Writes JSON with keys sorted and no white space, whatever order the parser kept.
-fn write_canonical(json: &Json, out: &mut String) {
-    match json {
-        Json::Object(fields) => {
-            let mut fields: Vec<_> = fields.iter().collect();
-            fields.sort_by_key(|(key, _)| *key);
-            out.push('{');
-            for (place, (key, value)) in fields.into_iter().enumerate() {
-                out.push_str(if place > 0 { "," } else { "" });
-                _ = write!(out, "{}:", Json::from(key.as_str()));
-                write_canonical(value, out);
-            }
-            out.push('}');
-        }
-        Json::Array(values) => {
-            out.push('[');
-            for (place, value) in values.iter().enumerate() {
-                out.push_str(if place > 0 { "," } else { "" });
-                write_canonical(value, out);
-            }
-            out.push(']');
-        }
-        scalar => _ = write!(out, "{scalar}"),
-    }
 }
 
 #[cfg(test)]
@@ -470,6 +377,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::answers::Answer;
     use crate::catalog::Catalog;
 
     fn shipped(id: &str) -> &'static Instrument {
@@ -541,22 +449,13 @@ mod tests {
 
     #[test]
     fn thresholds_alert_from_their_first_value_on() {
-        let phq_9 = |sevens: i64| {
-            let answers: Map<_, _> =
-                (1..=9).map(|id| (id.to_string(), json!(if id < 8 { sevens } else { 0 }))).collect();
+        let phq_9 = |code: i64| {
+            let answers: Map<_, _> = (1..=9).map(|id| (id.to_string(), json!(if id < 8 { code } else { 0 }))).collect();
             fired(&outcome("phq-9", Json::Object(answers))).join(",")
         };
         assert_eq!(phq_9(3), "threshold");
         assert_eq!(phq_9(2), "");
         assert_eq!(fired(&outcome("phq-2", json!({"1": 2, "2": 1}))), ["threshold"]);
         assert!(fired(&outcome("phq-2", json!({"1": 1, "2": 1}))).is_empty());
-    }
-
-    #[test]
-    fn the_hash_is_of_the_content_and_not_of_its_layout() {
-        let hash = content_hash(r#"{"a": [1, 2.5], "b": {"c": "ä", "d": null}}"#);
-        assert_eq!(hash, content_hash("{\"b\":{\"d\":null,\"c\":\"\\u00e4\"},\n\"a\":[1,2.5]}"));
-        assert_ne!(hash, content_hash(r#"{"a": [2.5, 1], "b": {"c": "ä", "d": null}}"#));
-        assert_eq!(hash.len(), 64);
     }
 }

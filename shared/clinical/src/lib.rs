@@ -14,11 +14,15 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod alert;
 pub mod answers;
+mod canonical;
 pub mod catalog;
 pub mod definition;
 mod exact;
 pub mod finding;
+mod fit;
+pub mod history;
 pub mod ids;
 pub mod instrument;
 mod load;

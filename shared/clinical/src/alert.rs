@@ -1,0 +1,100 @@
+//! Which alert rules fire.
+
+use rust_decimal::Decimal;
+
+use crate::definition::{Against, Direction};
+use crate::history::{EarlierScores, History};
+use crate::ids::ScoreId;
+use crate::load::{By, LoadedCondition, LoadedRule, LoadedScore, Within};
+use crate::outcome::Score;
+use crate::score::Value;
+
+/// What rules look at.
+pub(crate) struct Assessed<'a> {
+    /// The items' values, by place.
+    pub(crate) items: &'a [Value],
+    /// The definitions of the scores, by place.
+    pub(crate) definitions: &'a [LoadedScore],
+    /// The scores, by place; `None` where one could not be computed.
+    pub(crate) scores: &'a [Option<&'a Score>],
+    /// What came before.
+    pub(crate) history: &'a History,
+}
+
+/// Whether a rule fires.
+///
+/// # Errors
+///
+/// Why that cannot be decided.
+pub(crate) fn fires(rule: &LoadedRule, assessed: &Assessed<'_>) -> Result<bool, String> {
+    match &rule.when {
+        LoadedCondition::Item { item, within } => {
+            Ok(matches!(&assessed.items[*item], Value::Known(value) if within.holds(value)))
+        }
+        LoadedCondition::Score { score, within } => {
+            Ok(assessed.scores[*score].is_some_and(|score| within.holds(&score.value)))
+        }
+        LoadedCondition::Band { score, bands } => {
+            let band = assessed.scores[*score].and_then(|score| score.band.as_ref());
+            Ok(band.is_some_and(|band| bands.contains(band)))
+        }
+        LoadedCondition::Incomplete { score } => Ok(assessed.scores[*score].is_none()),
+        LoadedCondition::Change { score, against, worse, by } => change(assessed, *score, *against, *worse, *by),
+        LoadedCondition::Consecutive { score, within, times, last } => {
+            consecutive(assessed, *score, within, (*times, *last))
+        }
+    }
+}
+
+fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direction, by: By) -> Result<bool, String> {
+    let id = &assessed.definitions[score].id;
+    let (name, earlier) = match (assessed.history, against) {
+        (History::Unknown { reason }, _) => return Err(reason.clone()),
+        (History::Known { baseline, .. }, Against::Baseline) => ("baseline", baseline.as_ref()),
+        (History::Known { latest, more: false, .. }, Against::Previous) => ("previous submission", latest.first()),
+        (History::Known { latest, .. }, Against::Previous) => match latest.first() {
+            Some(previous) => ("previous submission", Some(previous)),
+            None => return Err("the previous submission is not known".to_owned()),
+        },
+    };
+    let Some(earlier) = earlier else { return Ok(false) };
+    let now = assessed.scores[score].ok_or_else(|| format!("score {id} could not be computed"))?.value;
+    let then = *earlier.get(id).ok_or_else(|| format!("the {name} has no score {id}"))?;
+    let worsening = match worse {
+        Direction::Higher => now - then,
+        Direction::Lower => then - now,
+    };
+    match by {
+        By::Points(points) => Ok(worsening >= points),
+        By::Percent(_) if then == Decimal::ZERO => {
+            Err(format!("score {id} of the {name} is 0, so there is no percentage"))
+        }
+        // Scores and percentages are small by the limits of definitions, so that this cannot overflow.
+        By::Percent(percent) => Ok(worsening * Decimal::ONE_HUNDRED >= percent * then.abs()),
+    }
+}
+
+/// Whether the score is in the range and was so often enough. An earlier submission without the score was not.
+fn consecutive(
+    assessed: &Assessed<'_>,
+    score: usize,
+    within: &Within<Decimal>,
+    (times, last): (usize, usize),
+) -> Result<bool, String> {
+    if !assessed.scores[score].is_some_and(|score| within.holds(&score.value)) {
+        return Ok(false);
+    }
+    let (latest, more) = match assessed.history {
+        History::Unknown { reason } => return Err(reason.clone()),
+        History::Known { latest, more, .. } => (latest, *more),
+    };
+    let id: &ScoreId = &assessed.definitions[score].id;
+    let held = |earlier: &&EarlierScores| earlier.get(id).is_some_and(|value| within.holds(value));
+    let before = last - 1;
+    let count = 1 + latest.iter().take(before).filter(held).count();
+    let unknown = if more { before.saturating_sub(latest.len()) } else { 0 };
+    if count < times && count + unknown >= times {
+        return Err(format!("of the last {last} submissions {unknown} are not known"));
+    }
+    Ok(count >= times)
+}
