@@ -7,17 +7,15 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use std::{env, io, thread};
 
-use bytes::Bytes;
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper_util::client::legacy::{Client, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
+use http::{Request, Uri};
 use local::template::{Function, REGION};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{self, Instant};
+
+use crate::http_client::send;
 
 /// How long the emulator may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -27,7 +25,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Emulator {
     process: Child,
     invoke: Uri,
-    client: Client<HttpConnector, Full<Bytes>>,
     folder: TempDir,
 }
 
@@ -76,8 +73,7 @@ impl Emulator {
             .map_err(|e| not_found(format!("{}: {e}", emulator.display())))?;
         let path = "2015-03-31/functions/function/invocations";
         let invoke = format!("http://{invocations}/{path}").parse().map_err(io::Error::other)?;
-        let client = Client::builder(TokioExecutor::new()).build_http();
-        let mut emulator = Self { process, invoke, client, folder };
+        let mut emulator = Self { process, invoke, folder };
         emulator.wait_until_listening(invocations).await?;
         Ok(emulator)
     }
@@ -87,15 +83,10 @@ impl Emulator {
     /// # Errors
     /// If the emulator does not answer.
     pub async fn invoke(&self, event: &Value) -> io::Result<Invocation> {
-        let request = Request::builder()
-            .method(Method::POST)
-            .uri(self.invoke.clone())
-            .body(Full::from(event.to_string()))
-            .map_err(io::Error::other)?;
+        let request = Request::post(self.invoke.clone()).body(event.to_string().into()).map_err(io::Error::other)?;
         let started = Instant::now();
-        let response = self.client.request(request).await.map_err(io::Error::other)?;
-        let body = response.into_body().collect().await.map_err(io::Error::other)?.to_bytes();
-        let body = String::from_utf8(body.into()).map_err(io::Error::other)?;
+        let answer = send(request).await?;
+        let body = String::from_utf8(answer.into_body().into()).map_err(io::Error::other)?;
         Ok(Invocation { body, took: started.elapsed() })
     }
 

@@ -1,7 +1,10 @@
 //! What it takes to run the functions' release bootstraps under AWS's own emulators.
 
+pub use cloud::Cloud;
 pub use emulator::{Emulator, Invocation};
 pub use relay::{Flow, Relay};
 
+mod cloud;
 mod emulator;
+mod http_client;
 mod relay;

@@ -3,25 +3,25 @@
 #![allow(clippy::unwrap_used, reason = "the failure is the report")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{env, fs};
 
-use local::dynamodb::DynamoDb;
-use local::template::Template;
-use sam_local::{Emulator, Flow, Invocation, Relay};
+use sam_local::{Cloud, Emulator, Flow, Invocation};
 use serde_json::{Value, json};
 
-/// DESIGN section 5: by as much an answer comes before the end.
-const RESERVE: Duration = Duration::from_millis(250);
+/// By as much the answer to a request comes before the end of the time.
+const API_RESERVE: Duration = Duration::from_millis(250);
+/// By as much the answer to a batch comes before the end of the time.
+const STREAM_RESERVE: Duration = Duration::from_millis(500);
 /// The shortest that leaves room for an answer: the emulator counts in whole seconds.
 const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
-    let cloud = Cloud::start().await;
-    let submit = cloud.function("SubmitFunction").await;
+    let cloud = cloud().await;
+    let submit = function(&cloud, "SubmitFunction").await;
 
     let first = answer(&submit, &event("submit-post"), 202).await;
     assert_eq!(first["status"], "queued");
@@ -47,8 +47,8 @@ async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_a_site_is_counted() {
-    let cloud = Cloud::start().await;
-    let counts = cloud.function("CountsFunction").await;
+    let cloud = cloud().await;
+    let counts = function(&cloud, "CountsFunction").await;
 
     answer(&counts, &event("counts-post-call"), 202).await;
     answer(&counts, &event("counts-post-call"), 202).await;
@@ -64,15 +64,15 @@ async fn every_call_of_a_site_is_counted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settles_it() {
-    let cloud = Cloud::start().await;
-    let submit = cloud.function_within("SubmitFunction", SHORT).await;
+    let cloud = cloud().await;
+    let submit = function_within(&cloud, "SubmitFunction", SHORT).await;
     // Connected, and past its start: what follows is the time of a request.
     answer(&submit, &event("submit-get"), 404).await;
 
     for stall in [Flow::NoRequests, Flow::NoAnswers] {
         cloud.store.set(stall);
         let cut_off = submit.invoke(&event("submit-post")).await.unwrap();
-        assert_in_time(&cut_off);
+        assert_in_time(&cut_off, API_RESERVE);
         let problem = answered(&cut_off, 503);
         assert!(problem["detail"].as_str().unwrap().contains("same id"), "{problem}");
     }
@@ -84,23 +84,23 @@ async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settl
 
 #[tokio::test(flavor = "multi_thread")]
 async fn counts_are_refused_before_the_reserve_when_the_store_stalls() {
-    let cloud = Cloud::start().await;
-    let counts = cloud.function_within("CountsFunction", SHORT).await;
+    let cloud = cloud().await;
+    let counts = function_within(&cloud, "CountsFunction", SHORT).await;
     answer(&counts, &event("counts-get-site"), 200).await;
 
     cloud.store.set(Flow::NoAnswers);
     for event in [event("counts-get-site"), event("counts-post-call")] {
         let cut_off = counts.invoke(&event).await.unwrap();
-        assert_in_time(&cut_off);
+        assert_in_time(&cut_off, API_RESERVE);
         answered(&cut_off, 503);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_starts_and_answers_while_its_store_is_away() {
-    let cloud = Cloud::start().await;
+    let cloud = cloud().await;
     cloud.store.set(Flow::NoRequests);
-    let submit = cloud.function("SubmitFunction").await;
+    let submit = function(&cloud, "SubmitFunction").await;
 
     // What needs no store is answered as ever.
     answer(&submit, &event("submit-post-invalid"), 422).await;
@@ -108,8 +108,8 @@ async fn a_function_starts_and_answers_while_its_store_is_away() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_function_that_hangs_is_killed_when_its_time_is_up_and_the_next_one_serves() {
-    let cloud = Cloud::start().await;
-    let submit = cloud.function_within("SubmitFunction", SHORT).await;
+    let cloud = cloud().await;
+    let submit = function_within(&cloud, "SubmitFunction", SHORT).await;
     answer(&submit, &event("submit-post"), 202).await;
 
     submit.hang().unwrap();
@@ -120,46 +120,134 @@ async fn a_function_that_hangs_is_killed_when_its_time_is_up_and_the_next_one_se
     answer(&submit, &event("submit-post"), 200).await;
 }
 
-/// What the functions run on: the template's tables in an embedded engine, behind a relay that can be cut.
-struct Cloud {
-    template: Template,
-    store: Relay,
-    dynamodb: DynamoDb,
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_is_scored_counted_and_told_once_and_a_bad_record_spoils_nothing() {
+    let cloud = cloud().await;
+    let batch = event("score-stream");
+    let records = batch["Records"].as_array().unwrap();
+    for record in records {
+        cloud.put(&record["dynamodb"]["NewImage"]).await.unwrap();
+    }
+    let score = function(&cloud, "ScoreFunction").await;
+    let counts = function(&cloud, "CountsFunction").await;
+
+    for _delivery in 0..2 {
+        assert_eq!(invoked(&score, &batch).await, json!({"batchItemFailures": []}));
+
+        for (record, scored) in records.iter().zip([true, false, true, true]) {
+            let item = cloud.item(&record["dynamodb"]["Keys"]).await.unwrap();
+            assert_eq!(item.get("score").is_some(), scored, "{}", item["pk"]);
+            assert_eq!(item.get("pending").is_none(), scored, "{}", item["pk"]);
+        }
+        // Two of the three answered that they think of being better off dead; one of them left items out.
+        assert_eq!(cloud.inbox().await.unwrap().len(), 2);
+        let told = answer(&counts, &event("counts-get"), 200).await;
+        let figures = told["counts"].as_array().unwrap().iter();
+        let figures: Vec<_> = figures.map(|site| (&site["site"], &site["submissions"], &site["alerts"])).collect();
+        assert_eq!(figures, [(&json!("S01"), &json!(2), &json!(2)), (&json!("S02"), &json!(1), &json!(0))]);
+    }
+
+    // The alarm's metric filter looks for this field.
+    let log = score.log().unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    assert!(lines.filter(|line| line["event"] == "record_set_aside").count() >= 1, "{log}");
+    for secret in ["P-00", "not as this version", "PATIENT#"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
 }
 
-impl Cloud {
-    async fn start() -> Self {
-        let dynamodb = DynamoDb::embedded(None).await.unwrap();
-        let engine: SocketAddr = dynamodb.endpoint().strip_prefix("http://").unwrap().parse().unwrap();
-        let store = Relay::start((Ipv4Addr::LOCALHOST, 0).into(), engine).await.unwrap();
-        let parameters = [("TokenIssuer", "https://issuer.example.org".to_owned()), ("DynamoDbEndpoint", store.url())];
-        let parameters = BTreeMap::from(parameters.map(|(name, value)| (name.to_owned(), value)));
-        let template = Template::read(&root().join("template.yaml"), &parameters).unwrap();
-        dynamodb.make_tables(&template.tables).await.unwrap();
-        Self { template, store, dynamodb }
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_runs_out_of_time_says_before_the_reserve_what_is_left() {
+    let batch = event("score-stream");
+    let records = batch["Records"].as_array().unwrap();
+    let number = |index: usize| records[index]["dynamodb"]["SequenceNumber"].as_str().unwrap();
+    let left = |answer: &Value| -> Vec<String> {
+        let failures = answer["batchItemFailures"].as_array().unwrap().iter();
+        failures.map(|failure| failure["itemIdentifier"].as_str().unwrap().to_owned()).collect()
+    };
+    let cloud = cloud().await;
+    for record in records {
+        cloud.put(&record["dynamodb"]["NewImage"]).await.unwrap();
     }
+    let score = function_within(&cloud, "ScoreFunction", SHORT).await;
+    assert_eq!(invoked(&score, &json!({"Records": []})).await, json!({"batchItemFailures": []}));
 
-    /// A function with the template's own timeout.
-    async fn function(&self, name: &str) -> Emulator {
-        let function = self.template.functions.iter().find(|function| function.name == name).unwrap();
-        self.function_within(name, function.timeout).await
-    }
+    cloud.store.set(Flow::NoRequests);
+    let cut_off = score.invoke(&batch).await.unwrap();
+    assert_in_time(&cut_off, STREAM_RESERVE);
+    let answer = serde_json::from_str(&cut_off.body).unwrap();
+    assert_eq!(left(&answer), [number(0), number(1), number(2), number(3)]);
 
-    async fn function_within(&self, name: &str, timeout: Duration) -> Emulator {
-        let function = self.template.functions.iter().find(|function| function.name == name).unwrap();
-        let bootstraps = env::var_os("BOOTSTRAPS").map_or_else(|| root().join("target/release"), PathBuf::from);
-        Emulator::start(function, &bootstraps.join(&function.binary), timeout).await.unwrap()
+    // Scored and counted, but nobody told: those with an alert come again.
+    cloud.store.set(Flow::Open);
+    cloud.topic.set(Flow::NoRequests);
+    let cut_off = score.invoke(&batch).await.unwrap();
+    assert_in_time(&cut_off, STREAM_RESERVE);
+    let answer = serde_json::from_str(&cut_off.body).unwrap();
+    assert_eq!(left(&answer), [number(0), number(3)]);
+
+    cloud.topic.set(Flow::Open);
+    assert_eq!(invoked(&score, &batch).await, json!({"batchItemFailures": []}));
+    assert_eq!(cloud.inbox().await.unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_streams_event_shows_what_submit_stores() {
+    let cloud = cloud().await;
+    let submit = function(&cloud, "SubmitFunction").await;
+    answer(&submit, &event("submit-post"), 202).await;
+
+    let shown = event("score-stream")["Records"][0]["dynamodb"].clone();
+    let stored = cloud.item(&shown["Keys"]).await.unwrap();
+    let shape = |item: &Value| -> BTreeMap<String, Vec<String>> {
+        let kinds = |value: &Value| value.as_object().unwrap().keys().cloned().collect();
+        item.as_object().unwrap().iter().map(|(name, value)| (name.clone(), kinds(value))).collect()
+    };
+    assert_eq!(shape(&stored), shape(&shown["NewImage"]));
+    for same in [
+        "pk",
+        "sk",
+        "kind",
+        "id",
+        "study",
+        "site",
+        "patient",
+        "instrument",
+        "answers",
+        "authored_at",
+        "digest",
+        "pending",
+    ] {
+        assert_eq!(stored[same], shown["NewImage"][same], "{same}");
     }
 }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+async fn cloud() -> Cloud {
+    Cloud::start(Ipv4Addr::LOCALHOST.into()).await.unwrap()
+}
+
+/// The function's bootstrap under the emulator, with the template's own timeout.
+async fn function(cloud: &Cloud, name: &str) -> Emulator {
+    let timeout = cloud.function(name).unwrap().timeout;
+    function_within(cloud, name, timeout).await
+}
+
+async fn function_within(cloud: &Cloud, name: &str, timeout: Duration) -> Emulator {
+    let function = cloud.function(name).unwrap();
+    let bootstraps = env::var_os("BOOTSTRAPS").map_or_else(|| Cloud::root().join("target/release"), PathBuf::from);
+    Emulator::start(function, &bootstraps.join(&function.binary), timeout).await.unwrap()
 }
 
 /// The event `tests/events/<name>.json`.
 fn event(name: &str) -> Value {
-    let file = root().join(format!("tests/events/{name}.json"));
+    let file = Cloud::root().join(format!("tests/events/{name}.json"));
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
+}
+
+/// The function's answer to `event`.
+async fn invoked(function: &Emulator, event: &Value) -> Value {
+    let invocation = function.invoke(event).await.unwrap();
+    serde_json::from_str(&invocation.body).unwrap()
 }
 
 /// The body of an API function's answer to `event`, which must have `status`.
@@ -174,8 +262,9 @@ fn answered(invocation: &Invocation, status: u16) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-fn assert_in_time(invocation: &Invocation) {
-    // What the emulator adds on its way is the caller's, not the function's: a tenth of the reserve is left for it.
-    let latest = SHORT - RESERVE + RESERVE / 10;
+/// That the answer came before the `reserve` of a function that had [`SHORT`].
+fn assert_in_time(invocation: &Invocation, reserve: Duration) {
+    // What the emulator adds on its way is not the function's: a tenth of the reserve is left for it.
+    let latest = SHORT - reserve + reserve / 10;
     assert!(invocation.took <= latest, "answered after {:?}, not within {latest:?}", invocation.took);
 }
