@@ -133,14 +133,13 @@ impl Score {
     async fn work(&self, records: &[Value], progress: &Progress, clock: Clock, deadline: Deadline) {
         let Batch { sites, unscorable, nothing_to_do } = Batch::read(records, Catalog::shipped());
         progress.done(nothing_to_do);
-        self.set_aside(records, unscorable, progress, clock, deadline).await;
-        stream::iter(sites)
-            .for_each_concurrent(SITES_AT_ONCE, |site| async move {
-                for chunk in records::chunks(site) {
-                    self.commit_and_tell(records, chunk, progress, clock, deadline).await;
-                }
-            })
-            .await;
+        let set_aside = self.set_aside(records, unscorable, progress, clock, deadline);
+        let commit = stream::iter(sites).for_each_concurrent(SITES_AT_ONCE, |site| async move {
+            for chunk in records::chunks(site) {
+                self.commit_and_tell(records, chunk, progress, clock, deadline).await;
+            }
+        });
+        futures::join!(set_aside, commit);
     }
 
     /// Commits one chunk, and publishes its alerts.

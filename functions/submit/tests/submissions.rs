@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use harness::{Fault, World, claims, request};
+use invocation::Deadline;
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
 use submit::Submit;
@@ -58,14 +59,20 @@ async fn promise_1_what_is_answered_202_is_stored_as_it_was_sent() {
     assert_eq!(status, 202);
     assert_eq!(response.headers()["location"], format!("/v1/submissions/{ID}"));
     assert_eq!(receipt["id"], ID);
-    assert_eq!((&receipt["status"], &receipt["instrument"], &receipt["version"]), (&json!("queued"), &json!("phq-9"), &json!("1.0.0")));
+    assert_eq!(
+        (&receipt["status"], &receipt["instrument"], &receipt["version"]),
+        (&json!("queued"), &json!("phq-9"), &json!("1.0.0"))
+    );
     assert_eq!(response.headers()["x-correlation-id"], receipt["correlationId"].as_str().unwrap());
 
     let stored = &world.items("submission")[0];
     assert_eq!(stored["answers"], submission()["answers"]);
     assert_eq!(stored["authored_at"], "2026-11-01T07:58:03+08:00");
     assert_eq!(stored["received_at"], receipt["receivedAt"]);
-    assert_eq!((&stored["study"], &stored["site"], &stored["patient"]), (&json!("DEMO"), &json!("S01"), &json!("P-001")));
+    assert_eq!(
+        (&stored["study"], &stored["site"], &stored["patient"]),
+        (&json!("DEMO"), &json!("S01"), &json!("P-001"))
+    );
     assert_eq!(stored["device"], json!({"app": "diary 4.2.1", "os": "android 16"}));
     assert!(stored["pending"].as_str().unwrap().starts_with("PENDING#"));
 }
@@ -126,7 +133,9 @@ async fn a_passing_fault_of_the_store_is_not_the_patients_concern() {
 
 #[tokio::test(start_paused = true)]
 async fn promise_7_a_write_that_is_cut_off_is_unknown_and_its_repeat_settles_it() {
-    for (fault, then) in [(Fault::ApplyAndStall, 200), (Fault::ApplyAndCut, 200), (Fault::Stall, 202), (Fault::internal(), 202)] {
+    for (fault, then) in
+        [(Fault::ApplyAndStall, 200), (Fault::ApplyAndCut, 200), (Fault::Stall, 202), (Fault::internal(), 202)]
+    {
         let world = World::new();
         world.inject_into("PutItem RecordsTable", usize::MAX, fault.clone());
         let (status, problem, response) = send(&world, post(&submission().to_string())).await;
@@ -166,7 +175,7 @@ async fn each_fault_of_a_submission_is_found_where_it_is_and_nothing_is_written(
         (json!({"answers": null}), ("/answers", "field.required")),
         (json!({"answers": {"11": 1}}), ("/answers/11", "item.unknown")),
         (json!({"answers": {"9": "1"}}), ("/answers/9", "item.type")),
-        (json!({"answers": {"9": 1.5}}), ("/answers/9", "item.type")),
+        (json!({"answers": {"9": 1.5}}), ("/answers/9", "item.code")),
         (json!({"answers": {"9": [1]}}), ("/answers/9", "item.type")),
         (json!({"answers": {"9": 4}}), ("/answers/9", "item.code")),
         (json!({"answers": {"9": -1}}), ("/answers/9", "item.code")),
@@ -221,7 +230,9 @@ async fn all_findings_come_at_once() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_no_submission_at_all_is_told_apart() {
     let world = World::new();
-    for (body, code) in [("{\"id\": ", "json.syntax"), ("", "json.syntax"), ("[1]", "field.type"), ("null", "field.type")] {
+    for (body, code) in
+        [("{\"id\": ", "json.syntax"), ("", "json.syntax"), ("[1]", "field.type"), ("null", "field.type")]
+    {
         let (status, problem, _) = send(&world, post(body)).await;
         assert_eq!((status, codes(&problem)), (422, vec![("", code)]), "{body}");
     }
@@ -296,19 +307,22 @@ async fn promise_9_a_submission_is_seen_by_its_patient_and_its_sites_staff_only(
     assert_eq!(send(&world, get(&[], "patient=P-001")).await.1, receipt);
     assert_eq!(send(&world, get(&staff, "patient=P-001")).await.1, receipt);
 
+    let elsewhere = [("role", "staff"), ("patient", ""), ("sites", "S02")];
+    let other_study = [("role", "staff"), ("patient", ""), ("study", "OTHER")];
     let hidden: [(&[(&str, &str)], &str); 6] = [
         (&[("patient", "P-002")], ""),
         (&[("patient", "P-002")], "patient=P-001"),
         (&[("study", "OTHER")], ""),
-        (&[("role", "staff"), ("patient", ""), ("sites", "S02")], "patient=P-001"),
-        (&[("role", "staff"), ("patient", ""), ("study", "OTHER")], "patient=P-001"),
+        (&elsewhere, "patient=P-001"),
+        (&other_study, "patient=P-001"),
         (&staff, "patient=no%20such%23one"),
     ];
     for (changes, query) in hidden {
         let (status, problem, _) = send(&world, get(changes, query)).await;
         assert_eq!((status, &problem["type"]), (404, &json!("urn:epro:problem:not-found")), "{changes:?} {query}");
     }
-    for (changes, status) in [(&[("role", "clinician")], 403), (&[("role", "service")], 403), (&[("scope", "x")], 403)] {
+    for (changes, status) in [(&[("role", "clinician")], 403), (&[("role", "service")], 403), (&[("scope", "x")], 403)]
+    {
         assert_eq!(send(&world, get(changes, "patient=P-001")).await.0, status);
     }
     assert_eq!(send(&world, get(&staff, "")).await.0, 422);
@@ -325,18 +339,16 @@ async fn every_request_of_a_site_is_counted_beside_its_own_work() {
     send(&world, get(&[("role", "staff"), ("sites", "S01 S02")], "patient=P-001")).await;
     let staff = [("role", "staff"), ("patient", ""), ("sites", "S02")];
     send(&world, get(&staff, "patient=P-001")).await;
-    let counts = world.store().site_counts(
-        &"DEMO".parse().unwrap(),
-        &["S01".parse().unwrap(), "S02".parse().unwrap()],
-        invocation::Deadline::after(PLENTY),
-    );
-    let counts = counts.await.unwrap();
+    let (study, sites) = ("DEMO".parse().unwrap(), ["S01", "S02"].map(|site| site.parse().unwrap()));
+    let counts = world.store().site_counts(&study, &sites, Deadline::after(PLENTY)).await.unwrap();
     assert_eq!((counts[0].api_calls, counts[1].api_calls), (4, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn counting_neither_fails_nor_holds_up_a_request_nor_counts_twice() {
-    for (fault, calls) in [(Fault::Stall, 1), (Fault::internal(), 1), (Fault::ApplyAndCut, 1), (Fault::error("AccessDenied"), 1)] {
+    for (fault, calls) in
+        [(Fault::Stall, 1), (Fault::internal(), 1), (Fault::ApplyAndCut, 1), (Fault::error("AccessDenied"), 1)]
+    {
         let world = World::new();
         world.inject_into("UpdateItem SiteCountsTable", usize::MAX, fault.clone());
         let start = Instant::now();
@@ -347,7 +359,11 @@ async fn counting_neither_fails_nor_holds_up_a_request_nor_counts_twice() {
     let world = World::new();
     world.inject_into("UpdateItem SiteCountsTable", 2, Fault::throttle());
     send_body(&world, &submission()).await;
-    assert_eq!(world.count_calls("UpdateItem SiteCountsTable"), 3, "a throttle was not applied, and may be tried again");
+    assert_eq!(
+        world.count_calls("UpdateItem SiteCountsTable"),
+        3,
+        "a throttle was not applied, and may be tried again"
+    );
 }
 
 /// The grid of the deadlines: whatever stalls, the answer comes before the reserve is touched, and is the right one.

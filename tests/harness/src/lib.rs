@@ -236,8 +236,7 @@ impl World {
     }
 
     fn apply(&self, call: &Call) -> HttpResponse {
-        let (status, body) =
-            if call.is_dynamodb() { self.0.dynamodb.apply(call) } else { self.0.sns.apply(call) };
+        let (status, body) = if call.is_dynamodb() { self.0.dynamodb.apply(call) } else { self.0.sns.apply(call) };
         response(status, body)
     }
 }

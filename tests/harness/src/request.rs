@@ -41,8 +41,10 @@ pub fn request(
     remaining: Duration,
 ) -> Request {
     let (method, path) = route.split_once(' ').expect("a route is a method and a path");
-    let path = parameters.iter().fold(path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value));
-    let parameters: Map<String, Value> = parameters.iter().map(|&(name, value)| (name.to_owned(), json!(value))).collect();
+    let path =
+        parameters.iter().fold(path.to_owned(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value));
+    let parameters: Map<String, Value> =
+        parameters.iter().map(|&(name, value)| (name.to_owned(), json!(value))).collect();
     let mut event = json!({
         "version": "2.0", "routeKey": route, "rawPath": path, "rawQueryString": query,
         "headers": {"content-type": "application/json", "host": "localhost"},

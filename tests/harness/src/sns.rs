@@ -28,10 +28,8 @@ impl Sns {
                     let entry = format!("PublishBatchRequestEntries.member.{n}");
                     let Some(id) = field(&format!("{entry}.Id")) else { break };
                     let message_id = self.take(&entry, &field);
-                    let _infallible = write!(
-                        successful,
-                        "<member><Id>{id}</Id><MessageId>{message_id}</MessageId></member>"
-                    );
+                    let _infallible =
+                        write!(successful, "<member><Id>{id}</Id><MessageId>{message_id}</MessageId></member>");
                 }
                 format!("<PublishBatchResult><Failed/><Successful>{successful}</Successful></PublishBatchResult>")
             }

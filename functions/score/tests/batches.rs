@@ -1,0 +1,489 @@
+//! What becomes of batches from the stream, over the real SDK, a store in memory and an SNS that keeps what it is sent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness::{Call, Fault, World, claims, context, request, stream_event};
+use invocation::Deadline;
+use lambda_runtime::LambdaEvent;
+use records::SiteCounts;
+use score::{BatchError, Score};
+use serde_json::{Value, json};
+use submit::Submit;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(60);
+
+/// Sends a PHQ-9 whose items have `codes`, and gives its id.
+async fn send(world: &World, site: &str, patient: &str, codes: &[(u8, u8)]) -> String {
+    send_as(world, "phq-9", site, patient, codes, "2026-11-01T08:00:00Z").await
+}
+
+async fn send_as(
+    world: &World,
+    instrument: &str,
+    site: &str,
+    patient: &str,
+    codes: &[(u8, u8)],
+    authored_at: &str,
+) -> String {
+    let id = Uuid::now_v7().to_string();
+    let answers: BTreeMap<String, u8> = codes.iter().map(|(item, code)| (item.to_string(), *code)).collect();
+    let body = json!({
+        "id": id, "instrument": instrument, "version": "1.0.0", "authoredAt": authored_at, "answers": answers,
+    });
+    let claims = claims(&[("sites", site), ("patient", patient)]);
+    let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    let answer = Submit::new(world.store()).handle(request).await.unwrap();
+    assert_eq!(answer.status(), 202);
+    id
+}
+
+const CALM: [(u8, u8); 9] = [(1, 1), (2, 0), (3, 1), (4, 0), (5, 0), (6, 1), (7, 2), (8, 0), (9, 0)];
+const UNSAFE: [(u8, u8); 9] = [(1, 1), (2, 0), (3, 1), (4, 0), (5, 0), (6, 1), (7, 2), (8, 0), (9, 1)];
+const SEVERE: [(u8, u8); 9] = [(1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3), (9, 3)];
+
+/// Works off `records` and gives the sequence numbers that are not done.
+async fn work_off(world: &World, records: &[Value], remaining: Duration) -> Vec<String> {
+    let score = Score::new(world.store(), world.topic());
+    let answer = score.handle(stream_event(records, remaining)).await.unwrap();
+    answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
+}
+
+async fn work_off_all(world: &World) {
+    assert_eq!(work_off(world, &world.stream(), PLENTY).await, Vec::<String>::new());
+}
+
+fn number(record: &Value) -> String {
+    record["dynamodb"]["SequenceNumber"].as_str().unwrap().to_owned()
+}
+
+async fn counts(world: &World, site: &str) -> SiteCounts {
+    let (study, site) = ("DEMO".parse().unwrap(), site.parse().unwrap());
+    world.store().site_counts(&study, &[site], Deadline::after(PLENTY)).await.unwrap().remove(0)
+}
+
+/// What must hold once all is worked off, whatever happened on the way (promises 2, 3 and 4).
+async fn all_promises_hold(world: &World, site: &str, submissions: u64, alerts: u64) {
+    let counts = counts(world, site).await;
+    assert_eq!((counts.submissions, counts.alerts), (submissions, alerts), "the counts of {site}");
+    assert_eq!(counts.by_instrument.values().sum::<u64>(), submissions);
+    let scored: Vec<Value> = world.items("submission").into_iter().filter(|item| item["site"] == site).collect();
+    assert_eq!(scored.len() as u64, submissions);
+    for submission in &scored {
+        assert!(submission["scored_at"].is_string() && submission["pending"].is_null(), "scored, and off the list");
+    }
+    let rows: Vec<Value> = world.items("alert").into_iter().filter(|item| item["site"] == site).collect();
+    assert_eq!(rows.len() as u64, alerts, "the alerts of {site}");
+    let published: Vec<Value> = world.published().iter().map(|published| published.body()).collect();
+    for row in &rows {
+        assert_eq!((&row["status"], &row["pending"]), (&json!("SENT"), &Value::Null));
+        assert!(row["message_id"].is_string());
+        assert!(published.iter().any(|body| body["alertId"] == row["alert_id"]), "each alert is published");
+    }
+    for body in published.iter().filter(|body| body["site"] == site) {
+        assert!(rows.iter().any(|row| row["alert_id"] == body["alertId"]), "nothing without a row is published");
+    }
+    let open: u64 = world
+        .items("profile")
+        .iter()
+        .filter(|profile| profile["site"] == site)
+        .map(|profile| profile["open_alerts"].as_u64().unwrap())
+        .sum();
+    assert_eq!(open, alerts);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_is_scored_counted_and_its_alert_published() {
+    let world = World::new();
+    let id = send(&world, "S01", "P-001", &UNSAFE).await;
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S01", 1, 1).await;
+
+    let submission = &world.items("submission")[0];
+    assert_eq!(submission["score"]["scores"][0]["value"], 6);
+    assert_eq!(submission["score"]["scores"][0]["band"], "mild");
+    assert_eq!(submission["score"]["instrument_hash"], submission["instrument"]["hash"]);
+
+    let published = &world.published()[0];
+    assert_eq!(published.subject, "ePRO alert: critical at S01");
+    let attributes = [("rule", "safety"), ("severity", "critical"), ("site", "S01"), ("study", "DEMO")];
+    assert_eq!(published.attributes, attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    assert_eq!(published.body()["submissionId"], id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_10_no_alert_tells_an_answer_a_score_an_instrument_or_a_patient() {
+    let world = World::new();
+    send(&world, "S01", "P-SECRET", &SEVERE).await;
+    work_off_all(&world).await;
+    assert_eq!(world.published().len(), 2);
+    for published in world.published() {
+        let all = format!("{published:?}").to_lowercase();
+        for secret in ["p-secret", "phq", "27", "severe\"", "item", "depress"] {
+            // The ids are hexadecimal, so digits alone prove nothing in them.
+            let body = published.body();
+            let without_ids = all
+                .replace(body["alertId"].as_str().unwrap(), "")
+                .replace(body["submissionId"].as_str().unwrap(), "")
+                .replace(body["raisedAt"].as_str().unwrap().to_lowercase().as_str(), "");
+            assert!(!without_ids.contains(secret), "{secret} in {without_ids}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_incomplete_response_gets_no_score_and_its_safety_alert() {
+    let world = World::new();
+    send(&world, "S01", "P-001", &[(1, 1), (9, 2)]).await;
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S01", 1, 1).await;
+    let score = &world.items("submission")[0]["score"];
+    assert_eq!(score["scores"], json!([]));
+    assert_eq!(score["not_scored"][0]["id"], "total");
+    assert!(score["not_scored"][0]["reason"].as_str().unwrap().contains("not answered"), "{score}");
+    assert_eq!(world.items("profile")[0]["instruments"], json!({}), "what is not scored moves no course");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_batch_of_many_sites_and_patients_is_committed_in_few_transactions() {
+    let world = World::new();
+    for n in 0..100 {
+        let codes = if n % 10 == 0 { UNSAFE } else { CALM };
+        send(&world, &format!("S0{}", n % 2), &format!("P-{:03}", n % 40), &codes).await;
+    }
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S00", 50, 10).await;
+    all_promises_hold(&world, "S01", 50, 0).await;
+    assert_eq!(world.count_calls("TransactWriteItems"), 4, "two sites, two chunks each");
+    assert_eq!(world.count_calls("PublishBatch"), 2, "each chunk's alerts in one call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_2_whatever_the_stream_repeats_is_scored_and_counted_once() {
+    let world = World::new();
+    for n in 0..5 {
+        send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
+    }
+    let stream = world.stream();
+    let twice: Vec<Value> = stream.iter().chain(&stream).cloned().collect();
+    assert_eq!(work_off(&world, &twice, PLENTY).await, Vec::<String>::new());
+    assert_eq!(work_off(&world, &stream[2..], PLENTY).await, Vec::<String>::new());
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S01", 5, 5).await;
+    assert_eq!(world.published().len(), 5, "a repeat finds its alert sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_2_old_and_new_submissions_in_one_chunk_are_told_apart() {
+    let world = World::new();
+    for n in 0..6 {
+        send(&world, "S01", "P-001", &if n % 2 == 0 { UNSAFE } else { CALM }).await;
+        if n == 2 {
+            work_off_all(&world).await;
+        }
+    }
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S01", 6, 3).await;
+    let course = &world.items("profile")[0]["instruments"]["phq-9"];
+    let latest = world.items("submission").into_iter().max_by_key(|item| item["id"].to_string()).unwrap();
+    assert_eq!(course["latest"]["submission"], latest["id"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_submission_takes_the_place_that_its_time_gives_it() {
+    let world = World::new();
+    for (day, codes) in [("03", CALM), ("01", UNSAFE), ("02", SEVERE)] {
+        send_as(&world, "phq-9", "S01", "P-001", &codes, &format!("2026-11-{day}T08:00:00Z")).await;
+        work_off_all(&world).await;
+    }
+    let course = world.items("profile")[0]["instruments"]["phq-9"].clone();
+    let totals = ["baseline", "previous", "latest"].map(|point| course[point]["scores"]["total"].clone());
+    assert_eq!(totals, [json!(6), json!(27), json!(5)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_neighbour() {
+    let world = World::new();
+    for n in 0..4 {
+        send(&world, "S01", &format!("P-{n}"), &CALM).await;
+    }
+    let mut stream = world.stream();
+    stream[1]["dynamodb"]["NewImage"]["answers"] = json!({"S": "not a map"});
+    stream[2]["dynamodb"]["NewImage"]["instrument"]["M"]["version"]["S"] = json!("7.0.0");
+    stream.push(json!("no record at all"));
+    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+
+    let scored = world.items("submission").iter().filter(|item| item["scored_at"].is_string()).count();
+    assert_eq!((scored, counts(&world, "S01").await.submissions), (2, 2));
+    let aside = world.items("set-aside");
+    let mut reasons: Vec<&str> = aside.iter().map(|item| item["reason"].as_str().unwrap()).collect();
+    reasons.sort_unstable();
+    assert_eq!(
+        reasons,
+        [
+            "attribute answers is not a map",
+            "attribute eventName is missing",
+            "it names a version of its instrument that this version of the function does not know",
+        ]
+    );
+    let kept = aside.iter().find(|item| item["sk"] == number(&stream[1])).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(kept["payload"].as_str().unwrap()).unwrap(), stream[1]);
+
+    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new(), "a second time changes nothing");
+    assert_eq!(world.items("set-aside"), aside);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_answers_that_do_not_fit_its_definition_is_set_aside() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &CALM).await;
+    for (at, value) in [("answers", json!({"M": {"9": {"N": "17"}}})), ("instrument", Value::Null)] {
+        let mut stream = world.stream();
+        stream[0]["dynamodb"]["SequenceNumber"] = json!(format!("9{at}"));
+        if value.is_null() {
+            stream[0]["dynamodb"]["NewImage"][at]["M"]["hash"] = json!({"S": "another content"});
+        } else {
+            stream[0]["dynamodb"]["NewImage"][at] = value;
+        }
+        assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    }
+    assert_eq!(world.items("set-aside").len(), 2);
+    assert_eq!(counts(&world, "S01").await.submissions, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_a_submission_that_is_not_in_the_table_is_never_counted() {
+    let (world, other) = (World::new(), World::new());
+    send(&other, "S01", "P-1", &UNSAFE).await;
+    assert_eq!(work_off(&world, &other.stream(), PLENTY).await, Vec::<String>::new());
+    assert_eq!(world.items("set-aside")[0]["reason"], "it is not in the table");
+    assert_eq!(counts(&world, "S01").await, SiteCounts::default());
+    assert_eq!(world.published(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_set_aside_is_reported_and_the_others_are_done() {
+    let world = World::new();
+    for n in 0..3 {
+        send(&world, "S01", &format!("P-{n}"), &CALM).await;
+    }
+    let mut stream = world.stream();
+    stream[1]["dynamodb"]["NewImage"] = json!({"kind": {"S": "submission"}});
+    world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
+    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[1])]);
+    assert_eq!(counts(&world, "S01").await.submissions, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_no_batch_is_an_error_and_a_nameless_failure_fails_the_batch() {
+    let world = World::new();
+    let score = Score::new(world.store(), world.topic());
+    let event = LambdaEvent::new(json!({"hello": 1}), context(PLENTY));
+    assert_eq!(score.handle(event).await, Err(BatchError::NoRecords));
+    world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
+    assert_eq!(score.handle(stream_event(&[json!({})], PLENTY)).await, Err(BatchError::Nameless));
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_kinds_of_records_are_passed_over() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &UNSAFE).await;
+    let mut modified = world.stream();
+    modified[0]["eventName"] = json!("MODIFY");
+    assert_eq!(work_off(&world, &modified, PLENTY).await, Vec::<String>::new());
+    assert_eq!(world.count_calls("TransactWriteItems"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_4_an_alert_whose_publication_failed_is_published_when_the_stream_brings_it_again() {
+    for fault in [Fault::Cut, Fault::Stall, Fault::ApplyAndCut, Fault::error("AuthorizationError"), Fault::throttle()] {
+        let world = World::new();
+        send(&world, "S01", "P-1", &UNSAFE).await;
+        send(&world, "S01", "P-2", &CALM).await;
+        let stream = world.stream();
+        world.inject_into("PublishBatch", usize::MAX, fault.clone());
+        assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, [number(&stream[0])], "{fault:?}");
+        let row = &world.items("alert")[0];
+        assert_eq!((&row["status"], row["pending"].is_string()), (&json!("PENDING"), true), "{fault:?}");
+        world.heal();
+        assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new(), "{fault:?}");
+        all_promises_hold(&world, "S01", 2, 1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_4_a_mark_that_failed_has_the_alert_published_again_rather_than_never() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &UNSAFE).await;
+    let stream = world.stream();
+    world.inject_into("UpdateItem RecordsTable", usize::MAX, Fault::Cut);
+    assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, [number(&stream[0])]);
+    world.heal();
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S01", 1, 1).await;
+    let ids: Vec<Value> = world.published().iter().map(|published| published.body()["alertId"].clone()).collect();
+    assert_eq!((ids.len(), &ids[0]), (2, &ids[1]), "under the same alert id, by which the receiver drops the repeat");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_that_fails_in_part_is_sent_again_in_that_part() {
+    let world = World::new();
+    for n in 0..3 {
+        send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
+    }
+    let partial = "<PublishBatchResponse><PublishBatchResult>\
+        <Failed><member><Id>1</Id><Code>InternalError</Code><SenderFault>false</SenderFault></member></Failed>\
+        <Successful><member><Id>0</Id><MessageId>m-0</MessageId></member><member><Id>2</Id><MessageId>m-2</MessageId></member></Successful>\
+        </PublishBatchResult></PublishBatchResponse>";
+    world.inject_into("PublishBatch", 1, Fault::Answer(200, json!(partial)));
+    assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new());
+    let entries: Vec<usize> = world
+        .calls()
+        .iter()
+        .filter(|call| call.name() == "PublishBatch")
+        .map(|call| call.body.as_object().unwrap().keys().filter(|key| key.ends_with(".Id")).count())
+        .collect();
+    assert_eq!(entries, [3, 1]);
+    assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publication_that_sns_never_takes_is_reported_alone() {
+    let world = World::new();
+    for n in 0..2 {
+        send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
+    }
+    let partial = "<PublishBatchResponse><PublishBatchResult>\
+        <Failed><member><Id>0</Id><Code>InvalidParameter</Code><SenderFault>true</SenderFault></member></Failed>\
+        <Successful><member><Id>1</Id><MessageId>m-1</MessageId></member></Successful>\
+        </PublishBatchResult></PublishBatchResponse>";
+    world.inject_into("PublishBatch", 1, Fault::Answer(200, json!(partial)));
+    let stream = world.stream();
+    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[0])]);
+    assert_eq!(world.count_calls("PublishBatch"), 1, "what SNS does not take is not sent again and again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_3_a_transaction_whose_answer_was_lost_is_recognised_by_its_token() {
+    for fault in [Fault::ApplyAndCut, Fault::ApplyAndStall, Fault::ApplyTwice, Fault::internal(), Fault::Cut] {
+        let world = World::new();
+        for n in 0..5 {
+            send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
+        }
+        world.inject_into("TransactWriteItems", 6, fault.clone());
+        assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new(), "{fault:?}");
+        all_promises_hold(&world, "S01", 5, 5).await;
+        let tokens: std::collections::BTreeSet<String> = transactions(&world)
+            .iter()
+            .map(|call| call.body["ClientRequestToken"].as_str().unwrap().to_owned())
+            .collect();
+        assert_eq!(tokens.len(), 1, "{fault:?}: the same transaction is sent under the same token");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_is_tried_again_and_then_in_halves() {
+    let world = World::new();
+    for n in 0..8 {
+        send(&world, "S01", &format!("P-{n}"), &CALM).await;
+    }
+    let mut left = 3;
+    world.inject(move |call| {
+        let writes = call.body["TransactItems"].as_array()?.len();
+        left -= 1;
+        (left >= 0).then(|| Fault::conflict(writes, writes - 1))
+    });
+    assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new());
+    all_promises_hold(&world, "S01", 8, 0).await;
+    let sizes: Vec<usize> =
+        transactions(&world).iter().map(|call| call.body["TransactItems"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [17, 17, 9, 9, 9], "whole, whole, then a half that conflicts once, and the other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_that_somebody_else_wrote_meanwhile_is_read_again() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &CALM).await;
+    send(&world, "S01", "P-1", &UNSAFE).await;
+    let stream = world.stream();
+    // Both read the profile before either writes it.
+    let both = tokio::join!(work_off(&world, &stream[..1], PLENTY), work_off(&world, &stream[1..], PLENTY));
+    assert_eq!(both, (vec![], vec![]));
+    all_promises_hold(&world, "S01", 2, 1).await;
+    assert_eq!(transactions(&world).len(), 3, "one of them once more");
+    assert_eq!(world.items("profile")[0]["revision"], 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_3_whatever_call_dies_whenever_the_counts_are_exact_in_the_end() {
+    for cut_at in 0..14 {
+        let world = World::new();
+        for n in 0..6 {
+            send(&world, &format!("S0{}", n % 2), &format!("P-{n}"), &UNSAFE).await;
+        }
+        let stream = world.stream();
+        let before = world.calls().len();
+        let score = Score::new(world.store(), world.topic());
+        // The process dies when its call number `cut_at` has gone out: the handler is dropped where it is.
+        let event = stream_event(&stream, PLENTY);
+        tokio::select! {
+            _ = score.handle(event) => {}
+            () = async {
+                while world.calls().len() < before + cut_at {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            } => {}
+        }
+        work_off_all(&world).await;
+        all_promises_hold(&world, "S00", 3, 3).await;
+        all_promises_hold(&world, "S01", 3, 3).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_6_whatever_stalls_the_batch_answers_before_the_reserve_with_what_is_not_done() {
+    let stalls = [
+        "TransactWriteItems",
+        "BatchGetItem RecordsTable",
+        "UpdateItem RecordsTable",
+        "PublishBatch",
+        "PutItem RecordsTable",
+        "",
+    ];
+    for remaining in [0, 50, 100, 250, 500, 1_000, 3_000] {
+        for stalled in stalls {
+            let world = World::new();
+            for n in 0..3 {
+                send(&world, "S01", &format!("P-{n}"), &if n == 1 { UNSAFE } else { CALM }).await;
+            }
+            let mut stream = world.stream();
+            stream[2]["dynamodb"]["NewImage"] = json!({"kind": {"S": "submission"}});
+            world.inject(move |call| (call.operation == stalled).then_some(Fault::Stall));
+            let start = Instant::now();
+            let not_done = work_off(&world, &stream, Duration::from_millis(remaining)).await;
+            let most = Duration::from_millis(remaining.saturating_sub(500));
+            assert!(start.elapsed() <= most, "{remaining} {stalled}: {:?}", start.elapsed());
+
+            let expected: &[usize] = match stalled {
+                _ if remaining <= 500 => &[0, 1, 2],
+                "TransactWriteItems" | "BatchGetItem RecordsTable" => &[0, 1],
+                "UpdateItem RecordsTable" | "PublishBatch" => &[1],
+                "PutItem RecordsTable" => &[2],
+                _ => &[],
+            };
+            let expected: Vec<String> = expected.iter().map(|&index| number(&stream[index])).collect();
+            assert_eq!(not_done, expected, "{remaining} {stalled}");
+
+            world.heal();
+            assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+            assert_eq!(counts(&world, "S01").await.submissions, 2, "{remaining} {stalled}");
+            assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"));
+        }
+    }
+}
+
+fn transactions(world: &World) -> Vec<Call> {
+    world.calls().into_iter().filter(|call| call.name() == "TransactWriteItems").collect()
+}
