@@ -149,7 +149,6 @@ impl Cloud {
                 ("TokenIssuer", issuer.url()),
                 ("DynamoDbEndpoint", database.endpoint()),
                 ("SnsEndpoint", &format!("{url}{}", sns::PATH)),
-                ("AlertLink", &format!("{url}/alerts/{{alertId}}")),
             ]
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );

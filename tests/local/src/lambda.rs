@@ -28,6 +28,9 @@ mod history;
 /// How many invocations may wait for a free environment, per function.
 const QUEUE: usize = 1000;
 
+/// How long an environment that has answered may take to ask for more before another is started in its place.
+const SETTLING: Duration = Duration::from_millis(100);
+
 const STOPPING: &str = "the local cloud is stopping";
 
 /// All functions of the template, each with its environments. Cheap to clone.
@@ -191,6 +194,8 @@ struct State {
     /// All there are: idle, busy, starting.
     total: usize,
     starting: usize,
+    /// Those that have answered and will be free in a moment: no reason to start another.
+    settling: usize,
     stopping: bool,
 }
 
@@ -235,9 +240,19 @@ impl Pool {
         tokio::spawn(async move {
             let finished = environment.outcome(&running).await;
             pool.history.add(pool.console(), Record::finished(&pool.function, &finished));
+            pool.state().settling += 1;
             // The caller may be gone.
             let _ = answer.send(finished.invocation);
-            if environment.settle(&running).await {
+            let settled = timeout(SETTLING, environment.settle(&running)).await;
+            pool.state().settling -= 1;
+            let settled = match settled {
+                Ok(settled) => settled,
+                Err(_) => {
+                    pool.grow();
+                    environment.settle(&running).await
+                }
+            };
+            if settled {
                 pool.give_back(environment);
             }
         });
@@ -276,7 +291,7 @@ impl Pool {
         let Ok(runtime) = Handle::try_current() else { return };
         loop {
             let mut state = self.state();
-            if state.starting >= state.waiting.len() || state.total >= self.limit {
+            if state.starting + state.settling >= state.waiting.len() || state.total >= self.limit {
                 return;
             }
             state.total += 1;

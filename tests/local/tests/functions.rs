@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    sync::LazyLock,
     time::Duration,
 };
 
@@ -19,13 +20,19 @@ use tokio::time::{Instant, timeout};
 
 const NAME: &str = "WorkFunction";
 
-/// The example `function`, which `cargo test` builds beside the tests.
+/// The example `function`, built if it is not.
 fn executable() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    let target = test.ancestors().nth(2).expect("tests are built into <target>/<profile>/deps");
-    let example = target.join("examples/function");
-    assert!(example.exists(), "{} is not there: `cargo test -p local` builds it", example.display());
-    example
+    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--package", "local", "--example", "function"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status();
+        assert!(build.is_ok_and(|status| status.success()), "the example `function` does not build");
+        let test = std::env::current_exe().expect("a test has a path");
+        let target = test.ancestors().nth(3).expect("tests are built into <target>/<profile>/deps");
+        target.join("debug/examples/function")
+    });
+    BUILT.clone()
 }
 
 fn function() -> Function {

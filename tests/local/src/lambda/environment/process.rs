@@ -11,8 +11,8 @@ use std::{
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::Command,
-    sync::{oneshot, watch},
+    process::{Child, Command},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -29,13 +29,13 @@ const TAIL: usize = 20;
 /// Variables of this process that the functions' processes have too.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
 
-/// A running process, or one that has ended.
+/// A running process, or one that has ended. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Process {
-    /// How it ended.
-    status: watch::Receiver<Option<String>>,
-    /// Dropped, it kills the process.
-    alive: Option<oneshot::Sender<()>>,
+    child: Child,
+    /// True ends it.
+    end: watch::Receiver<bool>,
+    killed: bool,
     readers: Vec<JoinHandle<()>>,
     pub(super) tail: Tail,
 }
@@ -51,7 +51,7 @@ impl Process {
         executable: &Path,
         settings: &Settings,
         address: &str,
-        mut end: watch::Receiver<bool>,
+        end: watch::Receiver<bool>,
     ) -> io::Result<Self> {
         let mut command = match &settings.launcher {
             Some(launcher) => {
@@ -83,44 +83,42 @@ impl Process {
         if let Some(output) = child.stderr.take() {
             readers.push(tokio::spawn(read(output, function.binary.clone(), settings.console, tail.clone())));
         }
-        let (alive, killed) = oneshot::channel::<()>();
-        let (told, status) = watch::channel(None);
-        tokio::spawn(async move {
-            let ended = tokio::select! {
-                ended = child.wait() => Some(ended),
-                _ = killed => None,
-                () = async { drop(end.wait_for(|end| *end).await) } => None,
-            };
-            let ended = match ended {
-                Some(ended) => ended,
-                None => kill(&mut child).await,
-            };
-            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-            told.send_replace(Some(how));
-        });
-        Ok(Self { status, alive: Some(alive), readers, tail })
+        Ok(Self { child, end, killed: false, readers, tail })
     }
 
     /// How it ended, if it has.
-    pub(super) fn ended(&self) -> Option<String> {
-        self.status.borrow().clone()
+    pub(super) fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(status) => status.map(|status| status.to_string()),
+            Err(error) => Some(error.to_string()),
+        }
     }
 
-    /// Waits for its end.
+    /// Waits for its end, which comes at once when the local cloud ends. May be dropped and called again.
     pub(super) async fn wait(&mut self) -> String {
-        match self.status.wait_for(Option::is_some).await {
-            Ok(how) => how.clone().unwrap_or_default(),
-            Err(_) => "the local cloud stops".to_owned(),
-        }
+        let ended = tokio::select! {
+            ended = self.child.wait() => Some(ended),
+            () = async { drop(self.end.wait_for(|end| *end).await) } => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                self.kill();
+                self.child.wait().await
+            }
+        };
+        ended.map_or_else(|error| error.to_string(), |status| status.to_string())
     }
 
     /// Kills it with SIGKILL, as Lambda does.
     pub(super) fn kill(&mut self) {
-        self.alive = None;
+        self.killed = true;
+        // It fails only if the process has ended already.
+        let _ = self.child.start_kill();
     }
 
     pub(super) fn is_killed(&self) -> bool {
-        self.alive.is_none()
+        self.killed
     }
 
     /// Waits until all that it wrote has been read.
@@ -166,12 +164,6 @@ fn lambda_variables(function: &Function, address: &str) -> [(&'static str, Strin
         ("_HANDLER", "bootstrap".to_owned()),
         ("TZ", ":UTC".to_owned()),
     ]
-}
-
-async fn kill(child: &mut tokio::process::Child) -> io::Result<std::process::ExitStatus> {
-    // It fails only if the process has ended already.
-    let _ = child.start_kill();
-    child.wait().await
 }
 
 /// Reads the lines of an output until it is closed.
