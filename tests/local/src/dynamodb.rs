@@ -2,7 +2,10 @@
 //!
 //! Both are spoken to over the AWS SDK, so what works here works against AWS's own DynamoDB Local and AWS itself.
 
-use crate::template::{Index, Key, REGION, Table};
+use crate::{
+    console::Console,
+    template::{Index, Key, REGION, Table},
+};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodb::{
     config::{BehaviorVersion, Region},
@@ -28,6 +31,9 @@ use tokio::{net::TcpListener, runtime, sync::oneshot, time};
 
 /// How long a table may take to become active; AWS needs some seconds.
 const TABLE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for requests that run.
+const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often items past their time to live are removed; AWS takes up to some days.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -346,8 +352,9 @@ impl Engine {
 
     async fn stop(self) {
         self.stop.send(()).ok();
-        // An error says that the thread is gone already.
-        self.ended.await.ok();
+        // An error says that the thread is gone already. A client in the middle of a request may hold it up; what was
+        // answered is in the file either way.
+        time::timeout(STOP_PATIENCE, self.ended).await.map(drop).ok();
     }
 }
 
@@ -372,7 +379,7 @@ fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, Error>>, stop
                     stopped.await.ok();
                 };
                 if let Err(error) = dynoxide::server::serve_with_shutdown(listener, database, shutdown).await {
-                    eprintln!("dynamodb: the embedded database stopped: {error}");
+                    Console::default().warn(format!("dynamodb: the embedded database stopped: {error}"));
                 }
                 expiry.abort();
             }
@@ -423,7 +430,7 @@ async fn expire(database: dynoxide::Database) {
     loop {
         interval.tick().await;
         if let Err(error) = database.sweep_ttl() {
-            eprintln!("dynamodb: cannot remove what is past its time to live: {error}");
+            Console::default().warn(format!("dynamodb: cannot remove what is past its time to live: {error}"));
         }
     }
 }

@@ -288,6 +288,40 @@ async fn a_file_gets_a_line_per_message_that_its_policy_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn policies_read_numbers_lists_and_bodies() {
+    let world = World::new().await;
+    let subscribe = |name: &str, policy: &str, scope: &str| {
+        let subscribe =
+            world.client.subscribe().topic_arn(TOPIC).protocol("email").endpoint(format!("{name}@example.org"));
+        subscribe.attributes("FilterPolicy", policy).attributes("FilterPolicyScope", scope).send()
+    };
+    subscribe("number", r#"{"n": [{"numeric": [">", 5]}]}"#, "MessageAttributes").await.expect("subscribed");
+    subscribe("list", r#"{"sites": ["S2", true]}"#, "MessageAttributes").await.expect("subscribed");
+    subscribe("body", r#"{"alert": {"severity": ["critical"]}}"#, "MessageBody").await.expect("subscribed");
+    let attribute = |kind: &str, value: &str| {
+        MessageAttributeValue::builder().data_type(kind).string_value(value).build().expect("complete")
+    };
+    for (kind, value, sites, body) in [
+        ("Number", "6", r#"["S1", "S2"]"#, r#"{"alert": {"severity": "critical"}}"#),
+        ("String", "6", r#"["S3", true]"#, r#"{"alert": {"severity": "info"}}"#),
+        ("Number", "5", r#"["S3", "true"]"#, "no JSON"),
+    ] {
+        let publish =
+            world.client.publish().topic_arn(TOPIC).message(body).message_attributes("n", attribute(kind, value));
+        publish.message_attributes("sites", attribute("String.Array", sites)).send().await.expect("published");
+    }
+    let inbox = world.inbox("").await;
+    let to: Vec<Vec<&str>> = inbox
+        .iter()
+        .rev()
+        .map(|message| message["deliveredTo"].as_array().expect("a list"))
+        .map(|to| to.iter().filter_map(|delivery| delivery["endpoint"].as_str()?.split('@').next()).collect())
+        .collect();
+    assert_eq!(to, [vec!["number", "list", "body"], vec!["list"], vec![]]);
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn mails_and_text_messages_are_shown_in_the_inbox() {
     let world = World::new().await;
     for (protocol, endpoint) in [("email", "doctor@example.org"), ("sms", "+6591234567")] {

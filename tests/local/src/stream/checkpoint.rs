@@ -1,6 +1,6 @@
 //! How far each mapping has come, kept so that the next start goes on from there.
 
-use crate::storage::write_whole;
+use crate::{console::Console, storage::write_whole};
 use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
@@ -102,7 +102,9 @@ impl Checkpoints {
             loop {
                 this.shared.changed.notified().await;
                 if let Err(error) = this.write().await {
-                    eprintln!("stream: cannot write the checkpoints, the next start will repeat records: {error}");
+                    Console::default().warn(format!(
+                        "stream: cannot write the checkpoints, the next start will repeat records: {error}"
+                    ));
                 }
                 time::sleep(WRITE_INTERVAL).await;
             }

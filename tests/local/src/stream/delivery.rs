@@ -14,6 +14,7 @@
 
 use super::event::{Record, event};
 use crate::{
+    console::Console,
     failures::Failures,
     lambda::{Invocation, Outcome},
     template::{ACCOUNT, FailureDestination, REGION, StreamMapping},
@@ -177,7 +178,7 @@ impl Delivery {
 
     async fn give_up(&self, shard: &str, condition: &str, batch: &Batch) {
         let (StreamMapping { function, table, .. }, count) = (&self.mapping, batch.records.len());
-        eprintln!(
+        Console::default().warn(format!(
             "stream: {function} gave up on {count} {} of {table} after {} attempts ({condition}){}",
             if count == 1 { "record" } else { "records" },
             batch.attempts,
@@ -186,10 +187,11 @@ impl Delivery {
                 Some(FailureDestination::Topic(topic)) => format!(": told to {topic}, without the records"),
                 None => ": lost, for the mapping has no failure destination".to_owned(),
             }
-        );
+        ));
         let mut failed = 0;
         while let Err(error) = self.send_away(shard, condition, batch).await {
-            eprintln!("stream: the failure destination of {function} failed, trying again: {error}");
+            Console::default()
+                .warn(format!("stream: the failure destination of {function} failed, trying again: {error}"));
             failed += 1;
             self.pause(failed).await;
             if *self.stopping.borrow() {

@@ -12,6 +12,7 @@ mod shard;
 pub use delivery::{Destinations, Invoke, Publish};
 
 use crate::{
+    console::Console,
     dynamodb::{self, DynamoDb, cause},
     pattern::{Dialect, Malformed, Pattern},
     template::StreamMapping,
@@ -106,7 +107,8 @@ impl Streams {
         }
         self.writer.abort();
         if let Err(error) = self.checkpoints.write().await {
-            eprintln!("stream: cannot write the checkpoints, the next start will repeat records: {error}");
+            Console::default()
+                .warn(format!("stream: cannot write the checkpoints, the next start will repeat records: {error}"));
         }
     }
 }
@@ -158,7 +160,9 @@ async fn run(context: Arc<Context>) {
                     }
                 }
             }
-            Err(cause) => eprintln!("stream: cannot list the shards of {mapping}, trying again: {cause}"),
+            Err(cause) => {
+                Console::default().warn(format!("stream: cannot list the shards of {mapping}, trying again: {cause}"))
+            }
         }
         let some_ended = async {
             match readers.join_next().await {

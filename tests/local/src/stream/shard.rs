@@ -5,7 +5,7 @@ use super::{
     delivery::Delivery,
     event::{self, Record},
 };
-use crate::{dynamodb::cause, pattern::Pattern, template::StartingPosition};
+use crate::{console::Console, dynamodb::cause, pattern::Pattern, template::StartingPosition};
 use aws_sdk_dynamodbstreams::{
     Client,
     operation::get_records::{GetRecordsError, GetRecordsOutput},
@@ -74,10 +74,10 @@ pub(super) async fn run(context: Arc<Context>, shard: String) {
     drop(queues);
     while let Some(ended) = lanes.join_next().await {
         if let Err(error) = ended {
-            eprintln!(
+            Console::default().warn(format!(
                 "stream: a lane of {} broke off, its records are repeated after a new start: {error}",
                 mapping.name
-            );
+            ));
         }
     }
     if closed && progress.lock().open.is_empty() {
@@ -112,12 +112,19 @@ async fn read(context: &Context, shard: &str, progress: &Progress, queues: &[mps
             // The next turn asks for a new iterator, behind what was read.
             Err(Problem::Expired) => continue,
             Err(Problem::Trimmed) => {
-                eprintln!(
+                Console::default().warn(format!(
                     "stream: records of {} were trimmed before they were read; going on with the rest",
                     mapping.table
-                );
+                ));
                 last_read = None;
                 continue;
+            }
+            Err(Problem::Gone) => {
+                Console::default().warn(format!(
+                    "stream: shard {shard} of {} is gone with what was not read of it; going on with the others",
+                    mapping.table
+                ));
+                return true;
             }
             Err(Problem::Other(cause)) => {
                 outage.pause(&mapping.table, &cause).await;
@@ -262,6 +269,8 @@ enum Problem {
     Expired,
     /// What was to be read next is older than the stream keeps.
     Trimmed,
+    /// The stream does not have the shard any more.
+    Gone,
     Other(String),
 }
 
@@ -276,6 +285,9 @@ async fn first_iterator(context: &Context, shard: &str, after: Option<&str>) -> 
         Err(error) if error.as_service_error().is_some_and(|e| e.is_trimmed_data_access_exception()) => {
             Err(Problem::Trimmed)
         }
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
+            Err(Problem::Gone)
+        }
         Err(error) => Err(Problem::Other(cause(&error))),
     }
 }
@@ -285,6 +297,7 @@ async fn records(context: &Context, iterator: String) -> Result<GetRecordsOutput
     answer.map_err(|error| match error.as_service_error() {
         Some(GetRecordsError::ExpiredIteratorException(_)) => Problem::Expired,
         Some(GetRecordsError::TrimmedDataAccessException(_)) => Problem::Trimmed,
+        Some(GetRecordsError::ResourceNotFoundException(_)) => Problem::Gone,
         _ => Problem::Other(cause(&error)),
     })
 }
@@ -298,7 +311,7 @@ struct Outage {
 impl Outage {
     async fn pause(&mut self, table: &str, cause: &str) {
         if self.failures == 0 {
-            eprintln!("stream: cannot read the stream of {table}, trying again: {cause}");
+            Console::default().warn(format!("stream: cannot read the stream of {table}, trying again: {cause}"));
         }
         self.failures += 1;
         let pause = Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(self.failures));
@@ -307,7 +320,7 @@ impl Outage {
 
     fn over(&mut self, table: &str) {
         if self.failures > 0 {
-            eprintln!("stream: reading the stream of {table} again");
+            Console::default().warn(format!("stream: reading the stream of {table} again"));
         }
         self.failures = 0;
     }

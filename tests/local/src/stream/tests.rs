@@ -410,6 +410,72 @@ async fn a_mapping_from_the_latest_record_leaves_out_what_was_there_before() {
     world.end(streams).await;
 }
 
+/// A streams endpoint of two shards, the second one the child of the first, whose iterators expire once.
+async fn two_shards() -> DynamoDb {
+    let expired = Arc::new(Mutex::new(HashSet::new()));
+    let handler = axum::routing::post(move |headers: axum::http::HeaderMap, body: Bytes| {
+        let request: Value = serde_json::from_slice(&body).expect("JSON");
+        let target = headers["x-amz-target"].to_str().expect("text").to_owned();
+        let record = |number: usize| {
+            json!({"eventID": number.to_string(), "eventName": "INSERT", "dynamodb": {
+                "Keys": {"pk": {"S": "P"}, "sk": {"S": format!("{number:02}")}},
+                "SequenceNumber": number.to_string(), "ApproximateCreationDateTime": 1_790_000_000,
+            }})
+        };
+        let answer = match target.rsplit('.').next().expect("an operation") {
+            "DescribeTable" => {
+                json!({"Table": {"LatestStreamArn": "arn:aws:dynamodb:ddblocal:0:table/Table/stream/1"}})
+            }
+            // The child comes first, and on the first page.
+            "DescribeStream" if request["ExclusiveStartShardId"].is_null() => json!({"StreamDescription": {
+                "Shards": [{"ShardId": "child", "ParentShardId": "parent"}], "LastEvaluatedShardId": "child",
+            }}),
+            "DescribeStream" => {
+                json!({"StreamDescription": {"Shards": [{"ShardId": "parent", "ParentShardId": "trimmed"}]}})
+            }
+            "GetShardIterator" => {
+                let after = request["SequenceNumber"].as_str().unwrap_or("0");
+                json!({"ShardIterator": format!("{} {after}", request["ShardId"].as_str().expect("a shard"))})
+            }
+            _ => {
+                let iterator = request["ShardIterator"].as_str().expect("an iterator").to_owned();
+                let (shard, after) = iterator.split_once(' ').expect("ours");
+                let after: usize = after.parse().expect("a number");
+                if after > 0 && expired.lock().expect("no panic").insert(iterator.clone()) {
+                    let error = json!({"__type": "com.amazonaws.dynamodb.v20120810#ExpiredIteratorException"});
+                    return std::future::ready((axum::http::StatusCode::BAD_REQUEST, error.to_string()));
+                }
+                let (first, last) = if shard == "parent" { (1, 3) } else { (4, 5) };
+                let number = after.max(first - 1) + 1;
+                let next = (number < last || shard == "child").then(|| format!("{shard} {number}"));
+                let records: Vec<_> = (number <= last).then(|| record(number)).into_iter().collect();
+                json!({ "Records": records, "NextShardIterator": next })
+            }
+        };
+        std::future::ready((axum::http::StatusCode::OK, answer.to_string()))
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let url = format!("http://{}", listener.local_addr().expect("has an address"));
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().route("/", handler)).await });
+    DynamoDb::at(&url).expect("an address")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_child_shard_waits_until_its_parent_is_done_and_iterators_are_renewed() {
+    let world = World { database: two_shards().await, ..World::new().await };
+    let streams = world.start(mapping(), |_, _| answer(&Value::Null)).await;
+    world.until(|seen| seen.concat() == keys(1..6)).await;
+    streams.stop().await;
+    let checkpoints = fs::read(world.folder.join("checkpoints.json")).expect("written");
+    let checkpoints: Value = serde_json::from_slice(&checkpoints).expect("JSON");
+    let shards = &checkpoints["ScoreFunction/Submissions"]["shards"];
+    assert_eq!(
+        *shards,
+        json!({"parent": {"after": "3", "finished": true}, "child": {"after": "5", "finished": false}})
+    );
+    fs::remove_dir_all(&world.folder).expect("removes");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_filter_that_lambda_does_not_take_stops_the_start() {
     let world = World::new().await;
