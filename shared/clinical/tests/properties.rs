@@ -1,0 +1,181 @@
+//! What holds for every set of answers.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
+
+use clinical::answers::{Answer, Answers};
+use clinical::catalog::Catalog;
+use clinical::definition::{Apply, Definition, Item, ItemKind, Operation};
+use clinical::instrument::Instrument;
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde_json::{Map, Value, json};
+
+/// As many answers as any instrument has items.
+const MOST_ITEMS: usize = 130;
+
+proptest! {
+    #[test]
+    fn a_score_stays_in_its_range_and_in_one_of_its_bands(which: Index, picks in picks()) {
+        let instrument = pick(which);
+        let sent = answers(instrument, &picks);
+        let read = instrument.check(&sent).unwrap();
+        let outcome = instrument.assess(&read).unwrap();
+        for score in &outcome.scores {
+            prop_assert!(score.range.0 <= score.value && score.value <= score.range.1, "{}", score.id);
+            let definition = instrument.definition().scores.iter().find(|definition| definition.id == score.id).unwrap();
+            prop_assert_eq!(score.band.is_some(), !definition.bands.is_empty());
+        }
+        let reported = outcome.scores.len() + outcome.not_scored.len();
+        let optional = instrument.definition().scores.iter().filter(|score| score.optional).count();
+        prop_assert!(reported + optional >= instrument.definition().scores.len());
+    }
+
+    #[test]
+    fn a_sum_of_a_part_of_the_items_is_no_score_or_made_up_for(which: Index, picks in picks()) {
+        let instrument = pick(which);
+        let outcome = instrument.assess(&instrument.check(&answers(instrument, &picks)).unwrap()).unwrap();
+        for score in &outcome.scores {
+            let definition = instrument.definition().scores.iter().find(|definition| definition.id == score.id).unwrap();
+            let Some(items) = plain_sum(&definition.value) else { continue };
+            let answered = items.iter().filter(|item| answers(instrument, &picks).contains_key(item.as_str())).count();
+            prop_assert_eq!(answered, items.len());
+        }
+    }
+
+    #[test]
+    fn raising_an_item_never_lowers_a_sum(which: Index, item: Index, picks in vec(any::<Index>(), MOST_ITEMS)) {
+        let instrument = pick(which);
+        let picks: Vec<_> = picks.into_iter().map(Some).collect();
+        let before = answers(instrument, &picks);
+        let place = item.index(instrument.definition().items.len());
+        let raised = &instrument.definition().items[place];
+        let Some(higher) = allowed(instrument, raised).into_iter()
+            .filter(|value| value.as_i64() > before[raised.id.as_str()].as_i64())
+            .find(|value| value.is_number()) else { return Ok(()) };
+        let mut after = before.clone();
+        after.insert(raised.id.to_string(), higher);
+        let (before, after) = (values(instrument, &before), values(instrument, &after));
+        for (definition, (low, high)) in instrument.definition().scores.iter().zip(before.iter().zip(&after)) {
+            if plain_sum(&definition.value).is_some() {
+                prop_assert!(low <= high, "{}", definition.id);
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_answers_does_not_matter(which: Index, picks in picks(), order in vec(any::<u32>(), MOST_ITEMS)) {
+        let instrument = pick(which);
+        let read = instrument.check(&answers(instrument, &picks)).unwrap();
+        let mut shuffled: Vec<_> = read.clone().into_iter().zip(order).collect();
+        shuffled.sort_by_key(|(_, order)| *order);
+        let shuffled: Answers = shuffled.into_iter().map(|(answer, _)| answer).collect();
+        prop_assert!(instrument.assess(&read).unwrap() == instrument.assess(&shuffled).unwrap());
+    }
+
+    #[test]
+    fn whatever_is_sent_is_read_or_refused_and_what_is_read_is_scored(
+        which: Index,
+        sent in vec((0..140_u32, any_value()), 0..20),
+    ) {
+        let instrument = pick(which);
+        let sent: Map<_, _> = sent.into_iter().map(|(id, value)| (id.to_string(), value)).collect();
+        match instrument.check(&sent) {
+            Ok(read) => prop_assert!(instrument.assess(&read).is_ok()),
+            Err(findings) => {
+                prop_assert!(!findings.is_empty());
+                for finding in findings {
+                    prop_assert!(sent.contains_key(finding.pointer.trim_start_matches('/')));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_definition_survives_print_and_parse() {
+    for instrument in Catalog::shipped().iter() {
+        let printed = serde_json::to_string_pretty(instrument.definition()).unwrap();
+        let parsed: Definition = serde_json::from_str(&printed).unwrap();
+        assert_eq!(&parsed, instrument.definition());
+        let again = Instrument::parse(&printed).unwrap();
+        assert_eq!(again.hash(), instrument.hash(), "{}", instrument.id());
+        assert_eq!(Instrument::parse(instrument.json()).unwrap().hash(), instrument.hash());
+    }
+}
+
+/// Which instrument.
+fn pick(which: Index) -> &'static Instrument {
+    let all: Vec<_> = Catalog::shipped().iter().collect();
+    all[which.index(all.len())]
+}
+
+/// For each item which of its allowed answers, if any.
+fn picks() -> impl Strategy<Value = Vec<Option<Index>>> {
+    vec(option::weighted(0.9, any::<Index>()), MOST_ITEMS)
+}
+
+fn answers(instrument: &Instrument, picks: &[Option<Index>]) -> Map<String, Value> {
+    let items = instrument.definition().items.iter().zip(picks);
+    items
+        .filter_map(|(item, pick)| Some((item.id.to_string(), (*pick)?.get(&allowed(instrument, item)).clone())))
+        .collect()
+}
+
+fn allowed(instrument: &Instrument, item: &Item) -> Vec<Value> {
+    match item.kind {
+        ItemKind::Code => {
+            let list = &instrument.definition().code_lists[item.codes.as_ref().unwrap()];
+            list.iter().map(|code| json!(code.code)).collect()
+        }
+        ItemKind::Integer => {
+            let end = |number: Option<clinical::definition::Number>| number.unwrap().0.to_i64().unwrap();
+            (end(item.min)..=end(item.max)).map(|number| json!(number)).collect()
+        }
+        ItemKind::Boolean => vec![json!(false), json!(true)],
+        other => unreachable!("no shipped item is {other:?}"),
+    }
+}
+
+/// The items of a score that is nothing but their sum.
+fn plain_sum(value: &Operation) -> Option<Vec<String>> {
+    let Operation::Apply(apply) = value else { return None };
+    let Apply::Sum(parts) = apply.as_ref() else { return None };
+    let items = parts.iter().map(|part| match part {
+        Operation::Item(item) => Some(item.to_string()),
+        _ => None,
+    });
+    items.collect()
+}
+
+/// All scores by place.
+fn values(instrument: &Instrument, answers: &Map<String, Value>) -> Vec<Option<Decimal>> {
+    let outcome = instrument.assess(&instrument.check(answers).unwrap()).unwrap();
+    let score = |id| outcome.scores.iter().find(|score| score.id == id).map(|score| score.value);
+    instrument.definition().scores.iter().map(|definition| score(definition.id.clone())).collect()
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        (-2..12_i64).prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        vec(-1..5_i64, 0..4).prop_map(Value::from),
+    ]
+}
+
+#[test]
+fn a_decimal_beyond_every_range_is_refused() {
+    let instrument = Catalog::shipped().find(&"pain-nrs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+    for number in [Decimal::MAX, Decimal::MIN, Decimal::new(5, 1), Decimal::new(1, 28)] {
+        let answers = [("1".parse().unwrap(), Answer::Number(number))].into_iter().collect();
+        assert!(instrument.assess(&answers).is_err(), "{number}");
+    }
+}
