@@ -48,12 +48,17 @@ fn loading(criterion: &mut Criterion) {
 }
 
 fn phq_9_by_hand(answers: &Answers) -> Option<(i64, &'static str, bool)> {
-    let mut total = 0;
-    let mut thoughts = 0;
-    for id in ["1", "2", "3", "4", "5", "6", "7", "8", "9"] {
-        let code = code(answers, id)?;
+    let (mut total, mut count, mut thoughts) = (0, 0, false);
+    for (id, answer) in answers.iter() {
+        let Answer::Number(number) = answer else { return None };
+        let code = number.to_i64().filter(|code| (0..=3).contains(code))?;
+        match id.as_str() {
+            "10" => continue,
+            "9" => thoughts = code > 0,
+            _ => {}
+        }
         total += code;
-        thoughts = code;
+        count += 1;
     }
     let band = match total {
         0..=4 => "minimal",
@@ -62,7 +67,7 @@ fn phq_9_by_hand(answers: &Answers) -> Option<(i64, &'static str, bool)> {
         15..=19 => "moderately severe",
         _ => "severe",
     };
-    Some((total, band, thoughts > 0))
+    (count == 9).then_some((total, band, thoughts))
 }
 
 fn rand_36_by_hand(answers: &Answers) -> [Option<f64>; 8] {
@@ -102,14 +107,6 @@ fn rand_36_by_hand(answers: &Answers) -> [Option<f64>; 8] {
         }
         (count > 0.0).then(|| sum / count)
     })
-}
-
-fn code(answers: &Answers, id: &str) -> Option<i64> {
-    let item = id.parse().unwrap();
-    match answers.get(&item)? {
-        Answer::Number(number) => number.to_i64(),
-        _ => None,
-    }
 }
 
 fn codes(codes: &[i64]) -> Answers {

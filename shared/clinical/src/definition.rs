@@ -51,6 +51,26 @@ pub struct Definition {
     pub rules: Vec<RuleDefinition>,
 }
 
+impl Definition {
+    /// The definition with the texts of one language only; `None` if they are not there in it.
+    pub fn in_language(&self, tag: &str) -> Option<Definition> {
+        if !self.title.contains_key(tag) {
+            return None;
+        }
+        let mut one = self.clone();
+        let codes = one.code_lists.values_mut().flatten().filter_map(|code| code.text.as_mut());
+        let items = one.items.iter_mut().flat_map(|item| [item.preface.as_mut(), item.text.as_mut()]).flatten();
+        let scores = one.scores.iter_mut().flat_map(|score| {
+            let bands = score.bands.iter_mut().filter_map(|band| band.title.as_mut());
+            score.title.as_mut().into_iter().chain(bands)
+        });
+        for texts in codes.chain(items).chain(scores).chain(one.instruction.as_mut()).chain([&mut one.title]) {
+            texts.retain(|language, _| language == tag);
+        }
+        Some(one)
+    }
+}
+
 /// On what terms an instrument may be used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
