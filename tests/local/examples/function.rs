@@ -1,8 +1,9 @@
 //! A Lambda function that does what its event says, for the tests of the environments.
+#![allow(clippy::print_stderr, reason = "what it writes is a part of what is tested")]
 
 use std::{env, process, time::Duration};
 
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,9 +19,22 @@ async fn main() -> Result<(), Error> {
     run(service_fn(handle)).await
 }
 
+/// The event itself, or the body of an HTTP request, says what to do.
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
-    let context = event.context;
-    match event.payload["do"].as_str() {
+    let LambdaEvent { payload, context } = event;
+    if payload.get("requestContext").is_none() {
+        return act(payload, context).await;
+    }
+    let body = payload["body"].as_str().and_then(|body| serde_json::from_str(body).ok());
+    let answer = match body {
+        Some(body) => act(body, context).await?,
+        None => payload,
+    };
+    Ok(json!({"statusCode": 200, "headers": {"content-type": "application/json"}, "body": answer.to_string()}))
+}
+
+async fn act(event: Value, context: Context) -> Result<Value, Error> {
+    match event["do"].as_str() {
         Some("tell") => Ok(json!({
             "pid": process::id(),
             "requestId": context.request_id,
@@ -31,7 +45,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         })),
         // The test lets go by a file, so that nothing depends on how fast it is.
         Some("wait") => {
-            let file = event.payload["for"].as_str().unwrap_or_default().to_owned();
+            let file = event["for"].as_str().unwrap_or_default().to_owned();
             while !std::path::Path::new(&file).exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -43,6 +57,6 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
         #[expect(clippy::panic, reason = "it is what the event asks for")]
         Some("panic") => panic!("it went very wrong"),
         Some("much") => Ok(json!("x".repeat(7 * 1024 * 1024))),
-        _ => Ok(event.payload),
+        _ => Ok(event),
     }
 }

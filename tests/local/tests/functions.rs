@@ -5,7 +5,6 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::LazyLock,
     time::Duration,
 };
 
@@ -18,22 +17,11 @@ use local::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
-const NAME: &str = "WorkFunction";
+use support::executable;
 
-/// The example `function`, built if it is not.
-fn executable() -> PathBuf {
-    static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--package", "local", "--example", "function"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status();
-        assert!(build.is_ok_and(|status| status.success()), "the example `function` does not build");
-        let test = std::env::current_exe().expect("a test has a path");
-        let target = test.ancestors().nth(3).expect("tests are built into <target>/<profile>/deps");
-        target.join("debug/examples/function")
-    });
-    BUILT.clone()
-}
+mod support;
+
+const NAME: &str = "WorkFunction";
 
 fn function() -> Function {
     Function {

@@ -148,7 +148,7 @@ mod tests {
 
     const NOW: i64 = 1_800_000_000;
 
-    static OURS: LazyLock<Issuer> = LazyLock::new(|| issuer());
+    static OURS: LazyLock<Issuer> = LazyLock::new(issuer);
 
     fn issuer() -> Issuer {
         Issuer::open(None, "http://issuer.test".to_owned()).expect("a key is made")

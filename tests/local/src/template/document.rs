@@ -1,6 +1,9 @@
 //! A YAML document whose nodes know their line, and errors that name it.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
@@ -61,13 +64,13 @@ pub(super) enum Value {
 pub(super) struct At<'a> {
     pub(super) node: &'a Node,
     pub(super) place: String,
-    file: &'a PathBuf,
+    file: &'a Path,
 }
 
 /// Parses one YAML document.
-pub(super) fn parse(file: &PathBuf, text: &str) -> Result<Node, TemplateError> {
+pub(super) fn parse(file: &Path, text: &str) -> Result<Node, TemplateError> {
     let error = |line, problem: String, advice: &str| TemplateError {
-        file: file.clone(),
+        file: file.to_owned(),
         line,
         place: String::new(),
         problem,
@@ -94,7 +97,7 @@ pub(super) fn parse(file: &PathBuf, text: &str) -> Result<Node, TemplateError> {
 }
 
 impl<'a> At<'a> {
-    pub(super) fn root(file: &'a PathBuf, node: &'a Node) -> Self {
+    pub(super) fn root(file: &'a Path, node: &'a Node) -> Self {
         Self { node, place: String::new(), file }
     }
 
@@ -135,7 +138,7 @@ impl<'a> At<'a> {
 
     pub(super) fn error(&self, problem: impl Into<String>, advice: impl Into<String>) -> TemplateError {
         TemplateError {
-            file: self.file.clone(),
+            file: self.file.to_owned(),
             line: Some(self.node.line),
             place: self.place.clone(),
             problem: problem.into(),

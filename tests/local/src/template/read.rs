@@ -44,9 +44,8 @@ impl Template {
     /// # Errors
     /// As [`Template::read`].
     pub fn parse(file: &Path, text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
-        let path = file.to_owned();
-        let document = document::parse(&path, text)?;
-        let root = At::root(&path, &document);
+        let document = document::parse(file, text)?;
+        let root = At::root(file, &document);
         let names = Names::read(&root, parameters)?;
         let mut reader = Reader { names, root: root.clone(), template: Template::default(), apis: Vec::new() };
         reader.template.path = file.to_owned();

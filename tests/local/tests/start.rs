@@ -1,0 +1,70 @@
+//! What a person reads when the local cloud does not start. Nothing is built for it: each of these is found before.
+
+use std::{fs, net::TcpListener, path::Path, process::Command};
+
+/// Exit code, stdout and stderr.
+fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_local")).args(arguments).output().expect("it runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a folder for tests has a plain name")
+}
+
+#[test]
+fn a_port_that_is_taken_is_said_with_what_to_do() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it listens").port();
+    let (code, stdout, stderr) = run(&["--memory", "--port", &port.to_string()]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    let next = port.saturating_add(1);
+    assert_eq!(
+        stderr,
+        format!(
+            "error: port {port} is taken by another program. Stop that one, or choose another port: `--port {next}` \
+             (`--port 0` takes any that is free)\n"
+        )
+    );
+}
+
+#[test]
+fn a_data_folder_of_another_version_or_of_something_else_is_said() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("version"), "0").expect("it is writable");
+    let (code, _, stderr) = run(&["--port", "0", "--data", text(folder.path())]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("is of version \"0\", and this local cloud keeps version \"1\""), "{stderr}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("thesis.txt"), "").expect("it is writable");
+    let (code, _, stderr) = run(&["--port", "0", "--data", text(folder.path())]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("has files in it that are not the local cloud's"), "{stderr}");
+}
+
+#[test]
+fn a_template_that_cannot_be_read_is_said_with_its_line() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("template.yaml");
+    let template = "Resources:\n  Work:\n    Type: AWS::Serverless::Function\n    Properties: {Timeout: 5}\n";
+    fs::write(&file, template).expect("it is writable");
+    let (code, stdout, stderr) = run(&["--memory", "--port", "0", "--template", text(&file)]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(
+        stderr.contains("template.yaml, line 2, at Resources.Work: which binary this function is, is not said"),
+        "{stderr}"
+    );
+    let (_, _, stderr) = run(&["--memory", "--port", "0", "--template", "/nowhere/template.yaml"]);
+    assert!(stderr.contains("cannot read the template /nowhere/template.yaml"), "{stderr}");
+}
+
+#[test]
+fn options_that_exclude_each_other_or_do_not_exist_are_refused() {
+    for arguments in [["--memory", "--data=x"], ["--prot", "1"], ["--port", "70000"], ["--concurrency", "0"]] {
+        let (code, _, stderr) = run(&arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stderr}");
+    }
+    assert!(run(&["--prot", "1"]).2.contains("'--port'"), "a slip of the finger is understood");
+}
