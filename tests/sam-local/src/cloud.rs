@@ -27,7 +27,6 @@ pub struct Cloud {
     pub store: Relay,
     /// To SNS.
     pub topic: Relay,
-    parameters: BTreeMap<String, String>,
     template: Template,
     dynamodb: DynamoDb,
     sns: SocketAddr,
@@ -63,7 +62,7 @@ impl Cloud {
         };
         let routes = Sns::start(settings).await.map_err(io::Error::other)?.routes();
         let sns_task = tokio::spawn(async move { axum::serve(listener, routes).await });
-        Ok(Self { store, topic, parameters, template, dynamodb, sns, sns_task })
+        Ok(Self { store, topic, template, dynamodb, sns, sns_task })
     }
 
     /// The workspace.
@@ -74,11 +73,6 @@ impl Cloud {
     /// The function with the logical id `name`, its environment as the template says.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.template.functions.iter().find(|function| function.name == name)
-    }
-
-    /// The template's parameters that make the functions use it.
-    pub fn parameters(&self) -> &BTreeMap<String, String> {
-        &self.parameters
     }
 
     /// Keeps `item`, in DynamoDB's notation, in the Records table.

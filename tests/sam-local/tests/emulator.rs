@@ -264,7 +264,7 @@ fn answered(invocation: &Invocation, status: u16) -> Value {
 
 /// That the answer came before the `reserve` of a function that had [`SHORT`].
 fn assert_in_time(invocation: &Invocation, reserve: Duration) {
-    // What the emulator adds on its way is not the function's: a tenth of the reserve is left for it.
-    let latest = SHORT - reserve + reserve / 10;
+    // The way through the emulator is not the function's: half of the reserve is left for it, on a busy machine too.
+    let latest = SHORT - reserve / 2;
     assert!(invocation.took <= latest, "answered after {:?}, not within {latest:?}", invocation.took);
 }
