@@ -9,7 +9,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::{Value, json};
-use std::{fs::OpenOptions, io::Write, sync::Arc, time::Duration};
+use std::{collections::hash_map, fs::OpenOptions, io::Write, sync::Arc, time::Duration};
 use tokio::{
     sync::{Semaphore, mpsc},
     task::JoinSet,
@@ -144,7 +144,10 @@ impl Sns {
             // The semaphore is never closed.
             let _permit = permits.acquire().await;
             match time::timeout(ANSWER_PATIENCE, http.request(request)).await {
-                Ok(Ok(answer)) if answer.status().is_success() => return true,
+                Ok(Ok(answer)) if answer.status().is_success() => {
+                    self.outage_over(endpoint);
+                    return true;
+                }
                 Ok(Ok(answer)) => {
                     why = format!("it answered {}", answer.status());
                     if answer.status().is_client_error() && answer.status() != StatusCode::TOO_MANY_REQUESTS {
@@ -154,12 +157,31 @@ impl Sns {
                 Ok(Err(_)) => "it does not answer".clone_into(&mut why),
                 Err(_) => why = format!("no answer within {} s", ANSWER_PATIENCE.as_secs()),
             }
-            if attempt == 0 {
-                self.shared.console.warn(format!("sns: {endpoint} did not take a message, trying again: {why}"));
-            }
+            self.outage(endpoint, &why);
         }
-        self.shared.console.warn(format!("sns: gave up on a message to {endpoint}: {why}"));
+        self.gave_up(endpoint, &why);
         false
+    }
+
+    fn outage(&self, endpoint: &str, why: &str) {
+        if let hash_map::Entry::Vacant(new) = lock(&self.shared.outages).entry(endpoint.to_owned()) {
+            new.insert(false);
+            self.shared.console.warn(format!("sns: {endpoint} does not take messages, trying again: {why}"));
+        }
+    }
+
+    fn gave_up(&self, endpoint: &str, why: &str) {
+        if lock(&self.shared.outages).insert(endpoint.to_owned(), true) != Some(true) {
+            self.shared.console.warn(format!(
+                "sns: gave up on messages to {endpoint}: {why}; /local/inbox shows which ones have failed"
+            ));
+        }
+    }
+
+    fn outage_over(&self, endpoint: &str) {
+        if lock(&self.shared.outages).remove(endpoint).is_some() {
+            self.shared.console.event(format!("sns: {endpoint} takes messages again"));
+        }
     }
 
     async fn note(&self, message: &str, subscription: &str, status: Status) {

@@ -37,7 +37,7 @@ use delivery::Job;
 use inbox::{Delivery, Entry, Status};
 use message::{Draft, Message};
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -90,6 +90,8 @@ struct Shared {
     /// Oldest first.
     inbox: Mutex<VecDeque<Entry>>,
     jobs: mpsc::UnboundedSender<Job>,
+    /// Endpoints that do not take messages, and whether messages were given up meanwhile: each is said once.
+    outages: Mutex<HashMap<String, bool>>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -115,6 +117,7 @@ impl Sns {
                 subscriptions: Mutex::new(kept.subscriptions.into_iter().filter(|s| s.origin == Origin::Api).collect()),
                 inbox: Mutex::new(kept.entries.into()),
                 jobs,
+                outages: Mutex::default(),
                 dispatcher: Mutex::new(None),
             }),
         };
