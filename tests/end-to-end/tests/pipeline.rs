@@ -1,0 +1,221 @@
+//! Submit, score, warn, count: as an app, site staff and a clinician see them, over the functions' own binaries.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use end_to_end::{Cloud, phq_9, until};
+use futures::future::join_all;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+const CALM: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 0];
+const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
+
+/// The submission `id` of `patient` once it is scored.
+async fn scored(cloud: &Cloud, staff: &str, patient: &str, id: &Value) -> Value {
+    let path = format!("/v1/submissions/{}?patient={patient}", id.as_str().unwrap());
+    until("scored", async || Some(cloud.get(&path, Some(staff)).await.body).filter(|body| body["status"] == "scored"))
+        .await
+}
+
+#[tokio::test]
+async fn a_questionnaire_is_sent_scored_counted_and_the_clinician_warned_within_two_seconds() {
+    let (cloud, _data) = Cloud::fresh(&["--logs"]).await;
+    let (patient, staff) = (cloud.patient("S01", "P-SECRET-1").await, cloud.staff("S01").await);
+    let submission = phq_9(UNSAFE);
+    let path = format!("/v1/submissions/{}", submission["id"].as_str().unwrap());
+
+    let sent = Instant::now();
+    let first = cloud.submit(&patient, &submission).await;
+    assert_eq!((first.status, first.location.as_deref()), (202, Some(path.as_str())));
+    assert!(first.correlation_id.is_some());
+    let message = until("the alert", async || cloud.inbox("S01").await.pop()).await;
+    assert!(sent.elapsed() < Duration::from_secs(2), "it took {:?}", sent.elapsed());
+
+    assert_eq!(message["subject"], "ePRO alert: critical at S01");
+    let body = &message["body"];
+    let names: BTreeSet<&str> = body.as_object().unwrap().keys().map(String::as_str).collect();
+    let expected = ["alertId", "link", "raisedAt", "rule", "severity", "site", "study", "submissionId"];
+    assert_eq!(names, expected.into());
+    for secret in ["phq", "P-SECRET-1", "answers", "score", "mild"] {
+        assert!(!message.to_string().contains(secret), "{secret} in {message}");
+    }
+
+    let again = cloud.submit(&patient, &submission).await;
+    assert_eq!((again.status, &again.body), (200, &first.body));
+    let mut other = submission.clone();
+    other["answers"]["9"] = json!(0);
+    assert_eq!(cloud.submit(&patient, &other).await.status, 409);
+
+    let seen = scored(&cloud, &staff, "P-SECRET-1", &submission["id"]).await;
+    assert_eq!(seen["score"]["scores"], json!([{"id": "total", "value": 6, "range": [0, 27], "band": "mild"}]));
+    assert_eq!(seen["score"]["alerts"], json!([body["alertId"]]));
+    let own = cloud.get(&path, Some(&patient)).await;
+    assert_eq!((&own.body["status"], &own.body["score"]), (&json!("scored"), &Value::Null), "no score for the patient");
+
+    let counts = cloud.counts(&staff, "S01").await;
+    assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(1), &json!(1)));
+    assert_eq!(counts["byInstrument"], json!({"phq-9": 1}));
+    assert_eq!(cloud.get("/local/failures", None).await.body["failures"], json!([]));
+
+    let log = cloud.log();
+    assert!(log.contains("answered"), "function logs were asked for: {log}");
+    for secret in ["P-SECRET-1", patient.as_str(), staff.as_str(), "\"answers\"", "\"9\":", "mild", "\"value\""] {
+        assert!(!log.contains(secret), "promise 10: {secret} in the logs");
+    }
+}
+
+#[tokio::test]
+async fn promise_5_fifty_of_the_same_at_once_are_one() {
+    let (cloud, _data) = Cloud::fresh(&[]).await;
+    let (patient, staff) = (cloud.patient("S01", "P-001").await, cloud.staff("S01").await);
+    let submission = phq_9(UNSAFE);
+    let answers = join_all((0..50).map(|_| cloud.submit(&patient, &submission))).await;
+    let first_times = answers.iter().filter(|answer| answer.status == 202).count();
+    let repeats = answers.iter().filter(|answer| answer.status == 200).count();
+    assert_eq!((first_times, repeats), (1, 49));
+    assert!(answers.iter().all(|answer| answer.body == answers[0].body), "50 equal receipts");
+
+    scored(&cloud, &staff, "P-001", &submission["id"]).await;
+    until("the alert", async || cloud.inbox("S01").await.pop()).await;
+    let counts = cloud.counts(&staff, "S01").await;
+    assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(1), &json!(1)));
+    let alerts: BTreeSet<String> =
+        cloud.inbox("S01").await.iter().map(|message| message["body"]["alertId"].to_string()).collect();
+    assert_eq!(alerts.len(), 1);
+}
+
+#[tokio::test]
+async fn promise_3_two_hundred_different_ones_at_once_count_exactly_two_hundred() {
+    let (cloud, _data) = Cloud::fresh(&[]).await;
+    let staff = cloud.staff("S01").await;
+    let patients = join_all((0..20).map(async |n| cloud.patient("S01", &format!("P-{n:03}")).await)).await;
+    let answers = join_all((0..200).map(async |n| {
+        let codes = if n % 10 == 0 { UNSAFE } else { CALM };
+        cloud.submit(&patients[n % patients.len()], &phq_9(codes)).await.status
+    }))
+    .await;
+    assert_eq!(answers, vec![202; 200]);
+    let counts = until("all are scored", async || {
+        Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"].as_u64() >= Some(200))
+    })
+    .await;
+    assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(200), &json!(20)));
+    assert_eq!(counts["byInstrument"], json!({"phq-9": 200}));
+    let alerts = async || -> BTreeSet<String> {
+        cloud.inbox("S01").await.iter().map(|message| message["body"]["alertId"].to_string()).collect()
+    };
+    let reached = until("every alert", async || Some(alerts().await).filter(|alerts| alerts.len() >= 20)).await;
+    assert_eq!(reached.len(), 20);
+    let calls = cloud.counts(&staff, "S01").await["apiCalls"].as_u64().unwrap();
+    assert!(calls >= 200, "{calls} API calls");
+}
+
+#[tokio::test]
+async fn promise_3_score_killed_again_and_again_changes_nothing_in_the_end() {
+    let (cloud, _data) = Cloud::fresh(&[]).await;
+    let (patient, staff) = (cloud.patient("S01", "P-001").await, cloud.staff("S01").await);
+    let mut killed = 0;
+    let mut counts = Value::Null;
+    let mut sent = 0;
+    until("all are scored", async || {
+        if sent < 60 {
+            let codes = if sent % 2 == 0 { UNSAFE } else { CALM };
+            assert_eq!(cloud.submit(&patient, &phq_9(codes)).await.status, 202);
+            sent += 1;
+        }
+        if killed < 15 {
+            for environment in cloud.environments("score") {
+                let done = std::process::Command::new("kill").args(["-9", &environment.to_string()]).status();
+                killed += usize::from(done.is_ok_and(|status| status.success()));
+            }
+        }
+        counts = cloud.counts(&staff, "S01").await;
+        Some(()).filter(|()| sent == 60 && counts["submissions"].as_u64() >= Some(60))
+    })
+    .await;
+    assert!(killed >= 10, "only {killed} processes were there to be killed");
+    assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(60), &json!(30)));
+    let alerts = async || -> BTreeSet<String> {
+        cloud.inbox("S01").await.iter().map(|message| message["body"]["alertId"].to_string()).collect()
+    };
+    let reached = until("every alert", async || Some(alerts().await).filter(|alerts| alerts.len() >= 30)).await;
+    assert_eq!(reached.len(), 30);
+    assert_eq!(cloud.get("/local/failures", None).await.body["failures"], json!([]));
+}
+
+#[tokio::test]
+async fn promise_1_what_was_accepted_before_a_crash_is_scored_after_the_next_start() {
+    let data = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(data.path(), &[]).await.unwrap();
+    let patient = cloud.patient("S01", "P-001").await;
+    let submissions: Vec<Value> = (0..10).map(|_| phq_9(UNSAFE)).collect();
+    let answers = join_all(submissions.iter().map(|submission| cloud.submit(&patient, submission))).await;
+    cloud.kill().await;
+    assert!(answers.iter().all(|answer| answer.status == 202));
+
+    let cloud = Cloud::start(data.path(), &[]).await.unwrap();
+    let staff = cloud.staff("S01").await;
+    for submission in &submissions {
+        scored(&cloud, &staff, "P-001", &submission["id"]).await;
+    }
+    let counts = cloud.counts(&staff, "S01").await;
+    assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(10), &json!(10)));
+    let patient = cloud.patient("S01", "P-001").await;
+    let repeat = cloud.submit(&patient, &submissions[0]).await;
+    assert_eq!((repeat.status, &repeat.body), (200, &answers[0].body), "the receipt of before the crash");
+}
+
+#[tokio::test]
+async fn promise_9_only_a_good_token_of_the_right_person_opens_a_submission() {
+    let (cloud, _data) = Cloud::fresh(&["--memory"]).await;
+    let own = cloud.patient("S01", "P-001").await;
+    let submission = phq_9(CALM);
+    assert_eq!(cloud.submit(&own, &submission).await.status, 202);
+    let path = format!("/v1/submissions/{}", submission["id"].as_str().unwrap());
+
+    let claims = |changes: Value| {
+        let mut claims = json!({"role": "patient", "study": "DEMO", "sites": "S01", "patient": "P-001"});
+        for (name, value) in changes.as_object().unwrap() {
+            claims[name] = value.clone();
+        }
+        claims
+    };
+    let cases = [
+        (json!({}), 200),
+        (json!({"patient": "P-002"}), 404),
+        (json!({"study": "OTHER"}), 404),
+        (json!({"expiresIn": -10}), 401),
+        (json!({"tokenUse": "id"}), 401),
+        (json!({"scope": "counts:read"}), 403),
+        (json!({"scope": ""}), 403),
+        (json!({"role": "clinician", "scope": "submissions:read"}), 403),
+    ];
+    for (changes, expected) in cases {
+        let token = cloud.token(claims(changes.clone())).await;
+        let answer = cloud.get(&path, Some(&token)).await;
+        assert_eq!(answer.status, expected, "{changes}");
+        assert!(answer.correlation_id.is_some(), "{changes}");
+    }
+
+    let (elsewhere, _more_data) = Cloud::fresh(&["--memory"]).await;
+    let other_key = elsewhere.patient("S01", "P-001").await;
+    let parts: Vec<&str> = own.split('.').collect();
+    let unsigned = format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", parts[1]);
+    let stolen_signature = format!("{}.{}.{}", parts[0], other_key.split('.').nth(1).unwrap(), parts[2]);
+    for token in [None, Some("x"), Some(unsigned.as_str()), Some(other_key.as_str()), Some(stolen_signature.as_str())] {
+        assert_eq!(cloud.get(&path, token).await.status, 401);
+    }
+}
+
+#[tokio::test]
+async fn a_data_folder_in_use_and_a_port_taken_are_told_clearly() {
+    let data = tempfile::tempdir().unwrap();
+    let cloud = Cloud::start(data.path(), &[]).await.unwrap();
+    let second = Cloud::start(data.path(), &[]).await.err().expect("two clouds cannot share their data");
+    assert!(second.message.contains("another local cloud uses the data folder"), "{}", second.message);
+    let port = cloud.address().rsplit(':').next().unwrap();
+    let third = Cloud::start(&data.path().join("other"), &["--port", port]).await.err().expect("the port is taken");
+    assert!(third.message.contains(port) && third.message.contains("--port"), "{}", third.message);
+    assert!(second.code != Some(0) && third.code != Some(0));
+}
