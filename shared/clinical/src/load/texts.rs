@@ -1,0 +1,113 @@
+//! Texts and choices: all there in the same languages, or none of them.
+
+use super::Loader;
+use crate::definition::{Number, TextLicence, Texts};
+use crate::finding::pointer;
+
+impl<'a> Loader<'a> {
+    /// Every text is there in the same languages, and there are texts only where the licence has them.
+    pub(super) fn check_texts(&mut self) {
+        let definition = self.definition;
+        let included = definition.licence.texts == TextLicence::Included;
+        if definition.sources.is_empty() {
+            self.fault("/sources", "source.none", "the scoring has no source", "name the publication that it follows");
+        }
+        self.check_languages(&definition.title, "/title");
+        let mut texts = vec![("/instruction".to_owned(), definition.instruction.as_ref(), false)];
+        for (index, item) in definition.items.iter().enumerate() {
+            texts.push((format!("/items/{index}/preface"), item.preface.as_ref(), false));
+            texts.push((format!("/items/{index}/text"), item.text.as_ref(), included));
+        }
+        for (name, codes) in &definition.code_lists {
+            for (index, code) in codes.iter().enumerate() {
+                let at = format!("{}/{index}/text", pointer("/codeLists", name));
+                texts.push((at, code.text.as_ref(), included));
+            }
+        }
+        for (at, text, needed) in texts {
+            match text {
+                Some(_) if !included => self.fault(
+                    at,
+                    "text.licence",
+                    "the licence says that texts are not included, and this is one",
+                    "remove the text, or set `licence.texts` to `included` if its owner permits",
+                ),
+                Some(text) => self.check_languages(text, &at),
+                None if needed => {
+                    self.fault(at, "text.none", "the text is not there", "write what the patient reads");
+                }
+                None => {}
+            }
+        }
+        let titles = definition.scores.iter().enumerate().flat_map(|(index, score)| {
+            let bands = score.bands.iter().enumerate();
+            let bands = bands.map(move |(band, b)| (format!("/scores/{index}/bands/{band}/title"), b.title.as_ref()));
+            std::iter::once((format!("/scores/{index}/title"), score.title.as_ref())).chain(bands)
+        });
+        for (at, title) in titles {
+            if let Some(title) = title {
+                self.check_languages(title, &at);
+            }
+        }
+    }
+
+    fn check_languages(&mut self, texts: &Texts, at: &str) {
+        let expected: Vec<_> = self.definition.title.keys().map(String::as_str).collect();
+        if texts.keys().ne(expected.iter().copied()) {
+            let found = texts.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            self.fault(
+                at,
+                "text.language",
+                format!("the text is there in [{found}] and the title in [{}]", expected.join(", ")),
+                "give every text in the same languages",
+            );
+        }
+        for (language, text) in texts {
+            if text.trim().is_empty() {
+                self.fault(pointer(at, language), "text.none", "the text is empty", "write what the patient reads");
+            }
+        }
+        if texts.is_empty() || !texts.keys().all(|tag| is_language_tag(tag)) {
+            self.fault(
+                at,
+                "text.language",
+                "a text needs languages by BCP 47 tag",
+                "write for example {\"en\": \"…\", \"zh-Hans\": \"…\"}",
+            );
+        }
+    }
+
+    pub(super) fn check_code_lists(&mut self) {
+        let definition = self.definition;
+        for (name, codes) in &definition.code_lists {
+            let at = pointer("/codeLists", name);
+            if codes.is_empty() {
+                self.fault(&at, "codes.none", "the list has no codes", "list the choices");
+            }
+            if !definition.items.iter().any(|item| item.codes.as_ref() == Some(name)) {
+                self.fault(&at, "codes.unused", "no item uses the list", "remove it, or name it in an item");
+            }
+            for (index, code) in codes.iter().enumerate() {
+                let at = format!("{at}/{index}/code");
+                if codes[..index].iter().any(|before| before.code == code.code) {
+                    self.fault(
+                        &at,
+                        "codes.duplicate",
+                        format!("the code {} is in the list before", code.code),
+                        "give each choice a code of its own",
+                    );
+                }
+                self.number(Number(code.code.into()), &at);
+            }
+        }
+    }
+}
+
+/// Whether the tag has the form of BCP 47: a language of two or three letters, then subtags.
+fn is_language_tag(tag: &str) -> bool {
+    let mut subtags = tag.split('-');
+    let language = subtags.next().unwrap_or_default();
+    (2..=3).contains(&language.len())
+        && language.bytes().all(|byte| byte.is_ascii_lowercase())
+        && subtags.all(|subtag| (2..=8).contains(&subtag.len()) && subtag.bytes().all(|b| b.is_ascii_alphanumeric()))
+}
