@@ -1,8 +1,9 @@
 //! The local cloud: the functions' own binaries, unchanged, behind everything of AWS that they use.
 //!
-//! `cloud` starts the parts and wires them together, in the order in which a person reads them here:
-//! `template` says what is to run, `data` is where it is kept, `dynamodb` stores, `lambda` runs the functions,
-//! `gateway` brings them requests, `stream` brings them records, `sns` takes what they publish.
+//! [`cloud`] starts the parts and wires them together: [`template`] says what is to run, [`data`] is where it is kept,
+//! [`dynamodb`] stores, [`executables`] builds the functions and [`lambda`] runs them, [`gateway`] brings them requests
+//! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`failures`] keeps what it gives up, and
+//! [`sns`] takes what they publish.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;

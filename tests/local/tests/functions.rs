@@ -1,4 +1,5 @@
 //! Environments and invocations, with processes that speak the Runtime API by AWS's own client.
+#![allow(clippy::panic, reason = "a test may")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -38,6 +38,9 @@ const ANSWER_LIMIT: usize = 6 * 1024 * 1024 + 100;
 /// Lambda's own limit for the initialisation. A debug build on a busy machine needs a part of it.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
+/// How long a process may take to ask again after its connection broke.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 const API: &str = "/2018-06-01/runtime";
 
 /// A process that is initialised and free for an invocation. Dropping it kills the process.
@@ -149,10 +152,11 @@ impl Environment {
                 return Err((job, how));
             }
             let Some(next) = self.next.take() else {
-                if let Err(how) = self.wait_for_next().await {
-                    return Err((job, how));
+                match timeout(PATIENCE, self.wait_for_next()).await {
+                    Ok(Ok(())) => continue,
+                    Ok(Err(how)) => return Err((job, how)),
+                    Err(_) => return Err((job, "it asked for no invocation".to_owned())),
                 }
-                continue;
             };
             let started = Instant::now();
             let event = job.response(&self.function_arn, self.timeout);
