@@ -134,3 +134,28 @@ fn collect(root: &Path, folder: &Path, objects: &mut Vec<Object>) -> io::Result<
 fn now() -> String {
     OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::env;
+
+    #[tokio::test]
+    async fn objects_are_files_that_a_new_start_finds_newest_first() {
+        let folder = env::temp_dir().join(format!("local-failures-{}", uuid::Uuid::new_v4()));
+        assert!(Failures::new(Some(&folder)).list().await.expect("an empty list").is_empty());
+        for (number, day) in ["22", "23"].iter().enumerate() {
+            let key = format!("aws/lambda/m/s/2026/11/{day}/2026-11-{day}T07.58.03-x");
+            let put = Failures::new(Some(&folder)).put("FailuresBucket", &key, json!({ "number": number })).await;
+            put.expect("written");
+        }
+        // What a crash in the middle of a write leaves.
+        fs::write(folder.join("FailuresBucket/half.tmp"), "{").expect("writes");
+        let objects = Failures::new(Some(&folder)).list().await.expect("a list");
+        let shown: Vec<_> = objects.iter().map(|object| (object.bucket.as_str(), &object.document["number"])).collect();
+        assert_eq!(shown, [("FailuresBucket", &json!(1)), ("FailuresBucket", &json!(0))]);
+        assert!(objects[0].key.starts_with("aws/lambda/m/s/2026/11/23/"));
+        fs::remove_dir_all(folder).expect("removes");
+    }
+}
