@@ -1,7 +1,7 @@
 //! A Lambda function that does what its event says, for the tests of the environments.
 #![allow(clippy::print_stderr, reason = "what it writes is a part of what is tested")]
 
-use std::{env, process, time::Duration};
+use std::{env, fs, process, time::Duration};
 
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};
@@ -34,6 +34,10 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
 }
 
 async fn act(event: Value, context: Context) -> Result<Value, Error> {
+    // So that a test knows that this process has the event.
+    if let Some(folder) = event["tell"].as_str() {
+        fs::write(format!("{folder}/{}", process::id()), "")?;
+    }
     match event["do"].as_str() {
         Some("tell") => Ok(json!({
             "pid": process::id(),

@@ -255,20 +255,21 @@ async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Recei
 fn introduce(template: &Template, options: &Options, data: &Option<DataDir>, issuer: &Issuer) {
     let console = options.console;
     let Template { functions, routes, tables, topics, streams, .. } = template;
-    console.say(format!(
-        "{}: {} functions, {} routes, {} tables, {} topics, {} stream mappings",
-        options.template.display(),
-        functions.len(),
-        routes.len(),
-        tables.len(),
-        topics.len(),
-        streams.len()
-    ));
+    let parts = [
+        (functions.len(), "function"),
+        (routes.len(), "route"),
+        (tables.len(), "table"),
+        (topics.len(), "topic"),
+        (streams.len(), "stream mapping"),
+    ];
+    let parts = parts.map(|(number, what)| format!("{number} {what}{}", if number == 1 { "" } else { "s" }));
+    console.say(format!("{}: {}", options.template.display(), parts.join(", ")));
     match data {
         Some(data) => console.say(format!("data is kept in {}", data.path().display())),
         None => console.say("data is in memory and gone with this process"),
     }
-    console.say("not imitated: IAM policies, encryption keys, memory limits, throttling by the database");
+    console
+        .say("not imitated: IAM policies, encryption keys, memory limits, the processor, throttling by the database");
     for notice in &template.notices {
         console.say(notice);
     }

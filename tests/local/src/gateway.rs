@@ -74,8 +74,8 @@ async fn serve(State(gateway): State<Arc<Gateway>>, request: Request<Body>) -> R
     let mut response = match answer(&gateway, &parts, body, caller, &request_id).await {
         Ok(response) => response,
         Err(refused) => {
-            let Refused { status, why, .. } = &refused;
-            gateway.console.event(format!("{}  {} {} for {}", "gateway", status.as_u16(), why, parts.method));
+            let (status, why) = (refused.status.as_u16(), &refused.why);
+            gateway.console.event(format!("gateway  {status} for a {}: {why}", parts.method));
             refused.response(&parts)
         }
     };

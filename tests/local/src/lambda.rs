@@ -272,7 +272,7 @@ impl Pool {
             state.waiting.retain(|waiting| !waiting.is_closed());
             if self.limit == 0 || state.waiting.len() >= QUEUE {
                 return Err(format!(
-                    "throttled: {} environments are busy and {} invocations wait",
+                    "throttled: all environments ({}) are busy and {} invocations wait",
                     self.limit,
                     state.waiting.len()
                 ));

@@ -10,13 +10,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::StreamExt;
 use local::{
     console::Console,
     lambda::{Functions, Outcome, Settings},
     template::Function,
 };
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 
 use support::executable;
 
@@ -49,6 +53,15 @@ fn functions(function: Function, concurrency: usize) -> Functions {
 async fn invoke(functions: &Functions, event: &Value) -> Outcome {
     let invocation = functions.invoke(NAME, Bytes::from(event.to_string()));
     timeout(Duration::from_secs(30), invocation).await.expect("every invocation has an outcome").outcome
+}
+
+fn start(functions: &Functions, event: &Value) -> JoinHandle<Outcome> {
+    let (functions, event) = (functions.clone(), event.clone());
+    tokio::spawn(async move { invoke(&functions, &event).await })
+}
+
+fn files(folder: &Path) -> usize {
+    fs::read_dir(folder).expect("the folder is there").count()
 }
 
 fn answer(outcome: &Outcome) -> Value {
@@ -123,36 +136,53 @@ async fn a_warm_environment_is_used_again() {
 #[tokio::test]
 async fn environments_grow_up_to_the_limit_and_the_rest_waits() {
     let functions = functions(function(), 3);
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("go");
-    let event = json!({"do": "wait", "for": file});
-    let running: Vec<_> = (0..12)
-        .map(|_| {
-            let (functions, event) = (functions.clone(), event.clone());
-            tokio::spawn(async move { invoke(&functions, &event).await })
-        })
-        .collect();
-    until("three environments take what they can", || processes_of_children() >= 3).await;
+    let (told, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let file = go.path().join("go");
+    let event = json!({"do": "wait", "for": file, "tell": told.path()});
+    let running: Vec<_> = (0..12).map(|_| start(&functions, &event)).collect();
+    until("three environments take what they can", || files(told.path()) == 3).await;
+    assert!(functions.history().newest_first(None).is_empty(), "nine wait");
     fs::write(&file, "").expect("the folder is writable");
     let mut pids = BTreeSet::new();
     for outcome in futures::future::join_all(running).await {
         pids.insert(answer(&outcome.expect("the task ends"))["pid"].as_u64());
     }
-    assert!((1..=3).contains(&pids.len()), "{pids:?}");
+    assert_eq!((pids.len(), files(told.path())), (3, 3), "no other was started");
     assert_eq!(functions.history().newest_first(None).len(), 12);
 }
 
-/// How many processes of the example this process has started and not ended.
-fn processes_of_children() -> usize {
-    let me = std::process::id().to_string();
-    let stats = fs::read_dir("/proc").expect("Linux").flatten();
-    stats
-        .filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok())
-        .filter(|stat| {
-            let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
-            fields.next() != Some("Z") && fields.next() == Some(&me)
-        })
-        .count()
+#[tokio::test]
+async fn what_the_queue_does_not_hold_is_refused_at_once() {
+    let functions = functions(function(), 1);
+    let go = tempfile::tempdir().expect("a folder");
+    let file = go.path().join("go");
+    let event = json!({"do": "wait", "for": file});
+    let (mut ended, mut refused) = (0, 0);
+    let mut running: futures::stream::FuturesUnordered<_> = (0..1100).map(|_| start(&functions, &event)).collect();
+    while let Some(outcome) = running.next().await {
+        ended += 1;
+        match outcome.expect("the task ends") {
+            Outcome::Unavailable(why) => {
+                assert!(why.contains("throttled: all environments (1) are busy and 1000 invocations wait"), "{why}");
+                refused += 1;
+                // Only what was refused has ended; now let all others go.
+                if ended == 99 {
+                    fs::write(&file, "").expect("the folder is writable");
+                }
+            }
+            outcome => drop(answer(&outcome)),
+        }
+    }
+    // One runs, or waits for its environment to start.
+    assert!((99..=100).contains(&refused), "{refused} of 1100");
+}
+
+#[tokio::test]
+async fn a_function_with_no_reserved_concurrency_takes_nothing() {
+    let functions = functions(Function { reserved_concurrency: Some(0), ..function() }, 1);
+    functions.warm().await.expect("there is nothing to start");
+    let outcome = invoke(&functions, &json!({})).await;
+    assert!(matches!(&outcome, Outcome::Unavailable(why) if why.contains("throttled")), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -174,14 +204,13 @@ async fn a_process_that_ends_in_an_invocation_fails_it_at_once() {
     let functions = functions(function(), 1);
     assert_eq!(invoke(&functions, &json!({"do": "exit"})).await, Outcome::Crashed);
     let first = pid(&functions).await;
-    let hanging = tokio::spawn({
-        let functions = functions.clone();
-        async move { invoke(&functions, &json!({"do": "hang"})).await }
-    });
+    let told = tempfile::tempdir().expect("a folder");
+    let hanging = start(&functions, &json!({"do": "hang", "tell": told.path()}));
+    until("the process has the event", || files(told.path()) == 1).await;
+    let begun = Instant::now();
     kill(first);
-    let outcome = hanging.await.expect("the task ends");
-    // Killed before it took the event, it was replaced by one that hangs until its timeout.
-    assert!(matches!(outcome, Outcome::Crashed | Outcome::TimedOut), "{outcome:?}");
+    assert_eq!(hanging.await.expect("the task ends"), Outcome::Crashed);
+    assert!(begun.elapsed() < Duration::from_secs(10), "not at once");
     assert_ne!(pid(&functions).await, first);
 }
 
@@ -254,14 +283,10 @@ async fn an_executable_that_is_not_there_is_named() {
 async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
     let functions = functions(function(), 2);
     let first = pid(&functions).await;
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("go");
-    let running = tokio::spawn({
-        let (functions, event) = (functions.clone(), json!({"do": "wait", "for": file}));
-        async move { invoke(&functions, &event).await }
-    });
-    // The environment is busy once the next invocation gets another one.
-    while pid(&functions).await == first {}
+    let (told, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let file = go.path().join("go");
+    let running = start(&functions, &json!({"do": "wait", "for": file, "tell": told.path()}));
+    until("the process has the event", || files(told.path()) == 1).await;
     let stopping = tokio::spawn({
         let functions = functions.clone();
         async move { functions.stop(Duration::from_secs(20)).await }
@@ -276,16 +301,11 @@ async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
 #[tokio::test]
 async fn a_stop_ends_what_does_not_finish() {
     let functions = functions(function(), 1);
-    let first = pid(&functions).await;
-    let running = tokio::spawn({
-        let functions = functions.clone();
-        async move { invoke(&functions, &json!({"do": "hang"})).await }
-    });
-    tokio::task::yield_now().await;
+    let told = tempfile::tempdir().expect("a folder");
+    let running = start(&functions, &json!({"do": "hang", "tell": told.path()}));
+    until("the process has the event", || files(told.path()) == 1).await;
     functions.stop(Duration::from_millis(50)).await;
-    let outcome = running.await.expect("the task ends");
-    assert!(matches!(outcome, Outcome::Crashed | Outcome::Unavailable(_)), "{outcome:?}");
-    until("the process is gone", || !runs(first)).await;
+    assert_eq!(running.await.expect("the task ends"), Outcome::Crashed);
 }
 
 #[test]
