@@ -16,6 +16,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
+pub mod replay;
 pub mod sns;
 pub mod storage;
 pub mod stream;

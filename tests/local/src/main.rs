@@ -6,12 +6,15 @@ use std::{
     os::unix::process::{CommandExt, parent_id},
     path::{Path, PathBuf},
     process::{self, ExitCode},
+    time::Duration,
 };
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use clinical::ids::SiteId;
 use local::{
     cloud::{Cloud, Options},
     console::Console,
+    replay::{self, Verdict},
     sns::Wanted,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,6 +24,15 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(name = "local", bin_name = "cargo run --", args_conflicts_with_subcommands = true)]
 struct Cli {
+    #[command(flatten)]
+    cloud: CloudArguments,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// What a local cloud is started with.
+#[derive(Debug, Args)]
+struct CloudArguments {
     /// Port of the API on 127.0.0.1; 0 takes any free one
     #[arg(long, default_value_t = 3000)]
     port: u16,
@@ -51,12 +63,21 @@ struct Cli {
     /// Deliver all messages here too: http://127.0.0.1:PORT/PATH or file:PATH, then `,{...}` as a filter policy if wanted
     #[arg(long, value_name = "ENDPOINT")]
     subscribe: Vec<Wanted>,
-    #[command(subcommand)]
-    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Sends the questionnaires of a CDISC Dataset-JSON file through the API as its patients, and compares the scores
+    ///
+    /// Uses the local cloud that serves on --port; where none does, starts one with the options below and stops it
+    /// afterwards. A second replay of a file sends the same submissions again and changes nothing.
+    /// Ends with 0 if everything agrees, 1 if anything differs, 2 if the file or the local cloud cannot be used.
+    Replay {
+        #[command(flatten)]
+        replay: ReplayArguments,
+        #[command(flatten)]
+        cloud: Box<CloudArguments>,
+    },
     /// Becomes a function's process that ends with its parent, whatever ends that
     #[command(hide = true)]
     Environment {
@@ -67,11 +88,27 @@ enum Command {
     },
 }
 
+#[derive(Debug, Args)]
+struct ReplayArguments {
+    /// A Dataset-JSON v1.1 file of questionnaires (SDTM QS)
+    file: PathBuf,
+    /// Administrations sent a second, at most [default: as fast as the answers come]
+    #[arg(long, value_name = "N", value_parser = per_second)]
+    speed: Option<f64>,
+    /// The site that its patients are of
+    #[arg(long, value_name = "ID", default_value = "CDISC")]
+    site: SiteId,
+    /// Seconds to go on while nothing is answered, scored or delivered
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
+    patience: u32,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Some(Command::Environment { parent, executable }) => become_environment(parent, &executable),
-        None => serve(options(cli)),
+        Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
+        None => serve(options(cli.cloud)),
     };
     match result {
         Ok(code) => code,
@@ -105,7 +142,27 @@ async fn serve(options: Options) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn options(cli: Cli) -> Options {
+#[tokio::main]
+async fn replay_file(arguments: ReplayArguments, cloud: Options) -> ExitCode {
+    let ReplayArguments { file, speed, site, patience } = arguments;
+    let patience = Duration::from_secs(patience.into());
+    match replay::run(replay::Options { file, site, speed, patience, cloud }).await {
+        Ok(Verdict::Agrees) => ExitCode::SUCCESS,
+        Ok(Verdict::Differs) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::from(if matches!(error, replay::Error::Interrupted) { 130 } else { 2 })
+        }
+    }
+}
+
+fn per_second(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    // Slower than one a day, or faster than any machine here, is a mistake.
+    if (1e-5..=1e6).contains(&number) { Ok(number) } else { Err("is not between 0.00001 and 1000000".to_owned()) }
+}
+
+fn options(cli: CloudArguments) -> Options {
     let workspace = workspace();
     Options {
         port: cli.port,

@@ -1,0 +1,329 @@
+//! The API as a phone, site staff and a clinician's inbox see it: over HTTP, and patiently.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
+use http::{
+    Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
+};
+use http_body_util::{BodyExt, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Number, Value, json};
+use tokio::time::{Instant, sleep, timeout};
+
+/// API Gateway answers within 30 s.
+const ATTEMPT: Duration = Duration::from_secs(35);
+
+/// Whoever listens on the port answers this soon, or is no local cloud.
+const GREETING: Duration = Duration::from_secs(2);
+
+/// The first pause before sending again, doubled each time up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Seconds that its tokens live: longer than a replay may last.
+const TOKEN_LIFETIME: u32 = 7 * 24 * 3600;
+
+/// A local cloud at an address.
+#[derive(Debug)]
+pub(super) struct Api {
+    client: Client<HttpConnector, Full<Bytes>>,
+    url: String,
+    /// How long to go on with what is not answered.
+    patience: Duration,
+    repeats: AtomicU64,
+}
+
+/// Why there is no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer within the patience, or ones that ask to come again.
+    #[error("{request} was not answered ({why})")]
+    Unanswered {
+        /// Method and path.
+        request: String,
+        /// What the last attempt met.
+        why: String,
+    },
+    /// An answer that means no.
+    #[error("{request} was refused with {status}{detail}")]
+    Refused {
+        /// Method and path.
+        request: String,
+        /// The status.
+        status: StatusCode,
+        /// What the problem says.
+        detail: String,
+    },
+    /// A body of another shape.
+    #[error("{request} was answered with something else than expected")]
+    Shape {
+        /// Method and path.
+        request: String,
+        /// What is different.
+        source: serde_json::Error,
+    },
+}
+
+/// What the API said to a submission.
+pub(super) enum Receipt {
+    /// It is stored; since when, in RFC 3339.
+    Stored { received_at: String },
+    /// Another body is stored under its id.
+    Conflict,
+}
+
+/// How far a submission has come.
+#[derive(Debug, Deserialize)]
+pub(super) struct State {
+    pub(super) score: Option<Score>,
+}
+
+/// What the functions made of a submission.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Score {
+    /// RFC 3339.
+    pub(super) scored_at: String,
+    pub(super) scores: Vec<ScoreValue>,
+    pub(super) not_scored: Vec<Reason>,
+    pub(super) alerts: Vec<String>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ScoreValue {
+    pub(super) id: String,
+    pub(super) value: Number,
+    pub(super) band: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Reason {
+    pub(super) id: String,
+    pub(super) reason: String,
+}
+
+/// What was counted for a site.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Counts {
+    pub(super) api_calls: u64,
+    pub(super) submissions: u64,
+    pub(super) alerts: u64,
+}
+
+/// An alert as it was published.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Alert {
+    pub(super) alert_id: String,
+    pub(super) submission_id: String,
+    pub(super) severity: String,
+    pub(super) rule: String,
+}
+
+impl Api {
+    pub(super) fn at(url: String, patience: Duration) -> Self {
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Self { client, url, patience, repeats: AtomicU64::new(0) }
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How often something was sent again.
+    pub(super) fn repeats(&self) -> u64 {
+        self.repeats.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is a local cloud that listens there.
+    pub(super) async fn is_local_cloud(&self) -> bool {
+        let call = Call::get("/local/.well-known/openid-configuration", None);
+        let answer = timeout(GREETING, self.attempt(&call)).await;
+        let Ok(Ok(Answer { status: StatusCode::OK, body, .. })) = answer else { return false };
+        let configuration: Value = serde_json::from_slice(&body).unwrap_or_default();
+        configuration["issuer"].as_str().is_some_and(|issuer| issuer.ends_with("/local"))
+    }
+
+    pub(super) async fn patient_token(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        patient: &PatientId,
+    ) -> Result<String, ApiError> {
+        self.token(json!({"role": "patient", "study": study, "sites": [site], "patient": patient})).await
+    }
+
+    pub(super) async fn staff_token(&self, study: &StudyId, site: &SiteId) -> Result<String, ApiError> {
+        self.token(json!({"role": "staff", "study": study, "sites": [site]})).await
+    }
+
+    /// Sends a submission as a phone does: again under the same id until an answer settles it.
+    pub(super) async fn submit(&self, token: &str, body: &Value) -> Result<Receipt, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body {
+            received_at: String,
+        }
+        let call = Call { method: Method::POST, path: "/v1/submissions", token: Some(token), body: Some(body) };
+        let answer = self.settled(&call).await?;
+        if answer.status == StatusCode::CONFLICT {
+            return Ok(Receipt::Conflict);
+        }
+        let Body { received_at } = call.read(&answer)?;
+        Ok(Receipt::Stored { received_at })
+    }
+
+    pub(super) async fn state(&self, token: &str, patient: &PatientId, id: &SubmissionId) -> Result<State, ApiError> {
+        self.read(&format!("/v1/submissions/{id}?patient={patient}"), Some(token)).await
+    }
+
+    pub(super) async fn counts(&self, token: &str, site: &SiteId) -> Result<Counts, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            counts: Vec<Counts>,
+        }
+        let body: Body = self.read(&format!("/v1/sites/{site}/counts"), Some(token)).await?;
+        Ok(body.counts.into_iter().next().unwrap_or_default())
+    }
+
+    /// The alerts that reached the inbox, repeats included.
+    pub(super) async fn inbox(&self, site: &SiteId) -> Result<Vec<Alert>, ApiError> {
+        #[derive(Deserialize)]
+        struct Body {
+            messages: Vec<Message>,
+        }
+        #[derive(Deserialize)]
+        struct Message {
+            body: Value,
+        }
+        let body: Body = self.read(&format!("/local/inbox?site={site}"), None).await?;
+        // Whatever else was published for the site is none of ours.
+        Ok(body.messages.into_iter().filter_map(|message| serde_json::from_value(message.body).ok()).collect())
+    }
+
+    async fn token(&self, mut wanted: Value) -> Result<String, ApiError> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Body {
+            access_token: String,
+        }
+        wanted["expiresIn"] = TOKEN_LIFETIME.into();
+        let call = Call { method: Method::POST, path: "/local/tokens", token: None, body: Some(&wanted) };
+        let body: Body = call.read(&self.settled(&call).await?)?;
+        Ok(body.access_token)
+    }
+
+    async fn read<T: DeserializeOwned>(&self, path: &str, token: Option<&str>) -> Result<T, ApiError> {
+        let call = Call::get(path, token);
+        call.read(&self.settled(&call).await?)
+    }
+
+    /// Sends until an answer is neither "later" nor lost; for calls that may be repeated, as all of these.
+    async fn settled(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
+        let end = Instant::now() + self.patience;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let attempt = timeout(ATTEMPT, self.attempt(call)).await;
+            let (why, wanted) = match attempt {
+                Ok(Ok(answer)) if !answer.asks_to_come_again() => return Ok(answer),
+                Ok(Ok(answer)) => (answer.status.to_string(), answer.retry_after),
+                Ok(Err(error)) => (error, None),
+                Err(_) => (format!("nothing within {} s", ATTEMPT.as_secs()), None),
+            };
+            let wait = wanted.unwrap_or_else(|| pause.mul_f64(jitter()));
+            if Instant::now() + wait > end {
+                return Err(ApiError::Unanswered { request: call.to_string(), why });
+            }
+            self.repeats.fetch_add(1, Ordering::Relaxed);
+            sleep(wait).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt(&self, call: &Call<'_>) -> Result<Answer, String> {
+        let mut request = Request::builder().method(&call.method).uri(format!("{}{}", self.url, call.path));
+        if let Some(token) = call.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        if call.body.is_some() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let body = call.body.map(Value::to_string).unwrap_or_default();
+        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
+        let (head, body) = self.client.request(request).await.map_err(|error| error.to_string())?.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Answer { status: head.status, retry_after: retry_after.map(Duration::from_secs), body })
+    }
+}
+
+/// A request without what it is sent by.
+struct Call<'a> {
+    method: Method,
+    path: &'a str,
+    token: Option<&'a str>,
+    body: Option<&'a Value>,
+}
+
+impl<'a> Call<'a> {
+    fn get(path: &'a str, token: Option<&'a str>) -> Self {
+        Self { method: Method::GET, path, token, body: None }
+    }
+
+    fn read<T: DeserializeOwned>(&self, answer: &Answer) -> Result<T, ApiError> {
+        let request = || self.to_string();
+        if !answer.status.is_success() {
+            return Err(ApiError::Refused { request: request(), status: answer.status, detail: answer.problem() });
+        }
+        serde_json::from_slice(&answer.body).map_err(|source| ApiError::Shape { request: request(), source })
+    }
+}
+
+/// Method and path, without the query, which names a patient.
+impl std::fmt::Display for Call<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.method, self.path.split('?').next().unwrap_or_default())
+    }
+}
+
+struct Answer {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: Bytes,
+}
+
+impl Answer {
+    fn asks_to_come_again(&self) -> bool {
+        self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
+    /// What an RFC 9457 problem says, behind a colon.
+    fn problem(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        let findings = body["errors"].as_array().into_iter().flatten().map(|error| {
+            let text = |field: &str| error[field].as_str().unwrap_or_default();
+            format!("{} {}", text("pointer"), text("detail"))
+        });
+        let told: Vec<String> = body["detail"].as_str().map(str::to_owned).into_iter().chain(findings).collect();
+        if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) }
+    }
+}
+
+/// Half to all of a pause, so that those who were turned away together do not come back together.
+fn jitter() -> f64 {
+    let mut random = [0];
+    // Without randomness the pause is whole.
+    let share = getrandom::fill(&mut random).map_or(1.0, |()| f64::from(random[0]) / 255.0);
+    0.5 + share / 2.0
+}

@@ -1,0 +1,89 @@
+//! Which instrument a category of questionnaires in CDISC files is. A further one is a further row of data.
+
+/// A category of questionnaires, as the CDISC controlled terminology names it and its tests.
+pub(super) struct Category {
+    /// `QSCAT`.
+    pub(super) name: &'static str,
+    /// The instrument's id and version.
+    pub(super) instrument: (&'static str, &'static str),
+    /// `QSTESTCD` and item id of what must be there.
+    pub(super) scored: &'static [(&'static str, &'static str)],
+    /// `QSTESTCD` and item id of what is in no score: an administration may lack it.
+    pub(super) unscored: &'static [(&'static str, &'static str)],
+    /// `QSTESTCD` and score id of the sponsor's own computation.
+    pub(super) total: (&'static str, &'static str),
+}
+
+pub(super) const CATEGORIES: &[Category] = &[Category {
+    name: "PHQ-9",
+    instrument: ("phq-9", "1.0.0"),
+    scored: &[
+        ("PHQ0101", "1"),
+        ("PHQ0102", "2"),
+        ("PHQ0103", "3"),
+        ("PHQ0104", "4"),
+        ("PHQ0105", "5"),
+        ("PHQ0106", "6"),
+        ("PHQ0107", "7"),
+        ("PHQ0108", "8"),
+        ("PHQ0109", "9"),
+    ],
+    unscored: &[("PHQ0110", "10")],
+    total: ("PHQ0111", "total"),
+}];
+
+impl Category {
+    pub(super) fn named(name: &str) -> Option<&'static Self> {
+        CATEGORIES.iter().find(|category| category.name == name)
+    }
+
+    /// What a test is, by its code.
+    pub(super) fn test(&self, code: &str) -> Option<Test> {
+        let item = |items: &'static [(&str, &str)]| items.iter().find(|(test, _)| *test == code).map(|(_, item)| *item);
+        if self.total.0 == code {
+            return Some(Test::Total);
+        }
+        item(self.scored).map(Test::Scored).or_else(|| item(self.unscored).map(Test::Unscored))
+    }
+
+    /// The code of the test that an item is.
+    pub(super) fn code(&self, item: &str) -> Option<&'static str> {
+        self.scored.iter().chain(self.unscored).find(|(_, id)| *id == item).map(|(code, _)| *code)
+    }
+}
+
+/// What a row of a file tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Test {
+    /// The answer to an item that is scored.
+    Scored(&'static str),
+    /// The answer to an item that is in no score.
+    Unscored(&'static str),
+    /// The sponsor's own total.
+    Total,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use clinical::{catalog::Catalog, ids::ItemId};
+
+    use super::*;
+
+    #[test]
+    fn every_row_names_all_items_of_an_instrument_that_ships_and_one_of_its_scores() {
+        for category in CATEGORIES {
+            let (id, version) = category.instrument;
+            let instrument = Catalog::shipped()
+                .find(&id.parse().expect("an id"), &version.parse().expect("a version"))
+                .unwrap_or_else(|error| panic!("{id} {version}: {error}"));
+            let items: BTreeSet<&str> =
+                instrument.definition().items.iter().map(|item| ItemId::as_str(&item.id)).collect();
+            let named: BTreeSet<&str> =
+                category.scored.iter().chain(category.unscored).map(|(_, item)| *item).collect();
+            assert_eq!(named, items, "{}", category.name);
+            assert!(instrument.definition().scores.iter().any(|score| score.id.as_str() == category.total.1));
+        }
+    }
+}

@@ -1,0 +1,50 @@
+//! How far a replay has come, on stderr: a bar at a terminal, now and then a line anywhere else.
+
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// One stretch of the replay.
+#[derive(Debug)]
+pub(super) struct Progress {
+    bar: ProgressBar,
+    what: &'static str,
+    /// Lines instead of a bar.
+    lines: bool,
+}
+
+impl Progress {
+    /// Begins a stretch of `length` steps.
+    pub(super) fn new(what: &'static str, length: usize, quiet: bool) -> Self {
+        let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let lines = !quiet && target.is_hidden();
+        let bar = ProgressBar::with_draw_target(Some(length as u64), target).with_message(what);
+        if let Ok(style) = ProgressStyle::with_template("{msg:9} [{bar:40}] {pos}/{len} {elapsed}{prefix}") {
+            bar.set_style(style.progress_chars("=> "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self { bar, what, lines }
+    }
+
+    /// Takes a step.
+    pub(super) fn step(&self) {
+        let length = self.bar.length().unwrap_or_default().max(1);
+        let before = self.bar.position();
+        self.bar.inc(1);
+        // A line every quarter is enough for a log.
+        if self.lines && (before * 4 / length) != ((before + 1) * 4 / length) {
+            eprintln!("{} {} of {length}", self.what, before + 1);
+        }
+    }
+
+    /// Says something beside the bar.
+    pub(super) fn note(&self, note: String) {
+        self.bar.set_prefix(format!("  {note}"));
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.bar.finish();
+    }
+}
