@@ -88,7 +88,7 @@ impl Cloud {
     pub async fn fresh(options: &[&str]) -> (Self, TempDir) {
         let data = tempfile::tempdir().expect("there is room for temporary files");
         let cloud = Self::start(&data.path().join("data"), options).await;
-        (cloud.unwrap_or_else(|failure| panic!("the local cloud did not start: {}", failure.message)), data)
+        (cloud.unwrap_or_else(|failure| panic!("the local cloud did not start: {failure:?}")), data)
     }
 
     /// Where it serves.

@@ -94,15 +94,20 @@ impl Failures {
         tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
     }
 
-    /// `GET /local/failures`: a JSON array of [`Object`]s, newest first.
+    /// `GET /local/failures`: `{"failures": […]}`, [`Object`]s, newest first.
     pub fn routes(self) -> Router {
         Router::new().route("/local/failures", get(list)).with_state(self)
     }
 }
 
-async fn list(State(failures): State<Failures>) -> Result<Json<Vec<Object>>, (http::StatusCode, String)> {
+#[derive(Serialize)]
+struct Listing {
+    failures: Vec<Object>,
+}
+
+async fn list(State(failures): State<Failures>) -> Result<Json<Listing>, (http::StatusCode, String)> {
     let listed = failures.list().await;
-    listed.map(Json).map_err(|error| {
+    listed.map(|failures| Json(Listing { failures })).map_err(|error| {
         (http::StatusCode::INTERNAL_SERVER_ERROR, format!("cannot read the failure destination: {error}\n"))
     })
 }
