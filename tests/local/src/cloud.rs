@@ -328,3 +328,50 @@ async fn list_invocations(
     }
     Json(json!({"invocations": functions.history().newest_first(function.flatten())})).into_response()
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn invocations_are_listed_by_binary_or_logical_id_and_nothing_else() {
+        let function = |name: &str, binary: &str| Function {
+            name: name.to_owned(),
+            binary: binary.to_owned(),
+            timeout: Duration::from_secs(10),
+            memory: 128,
+            reserved_concurrency: Some(0),
+            environment: BTreeMap::new(),
+            architecture: "arm64".to_owned(),
+        };
+        let known = vec![function("SubmitFunction", "submit"), function("ScoreFunction", "score")];
+        let settings = Settings {
+            concurrency: 1,
+            environment: BTreeMap::new(),
+            launcher: None,
+            console: Console { quiet: true, logs: false },
+        };
+        // Without an environment both refuse, and that is listed too.
+        let functions = Functions::new(known.iter().map(|function| (function.clone(), PathBuf::new())), settings);
+        functions.invoke("SubmitFunction", Bytes::new()).await;
+        functions.invoke("ScoreFunction", Bytes::new()).await;
+        for (wanted, status, expected) in [
+            (None, StatusCode::OK, vec!["score", "submit"]),
+            (Some("submit"), StatusCode::OK, vec!["submit"]),
+            (Some("ScoreFunction"), StatusCode::OK, vec!["score"]),
+            (Some("other"), StatusCode::NOT_FOUND, vec![]),
+        ] {
+            let state = State((functions.clone(), Arc::new(known.clone())));
+            let response = list_invocations(state, Query(Wanted { function: wanted.map(str::to_owned) })).await;
+            assert_eq!(response.status(), status, "{wanted:?}");
+            let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body in memory");
+            let body: serde_json::Value = serde_json::from_slice(&body).expect("the answer is JSON");
+            let listed = body["invocations"].as_array().cloned().unwrap_or_default();
+            let listed: Vec<_> = listed.iter().filter_map(|record| record["function"].as_str()).collect();
+            assert_eq!(listed, expected, "{wanted:?}");
+        }
+    }
+}
