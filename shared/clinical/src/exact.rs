@@ -40,6 +40,7 @@ mod tests {
     fn a_half_is_rounded_up() {
         assert_eq!(rounded(5, 2, 0), "3");
         assert_eq!(rounded(-5, 2, 0), "-2");
+        assert_eq!(rounded(-27, 10, 0), "-3");
         assert_eq!(rounded(1, 3, 2), "0.33");
         assert_eq!(rounded(2, 3, 2), "0.67");
         assert_eq!(rounded(125, 1000, 2), "0.13");

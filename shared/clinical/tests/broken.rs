@@ -39,6 +39,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("recode-of-a-code-that-is-not-there", "operation.recode", "/scores/1/value/recode/to/3/0"),
     ("lookup-with-a-hole", "operation.lookup", "/scores/1/value/lookup/table"),
     ("lookup-overlaps", "operation.lookup", "/scores/1/value/lookup/table/1"),
+    ("table-of-a-prorated-sum", "operation.table", "/scores/1/value/lookup/of"),
     ("table-of-fractions", "operation.table", "/scores/1/value/lookup/of"),
     ("comparison-never-holds", "operation.never", "/scores/1/value/atLeast"),
     ("asked-by-a-later-item", "operation.item", "/items/0/enableWhen/atLeast/0"),

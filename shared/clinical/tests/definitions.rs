@@ -67,14 +67,15 @@ fn an_item_that_is_not_asked_is_not_missing_and_must_not_be_answered() {
             {"id": "total", "value": {"sum": ["1", "2"]}, "range": [0, 5]},
             {"id": "mean", "value": {"mean": ["1", "2"]}, "decimals": 2, "range": [0, 4]},
             {"id": "second", "value": "2", "range": [1, 4]},
+            {"id": "much", "value": {"atLeast": ["2", 3]}, "range": [0, 1]},
         ]),
     );
     let no = assess(&instrument, json!({"1": false}));
-    assert_eq!(written(&no), json!({"total": 0, "mean": 0}));
+    assert_eq!(written(&no), json!({"total": 0, "mean": 0, "much": 0}));
     assert_eq!(no.not_scored[0].reason, "its items are not asked");
     assert_eq!(
         written(&assess(&instrument, json!({"1": true, "2": 4}))),
-        json!({"total": 5, "mean": 2.5, "second": 4})
+        json!({"total": 5, "mean": 2.5, "second": 4, "much": 1})
     );
     let yes = assess(&instrument, json!({"1": true}));
     assert_eq!(yes.not_scored[0].reason, "item 2 is not answered; all 2 are needed");
