@@ -1,19 +1,39 @@
 //! Exact arithmetic: ratios of integers, rounded once, half up.
 
 use num_rational::Ratio;
-use num_traits::ToPrimitive;
+use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, ToPrimitive};
 use rust_decimal::Decimal;
 
 /// A number without rounding error. Arithmetic on it is checked: the definitions' limits keep it far from overflow.
 pub(crate) type Exact = Ratio<i64>;
 
+/// The sum; `None` if it is too large.
+pub(crate) fn add(a: Exact, b: Exact) -> Option<Exact> {
+    whole(a, b, i64::checked_add).unwrap_or_else(|| a.checked_add(&b))
+}
+
+/// The difference; `None` if it is too large.
+pub(crate) fn subtract(a: Exact, b: Exact) -> Option<Exact> {
+    whole(a, b, i64::checked_sub).unwrap_or_else(|| a.checked_sub(&b))
+}
+
+/// The product; `None` if it is too large.
+pub(crate) fn multiply(a: Exact, b: Exact) -> Option<Exact> {
+    whole(a, b, i64::checked_mul).unwrap_or_else(|| a.checked_mul(&b))
+}
+
+/// The quotient; `None` if it is too large or `b` is zero.
+pub(crate) fn divide(a: Exact, b: Exact) -> Option<Exact> {
+    a.checked_div(&b)
+}
+
 /// The number as a ratio; `None` if it has too many digits.
 pub(crate) fn from_decimal(number: Decimal) -> Option<Exact> {
+    if number.scale() == 0 {
+        return number.mantissa().to_i64().map(Exact::from_integer);
+    }
     let number = number.normalize();
     let numerator = number.mantissa().to_i64()?;
-    if number.scale() == 0 {
-        return Some(Exact::from_integer(numerator));
-    }
     Some(Exact::new(numerator, 10_i64.checked_pow(number.scale())?))
 }
 
@@ -26,6 +46,11 @@ pub(crate) fn round_half_up(number: Exact, places: u32) -> Option<Decimal> {
     let scaled = numerator.checked_mul(10_i128.checked_pow(places)?)?;
     let rounded = scaled.checked_mul(2)?.checked_add(denominator)?.div_euclid(denominator.checked_mul(2)?);
     Decimal::try_from_i128_with_scale(rounded, places).ok().map(|decimal| decimal.normalize())
+}
+
+/// Answers are mostly whole numbers, and those need no common denominator. `None` if one is not.
+fn whole(a: Exact, b: Exact, apply: impl Fn(i64, i64) -> Option<i64>) -> Option<Option<Exact>> {
+    (a.is_integer() && b.is_integer()).then(|| apply(*a.numer(), *b.numer()).map(Exact::from_integer))
 }
 
 #[cfg(test)]
@@ -52,5 +77,19 @@ mod tests {
         assert_eq!(from_decimal(Decimal::new(386, 1)), Some(Exact::new(193, 5)));
         assert_eq!(from_decimal(Decimal::new(700, 2)), Some(Exact::from_integer(7)));
         assert_eq!(from_decimal(Decimal::MAX), None);
+    }
+
+    #[test]
+    fn arithmetic_is_exact_and_refuses_what_is_too_large() {
+        let (third, two) = (Exact::new(1, 3), Exact::from_integer(2));
+        assert_eq!(add(third, two), Some(Exact::new(7, 3)));
+        assert_eq!(subtract(two, third), Some(Exact::new(5, 3)));
+        assert_eq!(multiply(third, two), Some(Exact::new(2, 3)));
+        assert_eq!(divide(two, third), Some(Exact::from_integer(6)));
+        let most = Exact::from_integer(i64::MAX);
+        assert_eq!(add(most, two), None);
+        assert_eq!(multiply(most, two), None);
+        assert_eq!(subtract(Exact::from_integer(i64::MIN), two), None);
+        assert_eq!(divide(two, Exact::from_integer(0)), None);
     }
 }

@@ -1,6 +1,6 @@
 //! Scoring: a definition, resolved and checked, applied to answers.
 
-use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, Zero};
+use num_traits::Zero;
 
 use crate::exact::{self, Exact};
 
@@ -76,13 +76,13 @@ impl Node {
             },
             Node::Mean(parts, needed) => match gather(parts, *needed, values, partly) {
                 Gathered::All { sum, of: answered } | Gathered::Some { sum, answered, .. } => {
-                    known(count(answered).and_then(|answered| sum.checked_div(&answered)))
+                    known(count(answered).and_then(|answered| exact::divide(sum, answered)))
                 }
                 Gathered::None(value) => value,
             },
             Node::Linear(of, slope, intercept) => of
                 .value(values, partly)
-                .map(|number| number.checked_mul(slope).and_then(|scaled| scaled.checked_add(intercept))),
+                .map(|number| exact::multiply(number, *slope).and_then(|scaled| exact::add(scaled, *intercept))),
             Node::Recode(of, table) => {
                 of.value(values, partly).map(|number| table.iter().find(|(from, _)| *from == number).map(|(_, to)| *to))
             }
@@ -90,7 +90,7 @@ impl Node {
                 table.iter().find(|(from, to, _)| *from <= number && number <= *to).map(|(_, _, value)| *value)
             }),
             Node::CountAtLeast(parts, least) => fold(parts, values, partly, |so_far, part| {
-                so_far.unwrap_or_default().checked_add(&truth(part >= *least))
+                exact::add(so_far.unwrap_or_default(), truth(part >= *least))
             }),
             Node::Min(parts) => {
                 fold(parts, values, partly, |so_far, part| Some(so_far.map_or(part, |least| least.min(part))))
@@ -99,7 +99,7 @@ impl Node {
                 fold(parts, values, partly, |so_far, part| Some(so_far.map_or(part, |most| most.max(part))))
             }
             Node::Difference(pair) => match both(pair, values, partly) {
-                Ok((a, b)) => known(a.checked_sub(&b)),
+                Ok((a, b)) => known(exact::subtract(a, b)),
                 Err(value) => value,
             },
             Node::Round(of, places) => of
@@ -137,32 +137,22 @@ enum Gathered {
 /// Adds the parts that are there, if there are enough of them. What is not asked is no part.
 fn gather(parts: &[Node], needed: Needed, values: &Values<'_>, partly: &mut Option<Partly>) -> Gathered {
     let mut sum = Exact::zero();
-    // Answers are mostly whole numbers, and adding those needs no common denominator.
-    let mut whole: i64 = 0;
     let (mut answered, mut missing) = (0, 0);
     for part in parts {
         match part.value(values, partly) {
-            Value::Known(number) => {
-                let added = match (number.is_integer(), whole.checked_add(*number.numer())) {
-                    (true, Some(added)) => {
-                        whole = added;
-                        Some(sum)
-                    }
-                    _ => sum.checked_add(&number),
-                };
-                match added {
-                    Some(added) => sum = added,
-                    None => return Gathered::None(Value::Overflow),
+            Value::Known(number) => match exact::add(sum, number) {
+                Some(more) => {
+                    sum = more;
+                    answered += 1;
                 }
-                answered += 1;
-            }
+                None => return Gathered::None(Value::Overflow),
+            },
             Value::Missing if needed == Needed::All => return Gathered::None(Value::Missing),
             Value::Missing => missing += 1,
             Value::Hidden => {}
             Value::Overflow => return Gathered::None(Value::Overflow),
         }
     }
-    let Some(sum) = sum.checked_add(&Exact::from_integer(whole)) else { return Gathered::None(Value::Overflow) };
     let of = answered + missing;
     match needed {
         _ if of == 0 => Gathered::None(Value::Hidden),
@@ -180,7 +170,7 @@ fn prorated(sum: Exact, answered: usize, of: usize) -> Value {
     known(
         count(of)
             .zip(count(answered))
-            .and_then(|(of, answered)| sum.checked_mul(&of).and_then(|whole| whole.checked_div(&answered))),
+            .and_then(|(of, answered)| exact::multiply(sum, of).and_then(|whole| exact::divide(whole, answered))),
     )
 }
 

@@ -1,6 +1,6 @@
 //! Operations: their parts resolved, their values told in advance.
 
-use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, Zero};
+use num_traits::Zero;
 use rust_decimal::Decimal;
 
 use super::{LoadedKind, Loader};
@@ -104,7 +104,7 @@ impl<'a> Loader<'a> {
             Apply::Linear(linear) => self.linear(linear, &pointer(at, "linear"), lists)?,
             Apply::Reverse(of) => {
                 let (of, part) = self.operation(of, &pointer(at, "reverse"), lists)?;
-                let ends = part.low.checked_add(&part.high);
+                let ends = exact::add(part.low, part.high);
                 (Node::Linear(Box::new(of), Exact::from_integer(-1), ends.unwrap_or_default()), ends.map(|_| part))
             }
             Apply::Recode(recode) => self.recode(recode, &pointer(at, "recode"), lists)?,
@@ -134,7 +134,7 @@ impl<'a> Loader<'a> {
             }
             Apply::Difference(pair) => {
                 let (nodes, (a, b)) = self.two(pair, &pointer(at, "difference"), lists)?;
-                let ends = a.low.checked_sub(&b.high).zip(a.high.checked_sub(&b.low));
+                let ends = exact::subtract(a.low, b.high).zip(exact::subtract(a.high, b.low));
                 let part = ends.map(|(low, high)| Part {
                     low,
                     high,
@@ -464,8 +464,8 @@ fn sum_of(parts: &[Part]) -> Option<Part> {
             (part.low, part.high)
         };
         sum = Part {
-            low: sum.low.checked_add(&low)?,
-            high: sum.high.checked_add(&high)?,
+            low: exact::add(sum.low, low)?,
+            high: exact::add(sum.high, high)?,
             whole: sum.whole && part.whole,
             hideable: sum.hideable && part.hideable,
         };
@@ -478,7 +478,7 @@ fn mean_of(parts: &[Part], needed: Needed) -> Option<Part> {
     if needed == Needed::All && !parts.iter().any(|part| part.hideable) {
         let sum = sum_of(parts)?;
         let count = Exact::from_integer(i64::try_from(parts.len()).ok()?);
-        let (low, high) = (sum.low.checked_div(&count)?, sum.high.checked_div(&count)?);
+        let (low, high) = (exact::divide(sum.low, count)?, exact::divide(sum.high, count)?);
         return Some(Part { low, high, whole: false, hideable });
     }
     let part = range_of(parts.iter().flat_map(|part| [part.low, part.high]), hideable)?;
@@ -494,10 +494,10 @@ fn least_of(parts: &[Part]) -> Part {
 }
 
 fn slope_and_intercept(from: (Exact, Exact), to: (Exact, Exact)) -> Option<(Exact, Exact)> {
-    let slope = to.1.checked_sub(&to.0)?.checked_div(&from.1.checked_sub(&from.0)?)?;
-    Some((slope, to.0.checked_sub(&slope.checked_mul(&from.0)?)?))
+    let slope = exact::divide(exact::subtract(to.1, to.0)?, exact::subtract(from.1, from.0)?)?;
+    Some((slope, exact::subtract(to.0, exact::multiply(slope, from.0)?)?))
 }
 
 fn on_line(number: Exact, (slope, intercept): (Exact, Exact)) -> Option<Exact> {
-    number.checked_mul(&slope)?.checked_add(&intercept)
+    exact::add(exact::multiply(number, slope)?, intercept)
 }
