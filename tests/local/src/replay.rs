@@ -8,7 +8,7 @@ use std::{
 };
 
 use clinical::ids::{PatientId, SiteId, SubmissionId};
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{
@@ -113,9 +113,8 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         say(format!("sending to the local cloud that serves at {}", running.url()));
         (running, None)
     } else {
-        say(format!(
-            "no local cloud serves on port {port}: starting one for this replay; its first start builds the functions"
-        ));
+        let why = if port == 0 { String::new() } else { format!("no local cloud serves on port {port}: ") };
+        say(format!("{why}starting one for this replay; its first start builds the functions"));
         let cloud = tokio::select! {
             cloud = start(options.cloud) => cloud?,
             _ = interrupt.recv() => return Err(Error::Interrupted),
@@ -173,7 +172,7 @@ impl Replay<'_> {
         let before = self.api.counts(&staff, self.site).await?;
         let began = OffsetDateTime::now_utc();
         let answered = self.send(began).await?;
-        let mut results = self.wait_until_scored(&staff, &answered, began).await;
+        let mut results = self.wait_until_scored(&staff, &answered, began).await?;
         let entries: Vec<Entry<'_>> = self
             .dataset
             .administrations
@@ -206,7 +205,7 @@ impl Replay<'_> {
         }
         let progress = Progress::new("sent", self.dataset.administrations.len(), self.quiet);
         let progress = &progress;
-        let all: Vec<Result<Vec<_>, ApiError>> = stream::iter(patients)
+        let answered: Vec<Vec<_>> = stream::iter(patients)
             .map(|(patient, administrations)| async move {
                 let token = self.api.patient_token(&self.dataset.study, self.site, patient).await?;
                 let mut answered = Vec::new();
@@ -214,25 +213,26 @@ impl Replay<'_> {
                     if let Some(pace) = &self.pace {
                         pace.turn().await;
                     }
-                    answered.push((administration.id, self.send_one(&token, administration, began).await));
+                    answered.push((administration.id, self.send_one(&token, administration, began).await?));
                     progress.step();
                     if self.api.repeats() > 0 {
                         progress.note(format!("{} requests sent again", self.api.repeats()));
                     }
                 }
-                Ok(answered)
+                Ok::<_, ApiError>(answered)
             })
             .buffer_unordered(PATIENTS_AT_ONCE)
-            .collect()
-            .await;
-        let mut answered = BTreeMap::new();
-        for one in all {
-            answered.extend(one?);
-        }
-        Ok(answered)
+            .try_collect()
+            .await?;
+        Ok(answered.into_iter().flatten().collect())
     }
 
-    async fn send_one(&self, token: &str, administration: &Administration, began: OffsetDateTime) -> Answered {
+    async fn send_one(
+        &self,
+        token: &str,
+        administration: &Administration,
+        began: OffsetDateTime,
+    ) -> Result<Answered, ApiError> {
         let body = json!({
             "id": administration.id,
             "instrument": administration.instrument.id(),
@@ -240,18 +240,18 @@ impl Replay<'_> {
             "authoredAt": administration.authored_at,
             "answers": administration.answers,
         });
-        match self.api.submit(token, &body).await {
+        let not_stored = |why: String| Answered { sent: Sent::Not, why_not: Some(why) };
+        Ok(match self.api.submit(token, &body).await {
             // An answer may have been lost, and its repeat answered: when it was stored tells which it is.
             Ok(Receipt::Stored { received_at }) => {
                 let sent = if is_since(began, &received_at) { Sent::Now } else { Sent::AlreadyThere };
                 Answered { sent, why_not: None }
             }
-            Ok(Receipt::Conflict) => {
-                let why = "another content is stored under its id (409), and stays".to_owned();
-                Answered { sent: Sent::Not, why_not: Some(why) }
-            }
-            Err(error) => Answered { sent: Sent::Not, why_not: Some(error.to_string()) },
-        }
+            Ok(Receipt::Conflict) => not_stored("another content is stored under its id (409), and stays".to_owned()),
+            // The rest would meet the same.
+            Err(error @ ApiError::Unreachable { .. }) => return Err(error),
+            Err(error) => not_stored(error.to_string()),
+        })
     }
 
     /// Asks about everything that is stored until it is scored, or nothing more happens for as long as the patience.
@@ -260,7 +260,7 @@ impl Replay<'_> {
         staff: &str,
         answered: &BTreeMap<SubmissionId, Answered>,
         began: OffsetDateTime,
-    ) -> BTreeMap<SubmissionId, report::Result> {
+    ) -> Result<BTreeMap<SubmissionId, report::Result>, Error> {
         let mut waiting: VecDeque<&Administration> = self
             .dataset
             .administrations
@@ -290,6 +290,7 @@ impl Replay<'_> {
                             continue;
                         }
                     },
+                    Err(error @ ApiError::Unreachable { .. }) => return Err(error.into()),
                     Err(error) => report::Result::NotScored(explained(&error)),
                 };
                 results.insert(administration.id, result);
@@ -307,7 +308,7 @@ impl Replay<'_> {
             let why = format!("nothing was scored any more for {} s", self.patience.as_secs());
             results.insert(administration.id, report::Result::NotScored(why));
         }
-        results
+        Ok(results)
     }
 
     /// What the inbox holds, once it has every alert that a score names, or nothing more comes.

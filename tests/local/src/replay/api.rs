@@ -1,6 +1,8 @@
 //! The API as a phone, site staff and a clinician's inbox see it: over HTTP, and patiently.
 
 use std::{
+    error::Error,
+    fmt,
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
@@ -46,12 +48,20 @@ pub(super) struct Api {
 /// Why there is no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// No answer within the patience, or ones that ask to come again.
-    #[error("{request} was not answered ({why})")]
-    Unanswered {
+    /// Nobody answered within the patience.
+    #[error("{request} met no answer ({why})")]
+    Unreachable {
         /// Method and path.
         request: String,
         /// What the last attempt met.
+        why: String,
+    },
+    /// Every answer within the patience asked to come again.
+    #[error("{request} was told to come again later ({why}) for too long")]
+    Unsettled {
+        /// Method and path.
+        request: String,
+        /// What the last answer was.
         why: String,
     },
     /// An answer that means no.
@@ -234,16 +244,21 @@ impl Api {
         let end = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            let attempt = timeout(ATTEMPT, self.attempt(call)).await;
-            let (why, wanted) = match attempt {
+            let mut wait = pause.mul_f64(jitter());
+            let error = match timeout(ATTEMPT, self.attempt(call)).await {
                 Ok(Ok(answer)) if !answer.asks_to_come_again() => return Ok(answer),
-                Ok(Ok(answer)) => (answer.status.to_string(), answer.retry_after),
-                Ok(Err(error)) => (error, None),
-                Err(_) => (format!("nothing within {} s", ATTEMPT.as_secs()), None),
+                Ok(Ok(answer)) => {
+                    wait = answer.retry_after.unwrap_or(wait);
+                    ApiError::Unsettled { request: call.to_string(), why: answer.status.to_string() }
+                }
+                Ok(Err(why)) => ApiError::Unreachable { request: call.to_string(), why },
+                Err(_) => {
+                    let why = format!("nothing within {} s", ATTEMPT.as_secs());
+                    ApiError::Unreachable { request: call.to_string(), why }
+                }
             };
-            let wait = wanted.unwrap_or_else(|| pause.mul_f64(jitter()));
             if Instant::now() + wait > end {
-                return Err(ApiError::Unanswered { request: call.to_string(), why });
+                return Err(error);
             }
             self.repeats.fetch_add(1, Ordering::Relaxed);
             sleep(wait).await;
@@ -261,8 +276,8 @@ impl Api {
         }
         let body = call.body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-        let (head, body) = self.client.request(request).await.map_err(|error| error.to_string())?.into_parts();
-        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        let (head, body) = self.client.request(request).await.map_err(|error| told(&error))?.into_parts();
+        let body = body.collect().await.map_err(|error| told(&error))?.to_bytes();
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Answer { status: head.status, retry_after: retry_after.map(Duration::from_secs), body })
     }
@@ -291,8 +306,8 @@ impl<'a> Call<'a> {
 }
 
 /// Method and path, without the query, which names a patient.
-impl std::fmt::Display for Call<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path.split('?').next().unwrap_or_default())
     }
 }
@@ -320,10 +335,122 @@ impl Answer {
     }
 }
 
+/// The client's errors say only where they happened; what happened is the cause of their causes.
+fn told(error: &dyn Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
 /// Half to all of a pause, so that those who were turned away together do not come back together.
 fn jitter() -> f64 {
     let mut random = [0];
     // Without randomness the pause is whole.
     let share = getrandom::fill(&mut random).map_or(1.0, |()| f64::from(random[0]) / 255.0);
     0.5 + share / 2.0
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::Ipv4Addr,
+        sync::{Arc, Mutex},
+    };
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+        task::JoinHandle,
+    };
+
+    use super::*;
+
+    /// Serves one connection after the other with these answers, an empty one being a connection that is cut off after
+    /// the request; keeps what was sent.
+    async fn server(answers: &'static [&'static str]) -> (String, Arc<Mutex<Vec<String>>>, JoinHandle<()>) {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
+        let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+        let sent = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&sent);
+        let serving = tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.expect("somebody connects");
+                let mut request = String::new();
+                while !request.ends_with('}') {
+                    let mut buffer = [0; 1024];
+                    let read = stream.read(&mut buffer).await.expect("it is sent");
+                    assert!(read > 0, "the request ends before its body");
+                    request.push_str(&String::from_utf8_lossy(&buffer[..read]));
+                }
+                let body = request.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
+                kept.lock().expect("nobody panicked").push(body);
+                let answer = answer.replace("END", "\r\nconnection: close\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.expect("it is taken");
+            }
+        });
+        (url, sent, serving)
+    }
+
+    const STORED: &str = r#"HTTP/1.1 202 AcceptedEND{"receivedAt":"2026-11-23T08:00:00Z"}"#;
+
+    async fn submit(answers: &'static [&'static str], patience: Duration) -> (Result<Receipt, ApiError>, usize, u64) {
+        let (url, sent, serving) = server(answers).await;
+        let api = Api::at(url, patience);
+        let receipt = api.submit("token", &json!({"id": "same"})).await;
+        serving.abort();
+        let sent = sent.lock().expect("nobody panicked");
+        assert!(sent.iter().all(|body| body == r#"{"id":"same"}"#), "{sent:?}");
+        (receipt, sent.len(), api.repeats())
+    }
+
+    #[tokio::test]
+    async fn what_is_not_settled_is_sent_again_unchanged() {
+        let answers = &["HTTP/1.1 503 BusyEND", "", "HTTP/1.1 500 OopsEND", "HTTP/1.1 429 SlowlyEND", STORED];
+        let (receipt, sent, repeats) = submit(answers, Duration::from_secs(60)).await;
+        assert!(matches!(receipt, Ok(Receipt::Stored { received_at }) if received_at == "2026-11-23T08:00:00Z"));
+        assert_eq!((sent, repeats), (5, 4));
+    }
+
+    #[tokio::test]
+    async fn nothing_comes_again_sooner_than_it_was_told_to() {
+        let began = Instant::now();
+        let answers = &["HTTP/1.1 503 Busy\r\nretry-after: 1END", STORED];
+        let (receipt, ..) = submit(answers, Duration::from_secs(60)).await;
+        assert!(receipt.is_ok());
+        assert!(began.elapsed() >= Duration::from_secs(1), "it came after {:?}", began.elapsed());
+    }
+
+    #[tokio::test]
+    async fn a_conflict_and_a_refusal_are_not_sent_again() {
+        let (receipt, sent, _) = submit(&["HTTP/1.1 409 ConflictEND"], Duration::from_secs(60)).await;
+        assert!(matches!(receipt, Ok(Receipt::Conflict)));
+        assert_eq!(sent, 1);
+        const REFUSED: &[&str] = &[
+            r#"HTTP/1.1 422 WrongEND{"detail":"it does not fit","errors":[{"pointer":"/answers/1","detail":"is high"}]}"#,
+        ];
+        let (receipt, sent, _) = submit(REFUSED, Duration::from_secs(60)).await;
+        let error = receipt.err().expect("it is refused").to_string();
+        assert_eq!(
+            error,
+            "POST /v1/submissions was refused with 422 Unprocessable Entity: it does not fit; /answers/1 is high"
+        );
+        assert_eq!(sent, 1);
+    }
+
+    #[tokio::test]
+    async fn patience_ends_and_tells_whether_anybody_answered() {
+        let answers = &["HTTP/1.1 503 Busy\r\nretry-after: 30END"];
+        let (receipt, ..) = submit(answers, Duration::from_secs(1)).await;
+        assert!(matches!(receipt, Err(ApiError::Unsettled { .. })));
+        let api = {
+            let (url, _, serving) = server(&[]).await;
+            serving.await.expect("it ends, and nobody listens any more");
+            Api::at(url, Duration::from_millis(300))
+        };
+        let error = api.submit("token", &json!({})).await.err().expect("nobody is there");
+        assert!(matches!(&error, ApiError::Unreachable { why, .. } if why.contains("refused")), "{error}");
+        assert!(!api.is_local_cloud().await);
+    }
 }

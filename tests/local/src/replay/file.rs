@@ -82,7 +82,7 @@ pub enum FileError {
         what: String,
     },
     /// Its rows do not make administrations.
-    #[error("{} has {} faults; nothing was sent{}", path.display(), faults.len(), listed(faults))]
+    #[error("{} has faults ({}); nothing was sent{}", path.display(), faults.len(), listed(faults))]
     Faults {
         /// The file.
         path: PathBuf,
@@ -642,7 +642,7 @@ mod tests {
         ] {
             let error = refused(|file| file["rows"][2][5] = value);
             assert!(error.contains(&format!("P-1 BASELINE 2012-11-30: {what}")), "{error}");
-            assert!(error.contains("has 1 faults") && !error.contains("many"), "{error}");
+            assert!(error.contains("has faults (1)") && !error.contains("many"), "{error}");
         }
     }
 
@@ -716,7 +716,7 @@ mod tests {
             file["rows"] = rows.into();
         });
         assert!(
-            error.contains("has 30 faults; nothing was sent\n  row 1: ") && error.contains("\n  and 10 more\n"),
+            error.contains("has faults (30); nothing was sent\n  row 1: ") && error.contains("\n  and 10 more\n"),
             "{error}"
         );
     }

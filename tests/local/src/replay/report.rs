@@ -159,8 +159,8 @@ impl Report<'_> {
         let count = |sent| self.entries.iter().filter(|entry| entry.sent == sent).count();
         let _ = writeln!(
             text,
-            "administrations: {} of {} patients: {} stored now, {} already there, {} not stored; {} requests were sent \
-             again",
+            "administrations: {} (patients: {}): {} stored now, {} already there, {} not stored; requests sent \
+             again: {}",
             self.entries.len(),
             patients.len(),
             count(Sent::Now),
@@ -218,12 +218,12 @@ impl Report<'_> {
         }
         let lost = raised.iter().filter(|id| !delivered.contains_key(*id)).count();
         if lost > 0 {
-            differences.push(format!("{lost} alerts that the scores name did not reach the inbox"));
+            differences.push(format!("alerts that the scores name and the inbox does not have: {lost}"));
         }
         let unknown = delivered.keys().filter(|id| !raised.contains(*id)).count();
         if unknown > 0 {
             differences
-                .push(format!("{unknown} alerts in the inbox are of these submissions and in none of their scores"));
+                .push(format!("alerts of these submissions in the inbox and in none of their scores: {unknown}"));
         }
     }
 
@@ -387,11 +387,11 @@ mod tests {
         );
         differs(
             |report| report.inbox.retain(|alert| alert.alert_id != "a-1"),
-            "1 alerts that the scores name did not reach the inbox",
+            "alerts that the scores name and the inbox does not have: 1",
         );
         differs(
             |report| report.inbox.push(alert("a-2", "01")),
-            "1 alerts in the inbox are of these submissions and in none",
+            "alerts of these submissions in the inbox and in none of their scores: 1",
         );
         differs(|report| report.after.submissions = 9, "submissions went from 7 to 9, and this replay saw 1 scored");
         differs(|report| report.after.alerts = 2, "alerts went from 2 to 2, and this replay saw 1 raised");

@@ -1,0 +1,217 @@
+//! Replays over the real binaries: the local cloud, its functions, and `replay` as a person calls it.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+const LOCAL: &str = env!("CARGO_BIN_EXE_local");
+
+/// A local cloud that forgets everything, and ends with the test.
+struct Cloud {
+    process: Child,
+    port: String,
+}
+
+impl Cloud {
+    fn start() -> Self {
+        let mut process = Command::new(LOCAL)
+            .args(["--memory", "--port", "0", "--quiet"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it is built");
+        let stdout = process.stdout.take().expect("it is piped");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("it says something");
+        let port = line.trim().rsplit_once(':').map(|(_, port)| port.to_owned());
+        assert!(port.is_some(), "it is not ready: {line:?}");
+        Self { process, port: port.unwrap_or_default() }
+    }
+
+    fn replay(&self, file: &Path, more: &[&str]) -> Command {
+        let mut command = Command::new(LOCAL);
+        command.arg("replay").arg(file).args(["--port", &self.port]).args(more);
+        command
+    }
+
+    /// Process ids of a function's environments.
+    fn environments(&self, function: &str) -> BTreeSet<u32> {
+        let of_ours = |pid: &u32| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // pid (name) state parent
+            let Some((name, rest)) = stat.rsplit_once(") ") else { return false };
+            let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse().ok());
+            name.ends_with(&format!("({function}")) && parent == Some(self.process.id())
+        };
+        let entries = fs::read_dir("/proc").expect("Linux has it");
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(of_ours).collect()
+    }
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        // It may have ended already; its functions end with it.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The real file; it lies beside the checkout.
+fn real() -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/qsph.json");
+    assert!(path.is_file(), "this test reads {}, which is not there", path.display());
+    path
+}
+
+/// The real file with other rows.
+fn changed(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) -> PathBuf {
+    let mut file: Value = serde_json::from_slice(&fs::read(real()).expect("it is there")).expect("it is JSON");
+    let rows = file["rows"].as_array_mut().expect("it has rows");
+    change(rows);
+    file["records"] = rows.len().into();
+    let path = folder.join("changed.json");
+    fs::write(&path, file.to_string()).expect("the folder is writable");
+    path
+}
+
+fn told(output: &Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    told(&command.output().expect("it is built"))
+}
+
+#[track_caller]
+fn assert_says(text: &str, lines: &[&str]) {
+    for line in lines {
+        assert!(text.contains(line), "{line:?} is not in:\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is_sent() {
+    let cloud = Cloud::start();
+    let folder = tempfile::tempdir().expect("a folder");
+
+    let mut replay = cloud
+        .replay(&real(), &["--speed", "20"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is built");
+    let mut killed = BTreeSet::new();
+    while replay.try_wait().expect("it is ours").is_none() {
+        if killed.len() < 4
+            && let Some(pid) = cloud.environments("score").into_iter().find(|pid| !killed.contains(pid))
+        {
+            // It may have ended by itself.
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            killed.insert(pid);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(killed.len() > 1, "nothing was killed");
+    let (code, stdout, stderr) = told(&replay.wait_with_output().expect("it ended"));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_says(&stderr, &["30 administrations", "sending to the local cloud that serves at http://127.0.0.1:"]);
+    let found = [
+        "totals: 29 equal, 1 different, 0 without one in the file, 0 not scored",
+        "alerts: 23 in the scores, 23 in the inbox\n  safety (critical): 16\n  threshold (warning): 7",
+        "DIFFERENCES: 1\n  CDISC004 BASELINE 2013-10-08: the file says 27, its items give 26\n",
+        "note: CDISC014 BASELINE 2013-04-03: sent without item 10",
+    ];
+    assert_says(&stdout, &found);
+    assert_says(
+        &stdout,
+        &["30 (patients: 13): 30 stored now, 0 already there", "submissions: 30 (0 before)", "alerts: 23 (0 before)"],
+    );
+
+    let (code, stdout, stderr) = run(&mut cloud.replay(&real(), &["--quiet"]));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_eq!(stderr, "");
+    assert_says(&stdout, &found);
+    assert_says(&stdout, &["0 stored now, 30 already there", "submissions: 30 (30 before)", "alerts: 23 (23 before)"]);
+
+    // Another answer of a patient who has no alerts: refused, and the stored one stays.
+    let another = changed(folder.path(), |rows| {
+        rows.retain(|row| row[2] == "CDISC007");
+        rows[0][9] = json!(2);
+    });
+    let (code, stdout, stderr) = run(&mut cloud.replay(&another, &[]));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_says(
+        &stdout,
+        &[
+            "0 stored now, 0 already there, 1 not stored",
+            "CDISC007 BASELINE 2013-01-05: not stored: another content is stored under its id (409), and stays",
+            "submissions: 30 (30 before)",
+        ],
+    );
+
+    // Staff of another site may not read them.
+    let (code, stdout, _) = run(&mut cloud.replay(&real(), &["--site", "OTHER"]));
+    assert_eq!(code, Some(1));
+    assert_says(
+        &stdout,
+        &["was it sent as of another site before?", "counts of site OTHER:\n  submissions: 0 (0 before)"],
+    );
+}
+
+#[test]
+fn without_a_local_cloud_one_is_started_and_stopped() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = changed(folder.path(), |rows| {
+        rows.retain(|row| row[2] == "CDISC003");
+        // The file's own total of the first administration.
+        rows.remove(10);
+    });
+    let (code, stdout, stderr) = run(Command::new(LOCAL).arg("replay").arg(&file).args(["--memory", "--port", "0"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert_says(
+        &stderr,
+        &["starting one for this replay", "sending to http://127.0.0.1:", "sent 3 of 3", "scored 3 of 3"],
+    );
+    assert_says(
+        &stdout,
+        &[
+            "totals: 2 equal, 0 different, 1 without one in the file, 0 not scored",
+            "no total in the file",
+            "alerts: 3 in the scores, 3 in the inbox\n  safety (critical): 3",
+            "no differences",
+        ],
+    );
+    let url = stderr.lines().find_map(|line| line.strip_prefix("sending to http://")).expect("it says where");
+    assert!(std::net::TcpStream::connect(url).is_err(), "it still serves at {url}");
+}
+
+#[test]
+fn a_file_with_faults_is_refused_before_a_cloud_is_looked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = changed(folder.path(), |rows| {
+        rows.remove(3);
+    });
+    let (code, stdout, stderr) = run(Command::new(LOCAL).arg("replay").arg(&file).args(["--port", "0", "--memory"]));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""));
+    assert_says(
+        &stderr,
+        &["CDISC001 BASELINE 2012-11-30: lacks the answers to the items 4 (PHQ0104)", "nothing was sent"],
+    );
+    assert!(!stderr.contains("starting"), "{stderr}");
+}
+
+#[test]
+fn a_port_that_something_else_has_is_no_local_cloud() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let port = taken.local_addr().expect("it is bound").port().to_string();
+    let (code, _, stderr) = run(Command::new(LOCAL).arg("replay").arg(real()).args(["--port", &port, "--memory"]));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert_says(&stderr, &["error: no local cloud to replay to: ", "is taken by another program"]);
+}
