@@ -23,7 +23,7 @@ use api::{Alert, Api, Receipt, Score};
 use file::{Administration, Dataset};
 pub use file::{Fault, FileError};
 use progress::Progress;
-use report::{Entry, Report, Sent};
+use report::{Entry, Report, Sent, When};
 
 mod api;
 mod categories;
@@ -41,6 +41,9 @@ const QUESTIONS_IN_A_ROUND: usize = 50;
 /// The pause between rounds in which nothing happened, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long before its transaction a score's time may be.
+const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// What a person can choose.
 #[derive(Debug)]
@@ -79,7 +82,7 @@ pub enum Error {
     #[error("the replay cannot go on")]
     Api(#[from] ApiError),
     /// Somebody stopped it.
-    #[error("interrupted; what was sent stays, and a second replay sends the rest")]
+    #[error("interrupted; replay it again to go on: what is stored stays as it is")]
     Interrupted,
     /// The signals that stop it cannot be watched.
     #[error("cannot watch for signals")]
@@ -284,7 +287,7 @@ impl Replay<'_> {
             for (administration, state) in states {
                 let result = match state {
                     Ok(state) => match state.score {
-                        Some(score) => report::Result::Scored { newly: is_since(began, &score.scored_at), score },
+                        Some(score) => report::Result::Scored { when: when(began, &score.scored_at), score },
                         None => {
                             waiting.push_back(administration);
                             continue;
@@ -340,6 +343,17 @@ impl Replay<'_> {
 /// Whether a time that the API told is not before `began`. Both clocks are this machine's.
 fn is_since(began: OffsetDateTime, told: &str) -> bool {
     OffsetDateTime::parse(told, &Rfc3339).is_ok_and(|told| told >= began)
+}
+
+/// When a submission was scored, seen from the moment after the first counts were read.
+fn when(began: OffsetDateTime, scored_at: &str) -> When {
+    if is_since(began, scored_at) {
+        When::Since
+    } else if is_since(began - ON_ITS_WAY, scored_at) {
+        When::Around
+    } else {
+        When::Before
+    }
 }
 
 fn explained(error: &ApiError) -> String {

@@ -13,16 +13,17 @@ use serde_json::{Value, json};
 
 const LOCAL: &str = env!("CARGO_BIN_EXE_local");
 
-/// A local cloud that forgets everything, and ends with the test.
+/// A local cloud that ends with the test, like a process that is killed.
 struct Cloud {
     process: Child,
     port: String,
 }
 
 impl Cloud {
-    fn start() -> Self {
+    fn start(options: &[&str]) -> Self {
         let mut process = Command::new(LOCAL)
-            .args(["--memory", "--port", "0", "--quiet"])
+            .args(["--port", "0", "--quiet"])
+            .args(options)
             .stdout(Stdio::piped())
             .spawn()
             .expect("it is built");
@@ -98,7 +99,7 @@ fn assert_says(text: &str, lines: &[&str]) {
 
 #[tokio::test]
 async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is_sent() {
-    let cloud = Cloud::start();
+    let cloud = Cloud::start(&["--memory"]);
     let folder = tempfile::tempdir().expect("a folder");
 
     let mut replay = cloud
@@ -162,6 +163,42 @@ async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is
     assert_says(
         &stdout,
         &["was it sent as of another site before?", "counts of site OTHER:\n  submissions: 0 (0 before)"],
+    );
+}
+
+#[test]
+fn a_local_cloud_that_is_killed_ends_a_replay_and_the_next_one_completes_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("a plain path");
+    let cloud = Cloud::start(&["--data", data]);
+    let mut first = cloud
+        .replay(&real(), &["--speed", "20", "--patience", "1"])
+        .stderr(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("it is built");
+    let mut stderr = BufReader::new(first.stderr.take().expect("it is piped"));
+    let mut said = String::new();
+    while !said.contains("sent 8 of 30") {
+        assert!(stderr.read_line(&mut said).expect("it is text") > 0, "it ended: {said}");
+    }
+    drop(cloud);
+    std::io::Read::read_to_string(&mut stderr, &mut said).expect("it is text");
+    let (code, stdout, _) = told(&first.wait_with_output().expect("it ended"));
+    assert_eq!((code, stdout.as_str()), (Some(2), ""), "{said}");
+    assert_says(&said, &["error: the replay cannot go on: "]);
+
+    let (code, stdout, stderr) =
+        run(Command::new(LOCAL).arg("replay").arg(real()).args(["--data", data, "--port", "0"]));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_says(
+        &stdout,
+        &[
+            "totals: 29 equal, 1 different, 0 without one in the file, 0 not scored",
+            "alerts: 23 in the scores, 23 in the inbox",
+            "submissions: 30 (",
+            "DIFFERENCES: 1\n",
+        ],
     );
 }
 
