@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    io::{self, Write},
     path::PathBuf,
     time::Duration,
 };
@@ -86,7 +87,10 @@ pub enum Error {
     Interrupted,
     /// The signals that stop it cannot be watched.
     #[error("cannot watch for signals")]
-    Signals(#[source] std::io::Error),
+    Signals(#[source] io::Error),
+    /// Nobody takes the report.
+    #[error("cannot write the report to stdout")]
+    Report(#[source] io::Error),
 }
 
 /// Replays a file and prints the report on stdout.
@@ -143,7 +147,11 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         cloud.stop().await;
     }
     let (report, agrees) = result?;
-    print!("{report}");
+    match io::stdout().lock().write_all(report.as_bytes()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        written => written.map_err(Error::Report)?,
+    }
     Ok(if agrees { Verdict::Agrees } else { Verdict::Differs })
 }
 

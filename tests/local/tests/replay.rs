@@ -141,10 +141,10 @@ async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is
     assert_says(&stdout, &found);
     assert_says(&stdout, &["0 stored now, 30 already there", "submissions: 30 (30 before)", "alerts: 23 (23 before)"]);
 
-    // Another answer of a patient who has no alerts: refused, and the stored one stays.
+    // Another answer under the same id: refused, and what is stored stays with its alerts.
     let another = changed(folder.path(), |rows| {
-        rows.retain(|row| row[2] == "CDISC007");
-        rows[0][9] = json!(2);
+        rows.retain(|row| row[2] == "CDISC002");
+        rows[0][9] = json!(1);
     });
     let (code, stdout, stderr) = run(&mut cloud.replay(&another, &[]));
     assert_eq!(code, Some(1), "{stdout}{stderr}");
@@ -152,8 +152,9 @@ async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is
         &stdout,
         &[
             "0 stored now, 0 already there, 1 not stored",
-            "CDISC007 BASELINE 2013-01-05: not stored: another content is stored under its id (409), and stays",
+            "CDISC002 BASELINE 2012-11-15: not stored: another content is stored under its id (409), and stays",
             "submissions: 30 (30 before)",
+            "DIFFERENCES: 1\n",
         ],
     );
 
