@@ -77,6 +77,32 @@ proptest! {
     }
 
     #[test]
+    fn a_definition_changed_anywhere_is_refused_or_scores_within_its_ranges(
+        which: Index,
+        place: Index,
+        change in any_change(),
+        sent in vec((any::<Index>(), any_value()), 0..60),
+    ) {
+        let mut document: Value = serde_json::from_str(pick(which).json()).unwrap();
+        let mut places = places(&document, String::new());
+        places.retain(|place| ["/items", "/scores", "/codeLists", "/rules"].iter().any(|part| place.starts_with(part)));
+        let place = document.pointer_mut(&places[place.index(places.len())]).unwrap();
+        *place = change;
+        let Ok(instrument) = Instrument::parse(&document.to_string()) else { return Ok(()) };
+        let items = &instrument.definition().items;
+        let mut sent: Map<_, _> = sent
+            .into_iter()
+            .map(|(item, value)| (items[item.index(items.len())].id.to_string(), value))
+            .collect();
+        while let Err(findings) = instrument.check(&sent) {
+            sent.retain(|id, _| findings.iter().all(|finding| finding.pointer[1..] != *id));
+        }
+        for score in instrument.assess(&instrument.check(&sent).unwrap()).unwrap().scores {
+            prop_assert!(score.range.0 <= score.value && score.value <= score.range.1, "{}", score.id);
+        }
+    }
+
+    #[test]
     fn whatever_is_sent_is_read_or_refused_and_what_is_read_is_scored(
         which: Index,
         sent in vec((0..140_u32, any_value()), 0..20),
@@ -156,6 +182,37 @@ fn values(instrument: &Instrument, answers: &Map<String, Value>) -> Vec<Option<D
     let outcome = instrument.assess(&instrument.check(answers).unwrap()).unwrap();
     let score = |id| outcome.scores.iter().find(|score| score.id == id).map(|score| score.value);
     instrument.definition().scores.iter().map(|definition| score(definition.id.clone())).collect()
+}
+
+/// The pointers of everything in a document.
+fn places(document: &Value, at: String) -> Vec<String> {
+    let inner: Vec<String> = match document {
+        Value::Object(fields) => {
+            fields.iter().flat_map(|(key, value)| places(value, clinical::finding::pointer(&at, key))).collect()
+        }
+        Value::Array(values) => {
+            values.iter().enumerate().flat_map(|(place, value)| places(value, format!("{at}/{place}"))).collect()
+        }
+        _ => Vec::new(),
+    };
+    std::iter::once(at).chain(inner).collect()
+}
+
+/// What may stand in a definition, right or wrong.
+fn any_change() -> impl Strategy<Value = Value> {
+    let number = prop_oneof![-3..40_i64, Just(i64::MIN), Just(i64::MAX), Just(1_000_000), Just(-1_000_000),];
+    prop_oneof![
+        any_value(),
+        number.clone().prop_map(Value::from),
+        (1..12_u8).prop_map(|item| json!(item.to_string())),
+        number.clone().prop_map(|number| json!({"linear": {"of": "1", "from": [0, 3], "to": [0, number]}})),
+        number.clone().prop_map(|number| json!({"max": [{"min": ["1", number]}, {"reverse": "1"}]})),
+        number.clone().prop_map(|number| json!({"difference": [number, {"mean": ["1", "2"]}]})),
+        (number.clone(), number).prop_map(|pair| json!([pair.0, pair.1])),
+        Just(json!("boolean")),
+        Just(json!("text")),
+        Just(json!({"sum": ["1", {"score": "total"}]})),
+    ]
 }
 
 fn any_value() -> impl Strategy<Value = Value> {

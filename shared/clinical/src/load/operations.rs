@@ -129,8 +129,7 @@ impl<'a> Loader<'a> {
             }
             Apply::Max(parts) => {
                 let (nodes, parts) = self.list(parts, &pointer(at, "max"), lists)?;
-                let mirrored = parts.iter().map(|part| part.mirrored()).collect::<Vec<_>>();
-                (Node::Max(nodes), Some(least_of(&mirrored).mirrored()))
+                (Node::Max(nodes), Some(greatest_of(&parts)))
             }
             Apply::Difference(pair) => {
                 let (nodes, (a, b)) = self.two(pair, &pointer(at, "difference"), lists)?;
@@ -421,15 +420,14 @@ impl Part {
     fn truth() -> Part {
         Part::of(Exact::zero(), Exact::from_integer(1))
     }
-
-    fn mirrored(self) -> Part {
-        Part { low: -self.high, high: -self.low, ..self }
-    }
 }
 
 /// What values an item can have in scores; `None` if it is not a number.
 pub(super) fn values_of(kind: &LoadedKind, hideable: bool) -> Option<Part> {
-    match kind {
+    // What is beyond the limits is a fault already, and must not be one more by an overflow.
+    let limit =
+        |number: Exact| number.clamp(Exact::from_integer(-GREATEST_NUMBER), Exact::from_integer(GREATEST_NUMBER));
+    let part = match kind {
         LoadedKind::Code(codes) => {
             range_of(codes.iter().filter(|(_, missing)| !missing).map(|(code, _)| Exact::from_integer(*code)), hideable)
         }
@@ -439,7 +437,8 @@ pub(super) fn values_of(kind: &LoadedKind, hideable: bool) -> Option<Part> {
         }
         LoadedKind::Boolean => Some(Part { hideable, ..Part::truth() }),
         LoadedKind::Codes(_) | LoadedKind::Text { .. } => None,
-    }
+    };
+    part.map(|part| Part { low: limit(part.low), high: limit(part.high), ..part })
 }
 
 fn range_of(values: impl Iterator<Item = Exact>, hideable: bool) -> Option<Part> {
@@ -490,6 +489,14 @@ fn least_of(parts: &[Part]) -> Part {
     let low = parts.iter().map(|part| part.low).min().unwrap_or_default();
     let always = parts.iter().filter(|part| !part.hideable).map(|part| part.high).min();
     let high = always.or_else(|| parts.iter().map(|part| part.high).max()).unwrap_or_default();
+    Part { low, high, whole: parts.iter().all(|part| part.whole), hideable: parts.iter().all(|part| part.hideable) }
+}
+
+/// The values of the greatest of the parts.
+fn greatest_of(parts: &[Part]) -> Part {
+    let high = parts.iter().map(|part| part.high).max().unwrap_or_default();
+    let always = parts.iter().filter(|part| !part.hideable).map(|part| part.low).max();
+    let low = always.or_else(|| parts.iter().map(|part| part.low).min()).unwrap_or_default();
     Part { low, high, whole: parts.iter().all(|part| part.whole), hideable: parts.iter().all(|part| part.hideable) }
 }
 

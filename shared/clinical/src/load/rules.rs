@@ -104,6 +104,11 @@ impl<'a> Loader<'a> {
                 let at = pointer(at, "change");
                 let score = self.score_index(&change.of, &pointer(&at, "of"), "rule.score")?;
                 let range = self.definition.scores[score].range;
+                for (name, number) in [("by", change.by), ("byPercent", change.by_percent)] {
+                    if let Some(number) = number {
+                        self.number(number, &pointer(&at, name));
+                    }
+                }
                 let by = match (change.by, change.by_percent) {
                     (Some(by), None) if by.0 > Decimal::ZERO && by.0 <= range.1.0.saturating_sub(range.0.0) => {
                         By::Points(by.0)
