@@ -124,16 +124,15 @@ impl Submit {
     async fn get(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_READ, &[Role::Patient, Role::Staff])?;
-        let result = self.look_up(&invocation, &request, &caller).await;
-        // Whose call it was is known once the submission is, unless the caller has but one site.
-        let site = match &result {
-            Ok((site, _)) => Some(site),
-            Err(_) => caller.only_site().ok(),
-        };
-        if let Some(site) = site {
-            beside(invocation.deadline, self.count(&invocation, caller.study(), site), async {}).await;
+        let look_up = self.look_up(&invocation, &request, &caller);
+        if let Ok(site) = caller.only_site() {
+            let count = self.count(&invocation, caller.study(), site);
+            return beside(invocation.deadline, count, look_up).await.map(|(_, response)| response);
         }
-        result.map(|(_, response)| response)
+        // Whose call it was is known once the submission is.
+        let (site, response) = look_up.await?;
+        beside(invocation.deadline, self.count(&invocation, caller.study(), &site), async {}).await;
+        Ok(response)
     }
 
     async fn look_up(
