@@ -83,15 +83,16 @@ impl Counts {
         self.tell(&invocation, &caller, std::slice::from_ref(site)).await
     }
 
-    /// The counts of `sites` as they were when the request came: its own call is in the next answer.
+    /// The counts of `sites`. The request's own call, which is counted beside, may be in them already or not.
     async fn tell(
         &self,
         invocation: &Invocation,
         caller: &Caller,
         sites: &[SiteId],
     ) -> Result<Response<Body>, Problem> {
-        let counts = self.store.site_counts(caller.study(), sites, invocation.deadline).await;
-        beside(invocation.deadline, self.record_own_calls(invocation, caller, sites), async {}).await;
+        let count = self.record_own_calls(invocation, caller, sites);
+        let read = self.store.site_counts(caller.study(), sites, invocation.deadline);
+        let counts = beside(invocation.deadline, count, read).await;
         let counts = counts.map_err(|failure| read_problem(&failure))?;
         let counts = sites.iter().zip(&counts).map(|(site, counts)| SiteBody::new(site, counts)).collect();
         Ok(http::json(StatusCode::OK, &CountsBody { counts }))
@@ -149,7 +150,7 @@ fn count_problem(failure: &Failure) -> Problem {
             Problem::new(ProblemKind::NotDone, "the call was not counted; record it again")
         }
         FailureKind::Unknown => Problem::new(
-            ProblemKind::OutcomeUnknown,
+            ProblemKind::MayRepeat,
             "whether the call was counted is not known; recording it again may count it twice",
         ),
         FailureKind::Refused => Problem::new(ProblemKind::Internal, "the store refused to count the call"),

@@ -4,15 +4,15 @@ use std::collections::HashMap;
 
 use clinical::catalog::{Catalog, NotFound};
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
-use clinical::outcome::Outcome;
-use records::{Scored, Submission, stream};
+use clinical::instrument::Instrument;
+use records::{Submission, ToScore, stream};
 use serde_json::Value;
 
 /// A batch, sorted by what is to be done.
-pub(crate) struct Batch {
-    /// By site, in the order of the stream: each submission, scored, with the records that brought it. The stream may
-    /// bring one twice.
-    pub(crate) sites: Vec<Vec<(Vec<usize>, Scored)>>,
+pub(crate) struct Batch<'a> {
+    /// By site, in the order of the stream: each submission, with its instrument and the records that brought it. The
+    /// stream may bring one twice.
+    pub(crate) sites: Vec<Vec<(Vec<usize>, ToScore<'a>)>>,
     /// What can never be scored.
     pub(crate) unscorable: Vec<Unscorable>,
     /// Records of something that is not for scoring.
@@ -26,8 +26,8 @@ pub(crate) struct Unscorable {
     pub(crate) reason: String,
 }
 
-impl Batch {
-    pub(crate) fn read(records: &[Value], catalog: &Catalog) -> Self {
+impl<'a> Batch<'a> {
+    pub(crate) fn read(records: &[Value], catalog: &'a Catalog) -> Self {
         let mut batch = Self { sites: Vec::new(), unscorable: Vec::new(), nothing_to_do: Vec::new() };
         let mut site_of: HashMap<(StudyId, SiteId), usize> = HashMap::new();
         let mut seen: HashMap<(StudyId, PatientId, SubmissionId), (usize, usize)> = HashMap::new();
@@ -48,15 +48,15 @@ impl Batch {
                 batch.sites[site][at].0.push(index);
                 continue;
             }
-            match assess(&submission, catalog) {
-                Ok(outcome) => {
+            match instrument(&submission, catalog) {
+                Ok(instrument) => {
                     let site = (submission.study.clone(), submission.site.clone());
                     let site = *site_of.entry(site).or_insert_with(|| {
                         batch.sites.push(Vec::new());
                         batch.sites.len() - 1
                     });
                     seen.insert(key, (site, batch.sites[site].len()));
-                    batch.sites[site].push((vec![index], Scored { submission, outcome }));
+                    batch.sites[site].push((vec![index], ToScore { submission, instrument }));
                 }
                 Err(reason) => batch.unscorable.push(Unscorable { index, reason }),
             }
@@ -65,8 +65,9 @@ impl Batch {
     }
 }
 
-/// Scores `submission` by the version that it names, and by the very content that it was checked against.
-fn assess(submission: &Submission, catalog: &Catalog) -> Result<Outcome, String> {
+/// The definition that `submission` is scored by: the version that it names, and the very content that it was checked
+/// against.
+fn instrument<'a>(submission: &Submission, catalog: &'a Catalog) -> Result<&'a Instrument, String> {
     let named = &submission.instrument;
     let instrument = catalog.find(&named.id, &named.version).map_err(|not_found| match not_found {
         NotFound::Instrument => "it names an instrument that this version of the function does not know",
@@ -77,5 +78,5 @@ fn assess(submission: &Submission, catalog: &Catalog) -> Result<Outcome, String>
     if instrument.hash() != named.hash {
         return Err("its instrument's content has changed under the same version".to_owned());
     }
-    instrument.assess(&submission.answers).map_err(|_| "its answers do not fit the instrument that it names".to_owned())
+    Ok(instrument)
 }

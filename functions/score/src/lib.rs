@@ -1,7 +1,7 @@
 //! Scores what the table's stream brings. For each batch:
 //!
-//! 1. read it record by record, and score each submission by the version that it names ([`batch`]);
-//! 2. commit site by site, in chunks of one transaction: scores, alerts, profiles, counts;
+//! 1. read it record by record, with the definition that each submission names ([`batch`]);
+//! 2. score and commit site by site, in chunks of one transaction: scores, alerts, profiles, counts;
 //! 3. publish the alerts whose rows are there, then mark them sent;
 //! 4. set aside, with all it holds, what can never be scored;
 //! 5. answer with the records that are not done, from which the stream goes on.
@@ -10,18 +10,19 @@
 
 mod batch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use alerts::{LinkTemplate, Notice, Topic};
 use clinical::catalog::Catalog;
+use clinical::ids::RuleId;
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError};
 use lambda_runtime::LambdaEvent;
-use records::{Alert, AlertStatus, Commit, Scored, SetAside, Store, Tables};
+use records::{Alert, AlertStatus, Commit, SetAside, Store, Submission, Tables, ToScore};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
@@ -30,6 +31,8 @@ use crate::batch::{Batch, Unscorable};
 
 /// What is left of the time for answering once a step has run out of it.
 const WORDING: Duration = Duration::from_millis(10);
+/// What committing leaves of the time for publishing, at most.
+const PUBLISHING: Duration = Duration::from_secs(5);
 /// Sites that are committed at the same time. A site's chunks follow each other: they write the same counters.
 const SITES_AT_ONCE: usize = 4;
 const MARKS_AT_ONCE: usize = 8;
@@ -135,43 +138,62 @@ impl Score {
         progress.done(nothing_to_do);
         let set_aside = self.set_aside(records, unscorable, progress, clock, deadline);
         let commit = stream::iter(sites).for_each_concurrent(SITES_AT_ONCE, |site| async move {
-            for chunk in records::chunks(site) {
-                self.commit_and_tell(records, chunk, progress, clock, deadline).await;
-            }
+            self.commit_and_tell(records, site, progress, clock, deadline).await;
         });
         futures::join!(set_aside, commit);
     }
 
-    /// Commits one chunk, and publishes its alerts.
+    /// Commits the submissions of one site, chunk by chunk, and publishes the alerts of each as soon as their rows are
+    /// there: a chunk that has to wait holds up no alert of another.
     async fn commit_and_tell(
         &self,
         records: &[Value],
-        chunk: Vec<(Vec<usize>, Scored)>,
+        site: Vec<(Vec<usize>, ToScore<'_>)>,
         progress: &Progress,
         clock: Clock,
         deadline: Deadline,
     ) {
-        let (indices, scored): (Vec<Vec<usize>>, Vec<Scored>) = chunk.into_iter().unzip();
-        let commits = self.store.commit(&scored, clock.now(), deadline).await;
-        let mut untold = Vec::new();
-        for ((indices, scored), commit) in indices.into_iter().zip(&scored).zip(commits) {
-            let alerts = match commit {
-                Commit::Committed(alerts) => Ok(alerts),
-                // Whoever scored it may have died before it told the clinicians.
-                Commit::AlreadyScored(rules) => self.store.alerts(&scored.submission, &rules, deadline).await,
-                Commit::Failed(failure) => Err(failure),
-                Commit::Never(reason) => {
-                    let unscorable = indices.iter().map(|&index| Unscorable { index, reason: reason.to_owned() });
-                    self.set_aside(records, unscorable.collect(), progress, clock, deadline).await;
-                    continue;
+        let commit_by = deadline.earlier_by((deadline.remaining() / 4).min(PUBLISHING));
+        let mut chunks = VecDeque::from(records::chunks(site));
+        while let Some(chunk) = chunks.pop_front() {
+            let records::Progress { settled, rest } = self.store.commit(chunk, clock.now(), commit_by).await;
+            chunks.extend(rest);
+            let (mut untold, mut repeated, mut unscorable) = (Vec::new(), Vec::new(), Vec::new());
+            for (indices, to_score, commit) in settled {
+                match commit {
+                    Commit::Committed(alerts) => untold.push((indices, alerts)),
+                    Commit::AlreadyScored(rules) => repeated.push((indices, to_score.submission, rules)),
+                    Commit::Failed(failure) => tracing::error!(event = "not_scored_yet", %failure),
+                    Commit::Never(reason) => {
+                        let reason = reason.to_owned();
+                        unscorable
+                            .extend(indices.into_iter().map(|index| Unscorable { index, reason: reason.clone() }));
+                    }
                 }
-            };
-            match alerts {
-                Ok(alerts) => untold.push((indices, alerts)),
-                Err(failure) => tracing::error!(event = "not_scored_yet", %failure),
             }
+            self.tell(untold, progress, clock, deadline).await;
+            self.tell_again(repeated, progress, clock, deadline).await;
+            self.set_aside(records, unscorable, progress, clock, deadline).await;
         }
-        self.tell(untold, progress, clock, deadline).await;
+    }
+
+    /// Tells what is still untold of submissions that were scored before: whoever scored them may have died before it told
+    /// the clinicians.
+    async fn tell_again(
+        &self,
+        repeated: Vec<(Vec<usize>, Submission, Vec<RuleId>)>,
+        progress: &Progress,
+        clock: Clock,
+        deadline: Deadline,
+    ) {
+        let raised: Vec<_> = repeated.iter().map(|(_, submission, rules)| (submission, rules.as_slice())).collect();
+        match self.store.alerts(&raised, deadline).await {
+            Ok(alerts) => {
+                let untold = repeated.into_iter().zip(alerts).map(|((indices, ..), alerts)| (indices, alerts));
+                self.tell(untold.collect(), progress, clock, deadline).await;
+            }
+            Err(failure) => tracing::error!(event = "alerts_not_read", %failure),
+        }
     }
 
     /// Publishes those of the alerts that nobody has confirmed, marks them sent, and notes as done the records all of

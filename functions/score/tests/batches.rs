@@ -1,5 +1,7 @@
 //! What becomes of batches from the stream, over the real SDK, a store in memory and an SNS that keeps what it is sent.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -156,8 +158,8 @@ async fn one_batch_of_many_sites_and_patients_is_committed_in_few_transactions()
     work_off_all(&world).await;
     all_promises_hold(&world, "S00", 50, 10).await;
     all_promises_hold(&world, "S01", 50, 0).await;
-    assert_eq!(world.count_calls("TransactWriteItems"), 4, "two sites, two chunks each");
-    assert_eq!(world.count_calls("PublishBatch"), 2, "each chunk's alerts in one call");
+    assert_eq!(world.count_calls("TransactWriteItems"), 6, "two sites, three chunks each");
+    assert_eq!(world.count_calls("PublishBatch"), 2, "the alerts of a chunk in one call, where it has any");
 }
 
 #[tokio::test(start_paused = true)]
@@ -400,6 +402,87 @@ async fn a_conflict_is_tried_again_and_then_in_halves() {
     let sizes: Vec<usize> =
         transactions(&world).iter().map(|call| call.body["TransactItems"].as_array().unwrap().len()).collect();
     assert_eq!(sizes, [17, 17, 9, 9, 9], "whole, whole, then a half that conflicts once, and the other");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_a_profile_that_cannot_be_read_spoils_no_other_patients_submission() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &CALM).await;
+    work_off_all(&world).await;
+    world.tamper("profile", "instruments", "not a map");
+    for n in 1..5 {
+        send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
+    }
+    assert_eq!(work_off(&world, &world.stream()[1..], PLENTY).await, Vec::<String>::new());
+    assert_eq!(counts(&world, "S01").await.submissions, 4);
+    assert_eq!(world.published().len(), 3);
+    assert_eq!(world.items("set-aside")[0]["reason"], "its patient's profile cannot be read");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_what_the_store_refuses_for_good_is_found_among_its_neighbours() {
+    let world = World::new();
+    for n in 0..7 {
+        send(&world, "S01", &format!("P-{n}"), &CALM).await;
+    }
+    let stream = world.stream();
+    world.inject(|call| {
+        let refused = call.name() == "TransactWriteItems" && call.body.to_string().contains("#P-4");
+        refused.then(|| Fault::error("ValidationException"))
+    });
+    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    assert_eq!(counts(&world, "S01").await.submissions, 6);
+    let aside = world.items("set-aside");
+    assert_eq!((aside.len(), &aside[0]["sk"]), (1, &json!(number(&stream[4]))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_does_not_wait_for_a_neighbour_that_conflicts() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &UNSAFE).await;
+    send(&world, "S01", "P-2", &CALM).await;
+    let stream = world.stream();
+    let (published_at, start) = (std::sync::Arc::new(std::sync::Mutex::new(None)), Instant::now());
+    let seen = published_at.clone();
+    world.inject(move |call| {
+        if call.name() == "PublishBatch" {
+            seen.lock().unwrap().get_or_insert(start.elapsed());
+        }
+        let writes = call.body["TransactItems"].as_array().map_or(0, Vec::len);
+        let conflicts = writes > 0 && call.body.to_string().contains("#P-2");
+        conflicts.then(|| Fault::conflict(writes, writes - 1))
+    });
+    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[1])]);
+    let published_at = published_at.lock().unwrap().expect("it was published");
+    assert!(published_at < Duration::from_secs(1), "only after {published_at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_on_change_compares_with_what_came_before_by_the_time_of_completion() {
+    let world = World::new();
+    let at = |day: u8| format!("2026-11-{day:02}T08:00:00Z");
+    let who_5 = |codes: [u8; 5]| (1..).zip(codes).collect::<Vec<(u8, u8)>>();
+    // The first, then one that fell by 40 points, then late one that came before both.
+    for (day, codes) in [(2, [5; 5]), (3, [3; 5]), (1, [1; 5])] {
+        send_as(&world, "who-5", "S01", "P-1", &who_5(codes), &at(day)).await;
+        work_off_all(&world).await;
+    }
+    let change: Vec<Value> = world.items("alert").into_iter().filter(|alert| alert["rule"] == "change").collect();
+    assert_eq!(change.len(), 1, "of the fall from the first to the second, and of nothing else");
+    let course = &world.items("profile")[0]["instruments"]["who-5"];
+    assert_eq!((&course["count"], &course["baseline"]["scores"]["total"]), (&json!(3), &json!(20)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &UNSAFE).await;
+    let score = Score::new(world.store(), world.topic());
+    score.warm_up().await;
+    for remaining in [700, 1_300, 2_100, 60_000] {
+        score.handle(stream_event(&world.stream(), Duration::from_millis(remaining))).await.unwrap();
+    }
+    assert_eq!(world.pools(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -7,7 +7,8 @@ use clinical::catalog::{Catalog, NotFound};
 use clinical::finding::{Finding, pointer};
 use clinical::ids::SubmissionId;
 use clinical::instrument::Instrument;
-use records::{Device, InstrumentRef, sha256_hex};
+use invocation::Findings;
+use records::{Amendment, Device, InstrumentRef, sha256_hex};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
@@ -26,19 +27,14 @@ pub(crate) struct Sent {
     pub(crate) answers: Answers,
     pub(crate) authored_at: OffsetDateTime,
     pub(crate) device: Option<Device>,
-    pub(crate) amends: Option<(SubmissionId, String)>,
+    pub(crate) amends: Option<Amendment>,
 }
 
 /// Reads `json` against the instrument in `catalog` that it names, as of `now`. `findings` are those of the parser.
 ///
 /// # Errors
 /// All findings, in the order of the parts.
-pub(crate) fn read(
-    json: &Value,
-    findings: Vec<Finding>,
-    catalog: &Catalog,
-    now: OffsetDateTime,
-) -> Result<Sent, Vec<Finding>> {
+pub(crate) fn read(json: &Value, findings: Findings, catalog: &Catalog, now: OffsetDateTime) -> Result<Sent, Findings> {
     let mut reader = Reader { findings };
     let Some(object) = json.as_object() else {
         reader.find("", "field.type", "a submission is a JSON object");
@@ -81,7 +77,7 @@ impl Sent {
             authored_at: self.authored_at.format(&Rfc3339).expect("it was read from RFC 3339"),
             answers: self.answers.iter().map(|(item, answer)| (item.as_str(), CanonicalAnswer::of(answer))).collect(),
             device: self.device.as_ref().map(|device| [device.app.as_deref(), device.os.as_deref()]),
-            amends: self.amends.as_ref().map(|(amended, reason)| [amended.to_string(), reason.clone()]),
+            amends: self.amends.as_ref().map(|Amendment { of, reason }| [of.to_string(), reason.clone()]),
         };
         sha256_hex(&serde_json::to_vec(&canonical).expect("names, numbers and texts always serialise"))
     }
@@ -122,12 +118,12 @@ impl<'a> CanonicalAnswer<'a> {
 
 /// Reads field by field, and goes on after a finding.
 struct Reader {
-    findings: Vec<Finding>,
+    findings: Findings,
 }
 
 impl Reader {
     fn find(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
-        self.findings.push(Finding { pointer: pointer.to_owned(), code, detail: detail.into() });
+        self.findings.push_with(|| Finding { pointer: pointer.to_owned(), code, detail: detail.into() });
     }
 
     /// The string `field`, which must be there.
@@ -216,8 +212,10 @@ impl Reader {
         match instrument?.check(answers) {
             Ok(answers) => Some(answers),
             Err(findings) => {
-                let placed = |finding: Finding| Finding { pointer: format!("/answers{}", finding.pointer), ..finding };
-                self.findings.extend(findings.into_iter().map(placed));
+                for finding in findings {
+                    let pointer = format!("/answers{}", finding.pointer);
+                    self.findings.push_with(|| Finding { pointer, ..finding });
+                }
                 None
             }
         }
@@ -246,7 +244,7 @@ impl Reader {
         Some(Device { app: part("app"), os: part("os") })
     }
 
-    fn amends(&mut self, object: &Map<String, Value>, id: Option<&SubmissionId>) -> Option<(SubmissionId, String)> {
+    fn amends(&mut self, object: &Map<String, Value>, id: Option<&SubmissionId>) -> Option<Amendment> {
         let amended = self.text(object, "", "amends");
         let reason = self.text(object, "", "reason").filter(|reason| !reason.trim().is_empty());
         let amended = match amended.map(str::parse::<SubmissionId>) {
@@ -264,7 +262,7 @@ impl Reader {
             self.find("/reason", "field.too-long", format!("at most {LONGEST_REASON} characters"));
         }
         match (amended, reason) {
-            (Some(amended), Some(reason)) => Some((amended, reason.to_owned())),
+            (Some(of), Some(reason)) => Some(Amendment { of, reason: reason.to_owned() }),
             (Some(_), None) => {
                 self.find("/reason", "field.required", "a correction says why");
                 None

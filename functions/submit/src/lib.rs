@@ -91,7 +91,8 @@ impl Submit {
         let (json, findings) = invocation::body::json(request, LARGEST_BODY)?;
         let now = invocation.clock.now();
         let sent = body::read(&json, findings, Catalog::shipped(), now).map_err(|findings| {
-            Problem::new(ProblemKind::Invalid, "the submission does not fit; nothing was stored").with_errors(findings)
+            Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing")
+                .with_errors(findings)
         })?;
         let submission = Submission {
             study: study.clone(),
@@ -178,7 +179,7 @@ fn whose(request: &Request, caller: &Caller) -> Result<Option<PatientId>, Proble
         None => {
             let detail = "name the patient: `?patient=`".to_owned();
             let finding = Finding { pointer: String::new(), code: "query.required", detail: detail.clone() };
-            Err(Problem::new(ProblemKind::Invalid, detail).with_errors(vec![finding]))
+            Err(Problem::new(ProblemKind::Invalid, detail).with_errors(finding))
         }
     }
 }

@@ -47,6 +47,9 @@ struct ScoreBody<'a> {
     instrument_hash: &'a str,
     scores: &'a Value,
     not_scored: &'a Value,
+    /// Alert rules that could not be decided, with the reason; left out where there are none.
+    #[serde(skip_serializing_if = "is_empty")]
+    not_evaluated: &'a Value,
     alerts: Vec<String>,
 }
 
@@ -60,10 +63,15 @@ impl<'a> State<'a> {
                 instrument_hash: &score.instrument_hash,
                 scores: &score.scores,
                 not_scored: &score.not_scored,
+                not_evaluated: &score.not_evaluated,
                 alerts: score.alerts.iter().map(|(id, _)| id.to_string()).collect(),
             }),
         }
     }
+}
+
+fn is_empty(list: &Value) -> bool {
+    list.as_array().is_none_or(Vec::is_empty)
 }
 
 fn rfc3339(time: OffsetDateTime) -> String {

@@ -1,5 +1,7 @@
 //! What an app sees of `submit`, over the real SDK and a store in memory.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
 use std::time::Duration;
 
 use harness::{Fault, World, claims, request};
@@ -286,7 +288,7 @@ async fn promise_9_whoever_may_not_send_is_refused() {
         (("scope", "submissions:read"), 403),
         (("role", "staff"), 403),
         (("role", "clinician"), 403),
-        (("patient", ""), 403),
+        (("patient", ""), 401),
         (("sites", ""), 403),
         (("sites", "S01 S02"), 403),
     ];
@@ -364,6 +366,33 @@ async fn counting_neither_fails_nor_holds_up_a_request_nor_counts_twice() {
         3,
         "a throttle was not applied, and may be tried again"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hostile_body_is_answered_briefly() {
+    let world = World::new();
+    let nested = format!("{{\"{}\": {{{}}}}}", "k".repeat(120_000), vec!["\"a\": 1"; 15_000].join(","));
+    let unknown: serde_json::Map<String, Value> = (0..20_000).map(|n| (format!("x{n}"), json!(1))).collect();
+    let answers: serde_json::Map<String, Value> = (0..15_000).map(|n| (format!("i{n}"), json!(1))).collect();
+    for body in [nested, json!(unknown).to_string(), with(json!({"answers": answers})).to_string()] {
+        let (status, problem, _) = send(&world, post(&body)).await;
+        assert_eq!((status, problem["errors"].as_array().unwrap().len()), (422, 200));
+        assert!(problem.to_string().len() < 300_000);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
+    let world = World::new();
+    let submit = Submit::new(world.store());
+    submit.warm_up().await;
+    for remaining in [300, 700, 1_234, 10_000] {
+        let claims = Some(claims(&[]));
+        let body = submission().to_string();
+        let request = request("POST /v1/submissions", &[], "", claims, Some(&body), Duration::from_millis(remaining));
+        submit.handle(request).await.unwrap();
+    }
+    assert_eq!(world.pools(), 1);
 }
 
 /// The grid of the deadlines: whatever stalls, the answer comes before the reserve is touched, and is the right one.

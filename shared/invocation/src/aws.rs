@@ -91,12 +91,14 @@ where
     let time = deadline.clamp(limits.most, limits.least).ok_or(CallError::NotStarted)?;
     let attempt = (time * 2 / 5).max(limits.least).min(LONGEST_ATTEMPT).min(time);
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(attempt)
+        // The same for every call: the SDK keeps a connection pool for each different one. The attempt's bounds it.
+        .connect_timeout(LONGEST_ATTEMPT)
         .operation_attempt_timeout(attempt)
         .operation_timeout(time)
         .build();
     // The SDK's own operation timeout cancels between attempts; this one holds whatever it does.
-    match deadline.no_later_than(time).bound(send(timeouts)).await {
+    // On the heap: a future of the SDK's has some 8 KB, and each level above it would carry them along.
+    match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
         None => Err(CallError::Unknown { reason: "no answer in time", code: None }),
         Some(result) => result.map_err(CallError::from_sdk),
     }
@@ -107,6 +109,8 @@ where
 pub enum CallError<E> {
     /// Too little time was left: nothing was sent.
     NotStarted,
+    /// It could not be built: nothing was sent, and nothing will be if it is tried again.
+    NotBuilt,
     /// It was sent, or may have been, and no answer says what became of it.
     Unknown {
         /// What was seen.
@@ -129,8 +133,7 @@ impl<E: ProvideErrorMetadata> CallError<E> {
             SdkError::TimeoutError(_) => "no answer in time",
             SdkError::DispatchFailure(_) => "the connection failed",
             SdkError::ResponseError(_) => "the answer was cut or cannot be read",
-            // Before anything was sent; the request itself is at fault.
-            SdkError::ConstructionFailure(_) => "the request could not be built",
+            SdkError::ConstructionFailure(_) => return Self::NotBuilt,
             _ => "the SDK failed",
         };
         Self::Unknown { reason, code: None }
@@ -140,6 +143,7 @@ impl<E: ProvideErrorMetadata> CallError<E> {
     pub fn of(self, operation: &'static str) -> Failure {
         let (kind, reason, code) = match self {
             Self::NotStarted => (FailureKind::NotStarted, "too little time was left", None),
+            Self::NotBuilt => (FailureKind::Refused, "the request could not be built", None),
             Self::Unknown { reason, code } => (FailureKind::Unknown, reason, code),
             Self::Refused(error) => {
                 let code = error.code().map(str::to_owned);
@@ -177,6 +181,11 @@ pub enum FailureKind {
 }
 
 impl Failure {
+    /// Whether the request itself is at fault, so that no repeat of it will be taken.
+    pub fn is_invalid(&self) -> bool {
+        self.code.as_deref() == Some("ValidationException")
+    }
+
     /// The failure of an operation whose answer does not say what it must.
     pub fn unreadable(operation: &'static str, reason: &'static str) -> Self {
         Self { operation, kind: FailureKind::Refused, reason, code: None }
@@ -214,7 +223,9 @@ pub fn is_passing(code: &str) -> bool {
             | "TooManyRequestsException"
             | "TransactionConflictException"
             | "TransactionConflict"
-            | "TransactionInProgressException"
             | "LimitExceededException"
+            // Of SNS, whose topic is encrypted.
+            | "KMSThrottling"
+            | "KMSThrottlingException"
     )
 }

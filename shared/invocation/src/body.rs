@@ -10,17 +10,19 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::error::Category;
 use serde_json::{Map, Value};
 
-use crate::{Problem, ProblemKind};
+use crate::{Findings, Problem, ProblemKind};
 
 /// How deep objects and lists may lie in each other. A submission needs three.
 const DEEPEST: usize = 16;
+/// As many bytes of a key as a pointer shows.
+const LONGEST_KEY: usize = 100;
 
 /// The JSON body of `request`, of at most `largest` bytes, and what is wrong with it as far as a parser can tell: keys
 /// that stand twice in one object (the last one is kept), parts that lie too deep (null in their place).
 ///
 /// # Errors
 /// 415 if it does not say that it is JSON, 413 if it is too large, 422 if it is no JSON at all.
-pub fn json(request: &Request, largest: usize) -> Result<(Value, Vec<Finding>), Problem> {
+pub fn json(request: &Request, largest: usize) -> Result<(Value, Findings), Problem> {
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_json(media_type) {
         return Err(Problem::new(
@@ -36,10 +38,10 @@ pub fn json(request: &Request, largest: usize) -> Result<(Value, Vec<Finding>), 
     if bytes.len() > largest {
         let detail = format!("the body has {} bytes; at most {largest} are taken", bytes.len());
         let finding = Finding { pointer: String::new(), code: "body.too-large", detail: detail.clone() };
-        return Err(Problem::new(ProblemKind::TooLarge, detail).with_errors(vec![finding]));
+        return Err(Problem::new(ProblemKind::TooLarge, detail).with_errors(finding));
     }
     parse(bytes).map_err(|finding| {
-        Problem::new(ProblemKind::Invalid, "the body is not JSON; nothing was stored").with_errors(vec![finding])
+        Problem::new(ProblemKind::Invalid, "the body is not JSON; nothing was stored").with_errors(finding)
     })
 }
 
@@ -56,8 +58,8 @@ fn is_json(media_type: &str) -> bool {
         })
 }
 
-fn parse(bytes: &[u8]) -> Result<(Value, Vec<Finding>), Finding> {
-    let seen = RefCell::new(Seen { path: Vec::new(), findings: Vec::new() });
+fn parse(bytes: &[u8]) -> Result<(Value, Findings), Finding> {
+    let seen = RefCell::new(Seen { path: Vec::new(), findings: Findings::default() });
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = Node { seen: &seen, depth: 0 }
         .deserialize(&mut deserializer)
@@ -80,14 +82,18 @@ fn syntax_finding(bytes: &[u8], error: &serde_json::Error) -> Finding {
 }
 
 struct Seen {
+    /// The keys that lead to where the parser stands, the long ones cut.
     path: Vec<String>,
-    findings: Vec<Finding>,
+    findings: Findings,
 }
 
 impl Seen {
     fn find(&mut self, code: &'static str, detail: String) {
-        let pointer = self.path.iter().fold(String::new(), |parent, key| pointer(&parent, key));
-        self.findings.push(Finding { pointer, code, detail });
+        let Self { path, findings } = self;
+        findings.push_with(|| {
+            let pointer = path.iter().fold(String::new(), |parent, key| pointer(&parent, key));
+            Finding { pointer, code, detail }
+        });
     }
 }
 
@@ -101,7 +107,8 @@ struct Node<'a> {
 impl Node<'_> {
     /// Runs `step` for the member `key`, one level down.
     fn descend<T>(self, key: &str, step: impl FnOnce(Self) -> T) -> T {
-        self.seen.borrow_mut().path.push(key.to_owned());
+        let shown = &key[..key.floor_char_boundary(LONGEST_KEY)];
+        self.seen.borrow_mut().path.push(shown.to_owned());
         let result = step(Self { depth: self.depth + 1, ..self });
         self.seen.borrow_mut().path.pop();
         result
@@ -202,16 +209,15 @@ mod tests {
 
     fn findings(body: &str) -> Vec<(String, &'static str)> {
         let (_, findings) = parse(body.as_bytes()).unwrap();
-        findings.into_iter().map(|finding| (finding.pointer, finding.code)).collect()
+        findings.listed().iter().map(|finding| (finding.pointer.clone(), finding.code)).collect()
     }
 
     #[test]
     fn good_json_comes_as_it_is() {
         let body = r#" {"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}} "#;
-        assert_eq!(
-            parse(body.as_bytes()).unwrap(),
-            (json!({"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}}), vec![])
-        );
+        let (value, findings) = parse(body.as_bytes()).unwrap();
+        assert_eq!(value, json!({"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}}));
+        assert!(findings.is_empty());
     }
 
     #[test]
@@ -226,6 +232,15 @@ mod tests {
         let deep = format!("{{\"a\": {}1{}, \"b\": 1, \"b\": 2}}", "[".repeat(100), "]".repeat(100));
         let expected = [(format!("/a{}", "/0".repeat(15)), "json.too-deep"), ("/b".to_owned(), "json.duplicate-key")];
         assert_eq!(findings(&deep), expected);
+    }
+
+    #[test]
+    fn a_long_key_over_many_faults_costs_no_memory() {
+        let key = "é".repeat(60_000);
+        let body = format!("{{\"{key}\": {{{}}}}}", vec!["\"a\": 1"; 10_000].join(","));
+        let found = findings(&body);
+        assert_eq!(found.len(), 200);
+        assert!(found.iter().all(|(pointer, _)| pointer.len() < 110));
     }
 
     #[test]

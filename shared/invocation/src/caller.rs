@@ -110,6 +110,9 @@ impl Caller {
         let (Ok(patient), Ok(sites)) = (patient, sites) else {
             return Err(unauthenticated("the token's patient or sites cannot be read"));
         };
+        if role == Role::Patient && patient.is_none() {
+            return Err(unauthenticated("the token is a patient's, and does not say whose"));
+        }
         let scopes = words(claim("scope").unwrap_or_default()).map(str::to_owned).collect();
         Ok(Self { study, role, sites, patient, scopes })
     }
@@ -228,6 +231,7 @@ mod tests {
             ("role", "admin"),
             ("role", ""),
             ("patient", "a b"),
+            ("patient", ""),
             ("sites", "S01 S#2"),
         ];
         for change in unclear {

@@ -92,7 +92,9 @@ pub async fn beside<T>(deadline: Deadline, aside: impl Future<Output = ()>, work
         biased;
         () = &mut aside => work.await,
         result = &mut work => {
-            deadline.no_later_than(GRACE).bound(aside).await;
+            if deadline.no_later_than(GRACE).bound(aside).await.is_none() {
+                tracing::warn!(event = "left_unfinished", "what ran beside the request's own work took too long");
+            }
             result
         }
     }

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use lambda_http::http::header::CONTENT_TYPE;
-use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
@@ -60,12 +60,12 @@ where
         correlation_id: Some(correlation_id.as_str()),
     };
     let span = telemetry::invocation_span(&ids);
-    let route = route(&request);
+    let (route, method) = (route(&request), request.method().clone());
 
     async {
-        let result = match deadline.bound(handle(invocation, request)).await {
+        let result = match deadline.bound(Box::pin(handle(invocation, request))).await {
             Some(result) => result,
-            None => Err(Problem::new(ProblemKind::OutcomeUnknown, "time ran out; send the same request again")),
+            None => Err(out_of_time(&method)),
         };
         let problem = result.as_ref().err().map(Problem::kind);
         let mut response = result.unwrap_or_else(|problem| problem.into_response(&correlation_id));
@@ -111,6 +111,15 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
 /// The answer to a route that the function does not have: the template and the function disagree.
 pub fn no_such_route() -> Problem {
     Problem::new(ProblemKind::NotFound, "there is no such route")
+}
+
+/// Each step keeps to the deadline by itself and knows better what became of it; this answers if one does not.
+fn out_of_time(method: &Method) -> Problem {
+    if method.is_safe() {
+        Problem::new(ProblemKind::NotDone, "time ran out; ask again")
+    } else {
+        Problem::new(ProblemKind::MayRepeat, "time ran out, and whether it was done is not known")
+    }
 }
 
 fn requested_timeout(request: &Request) -> Option<Duration> {

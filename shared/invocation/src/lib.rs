@@ -18,4 +18,4 @@ pub use clock::Clock;
 pub use correlation::CorrelationId;
 pub use deadline::{Deadline, beside};
 pub use environment::{Environment, EnvironmentError};
-pub use problem::{Problem, ProblemKind};
+pub use problem::{Findings, Problem, ProblemKind};

@@ -8,15 +8,59 @@ use serde::Serialize;
 
 use crate::CorrelationId;
 
-/// As many findings as one answer lists; a hostile body could hold a hundred thousand.
-const MOST_FINDINGS: usize = 1_000;
-
 /// An answer that says what went wrong. It never repeats an answer or a score: details speak of rules, not of values.
 #[derive(Debug)]
 pub struct Problem {
     kind: ProblemKind,
     detail: String,
-    errors: Vec<Finding>,
+    errors: Findings,
+}
+
+/// What is wrong with a body, as far as one answer can list it: a hostile body could hold a hundred thousand faults, each
+/// in a place with a name as long as the body.
+#[derive(Debug, Default)]
+pub struct Findings {
+    listed: Vec<Finding>,
+    more: usize,
+}
+
+impl Findings {
+    /// As many as are listed; the others are counted.
+    const MOST: usize = 200;
+    /// As many bytes of a pointer as are kept.
+    const LONGEST_POINTER: usize = 1_000;
+
+    /// Takes in `finding`, whose place is only made if it is going to be listed.
+    pub fn push_with(&mut self, finding: impl FnOnce() -> Finding) {
+        if self.listed.len() == Self::MOST {
+            self.more += 1;
+            return;
+        }
+        let mut finding = finding();
+        if finding.pointer.len() > Self::LONGEST_POINTER {
+            finding.pointer.truncate(finding.pointer.floor_char_boundary(Self::LONGEST_POINTER));
+            finding.pointer.push('…');
+        }
+        self.listed.push(finding);
+    }
+
+    /// Those that are listed.
+    pub fn listed(&self) -> &[Finding] {
+        &self.listed
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.listed.is_empty()
+    }
+}
+
+impl From<Finding> for Findings {
+    fn from(finding: Finding) -> Self {
+        let mut findings = Self::default();
+        findings.push_with(|| finding);
+        findings
+    }
 }
 
 /// The kinds of problem, each with its stable `type` and its status.
@@ -42,6 +86,8 @@ pub enum ProblemKind {
     NotDone,
     /// 503: sent to the store, and nothing says what became of it; the same id settles it.
     OutcomeUnknown,
+    /// 503: sent to the store, nothing says what became of it, and a repeat may do it twice.
+    MayRepeat,
 }
 
 impl ProblemKind {
@@ -56,7 +102,7 @@ impl ProblemKind {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::NotDone | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotDone | Self::OutcomeUnknown | Self::MayRepeat => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -74,10 +120,11 @@ impl ProblemKind {
             Self::Internal => ("urn:epro:problem:internal", "Fault of the service"),
             Self::NotDone => ("urn:epro:problem:not-done", "Not done in time"),
             Self::OutcomeUnknown => ("urn:epro:problem:outcome-unknown", "Outcome unknown"),
+            Self::MayRepeat => ("urn:epro:problem:may-repeat", "Outcome unknown, and a repeat may do it twice"),
         }
     }
 
-    /// In how many seconds to try again, where that may help.
+    /// In how many seconds to try again, where that may help and cannot harm.
     fn retry_after(self) -> Option<HeaderValue> {
         matches!(self, Self::NotDone | Self::OutcomeUnknown).then(|| HeaderValue::from_static("1"))
     }
@@ -86,13 +133,13 @@ impl ProblemKind {
 impl Problem {
     /// A problem of `kind`; `detail` says what, where and what to do.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new() }
+        Self { kind, detail: detail.into(), errors: Findings::default() }
     }
 
     /// This problem with the fields at fault.
     #[must_use]
-    pub fn with_errors(self, errors: Vec<Finding>) -> Self {
-        Self { errors, ..self }
+    pub fn with_errors(self, errors: impl Into<Findings>) -> Self {
+        Self { errors: errors.into(), ..self }
     }
 
     /// What kind it is.
@@ -100,16 +147,10 @@ impl Problem {
         self.kind
     }
 
-    /// The fields at fault.
-    pub fn errors(&self) -> &[Finding] {
-        &self.errors
-    }
-
     /// This problem as an answer.
     pub fn into_response(self, correlation_id: &CorrelationId) -> Response<Body> {
         let (name, title) = self.kind.name_and_title();
-        let more = self.errors.len().saturating_sub(MOST_FINDINGS);
-        let detail = match more {
+        let detail = match self.errors.more {
             0 => self.detail,
             more => format!("{} (and {more} more findings)", self.detail),
         };
@@ -118,7 +159,7 @@ impl Problem {
             title,
             status: self.kind.status().as_u16(),
             detail,
-            errors: &self.errors[..self.errors.len() - more],
+            errors: &self.errors.listed,
             correlation_id: correlation_id.as_str(),
         };
         let text = serde_json::to_string(&body).expect("strings and numbers always serialise");
@@ -158,8 +199,8 @@ mod tests {
 
     #[test]
     fn a_problem_says_what_and_where_in_the_form_of_rfc_9457() {
-        let errors = vec![Finding { pointer: "/answers/9".into(), code: "item.code", detail: "0, 1, 2 or 3".into() }];
-        let problem = Problem::new(ProblemKind::Invalid, "nothing was stored").with_errors(errors);
+        let error = Finding { pointer: "/answers/9".into(), code: "item.code", detail: "0, 1, 2 or 3".into() };
+        let problem = Problem::new(ProblemKind::Invalid, "nothing was stored").with_errors(error);
         let response = problem.into_response(&CorrelationId::given_or_new(Some("c-1")));
         assert_eq!(response.status(), 422);
         assert_eq!(response.headers()[CONTENT_TYPE], "application/problem+json");
@@ -183,11 +224,16 @@ mod tests {
 
     #[test]
     fn a_hostile_body_does_not_make_a_huge_answer() {
-        let errors =
-            (0..5_000).map(|i| Finding { pointer: format!("/{i}"), code: "x", detail: String::new() }).collect();
+        let mut errors = Findings::default();
+        for i in 0..5_000 {
+            let pointer = format!("/{i}/{}", "é".repeat(100_000));
+            errors.push_with(|| Finding { pointer, code: "x", detail: String::new() });
+        }
         let problem = Problem::new(ProblemKind::Invalid, "wrong").with_errors(errors);
-        let body = body(&problem.into_response(&CorrelationId::given_or_new(None)));
-        assert_eq!(body["errors"].as_array().unwrap().len(), MOST_FINDINGS);
-        assert_eq!(body["detail"], "wrong (and 4000 more findings)");
+        let response = problem.into_response(&CorrelationId::given_or_new(None));
+        let body = body(&response);
+        assert_eq!(body["errors"].as_array().unwrap().len(), 200);
+        assert_eq!(body["detail"], "wrong (and 4800 more findings)");
+        assert!(body.to_string().len() < 300_000);
     }
 }

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::attributes::{Item, Reader, Unreadable, instant, rfc3339, text, unreadable};
 use crate::digest::sha256;
 use crate::keys::{self, PK, SK};
-use crate::store::Store;
+use crate::store::{MOST_KEYS, Store};
 use crate::submission::Submission;
 
 const MARK: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
@@ -169,24 +169,32 @@ impl Alert {
 }
 
 impl Store {
-    /// The rows of the alerts that `rules` raised on a submission that was scored before.
+    /// The rows of the alerts that `rules` raised on submissions that were scored before: for each of them, in order.
     ///
     /// # Errors
     /// If the store did not answer in time, or a row cannot be read.
     pub async fn alerts(
         &self,
-        submission: &Submission,
-        rules: impl IntoIterator<Item = &RuleId>,
+        raised: &[(&Submission, &[RuleId])],
         deadline: Deadline,
-    ) -> Result<Vec<Alert>, Failure> {
+    ) -> Result<Vec<Vec<Alert>>, Failure> {
         const OPERATION: &str = "BatchGetItem of alerts";
-        let keys = rules
-            .into_iter()
-            .map(|rule| Alert::key(&submission.study, &submission.patient, &submission.id, rule))
+        let keys: Vec<Item> = raised
+            .iter()
+            .flat_map(|(submission, rules)| rules.iter().map(|rule| (*submission, rule)))
+            .map(|(submission, rule)| Alert::key(&submission.study, &submission.patient, &submission.id, rule))
             .collect();
-        let items = self.get_all(&self.tables.records, keys, OPERATION, deadline).await?;
-        let alerts: Result<_, Unreadable> = items.iter().map(Alert::from_item).collect();
-        alerts.map_err(|_| Failure::unreadable(OPERATION, "a stored alert cannot be read"))
+        let mut rows = Vec::with_capacity(keys.len());
+        for batch in keys.chunks(MOST_KEYS) {
+            rows.extend(self.get_all(&self.tables.records, batch.to_vec(), OPERATION, deadline).await?);
+        }
+        let alerts: Result<Vec<Alert>, Unreadable> = rows.iter().map(Alert::from_item).collect();
+        let alerts = alerts.map_err(|_| Failure::unreadable(OPERATION, "a stored alert cannot be read"))?;
+        let of = |submission: &Submission| {
+            let its = |alert: &&Alert| alert.submission == submission.id && alert.patient == submission.patient;
+            alerts.iter().filter(its).cloned().collect()
+        };
+        Ok(raised.iter().map(|(submission, _)| of(submission)).collect())
     }
 
     /// Notes that SNS has confirmed `alert` as `message_id` at `sent_at`. One that is marked already stays as it is.

@@ -1,7 +1,7 @@
 //! The transaction that scores: each submission's score, its alerts, its patient's profile and its site's counts, all or
 //! nothing, so that a count and an alert are there exactly when the score is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
@@ -9,15 +9,17 @@ use aws_sdk_dynamodb::types::{
     CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use clinical::ids::{PatientId, RuleId};
+use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call, is_passing};
 use time::OffsetDateTime;
 
 use crate::alert::{Alert, AlertId};
-use crate::attributes::{instant, number};
+use crate::attributes::{Unreadable, instant, number};
 use crate::counts::Addition;
 use crate::digest::{hex, sha256};
+use crate::keys::PK;
 use crate::profile::Profile;
 use crate::store::Store;
 use crate::submission::{Score, Submission};
@@ -26,25 +28,44 @@ const OPERATION: &str = "TransactWriteItems of scores";
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
 /// What one TransactWriteItems takes.
 const MOST_WRITES: usize = 100;
+/// And as many bytes, those that lie in the items already included; it takes 4 MB.
+const MOST_BYTES: usize = 3_000_000;
 /// More submissions in one transaction save round trips; fewer meet fewer conflicts.
 const MOST_SUBMISSIONS: usize = 25;
 /// The counter of the site, which every chunk writes.
 const COUNTER_WRITES: usize = 1;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
-/// After as many refusals for a conflict, the chunk is split: smaller transactions meet fewer conflicts.
-const CONFLICTS_BEFORE_SPLIT: u32 = 2;
+/// After as many failures that may pass, a chunk is given back, so that it holds up no other.
+const ATTEMPTS_AT_ONCE: u32 = 2;
 
-/// A submission with what came of it, not committed yet.
+/// A submission that is to be scored, with the definition that it names.
 #[derive(Clone, Debug)]
-pub struct Scored {
+pub struct ToScore<'a> {
     /// The submission.
     pub submission: Submission,
-    /// Its scores and the rules that fired.
-    pub outcome: Outcome,
+    /// Its instrument, in the version that it names.
+    pub instrument: &'a Instrument,
 }
 
-/// What became of one submission of a chunk.
+/// Submissions that are committed together. Each may bring something along that its owner keeps with it.
+#[derive(Debug)]
+pub struct Chunk<'a, T> {
+    members: Vec<(T, ToScore<'a>)>,
+    /// How often it has failed so far, for a reason that may pass.
+    tries: u32,
+}
+
+/// What became of a chunk.
+#[derive(Debug)]
+pub struct Progress<'a, T> {
+    /// What is settled, in no order that matters.
+    pub settled: Vec<(T, ToScore<'a>, Commit)>,
+    /// What is still to be committed.
+    pub rest: Vec<Chunk<'a, T>>,
+}
+
+/// What became of one submission.
 #[derive(Debug)]
 pub enum Commit {
     /// It was scored, now or by an attempt whose answer was lost: these alerts are its rows.
@@ -57,184 +78,237 @@ pub enum Commit {
     Failed(Failure),
 }
 
-impl Scored {
-    fn writes(&self) -> usize {
-        // Its score, its patient's profile, its alerts.
-        2 + self.outcome.alerts.len()
-    }
-}
-
-/// `scored`, in order, in chunks that each fit into one transaction. Each may bring something along that its owner keeps
-/// with it.
-pub fn chunks<T>(scored: Vec<(T, Scored)>) -> Vec<Vec<(T, Scored)>> {
-    let mut chunks: Vec<Vec<(T, Scored)>> = Vec::new();
-    let mut writes = MOST_WRITES;
-    for one in scored {
-        let its_writes = one.1.writes();
+/// `submissions`, in order, in chunks that each fit into one transaction.
+pub fn chunks<T>(submissions: Vec<(T, ToScore<'_>)>) -> Vec<Chunk<'_, T>> {
+    let mut chunks: Vec<Chunk<'_, T>> = Vec::new();
+    let (mut writes, mut bytes) = (0, 0);
+    for one in submissions {
+        let (its_writes, its_bytes) = (one.1.most_writes(), one.1.submission.bytes());
         match chunks.last_mut() {
-            Some(chunk) if chunk.len() < MOST_SUBMISSIONS && writes + its_writes <= MOST_WRITES => {
+            Some(chunk)
+                if chunk.members.len() < MOST_SUBMISSIONS
+                    && writes + its_writes <= MOST_WRITES
+                    && bytes + its_bytes <= MOST_BYTES =>
+            {
                 writes += its_writes;
-                chunk.push(one);
+                bytes += its_bytes;
+                chunk.members.push(one);
             }
             _ => {
                 writes = COUNTER_WRITES + its_writes;
-                chunks.push(vec![one]);
+                bytes = its_bytes;
+                chunks.push(Chunk { members: vec![one], tries: 0 });
             }
         }
     }
     chunks
 }
 
-impl Store {
-    /// Commits `chunk`, whose submissions differ, are of one site, and fit into one transaction, as scored at `at`.
-    /// Answers for each of them, in order.
-    ///
-    /// What was scored before is left out, and counted no second time. On a conflict it waits, then splits. While the
-    /// outcome of an attempt is unknown it sends the very same transaction again, under the same token; past the token's
-    /// ten minutes the conditions hold all the same.
-    pub async fn commit(&self, chunk: &[Scored], at: OffsetDateTime, deadline: Deadline) -> Vec<Commit> {
-        let mut commits: BTreeMap<usize, Commit> = BTreeMap::new();
-        let mut parts = VecDeque::from([(0..chunk.len()).collect::<Vec<_>>()]);
-        while let Some(part) = parts.pop_front() {
-            let members: Vec<(usize, &Scored)> = part.iter().map(|&index| (index, &chunk[index])).collect();
-            let (settled, halves) = self.commit_part(members, at, deadline).await;
-            commits.extend(settled);
-            for half in halves.into_iter().rev() {
-                parts.push_front(half);
-            }
+impl ToScore<'_> {
+    fn most_writes(&self) -> usize {
+        // Its score, its patient's profile, an alert for each rule.
+        2 + self.instrument.definition().rules.len()
+    }
+}
+
+impl<'a, T> Chunk<'a, T> {
+    /// This chunk to be tried again: in halves if it has more than one member.
+    fn halves(mut self) -> Vec<Self> {
+        if self.members.len() < 2 {
+            return vec![self];
         }
-        commits.into_values().collect()
+        let second = self.members.split_off(self.members.len() / 2);
+        vec![Self { members: self.members, tries: self.tries }, Self { members: second, tries: self.tries }]
     }
 
-    /// Commits `members` in one transaction. Answers for each of them, or gives back the halves to try one by one.
-    async fn commit_part(
+    /// Takes out the members at `commits`, settled as it says.
+    fn settle(&mut self, mut commits: BTreeMap<usize, Commit>, settled: &mut Vec<(T, ToScore<'a>, Commit)>) {
+        let members = std::mem::take(&mut self.members);
+        for (index, (its, to_score)) in members.into_iter().enumerate() {
+            match commits.remove(&index) {
+                Some(commit) => settled.push((its, to_score, commit)),
+                None => self.members.push((its, to_score)),
+            }
+        }
+    }
+
+    /// Settles all that are left alike.
+    fn settle_all(&mut self, commit: impl Fn() -> Commit, settled: &mut Vec<(T, ToScore<'a>, Commit)>) {
+        settled.extend(self.members.drain(..).map(|(its, to_score)| (its, to_score, commit())));
+    }
+
+    /// How long to wait before the next try: longer each time, and differently for each chunk, so that two that met do not
+    /// meet again.
+    fn pause(&self) -> Duration {
+        let wait = (FIRST_WAIT * 2_u32.pow(self.tries.min(6))).min(LONGEST_WAIT);
+        let first = self.members.first().map(|(_, to_score)| to_score.submission.id.to_string()).unwrap_or_default();
+        let [byte, ..] = sha256([first.as_bytes(), self.tries.to_be_bytes().as_slice()]);
+        wait / 2 + wait * u32::from(byte) / 512
+    }
+}
+
+impl Store {
+    /// Commits `chunk`, whose submissions differ and are of one site, as scored at `at`: in one transaction, on the
+    /// profiles as they are. Says what is settled, and gives back what is to be tried again.
+    ///
+    /// What was scored before is left out, and counted no second time. What fails for a reason that stays is tried in
+    /// halves, so that one bad member spoils no other. While the outcome of an attempt is unknown it sends the very same
+    /// transaction again, under the same token; past that, and past the token's ten minutes, the conditions hold.
+    pub async fn commit<'a, T>(
         &self,
-        mut members: Vec<(usize, &Scored)>,
+        mut chunk: Chunk<'a, T>,
         at: OffsetDateTime,
         deadline: Deadline,
-    ) -> (Vec<(usize, Commit)>, Vec<Vec<usize>>) {
+    ) -> Progress<'a, T> {
         let mut settled = Vec::new();
-        let mut conflicts = 0;
-        let mut wait = FIRST_WAIT;
+        let mut attempts = 0;
         let mut unsettled: Option<Transaction> = None;
-        while !members.is_empty() {
+        while !chunk.members.is_empty() {
             let transaction = match unsettled.take() {
                 Some(transaction) => transaction,
-                None => match self.prepare(&members, at, deadline).await {
+                None => match self.prepare(&chunk.members, at, deadline).await {
                     Ok(transaction) => transaction,
-                    Err(failure) => {
-                        settled.extend(members.iter().map(|&(index, _)| (index, Commit::Failed(failure.clone()))));
+                    Err(NotPrepared::Never(commits)) => {
+                        chunk.settle(commits, &mut settled);
+                        continue;
+                    }
+                    Err(NotPrepared::Failed(failure)) => {
+                        chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
                         break;
                     }
                 },
             };
             let failure = match self.send(&transaction, deadline).await {
                 Ok(()) => {
-                    settled
-                        .extend(members.iter().map(|&(index, scored)| (index, Commit::Committed(raise(scored, at)))));
+                    let committed = |alerts| Commit::Committed(alerts);
+                    chunk.settle(transaction.alerts.into_iter().map(committed).enumerate().collect(), &mut settled);
                     break;
                 }
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                    let reasons = cancelled.cancellation_reasons.unwrap_or_default();
-                    let cancelled = transaction.read_reasons(&reasons, &members);
-                    members.retain(|(index, _)| !cancelled.settled.contains_key(index));
-                    settled.extend(cancelled.settled);
-                    match cancelled.rest {
+                    let (commits, rest) = transaction.read(&cancelled.cancellation_reasons.unwrap_or_default());
+                    chunk.settle(commits, &mut settled);
+                    match rest {
                         Rest::Again => continue,
-                        Rest::Contended => {
-                            conflicts += 1;
-                            Failure::passing(OPERATION, "other transactions were in its way")
-                        }
+                        Rest::Contended => Failure::passing(OPERATION, "other transactions were in its way"),
                         Rest::Refused => Failure::unreadable(OPERATION, "it was cancelled for a reason that will stay"),
                     }
                 }
                 Err(error) => {
                     let failure = error.of(OPERATION);
-                    if matches!(failure.kind, FailureKind::Unknown | FailureKind::Passing) {
+                    if failure.kind == FailureKind::Unknown || failure.kind == FailureKind::Passing {
                         unsettled = Some(transaction);
                     }
                     failure
                 }
             };
-            let may_pass = matches!(failure.kind, FailureKind::Unknown | FailureKind::Passing);
-            let pause = jittered(wait, &members, conflicts);
-            if !may_pass || deadline.clamp(pause, pause + TRANSACTION.least).is_none() {
-                settled.extend(members.iter().map(|&(index, _)| (index, Commit::Failed(failure.clone()))));
-                break;
-            }
-            tokio::time::sleep(pause).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
-            if conflicts >= CONFLICTS_BEFORE_SPLIT && members.len() > 1 && unsettled.is_none() {
-                let indices: Vec<usize> = members.iter().map(|&(index, _)| index).collect();
-                let (first, second) = indices.split_at(indices.len() / 2);
-                return (settled, vec![first.to_vec(), second.to_vec()]);
+            match failure.kind {
+                FailureKind::Refused if chunk.members.len() > 1 => return Progress { settled, rest: chunk.halves() },
+                FailureKind::Refused if failure.is_invalid() => {
+                    chunk.settle_all(|| Commit::Never("the store does not take its score"), &mut settled);
+                }
+                FailureKind::Refused | FailureKind::NotStarted => {
+                    chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
+                }
+                FailureKind::Unknown | FailureKind::Passing => {
+                    let pause = chunk.pause();
+                    if deadline.clamp(pause, pause + TRANSACTION.least).is_none() {
+                        chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
+                        break;
+                    }
+                    tokio::time::sleep(pause).await;
+                    chunk.tries += 1;
+                    attempts += 1;
+                    if attempts >= ATTEMPTS_AT_ONCE {
+                        let contended = unsettled.is_none();
+                        let rest = if contended { chunk.halves() } else { vec![chunk] };
+                        return Progress { settled, rest };
+                    }
+                }
             }
         }
-        (settled, Vec::new())
+        Progress { settled, rest: Vec::new() }
     }
 
     /// The transaction that commits `members`, on the profiles as they are now.
-    async fn prepare(
+    async fn prepare<T>(
         &self,
-        members: &[(usize, &Scored)],
+        members: &[(T, ToScore<'_>)],
         at: OffsetDateTime,
         deadline: Deadline,
-    ) -> Result<Transaction, Failure> {
+    ) -> Result<Transaction, NotPrepared> {
+        let Some((_, ToScore { submission: first, .. })) = members.first() else {
+            return Err(NotPrepared::Never(BTreeMap::new()));
+        };
         let mut profiles = self.profiles(members, deadline).await?;
-        let read: Vec<(PatientId, u64)> =
-            profiles.iter().map(|(patient, profile)| (patient.clone(), profile.revision)).collect();
+        let mut content = vec![at.unix_timestamp_nanos().to_string()];
+        content.extend(profiles.values().map(|profile| format!("{}@{}", profile.patient.as_str(), profile.revision)));
+        let mut never = BTreeMap::new();
         let mut addition = Addition::default();
-        let mut writes = Vec::new();
-        let mut parts = Vec::new();
-        for &(index, scored) in members {
-            let Scored { submission, outcome } = scored;
-            let alerts = raise(scored, at);
-            addition.take_in(&submission.instrument.id, alerts.len() as u64);
-            if let Some(profile) = profiles.get_mut(&submission.patient) {
-                profile.take_in(submission, outcome, alerts.len() as u64);
-            }
-            writes.push(TransactWriteItem::builder().update(self.set_score(scored, &alerts, at)).build());
+        let (mut writes, mut parts, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, (_, ToScore { submission, instrument })) in members.iter().enumerate() {
+            let profile = profiles.entry(submission.patient.clone()).or_insert_with(|| Profile::before(submission));
+            let history = profile.history(submission);
+            let Ok(outcome) = instrument.assess_with(&submission.answers, &history) else {
+                never.insert(index, Commit::Never("its answers do not fit the instrument that it names"));
+                continue;
+            };
+            let raised: Vec<Alert> = outcome.alerts.iter().map(|fired| Alert::raise(submission, fired, at)).collect();
+            profile.take_in(submission, &outcome, raised.len() as u64);
+            addition.take_in(&submission.instrument.id, raised.len() as u64);
+            content.extend(token_parts(submission, &outcome));
+            let score = TransactWriteItem::builder().update(self.set_score(submission, &outcome, &raised, at));
+            writes.push(score.build());
             parts.push(Part::Submission(index));
-            for alert in &alerts {
+            for alert in &raised {
                 writes.push(TransactWriteItem::builder().put(self.put_alert(alert)).build());
                 parts.push(Part::Alert(index));
             }
+            alerts.push(raised);
+        }
+        if !never.is_empty() {
+            return Err(NotPrepared::Never(never));
         }
         for profile in profiles.values() {
             writes.push(TransactWriteItem::builder().update(self.set_profile(profile)).build());
             parts.push(Part::Profile);
         }
-        let Some(&(_, Scored { submission: first, .. })) = members.first() else {
-            return Err(Failure::unreadable(OPERATION, "there is nothing to commit"));
-        };
         let counter = addition.update(&self.tables.counts, &first.study, &first.site, &first.id.to_string());
         writes.push(TransactWriteItem::builder().update(counter).build());
         parts.push(Part::Counter);
-        Ok(Transaction { token: token(members, &read, at), writes, parts })
+        // Derived from the content, so that an attempt whose answer was lost is recognised. It has at most 36 characters.
+        let token = hex(&sha256(content.iter().map(String::as_bytes))[..18]);
+        Ok(Transaction { token, writes, parts, alerts })
     }
 
     /// The profile of each patient among `members`, as stored or before its first submission.
-    async fn profiles(
+    async fn profiles<T>(
         &self,
-        members: &[(usize, &Scored)],
+        members: &[(T, ToScore<'_>)],
         deadline: Deadline,
-    ) -> Result<BTreeMap<PatientId, Profile>, Failure> {
-        const READ: &str = "BatchGetItem of profiles";
+    ) -> Result<BTreeMap<PatientId, Profile>, NotPrepared> {
         let mut profiles: BTreeMap<PatientId, Profile> = members
             .iter()
-            .map(|(_, scored)| (scored.submission.patient.clone(), Profile::before(&scored.submission)))
+            .map(|(_, to_score)| (to_score.submission.patient.clone(), Profile::before(&to_score.submission)))
             .collect();
         let keys = profiles.values().map(|profile| Profile::key(&profile.study, &profile.patient)).collect();
-        for item in self.get_all(&self.tables.records, keys, READ, deadline).await? {
-            let profile =
-                Profile::from_item(&item).map_err(|_| Failure::unreadable(READ, "a stored profile cannot be read"))?;
-            profiles.insert(profile.patient.clone(), profile);
+        let items = self.get_all(&self.tables.records, keys, "BatchGetItem of profiles", deadline).await?;
+        for item in items {
+            match Profile::from_item(&item) {
+                Ok(profile) => {
+                    profiles.insert(profile.patient.clone(), profile);
+                }
+                Err(Unreadable { .. }) => {
+                    let its = |submission: &Submission| submission.key().get(PK) == item.get(PK);
+                    let theirs = members.iter().enumerate().filter(|(_, (_, to_score))| its(&to_score.submission));
+                    let never = |(index, _)| (index, Commit::Never("its patient's profile cannot be read"));
+                    return Err(NotPrepared::Never(theirs.map(never).collect()));
+                }
+            }
         }
         Ok(profiles)
     }
 
-    fn set_score(&self, scored: &Scored, alerts: &[Alert], at: OffsetDateTime) -> Update {
-        let Scored { submission, outcome } = scored;
+    fn set_score(&self, submission: &Submission, outcome: &Outcome, alerts: &[Alert], at: OffsetDateTime) -> Update {
         let raised: Vec<(AlertId, RuleId)> = alerts.iter().map(|alert| (alert.id, alert.rule.clone())).collect();
         let score = Score::of(outcome, &submission.instrument.hash, at, raised);
         Update::builder()
@@ -294,19 +368,31 @@ impl Store {
     }
 }
 
-/// The alerts that `scored` raises, as rows.
-fn raise(scored: &Scored, at: OffsetDateTime) -> Vec<Alert> {
-    scored.outcome.alerts.iter().map(|fired| Alert::raise(&scored.submission, fired, at)).collect()
-}
-
 /// A transaction that can be sent again as it is.
 struct Transaction {
     token: String,
     writes: Vec<TransactWriteItem>,
     /// What each write is, in their order.
     parts: Vec<Part>,
+    /// The alerts of each member, in their order.
+    alerts: Vec<Vec<Alert>>,
 }
 
+/// Why there is no transaction.
+enum NotPrepared {
+    /// These can never be in one.
+    Never(BTreeMap<usize, Commit>),
+    /// What it needs could not be read.
+    Failed(Failure),
+}
+
+impl From<Failure> for NotPrepared {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What a write is for: a member by its place, or all of them.
 #[derive(Clone, Copy)]
 enum Part {
     Submission(usize),
@@ -315,28 +401,22 @@ enum Part {
     Counter,
 }
 
-/// What the reasons of a cancelled transaction say.
-struct Cancelled {
-    settled: BTreeMap<usize, Commit>,
-    rest: Rest,
-}
-
-/// What to do with the members that are not settled.
+/// What to do with the members that a cancelled transaction did not settle.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Rest {
     /// Prepare again, without those that are settled and on the profiles as they are now.
     Again,
-    /// Wait, then prepare again, or split.
+    /// Wait, then prepare again.
     Contended,
-    /// Nothing helps.
+    /// Waiting does not help.
     Refused,
 }
 
 impl Transaction {
-    fn read_reasons(&self, reasons: &[CancellationReason], members: &[(usize, &Scored)]) -> Cancelled {
+    /// What the reasons of its cancellation say.
+    fn read(&self, reasons: &[CancellationReason]) -> (BTreeMap<usize, Commit>, Rest) {
         let mut settled = BTreeMap::new();
-        // Without any reason it is as if there were a conflict: wait, and see.
-        let mut rest = if reasons.len() == self.parts.len() { Rest::Again } else { Rest::Contended };
+        let mut rest = Rest::Again;
         let mut explained = false;
         for (reason, &part) in reasons.iter().zip(&self.parts) {
             let code = reason.code().unwrap_or("None");
@@ -353,18 +433,15 @@ impl Transaction {
                     settled.entry(index).or_insert(Commit::Never("its alert is there, and its score is not"));
                 }
                 (Part::Profile, "ConditionalCheckFailed") => {}
-                (Part::Submission(index) | Part::Alert(index), "ValidationError" | "ItemSizeLimitExceeded") => {
-                    settled.entry(index).or_insert(Commit::Never("the store does not take its score"));
-                }
                 (_, code) if is_passing(code) => rest = rest.max(Rest::Contended),
                 _ => rest = Rest::Refused,
             }
         }
+        // Without any reason it is as if there were a conflict: wait, and see.
         if !explained {
-            rest = rest.max(Rest::Contended);
+            rest = Rest::Contended;
         }
-        debug_assert!(settled.keys().all(|settled| members.iter().any(|(index, _)| index == settled)));
-        Cancelled { settled, rest }
+        (settled, rest)
     }
 }
 
@@ -379,26 +456,8 @@ fn scored_before(reason: &CancellationReason) -> Commit {
     }
 }
 
-/// The idempotency token: the same for the same content, so that an attempt whose answer was lost is recognised.
-fn token(members: &[(usize, &Scored)], profiles: &[(PatientId, u64)], at: OffsetDateTime) -> String {
-    let mut parts: Vec<String> = vec![at.unix_timestamp_nanos().to_string()];
-    for (_, Scored { submission, outcome }) in members {
-        parts.push(submission.patient.as_str().to_owned());
-        parts.push(submission.id.to_string());
-        parts.push(submission.nonce.to_string());
-        parts.push(serde_json::to_string(&outcome.scores).expect("scores are names and numbers"));
-        parts.extend(outcome.alerts.iter().map(|fired| fired.rule.as_str().to_owned()));
-    }
-    for (patient, revision) in profiles {
-        parts.push(format!("{}@{revision}", patient.as_str()));
-    }
-    // A token has at most 36 characters.
-    hex(&sha256(parts.iter().map(String::as_bytes))[..18])
-}
-
-/// `wait`, shortened to between half and all of it: differently for each chunk, so that two that met do not meet again.
-fn jittered(wait: Duration, members: &[(usize, &Scored)], attempt: u32) -> Duration {
-    let first = members.first().map(|(_, scored)| scored.submission.id.to_string()).unwrap_or_default();
-    let [byte, ..] = sha256([first.as_bytes(), attempt.to_be_bytes().as_slice(), &wait.as_nanos().to_be_bytes()]);
-    wait / 2 + wait * u32::from(byte) / 512
+/// What the token takes of one member: the same for the same content.
+fn token_parts(submission: &Submission, outcome: &Outcome) -> Vec<String> {
+    let outcome = serde_json::to_string(outcome).expect("an outcome is names and numbers");
+    vec![submission.patient.as_str().to_owned(), submission.id.to_string(), submission.nonce.to_string(), outcome]
 }

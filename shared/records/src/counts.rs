@@ -18,7 +18,7 @@ use invocation::aws::{CallError, Failure, Limits, call, is_passing};
 use crate::attributes::{Item, Reader, Unreadable, number, text};
 use crate::digest::shard;
 use crate::keys::{self, PK};
-use crate::store::Store;
+use crate::store::{MOST_KEYS, Store};
 
 /// Over how many items one site's counter is spread. One item takes a transaction at a time: at 100 a second ten of them
 /// meet a conflict at 11 % of first attempts, one at most of them. More may be added at any time, never fewer: the
@@ -33,8 +33,6 @@ const INSTRUMENT: &str = "instrument#";
 
 const ADD: Limits = Limits { most: Duration::from_secs(1), least: Duration::from_millis(30) };
 const READ: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
-/// As many keys as one BatchGetItem takes.
-const KEYS: usize = 100;
 const READS_AT_ONCE: usize = 4;
 
 /// What one site sent.
@@ -147,7 +145,7 @@ impl Store {
             })
             .collect();
         let batches: Vec<Vec<Item>> = keys
-            .chunks(KEYS)
+            .chunks(MOST_KEYS)
             .map(|batch| batch.iter().map(|(_, key)| Item::from([(PK.to_owned(), text(key))])).collect())
             .collect();
         let items: Vec<Vec<Item>> = stream::iter(batches)

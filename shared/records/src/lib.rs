@@ -24,10 +24,10 @@ mod submission;
 
 pub use alert::{Alert, AlertId, AlertStatus};
 pub use attributes::Unreadable;
-pub use commit::{Commit, Scored, chunks};
+pub use commit::{Chunk, Commit, Progress, ToScore, chunks};
 pub use counts::SiteCounts;
 pub use digest::sha256_hex;
 pub use profile::{Course, Point, Profile};
 pub use set_aside::SetAside;
 pub use store::{Store, Tables};
-pub use submission::{Device, InstrumentRef, PutOutcome, Score, Submission};
+pub use submission::{Amendment, Device, InstrumentRef, PutOutcome, Score, Submission};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use clinical::history::History;
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::outcome::Outcome;
 use rust_decimal::Decimal;
@@ -42,6 +43,8 @@ pub struct Course {
     pub previous: Option<Point>,
     /// The last.
     pub latest: Point,
+    /// How many there were.
+    pub count: u64,
 }
 
 /// The scores of one submission. Their values are not in its `Debug`.
@@ -77,11 +80,18 @@ impl Profile {
         }
     }
 
+    /// What came before `submission` of its instrument.
+    pub(crate) fn history(&self, submission: &Submission) -> History {
+        let course = self.instruments.get(&submission.instrument.id);
+        course.map_or_else(History::first, |course| course.history(submission))
+    }
+
     /// Takes in `submission`, which was just scored and raised `alerts` alerts. One that could not be scored moves no
     /// course.
     pub(crate) fn take_in(&mut self, submission: &Submission, outcome: &Outcome, alerts: u64) {
         self.open_alerts += alerts;
-        if submission.authored_at >= self.last_submission.1 {
+        let (last, last_authored_at) = self.last_submission;
+        if (submission.authored_at, submission.id) >= (last_authored_at, last) {
             self.last_submission = (submission.id, submission.authored_at);
             self.site = submission.site.clone();
         }
@@ -97,7 +107,7 @@ impl Profile {
         match self.instruments.get_mut(&submission.instrument.id) {
             Some(course) => course.take_in(point),
             None => {
-                let course = Course { baseline: point.clone(), previous: None, latest: point };
+                let course = Course { baseline: point.clone(), previous: None, latest: point, count: 1 };
                 self.instruments.insert(submission.instrument.id.clone(), course);
             }
         }
@@ -147,20 +157,39 @@ impl Profile {
 
 impl Course {
     fn take_in(&mut self, point: Point) {
-        if point.authored_at < self.baseline.authored_at {
+        self.count += 1;
+        if point.place() < self.baseline.place() {
             self.baseline = point.clone();
         }
-        if point.authored_at >= self.latest.authored_at {
+        if point.place() > self.latest.place() {
             self.previous = Some(std::mem::replace(&mut self.latest, point));
-        } else if self.previous.as_ref().is_none_or(|previous| point.authored_at >= previous.authored_at) {
+        } else if self.previous.as_ref().is_none_or(|previous| point.place() > previous.place()) {
             self.previous = Some(point);
         }
+    }
+
+    /// What came before `submission`, by the time of completion, as far as it is known from here.
+    fn history(&self, submission: &Submission) -> History {
+        let before = |point: &&Point| point.place() < (submission.authored_at, submission.id);
+        let Some(baseline) = Some(&self.baseline).filter(before) else { return History::first() };
+        let mut known: Vec<&Point> = [Some(&self.latest), self.previous.as_ref()].into_iter().flatten().collect();
+        if known.iter().all(|point| point.submission != baseline.submission) {
+            known.push(baseline);
+        }
+        // Between the baseline and the last but one there may be others, which are not kept.
+        let more = self.count > known.len() as u64;
+        if more {
+            known.retain(|point| point.submission != baseline.submission);
+        }
+        let latest = known.into_iter().filter(before).map(|point| point.scores.clone()).collect();
+        History::Known { baseline: Some(baseline.scores.clone()), latest, more }
     }
 
     fn to_attribute(&self) -> AttributeValue {
         let points =
             [("baseline", Some(&self.baseline)), ("previous", self.previous.as_ref()), ("latest", Some(&self.latest))];
-        map(points.into_iter().filter_map(|(name, point)| Some((name, point?.to_attribute()))))
+        let points = points.into_iter().filter_map(|(name, point)| Some((name, point?.to_attribute())));
+        map(points.chain([("count", number(self.count))]))
     }
 
     fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
@@ -168,11 +197,18 @@ impl Course {
             baseline: Point::from_reader(reader.map("baseline")?)?,
             previous: reader.optional_map("previous")?.map(Point::from_reader).transpose()?,
             latest: Point::from_reader(reader.map("latest")?)?,
+            count: reader.optional_count("count")?.ok_or_else(|| unreadable("count", "is missing"))?,
         })
     }
 }
 
 impl Point {
+    /// Where it stands in the course: by when the patient completed it; by id where that is the same, so that the order of
+    /// arrival makes no difference.
+    fn place(&self) -> (OffsetDateTime, SubmissionId) {
+        (self.authored_at, self.submission)
+    }
+
     fn to_attribute(&self) -> AttributeValue {
         map([
             ("submission", text(self.submission.to_string())),
@@ -213,7 +249,7 @@ mod tests {
     }
 
     fn course(days: &[i64]) -> Course {
-        let mut course = Course { baseline: point(days[0]), previous: None, latest: point(days[0]) };
+        let mut course = Course { baseline: point(days[0]), previous: None, latest: point(days[0]), count: 1 };
         for &day in &days[1..] {
             course.take_in(point(day));
         }
@@ -222,10 +258,20 @@ mod tests {
 
     #[test]
     fn whatever_order_submissions_come_in_the_course_follows_when_they_were_completed() {
-        let expected = Course { baseline: point(1), previous: Some(point(3)), latest: point(4) };
+        let expected = Course { baseline: point(1), previous: Some(point(3)), latest: point(4), count: 4 };
         for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3], [3, 1, 4, 2], [4, 1, 2, 3]] {
             assert_eq!(course(&order), expected, "{order:?}");
         }
+    }
+
+    #[test]
+    fn of_two_completed_in_the_same_second_the_order_of_arrival_decides_nothing() {
+        let twin = Point { submission: uuid::Uuid::from_u128(900).into(), ..point(1) };
+        let (mut one, mut other) =
+            (course(&[1]), Course { baseline: twin.clone(), latest: twin.clone(), ..course(&[1]) });
+        one.take_in(twin);
+        other.take_in(point(1));
+        assert_eq!(one, other);
     }
 
     #[test]

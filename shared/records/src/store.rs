@@ -12,6 +12,9 @@ use invocation::{Deadline, Environment, EnvironmentError};
 use crate::attributes::text;
 use crate::keys::{PK, SK};
 
+/// As many keys as one BatchGetItem takes.
+pub(crate) const MOST_KEYS: usize = 100;
+
 /// The names of the tables.
 #[derive(Clone, Debug)]
 pub struct Tables {

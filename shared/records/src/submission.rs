@@ -16,7 +16,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::alert::AlertId;
-use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, rfc3339, text, to_json, unreadable};
+use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, text, to_json, unreadable};
 use crate::keys::{self, PK, SK};
 use crate::store::Store;
 
@@ -52,7 +52,7 @@ pub struct Submission {
     /// Random, and never told: what opaque ids are derived from, so that they say nothing of the patient.
     pub nonce: Uuid,
     /// The submission that this one corrects, and why.
-    pub amends: Option<(SubmissionId, String)>,
+    pub amends: Option<Amendment>,
     /// What it was entered on.
     pub device: Option<Device>,
 }
@@ -66,6 +66,21 @@ pub struct InstrumentRef {
     pub version: InstrumentVersion,
     /// Its content hash: the same version is the same content for ever.
     pub hash: String,
+}
+
+/// The submission that is corrected, and why. The reason, in the patient's words, is not in its `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Amendment {
+    /// The submission that is corrected.
+    pub of: SubmissionId,
+    /// Why.
+    pub reason: String,
+}
+
+impl fmt::Debug for Amendment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Amendment").field("of", &self.of).finish_non_exhaustive()
+    }
 }
 
 /// What a submission was entered on. Its `Debug` says nothing, since the app fills it as it likes.
@@ -94,6 +109,8 @@ pub struct Score {
     pub scores: Value,
     /// What could not be scored and why, in the shape of the API.
     pub not_scored: Value,
+    /// The rules that could not be decided and why, in the shape of the API.
+    pub not_evaluated: Value,
     /// The alerts that it raised, with their rules.
     pub alerts: Vec<(AlertId, RuleId)>,
 }
@@ -185,6 +202,22 @@ impl Submission {
         ])
     }
 
+    /// About as many bytes as it has in the table, and not less.
+    pub(crate) fn bytes(&self) -> usize {
+        const ITS_OTHER_PARTS: usize = 4_000;
+        let answers = self.answers.iter().map(|(item, answer)| {
+            item.as_str().len()
+                + match answer {
+                    Answer::Text(text) => text.len(),
+                    Answer::Codes(codes) => codes.len() * 22,
+                    Answer::Number(_) | Answer::Boolean(_) => 32,
+                }
+        });
+        // A reason has 2,000 characters at most, of up to 4 bytes.
+        let reason = self.amends.as_ref().map_or(0, |amendment| amendment.reason.len());
+        ITS_OTHER_PARTS + reason + answers.sum::<usize>()
+    }
+
     pub(crate) fn to_item(&self) -> Item {
         let answers = self.answers.iter().map(|(item, answer)| (item.as_str().to_owned(), answer_to_attribute(answer)));
         let instrument = [
@@ -207,8 +240,8 @@ impl Submission {
         set("correlation_id", text(&self.correlation_id));
         set("request_id", text(&self.request_id));
         set("nonce", text(self.nonce.to_string()));
-        if let Some((amended, reason)) = &self.amends {
-            set("amends", text(amended.to_string()));
+        if let Some(Amendment { of, reason }) = &self.amends {
+            set("amends", text(of.to_string()));
             set("reason", text(reason));
         }
         if let Some(Device { app, os }) = &self.device {
@@ -225,7 +258,7 @@ impl Submission {
         let reader = Reader(item);
         let instrument = reader.map("instrument")?;
         let amends = match (reader.optional_parsed("amends")?, reader.optional_text("reason")?) {
-            (Some(amended), Some(reason)) => Some((amended, reason.to_owned())),
+            (Some(of), Some(reason)) => Some(Amendment { of, reason: reason.to_owned() }),
             (None, None) => None,
             _ => return Err(unreadable("reason", "does not go with amends")),
         };
@@ -275,6 +308,7 @@ impl Score {
             instrument_hash: instrument_hash.to_owned(),
             scores: json(serde_json::to_value(&outcome.scores)),
             not_scored: json(serde_json::to_value(&outcome.not_scored)),
+            not_evaluated: json(serde_json::to_value(&outcome.not_evaluated)),
             alerts,
         }
     }
@@ -286,6 +320,7 @@ impl Score {
             ("instrument_hash", text(&self.instrument_hash)),
             ("scores", from_json(&self.scores)),
             ("not_scored", from_json(&self.not_scored)),
+            ("not_evaluated", from_json(&self.not_evaluated)),
             ("alerts", AttributeValue::L(alerts.collect())),
         ])
     }
@@ -307,13 +342,9 @@ impl Score {
             instrument_hash: score.text("instrument_hash")?.to_owned(),
             scores: json("scores")?,
             not_scored: json("not_scored")?,
+            not_evaluated: json("not_evaluated")?,
             alerts: alerts.collect::<Result<_, _>>()?,
         }))
-    }
-
-    /// When it was scored, as the API writes it.
-    pub fn scored_at_text(&self) -> String {
-        rfc3339(self.scored_at)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A local cloud of a test's own: started as a developer starts it, and spoken to over HTTP only.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};

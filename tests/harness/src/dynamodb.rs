@@ -11,7 +11,7 @@ use crate::{COUNTS, Call, RECORDS, lock};
 
 pub(crate) struct Engine {
     database: Database,
-    /// What the stream has: one record for each item that was inserted into the Records table.
+    /// What the stream has: one record for each submission that was inserted.
     stream: Mutex<Vec<Value>>,
 }
 
@@ -33,11 +33,11 @@ impl Engine {
             "UpdateItem" => run(body, |request| self.database.update_item(request)),
             "BatchGetItem" => run(body, |request| self.database.batch_get_item(request)),
             "TransactWriteItems" => run(body, |request| self.database.transact_write_items(request)),
-            other => panic!("no function may call {other}"),
+            other => unreachable!("no function calls {other}"),
         };
         match answer {
             Ok(answer) => {
-                if call.operation == format!("PutItem {RECORDS}") {
+                if call.operation == format!("PutItem {RECORDS}") && call.body["Item"]["kind"]["S"] == "submission" {
                     self.stream_insert(&call.body["Item"]);
                 }
                 (200, answer.to_string())
@@ -51,6 +51,16 @@ impl Engine {
         let answer = self.database.scan(request).expect("the table is there");
         let answer = serde_json::to_value(answer).expect("answers serialise");
         answer["Items"].as_array().into_iter().flatten().map(plain_item).collect()
+    }
+
+    pub(crate) fn set(&self, table: &str, item: &Value, attribute: &str, value: &str) {
+        let request = json!({
+            "TableName": table, "Key": {"pk": {"S": item["pk"]}, "sk": {"S": item["sk"]}},
+            "UpdateExpression": "SET #a = :v", "ExpressionAttributeNames": {"#a": attribute},
+            "ExpressionAttributeValues": {":v": {"S": value}},
+        });
+        let request = serde_json::from_value(request).expect("an update is well formed");
+        self.database.update_item(request).expect("the item is there");
     }
 
     pub(crate) fn stream(&self) -> Vec<Value> {

@@ -7,7 +7,7 @@ mod dynamodb;
 mod request;
 mod sns;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -44,6 +44,7 @@ struct Inner {
     sns: sns::Sns,
     faults: Mutex<Faults>,
     calls: Mutex<Vec<Call>>,
+    pools: Mutex<BTreeSet<String>>,
 }
 
 type Faults = Vec<Box<dyn FnMut(&Call) -> Option<Fault> + Send>>;
@@ -136,6 +137,7 @@ impl World {
             sns: sns::Sns::default(),
             faults: Mutex::default(),
             calls: Mutex::default(),
+            pools: Mutex::default(),
         }))
     }
 
@@ -192,6 +194,12 @@ impl World {
         lock(&self.0.calls).iter().filter(|call| call.operation == operation).count()
     }
 
+    /// How many connection pools the SDK's own HTTP client would have by now: it keeps one for each different connection
+    /// settings that it is asked for.
+    pub fn pools(&self) -> usize {
+        lock(&self.0.pools).len()
+    }
+
     /// What SNS took, in order.
     pub fn published(&self) -> Vec<Published> {
         self.0.sns.published()
@@ -202,6 +210,13 @@ impl World {
         let mut items = self.0.dynamodb.items(RECORDS);
         items.retain(|item| item["kind"] == kind);
         items
+    }
+
+    /// Changes the item of `kind` in the Records table behind everybody's back: sets `attribute` to the text `value`.
+    pub fn tamper(&self, kind: &str, attribute: &str, value: &str) {
+        for item in self.items(kind) {
+            self.0.dynamodb.set(RECORDS, &item, attribute, value);
+        }
     }
 
     /// The records that the stream has of what was inserted so far, in the form that Lambda gives them.
@@ -293,7 +308,9 @@ impl fmt::Debug for Wire {
 }
 
 impl HttpClient for Wire {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        let settings = format!("{:?} {:?}", settings.connect_timeout(), settings.read_timeout());
+        lock(&self.0.0.pools).insert(settings);
         SharedHttpConnector::new(Self(self.0.clone()))
     }
 }

@@ -33,7 +33,7 @@ impl Sns {
                 }
                 format!("<PublishBatchResult><Failed/><Successful>{successful}</Successful></PublishBatchResult>")
             }
-            other => panic!("no function may call {other}"),
+            other => unreachable!("no function calls {other}"),
         };
         let name = call.name();
         (200, format!("<{name}Response xmlns=\"{NAMESPACE}\">{body}</{name}Response>"))
