@@ -421,19 +421,28 @@ async fn promise_8_a_profile_that_cannot_be_read_spoils_no_other_patients_submis
 
 #[tokio::test(start_paused = true)]
 async fn promise_8_what_the_store_refuses_for_good_is_found_among_its_neighbours() {
-    let world = World::new();
-    for n in 0..7 {
-        send(&world, "S01", &format!("P-{n}"), &CALM).await;
+    let cancelled = |writes: usize| {
+        let reasons: Vec<Value> =
+            (0..writes).map(|at| json!({"Code": if at == 0 { "ValidationError" } else { "None" }})).collect();
+        let code = "com.amazonaws.dynamodb.v20120810#TransactionCanceledException";
+        Fault::Answer(400, json!({"__type": code, "Message": "cancelled", "CancellationReasons": reasons}))
+    };
+    for inside in [false, true] {
+        let world = World::new();
+        for n in 0..7 {
+            send(&world, "S01", &format!("P-{n}"), &CALM).await;
+        }
+        let stream = world.stream();
+        world.inject(move |call| {
+            let writes =
+                call.body["TransactItems"].as_array().filter(|_| call.body.to_string().contains("#P-4"))?.len();
+            Some(if inside { cancelled(writes) } else { Fault::error("ValidationException") })
+        });
+        assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+        assert_eq!(counts(&world, "S01").await.submissions, 6);
+        let aside = world.items("set-aside");
+        assert_eq!((aside.len(), &aside[0]["sk"]), (1, &json!(number(&stream[4]))));
     }
-    let stream = world.stream();
-    world.inject(|call| {
-        let refused = call.name() == "TransactWriteItems" && call.body.to_string().contains("#P-4");
-        refused.then(|| Fault::error("ValidationException"))
-    });
-    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
-    assert_eq!(counts(&world, "S01").await.submissions, 6);
-    let aside = world.items("set-aside");
-    assert_eq!((aside.len(), &aside[0]["sk"]), (1, &json!(number(&stream[4]))));
 }
 
 #[tokio::test(start_paused = true)]

@@ -66,6 +66,9 @@ pub fn sdk_config(
     Ok(config.build())
 }
 
+/// What DynamoDB calls a request that it will never take.
+const INVALID: &str = "ValidationException";
+
 /// How long one call of a service may take.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -183,7 +186,12 @@ pub enum FailureKind {
 impl Failure {
     /// Whether the request itself is at fault, so that no repeat of it will be taken.
     pub fn is_invalid(&self) -> bool {
-        self.code.as_deref() == Some("ValidationException")
+        self.code.as_deref() == Some(INVALID)
+    }
+
+    /// The failure of an operation whose request is itself at fault.
+    pub fn invalid(operation: &'static str, reason: &'static str) -> Self {
+        Self { operation, kind: FailureKind::Refused, reason, code: Some(INVALID.to_owned()) }
     }
 
     /// The failure of an operation whose answer does not say what it must.

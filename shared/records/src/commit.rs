@@ -168,9 +168,14 @@ impl Store {
                 Some(transaction) => transaction,
                 None => match self.prepare(&chunk.members, at, deadline).await {
                     Ok(transaction) => transaction,
-                    Err(NotPrepared::Never(commits)) => {
+                    Err(NotPrepared::Never(commits)) if !commits.is_empty() => {
                         chunk.settle(commits, &mut settled);
                         continue;
+                    }
+                    Err(NotPrepared::Never(_)) => {
+                        let failure = Failure::unreadable(OPERATION, "an item came back that nobody asked for");
+                        chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
+                        break;
                     }
                     Err(NotPrepared::Failed(failure)) => {
                         chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
@@ -191,6 +196,7 @@ impl Store {
                         Rest::Again => continue,
                         Rest::Contended => Failure::passing(OPERATION, "other transactions were in its way"),
                         Rest::Refused => Failure::unreadable(OPERATION, "it was cancelled for a reason that will stay"),
+                        Rest::Invalid => Failure::invalid(OPERATION, "it holds what the store does not take"),
                     }
                 }
                 Err(error) => {
@@ -410,6 +416,8 @@ enum Rest {
     Contended,
     /// Waiting does not help.
     Refused,
+    /// Nor does anything else: the store does not take what it holds.
+    Invalid,
 }
 
 impl Transaction {
@@ -434,7 +442,8 @@ impl Transaction {
                 }
                 (Part::Profile, "ConditionalCheckFailed") => {}
                 (_, code) if is_passing(code) => rest = rest.max(Rest::Contended),
-                _ => rest = Rest::Refused,
+                (_, "ValidationError") => rest = Rest::Invalid,
+                _ => rest = rest.max(Rest::Refused),
             }
         }
         // Without any reason it is as if there were a conflict: wait, and see.
