@@ -60,6 +60,8 @@ pub enum AlertStatus {
     Sent,
     /// A clinician has taken it on.
     Acknowledged,
+    /// Raised inside the quiet period of an earlier one of the same rule: recorded, and not published.
+    Quiet,
 }
 
 impl AlertStatus {
@@ -68,6 +70,7 @@ impl AlertStatus {
             Self::Pending => "PENDING",
             Self::Sent => "SENT",
             Self::Acknowledged => "ACKNOWLEDGED",
+            Self::Quiet => "QUIET",
         }
     }
 }
@@ -76,7 +79,8 @@ impl FromStr for AlertStatus {
     type Err = ();
 
     fn from_str(status: &str) -> Result<Self, ()> {
-        [Self::Pending, Self::Sent, Self::Acknowledged].into_iter().find(|known| known.as_str() == status).ok_or(())
+        let known = [Self::Pending, Self::Sent, Self::Acknowledged, Self::Quiet];
+        known.into_iter().find(|known| known.as_str() == status).ok_or(())
     }
 }
 
@@ -106,8 +110,8 @@ pub struct Alert {
 }
 
 impl Alert {
-    /// The alert that `fired` raises on `submission`.
-    pub(crate) fn raise(submission: &Submission, fired: &FiredRule, raised_at: OffsetDateTime) -> Self {
+    /// The alert that `fired` raises on `submission`; a quiet one if it is to be recorded only.
+    pub(crate) fn raise(submission: &Submission, fired: &FiredRule, raised_at: OffsetDateTime, quiet: bool) -> Self {
         Self {
             id: AlertId::derive(submission.nonce, &fired.rule),
             study: submission.study.clone(),
@@ -118,7 +122,7 @@ impl Alert {
             severity: fired.severity,
             raised_at,
             correlation_id: submission.correlation_id.clone(),
-            status: AlertStatus::Pending,
+            status: if quiet { AlertStatus::Quiet } else { AlertStatus::Pending },
         }
     }
 
@@ -129,7 +133,7 @@ impl Alert {
         ])
     }
 
-    /// Its item while it is pending.
+    /// Its item when it is raised.
     pub(crate) fn to_item(&self) -> Item {
         let mut item = Self::key(&self.study, &self.patient, &self.submission, &self.rule);
         let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
@@ -146,8 +150,10 @@ impl Alert {
         set("status", text(self.status.as_str()));
         set("site_key", text(keys::site(&self.study, &self.site)));
         set("site_sort", text(format!("ALERT#{}#{}", rfc3339(self.raised_at), self.id)));
-        set("pending", text(keys::pending(&self.id.to_string())));
-        set("pending_since", instant(self.raised_at));
+        if self.status == AlertStatus::Pending {
+            set("pending", text(keys::pending(&self.id.to_string())));
+            set("pending_since", instant(self.raised_at));
+        }
         item
     }
 

@@ -258,8 +258,7 @@ impl Store {
                 never.insert(index, Commit::Never("its answers do not fit the instrument that it names"));
                 continue;
             };
-            let raised: Vec<Alert> = outcome.alerts.iter().map(|fired| Alert::raise(submission, fired, at)).collect();
-            profile.take_in(submission, &outcome, raised.len() as u64);
+            let raised = profile.take_in(submission, &outcome, at);
             addition.take_in(&submission.instrument.id, raised.len() as u64);
             content.extend(token_parts(submission, &outcome));
             let score = TransactWriteItem::builder().update(self.set_score(submission, &outcome, &raised, at));

@@ -8,8 +8,9 @@ use clinical::history::History;
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::outcome::Outcome;
 use rust_decimal::Decimal;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
+use crate::alert::Alert;
 use crate::attributes::{Item, Reader, Unreadable, instant, number, text, unreadable};
 use crate::keys::{self, PK, SK};
 use crate::submission::{Submission, map};
@@ -30,6 +31,8 @@ pub struct Profile {
     pub last_submission: (SubmissionId, OffsetDateTime),
     /// Alerts raised and not acknowledged.
     pub open_alerts: u64,
+    /// When each rule of each instrument (`phq-9#safety`) last raised an alert that was to be published.
+    pub last_alerts: BTreeMap<String, OffsetDateTime>,
     /// Counts the writes, so that no writer overwrites what it has not read; zero before the first.
     pub(crate) revision: u64,
 }
@@ -76,6 +79,7 @@ impl Profile {
             instruments: BTreeMap::new(),
             last_submission: (submission.id, submission.authored_at),
             open_alerts: 0,
+            last_alerts: BTreeMap::new(),
             revision: 0,
         }
     }
@@ -86,17 +90,31 @@ impl Profile {
         course.map_or_else(History::first, |course| course.history(submission))
     }
 
-    /// Takes in `submission`, which was just scored and raised `alerts` alerts. One that could not be scored moves no
-    /// course.
-    pub(crate) fn take_in(&mut self, submission: &Submission, outcome: &Outcome, alerts: u64) {
-        self.open_alerts += alerts;
+    /// Takes in `submission`, which was scored at `at`, and gives the alerts that it raises. Inside a rule's quiet period
+    /// they are quiet. One that could not be scored moves no course.
+    pub(crate) fn take_in(&mut self, submission: &Submission, outcome: &Outcome, at: OffsetDateTime) -> Vec<Alert> {
+        let alerts: Vec<Alert> = outcome
+            .alerts
+            .iter()
+            .map(|fired| {
+                let rule = format!("{}#{}", submission.instrument.id, fired.rule);
+                let quiet_until =
+                    self.last_alerts.get(&rule).map(|last| *last + Duration::hours(fired.quiet_hours.into()));
+                let quiet = quiet_until.is_some_and(|until| at < until);
+                if !quiet {
+                    self.last_alerts.insert(rule, at);
+                }
+                Alert::raise(submission, fired, at, quiet)
+            })
+            .collect();
+        self.open_alerts += alerts.len() as u64;
         let (last, last_authored_at) = self.last_submission;
         if (submission.authored_at, submission.id) >= (last_authored_at, last) {
             self.last_submission = (submission.id, submission.authored_at);
             self.site = submission.site.clone();
         }
         if outcome.scores.is_empty() {
-            return;
+            return alerts;
         }
         let point = Point {
             submission: submission.id,
@@ -111,6 +129,7 @@ impl Profile {
                 self.instruments.insert(submission.instrument.id.clone(), course);
             }
         }
+        alerts
     }
 
     pub(crate) fn key(study: &StudyId, patient: &PatientId) -> Item {
@@ -132,6 +151,7 @@ impl Profile {
             ("last_submission", text(submission.to_string())),
             ("last_submission_at", instant(*authored_at)),
             ("open_alerts", number(self.open_alerts)),
+            ("last_alerts", map(self.last_alerts.iter().map(|(rule, at)| (rule.as_str(), instant(*at))))),
             ("revision", number(self.revision + 1)),
         ]
     }
@@ -143,7 +163,10 @@ impl Profile {
             let id = instrument.parse().map_err(|_| unreadable("instruments", "names no instrument"))?;
             Ok((id, Course::from_reader(courses.map(instrument)?)?))
         });
+        let last_alerts = reader.map("last_alerts")?;
+        let last_alerts = last_alerts.0.keys().map(|rule| Ok((rule.clone(), last_alerts.instant(rule)?)));
         Ok(Self {
+            last_alerts: last_alerts.collect::<Result<_, _>>()?,
             study: reader.parsed("study")?,
             patient: reader.parsed("patient")?,
             site: reader.parsed("site")?,
@@ -236,7 +259,6 @@ impl Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::Duration;
     use time::macros::datetime;
 
     fn point(day: i64) -> Point {
