@@ -98,11 +98,13 @@ impl Profile {
             .iter()
             .map(|fired| {
                 let rule = format!("{}#{}", submission.instrument.id, fired.rule);
-                let quiet_until =
-                    self.last_alerts.get(&rule).map(|last| *last + Duration::hours(fired.quiet_hours.into()));
-                let quiet = quiet_until.is_some_and(|until| at < until);
+                // Not by the sum alone: two that are scored at the same time may come in either order, and a rule without
+                // a quiet period is never quiet.
+                let period = Some(Duration::hours(fired.quiet_hours.into())).filter(|period| period.is_positive());
+                let quiet = period.zip(self.last_alerts.get(&rule)).is_some_and(|(period, last)| at < *last + period);
                 if !quiet {
-                    self.last_alerts.insert(rule, at);
+                    let last = self.last_alerts.entry(rule).or_insert(at);
+                    *last = at.max(*last);
                 }
                 Alert::raise(submission, fired, at, quiet)
             })
