@@ -41,7 +41,7 @@ Resources:
     Properties:
       Timeout: 2
       Events:
-        Submit: {Type: HttpApi, Properties: {Method: POST, Path: "/work/{id}", Auth: {AuthorizationScopes: [submissions:write]}}}
+        Submit: {Type: HttpApi, Properties: {Method: POST, Path: "/jobs/{id}", Auth: {AuthorizationScopes: [submissions:write]}}}
         Open: {Type: HttpApi, Properties: {Method: POST, Path: /open, Auth: {Authorizer: NONE}}}
         Quick: {Type: HttpApi, Properties: {Method: POST, Path: /quick, TimeoutInMillis: 100, Auth: {Authorizer: NONE}}}
 "#;
@@ -104,10 +104,10 @@ impl Answer {
 async fn a_request_reaches_its_function_with_claims_and_parameters() {
     let api = Api::start().await;
     let token = api.token(json!({"role": "patient", "study": "S1", "sites": ["A1", "B2"], "patient": "P1"})).await;
-    let answer = api.post("/work/7?a=1", &[("authorization", &token)], "").await;
+    let answer = api.post("/jobs/7?a=1", &[("authorization", &token)], "").await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     let event = answer.body;
-    assert_eq!(event["routeKey"], "POST /work/{id}");
+    assert_eq!(event["routeKey"], "POST /jobs/{id}");
     assert_eq!(event["pathParameters"], json!({"id": "7"}));
     assert_eq!(event["queryStringParameters"], json!({"a": "1"}));
     let jwt = &event["requestContext"]["authorizer"]["jwt"];
@@ -136,11 +136,11 @@ async fn refusals_are_api_gateways_own() {
     let long = "x".repeat(10 * 1024 * 1024 + 1);
     let much = "x".repeat(6 * 1024 * 1024);
     for (path, authorization, body, status, message) in [
-        ("/work/1", "", "", 401, "Unauthorized"),
-        ("/work/1", "Bearer x", "", 401, "Unauthorized"),
-        ("/work/1", &expired, "", 401, "Unauthorized"),
-        ("/work/1", &unsigned, "", 401, "Unauthorized"),
-        ("/work/1", &scopeless, "", 403, "Forbidden"),
+        ("/jobs/1", "", "", 401, "Unauthorized"),
+        ("/jobs/1", "Bearer x", "", 401, "Unauthorized"),
+        ("/jobs/1", &expired, "", 401, "Unauthorized"),
+        ("/jobs/1", &unsigned, "", 401, "Unauthorized"),
+        ("/jobs/1", &scopeless, "", 403, "Forbidden"),
         ("/nowhere", "", "", 404, "Not Found"),
         ("/open", "", &long, 413, "Request Entity Too Large"),
         ("/open", "", &much, 413, "Request Entity Too Large"),
