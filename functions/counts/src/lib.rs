@@ -3,11 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::future::Future;
 use std::time::Duration;
 
 use clinical::ids::SiteId;
-use futures::future::join_all;
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
@@ -90,23 +88,13 @@ impl Counts {
         caller: &Caller,
         sites: &[SiteId],
     ) -> Result<Response<Body>, Problem> {
-        let count = self.record_own_calls(invocation, caller, sites);
-        let read = self.store.site_counts(caller.study(), sites, invocation.deadline);
-        let counts = beside(invocation.deadline, count, read).await;
+        let (study, deadline) = (caller.study(), invocation.deadline);
+        // A request about several sites is a call of each of them.
+        let count = self.store.count_calls(study, sites, &invocation.request_id, deadline);
+        let counts = beside(deadline, count, self.store.site_counts(study, sites, deadline)).await;
         let counts = counts.map_err(|failure| read_problem(&failure))?;
         let counts = sites.iter().zip(&counts).map(|(site, counts)| SiteBody::new(site, counts)).collect();
         Ok(http::json(StatusCode::OK, &CountsBody { counts }))
-    }
-
-    /// A request about several sites is a call of each of them.
-    fn record_own_calls(&self, invocation: &Invocation, caller: &Caller, sites: &[SiteId]) -> impl Future<Output = ()> {
-        let (study, id, deadline) = (caller.study(), &invocation.request_id, invocation.deadline);
-        let calls = join_all(sites.iter().map(move |site| self.store.count_call(study, site, id, deadline)));
-        async move {
-            for failure in calls.await.into_iter().filter_map(Result::err) {
-                tracing::warn!(event = "api_call_not_counted", %failure);
-            }
-        }
     }
 }
 

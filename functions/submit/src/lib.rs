@@ -8,7 +8,6 @@ mod body;
 mod receipt;
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::time::Duration;
 
 use clinical::catalog::Catalog;
@@ -154,14 +153,9 @@ impl Submit {
         Ok((submission.site.clone(), http::json(StatusCode::OK, &state)))
     }
 
-    /// Records one API call of `site`. The request goes on whatever becomes of it.
-    fn count(&self, invocation: &Invocation, study: &StudyId, site: &SiteId) -> impl Future<Output = ()> {
-        let (deadline, id) = (invocation.deadline, &invocation.request_id);
-        async move {
-            if let Err(failure) = self.store.count_call(study, site, id, deadline).await {
-                tracing::warn!(event = "api_call_not_counted", %failure);
-            }
-        }
+    /// Records one API call of `site`, beside the request's own work.
+    async fn count(&self, invocation: &Invocation, study: &StudyId, site: &SiteId) {
+        self.store.count_calls(study, [site], &invocation.request_id, invocation.deadline).await;
     }
 }
 

@@ -72,6 +72,8 @@ impl Scope {
     pub const COUNTS_READ: Self = Self("counts:read");
     /// Record a site's API calls.
     pub const COUNTS_WRITE: Self = Self("counts:write");
+    /// Read the instruments' definitions.
+    pub const INSTRUMENTS_READ: Self = Self("instruments:read");
 }
 
 impl fmt::Display for Scope {

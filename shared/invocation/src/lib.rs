@@ -1,5 +1,5 @@
 //! What every invocation of every function has, whatever it is for: a [`Deadline`], a [`Caller`], a [`CorrelationId`],
-//! a body that is checked before it is believed ([`body`]), an answer in one shape ([`Problem`]), SDK settings that obey the
+//! a body that is checked before it is believed ([`body`]), an answer in one shape ([`Problem`]) and in the caller's [`language`], SDK settings that obey the
 //! deadline ([`aws`]) and logs that say nothing of a patient ([`telemetry`]).
 
 pub mod aws;
@@ -10,6 +10,7 @@ mod correlation;
 mod deadline;
 mod environment;
 pub mod http;
+pub mod language;
 mod problem;
 pub mod telemetry;
 

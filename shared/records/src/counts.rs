@@ -11,6 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Update};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use clinical::ids::{InstrumentId, SiteId, StudyId};
+use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call, is_passing};
@@ -121,6 +122,21 @@ impl Store {
                 }
                 Err(error) => return Err(error.of(OPERATION)),
             }
+        }
+    }
+
+    /// Records one API call of each of `sites`, for what runs beside a request's own work: that goes on whatever becomes of
+    /// the counting, and a call that was not counted is told to the log.
+    pub async fn count_calls<'a>(
+        &self,
+        study: &StudyId,
+        sites: impl IntoIterator<Item = &'a SiteId>,
+        id: &str,
+        deadline: Deadline,
+    ) {
+        let calls = join_all(sites.into_iter().map(|site| self.count_call(study, site, id, deadline)));
+        for failure in calls.await.into_iter().filter_map(Result::err) {
+            tracing::warn!(event = "api_call_not_counted", %failure);
         }
     }
 

@@ -1,0 +1,177 @@
+//! `GET /v1/instruments` tells the instruments that there are; `GET /v1/instruments/{id}/{version}` gives the definition of
+//! one, for the app to render.
+//!
+//! A definition is given in one language, the caller's (`?lang=`, then `Accept-Language`, then English). A version never
+//! changes, so what was given once may be kept for good: its `ETag` is the definition's content hash, which is stored with
+//! every score, and the language, since each language is another body.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use clinical::catalog::{Catalog, NotFound};
+use clinical::definition::{Definition, Licence, Texts};
+use clinical::instrument::Instrument;
+use invocation::aws;
+use invocation::http::{self, Invocation};
+use invocation::{
+    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
+};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, IF_NONE_MATCH, VARY};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Request, Response};
+use records::{Store, Tables};
+use serde::Serialize;
+
+const EVERY_ROLE: [Role; 4] = [Role::Patient, Role::Staff, Role::Clinician, Role::Service];
+/// A year, as long as a cache is asked to keep anything. Private, because the answer is to a caller with a token.
+const FOR_GOOD: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// The function, with what it keeps between requests.
+#[derive(Clone, Debug)]
+pub struct Instruments {
+    store: Store,
+}
+
+impl Instruments {
+    /// The function as its environment variables set it up.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let config = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https())?;
+        Ok(Self::new(Store::new(&config, Tables::from_environment(environment)?)))
+    }
+
+    /// The function on `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
+    pub async fn warm_up(&self) {
+        let table = &self.store.tables().counts;
+        if let Err(failure) = self.store.warm_up(table, Deadline::after(Duration::from_secs(3))).await {
+            tracing::warn!(event = "warm_up_failed", %failure);
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: an error is an answer.
+    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
+        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+            "GET /v1/instruments" => self.list(invocation, request).await,
+            "GET /v1/instruments/{id}/{version}" => self.definition(invocation, request).await,
+            _ => Err(http::no_such_route()),
+        })
+        .await
+    }
+
+    async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::INSTRUMENTS_READ, &EVERY_ROLE)?;
+        self.counted(&invocation, &caller, async {
+            let instruments = Catalog::shipped().iter().map(Summary::of).collect();
+            Ok(http::json(StatusCode::OK, &ListBody { instruments }))
+        })
+        .await
+    }
+
+    async fn definition(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::INSTRUMENTS_READ, &EVERY_ROLE)?;
+        self.counted(&invocation, &caller, async { answer(&request, find(&request)?) }).await
+    }
+
+    /// Does `work`, and records a call of each of the caller's sites beside it.
+    async fn counted<T>(&self, invocation: &Invocation, caller: &Caller, work: impl Future<Output = T>) -> T {
+        let (id, deadline) = (&invocation.request_id, invocation.deadline);
+        beside(deadline, self.store.count_calls(caller.study(), caller.sites(), id, deadline), work).await
+    }
+}
+
+/// The instrument that the path names.
+fn find(request: &Request) -> Result<&'static Instrument, Problem> {
+    let not_found = |detail: &str| Problem::new(ProblemKind::NotFound, detail);
+    let id = http::path_parameter(request, "id").parse().map_err(|_| not_found("there is no such instrument"))?;
+    let version = http::path_parameter(request, "version");
+    let version = version.parse().map_err(|_| not_found("a version is three numbers: 1.0.0"))?;
+    Catalog::shipped().find(&id, &version).map_err(|reason| match reason {
+        NotFound::Instrument => not_found("there is no such instrument"),
+        NotFound::Version { known } => {
+            let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
+            not_found(&format!("the instrument is not there in this version, but in {}", known.join(", ")))
+        }
+    })
+}
+
+/// The definition in the caller's language, or that it is still what the caller has.
+fn answer(request: &Request, instrument: &Instrument) -> Result<Response<Body>, Problem> {
+    let languages: Vec<&str> = instrument.languages().collect();
+    let found =
+        language::of(request, &languages).and_then(|tag| Some((tag, instrument.definition().in_language(tag)?)));
+    let Some((tag, definition)) = found else {
+        return Err(Problem::new(ProblemKind::Internal, "the definition has no language"));
+    };
+    let etag = format!("\"{}-{tag}\"", instrument.hash());
+    let mut response = if has_already(request, &etag) {
+        let mut unchanged = Response::new(Body::Empty);
+        *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
+        unchanged
+    } else {
+        // Where the schema lies is for those who write definitions.
+        http::json(StatusCode::OK, &Definition { schema: None, ..definition })
+    };
+    let headers = response.headers_mut();
+    let ascii = |text: &str| HeaderValue::try_from(text).expect("a hash and a language tag are plain ASCII");
+    headers.insert(ETAG, ascii(&etag));
+    headers.insert(CONTENT_LANGUAGE, ascii(tag));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+    headers.insert(CACHE_CONTROL, FOR_GOOD);
+    Ok(response)
+}
+
+/// Whether `If-None-Match` names `etag`, a weak form of it (a proxy that compresses makes one), or anything at all.
+fn has_already(request: &Request, etag: &str) -> bool {
+    let values = request.headers().get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    // Ours hold no comma.
+    let mut named = values.flat_map(|value| value.split(',')).map(str::trim);
+    named.any(|named| named == "*" || named.strip_prefix("W/").unwrap_or(named) == etag)
+}
+
+#[derive(Serialize)]
+struct ListBody {
+    instruments: Vec<Summary<'static>>,
+}
+
+/// What the list tells of one instrument.
+#[derive(Serialize)]
+struct Summary<'a> {
+    id: &'a str,
+    version: &'a str,
+    /// By language.
+    title: &'a Texts,
+    languages: Vec<&'a str>,
+    hash: &'a str,
+    /// How many there are.
+    items: usize,
+    licence: &'a Licence,
+    sources: &'a [String],
+}
+
+impl<'a> Summary<'a> {
+    fn of(instrument: &'a Instrument) -> Self {
+        let definition = instrument.definition();
+        Self {
+            id: definition.id.as_str(),
+            version: definition.version.as_str(),
+            title: &definition.title,
+            languages: instrument.languages().collect(),
+            hash: instrument.hash(),
+            items: definition.items.len(),
+            licence: &definition.licence,
+            sources: &definition.sources,
+        }
+    }
+}
