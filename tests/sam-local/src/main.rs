@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Function, event, and the status of its answer; `None`: a batch that leaves nothing undone.
-const INVOCATIONS: [(&str, &str, Option<u16>); 10] = [
+const INVOCATIONS: [(&str, &str, Option<u16>); 12] = [
     ("SubmitFunction", "submit-post", Some(202)),
     ("SubmitFunction", "submit-post", Some(200)),
     ("SubmitFunction", "submit-post-conflict", Some(409)),
@@ -25,6 +25,8 @@ const INVOCATIONS: [(&str, &str, Option<u16>); 10] = [
     ("CountsFunction", "counts-post-call", Some(202)),
     ("CountsFunction", "counts-get", Some(200)),
     ("CountsFunction", "counts-get-site", Some(200)),
+    ("InstrumentsFunction", "instruments-get", Some(200)),
+    ("InstrumentsFunction", "instruments-get-one", Some(200)),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -80,7 +82,7 @@ async fn reachable_from_containers() -> Result<(Cloud, String)> {
 
 /// A file for `--env-vars`: the functions' variables as the template gives them, with `host` for the cloud's address.
 fn environment(cloud: &Cloud, host: &str) -> Result<tempfile::NamedTempFile> {
-    let functions = ["SubmitFunction", "ScoreFunction", "CountsFunction"].map(|name| {
+    let functions = ["SubmitFunction", "ScoreFunction", "CountsFunction", "InstrumentsFunction"].map(|name| {
         let variables = cloud.function(name).map(|function| &function.environment).into_iter().flatten();
         let variables = variables.map(|(name, value)| (name, value.replace("127.0.0.1", host)));
         (name, variables.collect::<BTreeMap<_, _>>())
