@@ -58,7 +58,11 @@ fn is_json(media_type: &str) -> bool {
         })
 }
 
-fn parse(bytes: &[u8]) -> Result<(Value, Findings), Finding> {
+/// Like [`json`], of `bytes` that came another way.
+///
+/// # Errors
+/// The one finding, if it is no JSON at all.
+pub fn parse(bytes: &[u8]) -> Result<(Value, Findings), Finding> {
     let seen = RefCell::new(Seen { path: Vec::new(), findings: Findings::default() });
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = Node { seen: &seen, depth: 0 }
@@ -75,8 +79,11 @@ fn syntax_finding(bytes: &[u8], error: &serde_json::Error) -> Finding {
     let what = match error.classify() {
         _ if bytes.iter().all(u8::is_ascii_whitespace) => "the body is empty".to_owned(),
         _ if std::str::from_utf8(bytes).is_err() => "the body is not UTF-8".to_owned(),
-        Category::Eof => "the body ends too early".to_owned(),
-        _ => format!("not JSON at line {}, column {}", error.line(), error.column()),
+        Category::Eof => "the JSON ends too early".to_owned(),
+        _ if bytes.trim_ascii().contains(&b'\n') => {
+            format!("not JSON at line {}, column {}", error.line(), error.column())
+        }
+        _ => format!("not JSON at column {}", error.column()),
     };
     Finding { pointer: String::new(), code: "json.syntax", detail: what }
 }
@@ -254,9 +261,9 @@ mod tests {
         let cases: [(&[u8], &str); 6] = [
             (b"", "the body is empty"),
             (b"  \n", "the body is empty"),
-            (b"{\"a\": ", "the body ends too early"),
+            (b"{\"a\": ", "the JSON ends too early"),
             (b"{\n\"a\": secret}", "not JSON at line 2, column 6"),
-            (b"{} {}", "not JSON at line 1, column 4"),
+            (b"{} {}\n", "not JSON at column 4"),
             (b"\"\xff\"", "the body is not UTF-8"),
         ];
         for (body, detail) in cases {

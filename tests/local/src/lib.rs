@@ -4,6 +4,8 @@
 //! [`dynamodb`] stores, [`executables`] builds the functions and [`lambda`] runs them, [`gateway`] brings them requests
 //! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`failures`] keeps what it gives up, and
 //! [`sns`] takes what they publish.
+//!
+//! [`replay`] sends it real data; [`instruments`] and [`score`] work without it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;
@@ -13,10 +15,12 @@ pub mod dynamodb;
 pub mod executables;
 pub mod failures;
 pub mod gateway;
+pub mod instruments;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
 pub mod replay;
+pub mod score;
 pub mod sns;
 pub mod storage;
 pub mod stream;

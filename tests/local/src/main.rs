@@ -3,6 +3,7 @@
 
 use std::{
     error::Error,
+    io::{self, IsTerminal, Write},
     os::unix::process::{CommandExt, parent_id},
     path::{Path, PathBuf},
     process::{self, ExitCode},
@@ -10,11 +11,13 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use clinical::ids::SiteId;
+use clinical::{catalog::Catalog, ids::SiteId, instrument::Instrument};
 use local::{
     cloud::{Cloud, Options},
     console::Console,
+    instruments,
     replay::{self, Verdict},
+    score,
     sns::Wanted,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -78,6 +81,19 @@ enum Command {
         #[command(flatten)]
         cloud: Box<CloudArguments>,
     },
+    /// Scores answers: one JSON object, or one a line, {"answers":{"1":2,…}}, from standard input
+    ///
+    /// Writes one line for each: its scores and the alert rules that fire or, for one that cannot be read or does not fit,
+    /// its line number and everything that is wrong with it. Starts nothing and stores nothing; what came before a line is
+    /// not known, so rules about change are not evaluated.
+    /// Ends with 0 if all fitted, 1 if any did not, 2 if there is no such instrument or the input cannot be read.
+    Score {
+        /// The instrument, and its version if it is not the newest: phq-9, phq-9@1.0.0
+        #[arg(value_parser = instruments::find)]
+        instrument: &'static Instrument,
+    },
+    /// Lists the instruments that there are
+    Instruments,
     /// Becomes a function's process that ends with its parent, whatever ends that
     #[command(hide = true)]
     Environment {
@@ -108,6 +124,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Environment { parent, executable }) => become_environment(parent, &executable),
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
+        Some(Command::Score { instrument }) => return score_input(instrument),
+        Some(Command::Instruments) => return list_instruments(),
         None => serve(options(cli.cloud)),
     };
     match result {
@@ -152,6 +170,32 @@ async fn replay_file(arguments: ReplayArguments, cloud: Options) -> ExitCode {
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             ExitCode::from(if matches!(error, replay::Error::Interrupted) { 130 } else { 2 })
+        }
+    }
+}
+
+fn score_input(instrument: &Instrument) -> ExitCode {
+    if io::stdin().is_terminal() {
+        eprintln!("reading answers, one {{\"answers\":{{…}}}} a line; Ctrl-D ends");
+    }
+    let result = score::score(instrument, io::stdin().lock(), io::stdout().lock());
+    written(result.map(|all| if all { ExitCode::SUCCESS } else { ExitCode::from(1) }))
+}
+
+fn list_instruments() -> ExitCode {
+    let table = instruments::table(Catalog::shipped().iter());
+    written(io::stdout().lock().write_all(table.as_bytes()).map(|()| ExitCode::SUCCESS))
+}
+
+/// How a command that only reads and writes ends.
+fn written(result: io::Result<ExitCode>) -> ExitCode {
+    match result {
+        Ok(code) => code,
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
         }
     }
 }

@@ -1,0 +1,108 @@
+//! `cargo run -- instruments`: the instruments that there are, for a person.
+
+use clinical::{catalog::Catalog, definition::TextLicence, ids::InstrumentVersion, instrument::Instrument};
+
+/// As much of the terms as a table shows, in characters.
+const LONGEST_TERMS: usize = 100;
+
+/// The instrument that `named` names: `phq-9` in its newest version, `phq-9@1.0.0` in that one.
+///
+/// # Errors
+/// What a person reads where there is none.
+pub fn find(named: &str) -> Result<&'static Instrument, String> {
+    let (id, version) = named.split_once('@').map_or((named, None), |(id, version)| (id, Some(version)));
+    let mut of_id: Vec<_> = Catalog::shipped().iter().filter(|instrument| instrument.id().as_str() == id).collect();
+    of_id.sort_by_key(|instrument| instrument.version());
+    let Some(newest) = of_id.last().copied() else {
+        return Err("there is no such instrument; `cargo run -- instruments` lists them".to_owned());
+    };
+    let Some(version) = version else { return Ok(newest) };
+    of_id.iter().copied().find(|instrument| instrument.version().as_str() == version).ok_or_else(|| {
+        let known: Vec<_> =
+            of_id.iter().map(|instrument| instrument.version()).map(InstrumentVersion::as_str).collect();
+        format!("{id} is not there in this version, but in {}", known.join(", "))
+    })
+}
+
+/// The `instruments` in a table with a head: id, version, title, how many items and scores, languages, whether the texts
+/// are in the definition, and on what terms it may be used.
+pub fn table<'a>(instruments: impl Iterator<Item = &'a Instrument>) -> String {
+    let head = ["ID", "VERSION", "TITLE", "ITEMS", "SCORES", "LANGUAGES", "TEXTS", "LICENCE BASIS"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(instruments.map(row));
+    let mut widths = [0; 8];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
+            // Numbers end together.
+            3 | 4 => format!("{cell:>width$}"),
+            _ => format!("{cell:<width$}"),
+        });
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    });
+    lines.collect()
+}
+
+fn row(instrument: &Instrument) -> [String; 8] {
+    let definition = instrument.definition();
+    let title = definition.title.get("en").or(definition.title.values().next());
+    let texts = match definition.licence.texts {
+        TextLicence::Included => "included",
+        TextLicence::NotIncluded => "scoring only",
+    };
+    [
+        definition.id.to_string(),
+        definition.version.to_string(),
+        title.cloned().unwrap_or_default(),
+        definition.items.len().to_string(),
+        definition.scores.len().to_string(),
+        instrument.languages().collect::<Vec<_>>().join(", "),
+        texts.to_owned(),
+        shortened(&definition.licence.terms),
+    ]
+}
+
+/// The text, or as many of its first words as the table has room for.
+fn shortened(text: &str) -> String {
+    let Some((end, _)) = text.char_indices().nth(LONGEST_TERMS) else { return text.to_owned() };
+    let words = text[..end].rsplit_once(' ').map_or(&text[..end], |(words, _)| words);
+    format!("{words} …")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instrument_is_found_by_its_name_and_by_its_version() {
+        for named in ["phq-9", "phq-9@1.0.0"] {
+            let found = find(named).unwrap();
+            assert_eq!((found.id().as_str(), found.version().as_str()), ("phq-9", "1.0.0"));
+        }
+        assert_eq!(find("phq-9@2.0.0").unwrap_err(), "phq-9 is not there in this version, but in 1.0.0");
+        for nothing in ["", "phq", "PHQ-9", "@1.0.0"] {
+            assert!(find(nothing).unwrap_err().starts_with("there is no such instrument"), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_table_has_a_line_for_each_instrument_and_its_columns_stand_under_each_other() {
+        let table = table(Catalog::shipped().iter());
+        let lines: Vec<&str> = table.lines().collect();
+        assert_eq!(lines.len(), 1 + Catalog::shipped().iter().count());
+        let title = lines[0].find("TITLE").unwrap();
+        let licence = lines[0].find("LICENCE").unwrap();
+        let phq_9 = lines.iter().find(|line| line.starts_with("phq-9 ")).unwrap();
+        assert!(phq_9[title..].starts_with("Patient Health Questionnaire-9"));
+        assert!(phq_9[licence..].starts_with("Public domain. ") && phq_9.ends_with(" …"));
+        assert_eq!(
+            phq_9[..licence].split_whitespace().rev().take(5).collect::<Vec<_>>(),
+            ["included", "zh-Hans", "en,", "1", "10"]
+        );
+        assert!(table.contains("scoring only"));
+    }
+}

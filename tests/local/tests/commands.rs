@@ -1,0 +1,81 @@
+//! The commands that need no cloud, as a person calls them.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+fn run(arguments: &[&str], input: &str) -> Output {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_local"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is built");
+    let mut stdin = process.stdin.take().expect("it is piped");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    process.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn answers_are_scored_line_by_line_and_a_bad_line_is_seen_in_the_exit_code() {
+    let good = "{\"answers\":{\"1\":2,\"2\":1}}\n";
+    let output = run(&["score", "phq-2"], good);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    let line: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+    assert_eq!((&line["scores"][0]["value"], &line["alerts"][0]), (&3.into(), &"threshold".into()));
+
+    let output = run(&["score", "phq-2@1.0.0"], &format!("{good}{{\"answers\":{{\"1\":9}}}}\n{good}"));
+    assert_eq!(output.status.code(), Some(1));
+    let lines = text(&output.stdout);
+    assert_eq!(lines.lines().count(), 3);
+    assert!(lines.contains("\"line\":2,\"errors\":[{\"pointer\":\"/answers/1\",\"code\":\"item.code\""), "{lines}");
+}
+
+#[test]
+fn an_instrument_that_is_not_there_is_said_with_what_to_do() {
+    for (named, said) in [("phq-99", "`cargo run -- instruments` lists them"), ("phq-9@7.0.0", "but in 1.0.0")] {
+        let output = run(&["score", named], "");
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn the_instruments_are_listed() {
+    let output = run(&["instruments"], "");
+    assert_eq!(output.status.code(), Some(0));
+    let table = text(&output.stdout);
+    assert!(table.starts_with("ID "), "{table}");
+    assert!(table.contains("\nrand-36 "), "{table}");
+}
+
+#[test]
+fn who_has_read_enough_sees_no_complaint() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_local"))
+        .args(["score", "phq-2"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it is built");
+    drop(process.stdout.take());
+    let mut stdin = process.stdin.take().expect("it is piped");
+    // More than a pipe holds: it ends before it has read all of it.
+    let mut written = 0;
+    while stdin.write_all(b"{\"answers\":{\"1\":2,\"2\":1}}\n").is_ok() {
+        written += 1;
+        assert!(written < 10_000_000, "it does not end");
+    }
+    drop(stdin);
+    let output = process.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+}
