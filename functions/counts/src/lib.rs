@@ -3,15 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::time::Duration;
 
 use clinical::ids::SiteId;
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
-use invocation::{Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
+use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use records::{SiteCounts, Store, Tables};
+use records::{SiteCounts, Store};
 use serde::Serialize;
 
 /// The function, with what it keeps between requests.
@@ -26,8 +25,7 @@ impl Counts {
     /// # Errors
     /// If one is missing.
     pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        let config = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https())?;
-        Ok(Self::new(Store::new(&config, Tables::from_environment(environment)?)))
+        Ok(Self::new(Store::from_environment(environment, aws::https())?))
     }
 
     /// The function on `store`.
@@ -37,10 +35,7 @@ impl Counts {
 
     /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
     pub async fn warm_up(&self) {
-        let table = &self.store.tables().counts;
-        if let Err(failure) = self.store.warm_up(table, Deadline::after(Duration::from_secs(3))).await {
-            tracing::warn!(event = "warm_up_failed", %failure);
-        }
+        self.store.warm_up(&self.store.tables().counts).await;
     }
 
     /// Answers one request.

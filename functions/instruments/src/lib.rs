@@ -6,20 +6,17 @@
 //! every score, and the language, since each language is another body.
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use clinical::catalog::{Catalog, NotFound};
 use clinical::definition::{Definition, Licence, Texts};
 use clinical::instrument::Instrument;
 use invocation::aws;
 use invocation::http::{self, Invocation};
-use invocation::{
-    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
-};
+use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, IF_NONE_MATCH, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{Store, Tables};
+use records::Store;
 use serde::Serialize;
 
 const EVERY_ROLE: [Role; 4] = [Role::Patient, Role::Staff, Role::Clinician, Role::Service];
@@ -38,8 +35,7 @@ impl Instruments {
     /// # Errors
     /// If one is missing.
     pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        let config = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https())?;
-        Ok(Self::new(Store::new(&config, Tables::from_environment(environment)?)))
+        Ok(Self::new(Store::from_environment(environment, aws::https())?))
     }
 
     /// The function on `store`.
@@ -49,10 +45,7 @@ impl Instruments {
 
     /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
     pub async fn warm_up(&self) {
-        let table = &self.store.tables().counts;
-        if let Err(failure) = self.store.warm_up(table, Deadline::after(Duration::from_secs(3))).await {
-            tracing::warn!(event = "warm_up_failed", %failure);
-        }
+        self.store.warm_up(&self.store.tables().counts).await;
     }
 
     /// Answers one request.

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use alerts::{LinkTemplate, Notice, Topic};
+use alerts::{Notice, Topic};
 use clinical::catalog::Catalog;
 use clinical::ids::RuleId;
 use futures::stream::{self, StreamExt};
@@ -22,7 +22,7 @@ use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError};
 use lambda_runtime::LambdaEvent;
-use records::{Alert, AlertStatus, Commit, SetAside, Store, Submission, Tables, ToScore};
+use records::{Alert, AlertStatus, Commit, SetAside, Store, Submission, ToScore};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
@@ -78,11 +78,8 @@ impl Score {
     /// If one is missing.
     pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
         let https = aws::https();
-        let dynamodb = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", https.clone())?;
-        let sns = aws::sdk_config(environment, "AWS_ENDPOINT_URL_SNS", https)?;
-        let link = LinkTemplate::new(environment.required("ALERT_LINK")?);
-        let topic = Topic::new(&sns, environment.required("ALERTS_TOPIC_ARN")?, link);
-        Ok(Self::new(Store::new(&dynamodb, Tables::from_environment(environment)?), topic))
+        let store = Store::from_environment(environment, https.clone())?;
+        Ok(Self::new(store, Topic::from_environment(environment, https)?))
     }
 
     /// The function on `store` and `topic`.
@@ -92,12 +89,7 @@ impl Score {
 
     /// Opens the connections to the store and to SNS ahead of the first batch. What fails is opened by the first batch.
     pub async fn warm_up(&self) {
-        let deadline = Deadline::after(Duration::from_secs(3));
-        let table = &self.store.tables().records;
-        let (store, topic) = futures::join!(self.store.warm_up(table, deadline), self.topic.warm_up(deadline));
-        for failure in [store.err(), topic.err()].into_iter().flatten() {
-            tracing::warn!(event = "warm_up_failed", %failure);
-        }
+        futures::join!(self.store.warm_up(&self.store.tables().records), self.topic.warm_up());
     }
 
     /// Works off one batch, and answers with the records that are not done, before the deadline.

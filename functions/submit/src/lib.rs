@@ -8,19 +8,18 @@ mod body;
 mod receipt;
 
 use std::convert::Infallible;
-use std::time::Duration;
 
 use clinical::catalog::Catalog;
 use clinical::finding::Finding;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
-use invocation::{Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
+use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{PutOutcome, Store, Submission, Tables};
+use records::{PutOutcome, Store, Submission};
 use uuid::Uuid;
 
 use crate::receipt::{Receipt, State};
@@ -40,8 +39,7 @@ impl Submit {
     /// # Errors
     /// If one is missing.
     pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        let config = aws::sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https())?;
-        Ok(Self::new(Store::new(&config, Tables::from_environment(environment)?)))
+        Ok(Self::new(Store::from_environment(environment, aws::https())?))
     }
 
     /// The function on `store`.
@@ -51,10 +49,7 @@ impl Submit {
 
     /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
     pub async fn warm_up(&self) {
-        let table = &self.store.tables().records;
-        if let Err(failure) = self.store.warm_up(table, Deadline::after(Duration::from_secs(3))).await {
-            tracing::warn!(event = "warm_up_failed", %failure);
-        }
+        self.store.warm_up(&self.store.tables().records).await;
     }
 
     /// Answers one request.

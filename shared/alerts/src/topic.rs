@@ -8,8 +8,8 @@ use aws_sdk_sns::config::Builder;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use invocation::Deadline;
-use invocation::aws::{Failure, FailureKind, Limits, call};
+use invocation::aws::{Failure, FailureKind, Limits, SharedHttpClient, call, sdk_config};
+use invocation::{Deadline, Environment, EnvironmentError};
 
 use crate::message::{LinkTemplate, Notice};
 
@@ -34,15 +34,26 @@ impl Topic {
         Self { sns: Client::new(config), arn: arn.to_owned(), link }
     }
 
-    /// Opens the connection, TLS handshake included, by a cheap read. For start-up.
+    /// The topic that the environment variables name, reached by `https`.
     ///
     /// # Errors
-    /// If SNS did not answer. Harmless: the first publication opens the connection then.
-    pub async fn warm_up(&self, deadline: Deadline) -> Result<(), Failure> {
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment, https: SharedHttpClient) -> Result<Self, EnvironmentError> {
+        let config = sdk_config(environment, "AWS_ENDPOINT_URL_SNS", https)?;
+        let link = LinkTemplate::new(environment.required("ALERT_LINK")?);
+        Ok(Self::new(&config, environment.required("ALERTS_TOPIC_ARN")?, link))
+    }
+
+    /// Opens the connection, TLS handshake included, by a cheap read. For start-up. If it fails, the first publication
+    /// opens the connection.
+    pub async fn warm_up(&self) {
+        let deadline = Deadline::after(Duration::from_secs(3));
         let limits = Limits { most: Duration::from_secs(2), ..PUBLISH };
         let request = self.sns.get_topic_attributes().topic_arn(&self.arn);
         let sent = call(deadline, limits, |timeouts| request.customize().config_override(config(timeouts)).send());
-        sent.await.map(drop).map_err(|error| error.of("GetTopicAttributes at start-up"))
+        if let Err(failure) = sent.await.map_err(|error| error.of("GetTopicAttributes at start-up")) {
+            tracing::warn!(event = "warm_up_failed", %failure);
+        }
     }
 
     /// Publishes `notices`. Answers for each of them, in order, with the message id that SNS gave it. What was not

@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use invocation::aws::{Failure, Limits, call};
+use invocation::aws::{Limits, SharedHttpClient, call, sdk_config};
 use invocation::{Deadline, Environment, EnvironmentError};
 
 use crate::attributes::text;
@@ -50,18 +50,28 @@ impl Store {
         Self { dynamodb: Client::new(config), tables }
     }
 
-    /// Opens the connection, TLS handshake included, by a cheap read of a table that this function may read. For
-    /// start-up, where it runs on a full core; without it the first patient waits for it.
+    /// A store on the tables that the environment variables name, reached by `https`.
     ///
     /// # Errors
-    /// If the store did not answer. Harmless: the first call opens the connection then.
-    pub async fn warm_up(&self, table: &str, deadline: Deadline) -> Result<(), Failure> {
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment, https: SharedHttpClient) -> Result<Self, EnvironmentError> {
+        let config = sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", https)?;
+        Ok(Self::new(&config, Tables::from_environment(environment)?))
+    }
+
+    /// Opens the connection, TLS handshake included, by a cheap read of a table that this function may read. For
+    /// start-up, where it runs on a full core; without it the first patient waits for it. If it fails, the first call opens
+    /// the connection.
+    pub async fn warm_up(&self, table: &str) {
+        let deadline = Deadline::after(Duration::from_secs(3));
         let limits = Limits { most: Duration::from_secs(2), least: Duration::from_millis(100) };
         let request = self.dynamodb.get_item().table_name(table).key(PK, text("WARM-UP"));
         let request = if table == self.tables.records { request.key(SK, text("WARM-UP")) } else { request };
         let sent =
             call(deadline, limits, |timeouts| request.customize().config_override(Self::timeouts(timeouts)).send());
-        sent.await.map(drop).map_err(|error| error.of("GetItem at start-up"))
+        if let Err(failure) = sent.await.map_err(|error| error.of("GetItem at start-up")) {
+            tracing::warn!(event = "warm_up_failed", %failure);
+        }
     }
 
     /// The names of its tables.
