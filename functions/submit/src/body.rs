@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use clinical::answers::{Answer, Answers};
 use clinical::catalog::{Catalog, NotFound};
 use clinical::finding::{Finding, pointer};
-use clinical::ids::SubmissionId;
+use clinical::ids::{ScoreId, SubmissionId};
 use clinical::instrument::Instrument;
-use invocation::Findings;
+use invocation::{Findings, Problem, ProblemKind};
+use lambda_http::Request;
 use records::{Amendment, Device, InstrumentRef, sha256_hex};
+use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
+
+use crate::LARGEST_BODY;
 
 /// How far a device's clock may run ahead of the server's.
 const AHEAD: Duration = Duration::seconds(60);
@@ -28,6 +32,22 @@ pub(crate) struct Sent {
     pub(crate) authored_at: OffsetDateTime,
     pub(crate) device: Option<Device>,
     pub(crate) amends: Option<Amendment>,
+    /// The scores that the sender computed. What the patient said is the same with and without them, and so is the digest.
+    pub(crate) claimed: BTreeMap<ScoreId, Decimal>,
+}
+
+/// The submission that `request` carries as the app's own JSON, as of `now`.
+///
+/// # Errors
+/// 413, 415, or 422 with all findings.
+pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Problem> {
+    let (json, findings) = invocation::body::json(request, LARGEST_BODY)?;
+    read(&json, findings, Catalog::shipped(), now).map_err(does_not_fit)
+}
+
+/// What is answered to a submission with `findings`.
+pub(crate) fn does_not_fit(findings: Findings) -> Problem {
+    Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing").with_errors(findings)
 }
 
 /// Reads `json` against the instrument in `catalog` that it names, as of `now`. `findings` are those of the parser.
@@ -61,6 +81,7 @@ pub(crate) fn read(json: &Value, findings: Findings, catalog: &Catalog, now: Off
             authored_at,
             device,
             amends,
+            claimed: BTreeMap::new(),
         }),
         _ => Err(reader.findings),
     }

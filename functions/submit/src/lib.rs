@@ -1,31 +1,37 @@
 //! `POST /v1/submissions` takes one submission: checks it, stores it by one conditional put, and answers with its receipt.
-//! `GET /v1/submissions/{id}` tells what became of it.
+//! `GET /v1/submissions/{id}` tells what became of it. `POST /v1/fhir/QuestionnaireResponse` takes the same in the words of
+//! FHIR, and `GET /v1/fhir/Questionnaire/{id}` tells there what may be answered.
 //!
 //! The put is all that a submission needs: scoring starts from the table's stream, so nothing that comes after the put
 //! can lose it.
 
 mod body;
+mod fhir;
 mod receipt;
 
 use std::convert::Infallible;
 
-use clinical::catalog::Catalog;
 use clinical::finding::Finding;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
-use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
+use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemForm, ProblemKind, Role, Scope, beside};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
 use records::{PutOutcome, Store, Submission};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
+use crate::body::Sent;
 use crate::receipt::{Receipt, State};
 
 /// As large as a submission may be.
 const LARGEST_BODY: usize = 256 * 1024;
+
+/// Reads the submission that a request carries, as of a time.
+type Read = fn(&Request, OffsetDateTime) -> Result<Sent, Problem>;
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -57,37 +63,42 @@ impl Submit {
     /// # Errors
     /// Never: an error is an answer.
     pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
-            "POST /v1/submissions" => self.post(invocation, request).await,
-            "GET /v1/submissions/{id}" => self.get(invocation, request).await,
-            _ => Err(http::no_such_route()),
+        let form = if http::route(&request).contains(" /v1/fhir/") {
+            ProblemForm::OperationOutcome
+        } else {
+            ProblemForm::Problem
+        };
+        http::answer_in(form, request, async |invocation: Invocation, request: Request| {
+            match http::route(&request).as_str() {
+                "POST /v1/submissions" => self.post(invocation, request, body::sent).await,
+                "GET /v1/submissions/{id}" => self.get(invocation, request).await,
+                "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, fhir::sent).await,
+                "GET /v1/fhir/Questionnaire/{id}" => self.questionnaire(invocation, request).await,
+                _ => Err(http::no_such_route()),
+            }
         })
         .await
     }
 
-    async fn post(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+    /// Takes the submission that `read` finds in the body.
+    async fn post(&self, invocation: Invocation, request: Request, read: Read) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let count = self.count(&invocation, caller.study(), site);
-        let work = self.submit(&invocation, &request, caller.study(), site, patient);
+        let work = self.submit(&invocation, || read(&request, invocation.clock.now()), caller.study(), site, patient);
         beside(invocation.deadline, count, work).await
     }
 
     async fn submit(
         &self,
         invocation: &Invocation,
-        request: &Request,
+        read: impl FnOnce() -> Result<Sent, Problem>,
         study: &StudyId,
         site: &SiteId,
         patient: &PatientId,
     ) -> Result<Response<Body>, Problem> {
-        let (json, findings) = invocation::body::json(request, LARGEST_BODY)?;
-        let now = invocation.clock.now();
-        let sent = body::read(&json, findings, Catalog::shipped(), now).map_err(|findings| {
-            Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing")
-                .with_errors(findings)
-        })?;
+        let sent = read()?;
         let submission = Submission {
             study: study.clone(),
             site: site.clone(),
@@ -97,12 +108,13 @@ impl Submit {
             instrument: sent.instrument,
             answers: sent.answers,
             authored_at: sent.authored_at,
-            received_at: now,
+            received_at: invocation.clock.now(),
             correlation_id: invocation.correlation_id.to_string(),
             request_id: invocation.request_id.clone(),
             nonce: Uuid::new_v4(),
             amends: sent.amends,
             device: sent.device,
+            claimed: sent.claimed,
         };
         match self.store.put_submission(&submission, invocation.deadline).await {
             Ok(PutOutcome::Stored) => Ok(receipt_answer(StatusCode::ACCEPTED, &submission)),
@@ -146,6 +158,15 @@ impl Submit {
         }
         let state = State::new(&submission, score.as_ref(), caller.role() == Role::Staff);
         Ok((submission.site.clone(), http::json(StatusCode::OK, &state)))
+    }
+
+    async fn questionnaire(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::INSTRUMENTS_READ, &[Role::Patient, Role::Staff, Role::Clinician, Role::Service])?;
+        // A request of several sites is a call of each of them.
+        let count =
+            self.store.count_calls(caller.study(), caller.sites(), &invocation.request_id, invocation.deadline);
+        beside(invocation.deadline, count, async { fhir::questionnaire(&request) }).await
     }
 
     /// Records one API call of `site`, beside the request's own work.

@@ -50,6 +50,9 @@ struct ScoreBody<'a> {
     /// Alert rules that could not be decided, with the reason; left out where there are none.
     #[serde(skip_serializing_if = "is_empty")]
     not_evaluated: &'a Value,
+    /// Scores that the sender computed otherwise; left out where there are none.
+    #[serde(skip_serializing_if = "is_empty")]
+    claimed_differs: &'a Value,
     alerts: Vec<String>,
 }
 
@@ -64,6 +67,7 @@ impl<'a> State<'a> {
                 scores: &score.scores,
                 not_scored: &score.not_scored,
                 not_evaluated: &score.not_evaluated,
+                claimed_differs: &score.claimed_differs,
                 alerts: score.alerts.iter().map(|(id, _)| id.to_string()).collect(),
             }),
         }

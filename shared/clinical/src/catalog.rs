@@ -92,6 +92,12 @@ impl Catalog {
         Err(if known.is_empty() { NotFound::Instrument } else { NotFound::Version { known } })
     }
 
+    /// The instrument `id` in its latest version.
+    pub fn latest(&self, id: &InstrumentId) -> Option<&Instrument> {
+        let entries = self.entries.iter().filter(|entry| entry.id == id.as_str());
+        entries.max_by_key(|entry| entry.version.parse::<InstrumentVersion>().ok()).map(Entry::instrument)
+    }
+
     /// All instruments, by id, then version. Parses those that were not asked for yet.
     pub fn iter(&self) -> impl Iterator<Item = &Instrument> {
         self.entries.iter().map(Entry::instrument)

@@ -20,6 +20,7 @@ mod canonical;
 pub mod catalog;
 pub mod definition;
 mod exact;
+pub mod fhir;
 pub mod finding;
 mod fit;
 pub mod history;

@@ -23,12 +23,18 @@ const LONGEST_KEY: usize = 100;
 /// # Errors
 /// 415 if it does not say that it is JSON, 413 if it is too large, 422 if it is no JSON at all.
 pub fn json(request: &Request, largest: usize) -> Result<(Value, Findings), Problem> {
+    json_of(request, &["application/json"], largest)
+}
+
+/// As [`json`], for a body of one of `media_types`, all of which are JSON.
+///
+/// # Errors
+/// As [`json`].
+pub fn json_of(request: &Request, media_types: &[&str], largest: usize) -> Result<(Value, Findings), Problem> {
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !is_json(media_type) {
-        return Err(Problem::new(
-            ProblemKind::UnsupportedMediaType,
-            "the body must be JSON: send it with `Content-Type: application/json`",
-        ));
+    if !is_json(media_type, media_types) {
+        let detail = format!("the body must be JSON: send it with `Content-Type: {}`", media_types[0]);
+        return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
     }
     let bytes = match request.body() {
         Body::Text(text) => text.as_bytes(),
@@ -45,9 +51,10 @@ pub fn json(request: &Request, largest: usize) -> Result<(Value, Findings), Prob
     })
 }
 
-fn is_json(media_type: &str) -> bool {
+fn is_json(media_type: &str, taken: &[&str]) -> bool {
     let mut parts = media_type.split(';').map(str::trim);
-    let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    let essence = parts.next().unwrap_or_default();
+    let is_json = taken.iter().any(|taken| taken.eq_ignore_ascii_case(essence));
     // JSON is UTF-8 (RFC 8259); another charset is a mistake that would garble a text answer.
     is_json
         && parts.all(|parameter| match parameter.split_once('=') {

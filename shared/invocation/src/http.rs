@@ -12,7 +12,7 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use crate::telemetry::{self, InvocationIds};
-use crate::{Clock, CorrelationId, Deadline, Problem, ProblemKind};
+use crate::{Clock, CorrelationId, Deadline, Problem, ProblemForm, ProblemKind};
 
 /// What is left of the time for putting the answer into words once a step has run out of it.
 const WORDING: Duration = Duration::from_millis(10);
@@ -36,6 +36,18 @@ pub struct Invocation {
 /// # Errors
 /// Never: an error is an answer.
 pub async fn answer<F, Fut>(request: Request, handle: F) -> Result<Response<Body>, Infallible>
+where
+    F: FnOnce(Invocation, Request) -> Fut,
+    Fut: Future<Output = Result<Response<Body>, Problem>>,
+{
+    answer_in(ProblemForm::Problem, request, handle).await
+}
+
+/// As [`answer`], with problems written in `form`.
+///
+/// # Errors
+/// Never: an error is an answer.
+pub async fn answer_in<F, Fut>(form: ProblemForm, request: Request, handle: F) -> Result<Response<Body>, Infallible>
 where
     F: FnOnce(Invocation, Request) -> Fut,
     Fut: Future<Output = Result<Response<Body>, Problem>>,
@@ -68,7 +80,7 @@ where
             None => Err(out_of_time(&method)),
         };
         let problem = result.as_ref().err().map(Problem::kind);
-        let mut response = result.unwrap_or_else(|problem| problem.into_response(&correlation_id));
+        let mut response = result.unwrap_or_else(|problem| problem.into_response_in(form, &correlation_id));
         if let Ok(value) = HeaderValue::from_str(correlation_id.as_str()) {
             response.headers_mut().insert(CorrelationId::HEADER, value);
         }

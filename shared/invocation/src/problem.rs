@@ -6,7 +6,7 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
 
-use crate::CorrelationId;
+use crate::{CorrelationId, fhir};
 
 /// An answer that says what went wrong. It never repeats an answer or a score: details speak of rules, not of values.
 #[derive(Debug)]
@@ -44,6 +44,14 @@ impl Findings {
         self.listed.push(finding);
     }
 
+    /// Takes in all of `others`, each changed by `change`, those left out where it says so.
+    pub fn append_with(&mut self, others: Findings, change: impl Fn(Finding) -> Option<Finding>) {
+        for finding in others.listed.into_iter().filter_map(change) {
+            self.push_with(|| finding);
+        }
+        self.more += others.more;
+    }
+
     /// Those that are listed.
     pub fn listed(&self) -> &[Finding] {
         &self.listed
@@ -61,6 +69,15 @@ impl From<Finding> for Findings {
         findings.push_with(|| finding);
         findings
     }
+}
+
+/// How a problem is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProblemForm {
+    /// As RFC 9457 says.
+    Problem,
+    /// As a FHIR R4 OperationOutcome. The pointers of findings are FHIRPath expressions then.
+    OperationOutcome,
 }
 
 /// The kinds of problem, each with its stable `type` and its status.
@@ -149,6 +166,11 @@ impl Problem {
 
     /// This problem as an answer.
     pub fn into_response(self, correlation_id: &CorrelationId) -> Response<Body> {
+        self.into_response_in(ProblemForm::Problem, correlation_id)
+    }
+
+    /// This problem as an answer in `form`.
+    pub fn into_response_in(self, form: ProblemForm, correlation_id: &CorrelationId) -> Response<Body> {
         let (name, title) = self.kind.name_and_title();
         let detail = match self.errors.more {
             0 => self.detail,
@@ -162,11 +184,16 @@ impl Problem {
             errors: &self.errors.listed,
             correlation_id: correlation_id.as_str(),
         };
-        let text = serde_json::to_string(&body).expect("strings and numbers always serialise");
-        let mut response = Response::new(Body::Text(text));
+        let (text, media_type) = match form {
+            ProblemForm::Problem => (serde_json::to_string(&body), "application/problem+json"),
+            ProblemForm::OperationOutcome => {
+                (serde_json::to_string(&fhir::outcome(self.kind, &body)), "application/fhir+json")
+            }
+        };
+        let mut response = Response::new(Body::Text(text.expect("strings and numbers always serialise")));
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
         }
@@ -176,15 +203,15 @@ impl Problem {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct ProblemBody<'a> {
+pub(crate) struct ProblemBody<'a> {
     #[serde(rename = "type")]
-    name: &'static str,
+    pub(crate) name: &'static str,
     title: &'static str,
     status: u16,
-    detail: String,
+    pub(crate) detail: String,
     #[serde(skip_serializing_if = "<[Finding]>::is_empty")]
-    errors: &'a [Finding],
-    correlation_id: &'a str,
+    pub(crate) errors: &'a [Finding],
+    pub(crate) correlation_id: &'a str,
 }
 
 #[cfg(test)]

@@ -315,7 +315,7 @@ impl Store {
 
     fn set_score(&self, submission: &Submission, outcome: &Outcome, alerts: &[Alert], at: OffsetDateTime) -> Update {
         let raised: Vec<(AlertId, RuleId)> = alerts.iter().map(|alert| (alert.id, alert.rule.clone())).collect();
-        let score = Score::of(outcome, &submission.instrument.hash, at, raised);
+        let score = Score::of(outcome, submission, at, raised);
         Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(submission.key()))

@@ -1,16 +1,18 @@
 //! Submissions: one completed questionnaire, as it was sent, and its score.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use clinical::answers::{Answer, Answers};
-use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
+use clinical::definition::Number;
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::outcome::Outcome;
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
 use rust_decimal::Decimal;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -55,6 +57,8 @@ pub struct Submission {
     pub amends: Option<Amendment>,
     /// What it was entered on.
     pub device: Option<Device>,
+    /// The scores that its sender computed. Never believed: what differs from ours is told.
+    pub claimed: BTreeMap<ScoreId, Decimal>,
 }
 
 /// A version of an instrument's definition.
@@ -111,6 +115,8 @@ pub struct Score {
     pub not_scored: Value,
     /// The rules that could not be decided and why, in the shape of the API.
     pub not_evaluated: Value,
+    /// The scores that the sender computed otherwise, `[{"id", "claimed"}]`.
+    pub claimed_differs: Value,
     /// The alerts that it raised, with their rules.
     pub alerts: Vec<(AlertId, RuleId)>,
 }
@@ -248,6 +254,9 @@ impl Submission {
             let known = [("app", app), ("os", os)];
             set("device", map(known.into_iter().filter_map(|(name, value)| Some((name, text(value.as_ref()?))))));
         }
+        if !self.claimed.is_empty() {
+            set("claimed", map(self.claimed.iter().map(|(score, value)| (score.as_str(), number(value)))));
+        }
         // Both go when it is scored: until then the sparse index holds it.
         set("pending", text(keys::pending(&self.id.to_string())));
         set("pending_since", instant(self.received_at));
@@ -285,6 +294,7 @@ impl Submission {
             nonce: reader.parsed("nonce")?,
             amends,
             device: device.transpose()?,
+            claimed: reader.optional_map("claimed")?.map(claimed_from_attributes).transpose()?.unwrap_or_default(),
         };
         // Its own words must agree with where it lies, or it would be scored for somebody else.
         if submission.key().iter().any(|(name, value)| item.get(name) != Some(value)) {
@@ -295,17 +305,18 @@ impl Submission {
 }
 
 impl Score {
-    /// What came of a submission, scored by the definition with `instrument_hash` at `scored_at`.
+    /// What came of `submission`, scored at `scored_at`.
     pub(crate) fn of(
         outcome: &Outcome,
-        instrument_hash: &str,
+        submission: &Submission,
         scored_at: OffsetDateTime,
         alerts: Vec<(AlertId, RuleId)>,
     ) -> Self {
         let json = |value: Result<Value, serde_json::Error>| value.expect("scores are names and numbers");
         Self {
             scored_at,
-            instrument_hash: instrument_hash.to_owned(),
+            instrument_hash: submission.instrument.hash.clone(),
+            claimed_differs: claimed_differs(&submission.claimed, outcome),
             scores: json(serde_json::to_value(&outcome.scores)),
             not_scored: json(serde_json::to_value(&outcome.not_scored)),
             not_evaluated: json(serde_json::to_value(&outcome.not_evaluated)),
@@ -321,6 +332,7 @@ impl Score {
             ("scores", from_json(&self.scores)),
             ("not_scored", from_json(&self.not_scored)),
             ("not_evaluated", from_json(&self.not_evaluated)),
+            ("claimed_differs", from_json(&self.claimed_differs)),
             ("alerts", AttributeValue::L(alerts.collect())),
         ])
     }
@@ -343,6 +355,8 @@ impl Score {
             scores: json("scores")?,
             not_scored: json("not_scored")?,
             not_evaluated: json("not_evaluated")?,
+            // What was scored before anything was claimed does not have it.
+            claimed_differs: json("claimed_differs").unwrap_or_else(|_| Value::Array(Vec::new())),
             alerts: alerts.collect::<Result<_, _>>()?,
         }))
     }
@@ -350,6 +364,22 @@ impl Score {
 
 pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue)>) -> AttributeValue {
     AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+/// The claims that are not what was computed; where nothing could be computed every claim differs.
+fn claimed_differs(claimed: &BTreeMap<ScoreId, Decimal>, outcome: &Outcome) -> Value {
+    let computed = |id: &ScoreId| outcome.scores.iter().find(|score| score.id == *id).map(|score| score.value);
+    let differ = claimed.iter().filter(|(id, value)| computed(id) != Some(**value));
+    differ.map(|(id, value)| json!({"id": id, "claimed": Number(*value)})).collect()
+}
+
+fn claimed_from_attributes(claimed: Reader<'_>) -> Result<BTreeMap<ScoreId, Decimal>, Unreadable> {
+    let wrong = || unreadable("claimed", "holds something that is no score");
+    let score = |(id, value): (&String, &AttributeValue)| {
+        let value = value.as_n().map_err(|_| wrong())?;
+        Ok((id.parse().map_err(|_| wrong())?, Decimal::from_str_exact(value).map_err(|_| wrong())?))
+    };
+    claimed.0.iter().map(score).collect()
 }
 
 fn answer_to_attribute(answer: &Answer) -> AttributeValue {

@@ -1,0 +1,92 @@
+//! The same in the words of FHIR R4: a QuestionnaireResponse is read as the submission that it is and then goes the way of
+//! all submissions; a definition is told as a Questionnaire.
+
+use std::collections::BTreeSet;
+
+use clinical::catalog::Catalog;
+use clinical::fhir::{self, Response as QuestionnaireResponse};
+use clinical::finding::Finding;
+use clinical::ids::InstrumentId;
+use clinical::instrument::Instrument;
+use invocation::{Findings, Problem, ProblemKind, body, http};
+use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Request, RequestExt, Response};
+use time::OffsetDateTime;
+
+use crate::LARGEST_BODY;
+use crate::body::{Sent, does_not_fit, read};
+
+const MEDIA_TYPES: [&str; 2] = ["application/fhir+json", "application/json"];
+
+/// The submission that `request` carries as a QuestionnaireResponse, as of `now`.
+///
+/// # Errors
+/// 413, 415, or 422 with all findings, by FHIRPath expressions.
+pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Problem> {
+    let (json, parsed) = body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)?;
+    let response = QuestionnaireResponse::read(&json, Catalog::shipped());
+    let mut findings = Findings::default();
+    findings.append_with(parsed, |finding| Some(Finding { pointer: expression(&finding.pointer), ..finding }));
+    let mut told = BTreeSet::new();
+    for finding in &response.findings {
+        told.insert((finding.pointer.clone(), finding.code));
+        findings.push_with(|| finding.clone());
+    }
+    if json["resourceType"] != "QuestionnaireResponse" {
+        return Err(does_not_fit(findings));
+    }
+    match read(&response.submission, Findings::default(), Catalog::shipped(), now) {
+        Ok(sent) if findings.is_empty() => Ok(Sent { claimed: response.claimed, ..sent }),
+        Ok(_) => Err(does_not_fit(findings)),
+        Err(more) => {
+            let faulty = !told.is_empty();
+            findings.append_with(more, |finding| {
+                let pointer = response.expression(&finding.pointer);
+                // Whether an item is asked cannot be told where the answers to others could not be read.
+                let unsure = faulty && finding.code == "item.hidden";
+                (!unsure && !told.contains(&(pointer.clone(), finding.code))).then_some(Finding { pointer, ..finding })
+            });
+            Err(does_not_fit(findings))
+        }
+    }
+}
+
+/// The Questionnaire that `request` asks for: of the instrument in its path, in the version that `?version=` names or the
+/// latest, with the texts in the language that `?lang=` names where they are there in it.
+///
+/// # Errors
+/// 404 if there is no such instrument or version.
+pub(crate) fn questionnaire(request: &Request) -> Result<Response<Body>, Problem> {
+    let query = request.query_string_parameters_ref();
+    let asked = |name| query.and_then(|query| query.first(name)).filter(|value| !value.is_empty());
+    let not_found = || Problem::new(ProblemKind::NotFound, "there is no such questionnaire, or not in this version");
+    let instrument = instrument(&http::path_parameter(request, "id"), asked("version")).ok_or_else(not_found)?;
+    let questionnaire = fhir::questionnaire(instrument, asked("lang").unwrap_or("en"));
+    let mut response = http::json(StatusCode::OK, &questionnaire);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPES[0]));
+    if let Some(language) = questionnaire["language"].as_str().and_then(|language| language.parse().ok()) {
+        headers.insert(CONTENT_LANGUAGE, language);
+    }
+    Ok(response)
+}
+
+fn instrument(id: &str, version: Option<&str>) -> Option<&'static Instrument> {
+    let id: InstrumentId = id.parse().ok()?;
+    match version {
+        Some(version) => Catalog::shipped().find(&id, &version.parse().ok()?).ok(),
+        None => Catalog::shipped().latest(&id),
+    }
+}
+
+/// The FHIRPath expression of the place at `pointer` in the body.
+fn expression(pointer: &str) -> String {
+    pointer.split('/').skip(1).fold("QuestionnaireResponse".to_owned(), |parent, token| {
+        if token.bytes().all(|byte| byte.is_ascii_digit()) {
+            format!("{parent}[{token}]")
+        } else {
+            format!("{parent}.{token}")
+        }
+    })
+}

@@ -1,0 +1,281 @@
+//! What a FHIR client sees of `submit`, over the real SDK and a store in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use harness::{Fault, World, claims, request};
+use lambda_http::{Body, Request, Response};
+use serde_json::{Value, json};
+use submit::Submit;
+use tokio::time::Instant;
+
+const ID: &str = "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e";
+const ROUTE: &str = "POST /v1/fhir/QuestionnaireResponse";
+const PLENTY: Duration = Duration::from_secs(10);
+
+/// The official example of the SDC guide's PHQ-9, which states a total of 13 where its answers give 10, with an id.
+fn official() -> Value {
+    let mut example: Value =
+        serde_json::from_str(include_str!("../../../shared/clinical/tests/fhir/sdc-phq-9.json")).unwrap();
+    example["identifier"] = json!({"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{ID}")});
+    example["authored"] = json!("2026-11-01T07:58:03+08:00");
+    example
+}
+
+/// What the app's own body says of the official example.
+fn plain() -> Value {
+    json!({
+        "id": ID, "instrument": "phq-9", "version": "1.0.0", "authoredAt": "2026-11-01T07:58:03+08:00",
+        "answers": {"1": 0, "2": 0, "3": 0, "4": 1, "5": 2, "6": 1, "7": 3, "8": 2, "9": 1},
+    })
+}
+
+fn post(route: &str, body: &str) -> Request {
+    request(route, &[], "", Some(claims(&[])), Some(body), PLENTY)
+}
+
+fn get(id: &str, query: &str, changes: &[(&str, &str)]) -> Request {
+    let claims = claims(&[&[("scope", "instruments:read")], changes].concat());
+    request("GET /v1/fhir/Questionnaire/{id}", &[("id", id)], query, Some(claims), None, PLENTY)
+}
+
+async fn send(world: &World, request: Request) -> (u16, Value, Response<Body>) {
+    let response = Submit::new(world.store()).handle(request).await.unwrap();
+    let Body::Text(text) = response.body() else { panic!("answers are text") };
+    (response.status().as_u16(), serde_json::from_str(text).unwrap(), response)
+}
+
+async fn send_fhir(world: &World, body: &Value) -> (u16, Value) {
+    let (status, body, _) = send(world, post(ROUTE, &body.to_string())).await;
+    (status, body)
+}
+
+/// Each issue of an OperationOutcome after the first: its expression and code.
+fn issues(outcome: &Value) -> Vec<(&str, &str)> {
+    assert_eq!(outcome["resourceType"], "OperationOutcome");
+    let issues = outcome["issue"].as_array().unwrap();
+    let told = |issue: &'_ Value| issue["details"]["text"].as_str().is_some_and(|text| !text.is_empty());
+    assert!(issues.iter().all(|issue| issue["severity"] == "error" && told(issue)));
+    issues[1..]
+        .iter()
+        .map(|issue| {
+            let expression = issue["expression"][0].as_str().unwrap_or_default();
+            (expression, issue["details"]["coding"][0]["code"].as_str().unwrap())
+        })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_official_example_is_stored_as_what_it_says_with_its_total_beside() {
+    let world = World::new();
+    let mut post = post(ROUTE, &official().to_string());
+    post.headers_mut().insert("content-type", "application/fhir+json; fhirVersion=4.0".parse().unwrap());
+    let (status, receipt, response) = send(&world, post).await;
+    assert_eq!((status, &receipt["id"], &receipt["instrument"]), (202, &json!(ID), &json!("phq-9")));
+    assert_eq!(response.headers()["location"], format!("/v1/submissions/{ID}"));
+    let stored = &world.items("submission")[0];
+    assert_eq!((&stored["answers"], &stored["claimed"]), (&plain()["answers"], &json!({"total": 13})));
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_5_the_same_questionnaire_in_fhir_and_in_our_own_words_is_the_same_submission() {
+    for fhir_first in [true, false] {
+        let world = World::new();
+        let (fhir, plain) = ((ROUTE, official().to_string()), ("POST /v1/submissions", plain().to_string()));
+        let [first, second] = if fhir_first { [fhir, plain] } else { [plain, fhir] };
+        let (status, receipt, _) = send(&world, post(first.0, &first.1)).await;
+        assert_eq!(status, 202);
+        let (status, repeated, _) = send(&world, post(second.0, &second.1)).await;
+        assert_eq!((status, &repeated), (200, &receipt));
+        assert_eq!(world.items("submission").len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_5_other_answers_under_the_same_id_are_refused_in_fhirs_words() {
+    let world = World::new();
+    send_fhir(&world, &official()).await;
+    let mut other = official();
+    other["item"][0]["item"][8]["answer"][0]["valueCoding"]["code"] = json!("Not-at-all");
+    let (status, outcome) = send_fhir(&world, &other).await;
+    assert_eq!((status, &outcome["issue"][0]["code"]), (409, &json!("conflict")));
+    assert_eq!(outcome["issue"][0]["details"]["coding"][0]["code"], "submission-conflict");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_findings_come_at_once_each_at_its_expression_and_nothing_is_written() {
+    let body = json!({
+        "resourceType": "QuestionnaireResponse", "status": "entered-in-error", "authored": "2026-11-01",
+        "questionnaire": "urn:epro:questionnaire:phq-9|1.0.0",
+        "item": [
+            {"linkId": "1", "answer": [{"valueInteger": 0}, {"valueInteger": 1}]},
+            {"linkId": "2", "answer": [{"valueInteger": 4}]},
+            {"linkId": "3", "answer": [{"valueBoolean": true}]},
+            {"linkId": "x", "answer": [{"valueInteger": 1}]},
+        ],
+    });
+    let body = body.to_string().replacen("\"status\"", "\"id\":\"a\",\"id\":\"b\",\"status\"", 1);
+    let world = World::new();
+    let (status, outcome, response) = send(&world, post(ROUTE, &body)).await;
+    let at = |place: &str| format!("QuestionnaireResponse.{place}");
+    let expected = [
+        (at("id"), "json.duplicate-key"),
+        (at("status"), "fhir.status"),
+        (at("item[0].answer[1]"), "item.answers"),
+        (at("item[2].answer[0]"), "item.type"),
+        (at("item[3].answer[0]"), "item.unknown"),
+        (at("id"), "id.not-a-uuid"),
+        (at("authored"), "authored-at.format"),
+        (at("item[1].answer[0]"), "item.code"),
+    ];
+    let expected: Vec<_> = expected.iter().map(|(at, code)| (at.as_str(), *code)).collect();
+    assert_eq!((status, issues(&outcome)), (422, expected));
+    assert_eq!(response.headers()["content-type"], "application/fhir+json");
+    let correlation_id = response.headers()["x-correlation-id"].to_str().unwrap();
+    assert!(outcome["issue"][0]["diagnostics"].as_str().unwrap().ends_with(correlation_id));
+    assert_eq!(world.count_calls("PutItem RecordsTable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_fault_of_the_whole_is_told_in_fhirs_words() {
+    let cases = [
+        (json!({"questionnaire": "urn:epro:questionnaire:phq-99|1.0.0"}), ("questionnaire", "instrument.unknown")),
+        (
+            json!({"questionnaire": "urn:epro:questionnaire:phq-9|9.0.0"}),
+            ("questionnaire", "instrument.version-unknown"),
+        ),
+        (json!({"questionnaire": "urn:epro:questionnaire:phq-9"}), ("questionnaire", "field.required")),
+        (json!({"questionnaire": null}), ("questionnaire", "field.required")),
+        (json!({"questionnaire": "#contained"}), ("questionnaire", "field.required")),
+        (json!({"identifier": {"value": "7"}}), ("identifier.value", "id.not-a-uuid")),
+        (json!({"identifier": {}}), ("identifier.value", "field.required")),
+        (json!({"authored": "2099-01-01T00:00:00Z"}), ("authored", "authored-at.future")),
+        (json!({"authored": null}), ("authored", "field.required")),
+        (json!({"status": "amended"}), ("status", "fhir.status")),
+        (json!({"status": "in-progress"}), ("status", "fhir.status")),
+        (json!({"implicitRules": "http://example.org"}), ("implicitRules", "fhir.modifier")),
+        (json!({"colour": 1}), ("colour", "field.unknown")),
+    ];
+    let world = World::new();
+    for (change, (place, code)) in cases {
+        let mut body = official();
+        for (name, value) in change.as_object().unwrap() {
+            body[name] = value.clone();
+        }
+        let (status, outcome) = send_fhir(&world, &body).await;
+        let found = issues(&outcome);
+        let expected = format!("QuestionnaireResponse.{place}");
+        assert_eq!((status, found.contains(&(expected.as_str(), code))), (422, true), "{change} {found:?}");
+        assert!(found.iter().all(|(at, _)| *at == expected), "{change} {found:?}");
+    }
+    for (body, code) in
+        [("{", "json.syntax"), ("[]", "fhir.resource-type"), (r#"{"resourceType":"Patient"}"#, "fhir.resource-type")]
+    {
+        let (status, outcome, _) = send(&world, post(ROUTE, body)).await;
+        assert_eq!((status, issues(&outcome)[0].1, issues(&outcome).len()), (422, code, 1), "{body}");
+    }
+    let mut text = post(ROUTE, "{}");
+    text.headers_mut().insert("content-type", "application/fhir+xml".parse().unwrap());
+    let (status, outcome, _) = send(&world, text).await;
+    assert_eq!((status, &outcome["issue"][0]["code"]), (415, &json!("not-supported")));
+    assert_eq!(world.count_calls("PutItem RecordsTable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_10_no_outcome_repeats_an_answer() {
+    let world = World::new();
+    let answers = [
+        json!({"valueString": "secret-answer"}),
+        json!({"valueCoding": {"code": "secret-answer", "display": "secret-answer"}}),
+        json!({"valueInteger": 987_654}),
+        json!({"valueQuantity": {"value": 987_654}}),
+    ];
+    for answer in answers {
+        let mut body = official();
+        body["item"][0]["item"][8]["answer"] = json!([answer]);
+        body["item"][0]["text"] = json!("secret-answer");
+        let (status, outcome) = send_fhir(&world, &body).await;
+        let text = outcome.to_string();
+        assert_eq!(status, 422);
+        assert!(!text.contains("secret-answer") && !text.contains("987654"), "{text}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hostile_body_is_answered_briefly() {
+    let items: Vec<Value> =
+        (0..5_000).map(|n| json!({"linkId": format!("x{n}"), "answer": [{"valueInteger": 1}]})).collect();
+    let nested = "[{\"item\":".repeat(60_000);
+    let mut body = official();
+    body["item"] = json!(items);
+    let (status, outcome) = send_fhir(&World::new(), &body).await;
+    assert_eq!((status, issues(&outcome).len()), (422, 200));
+    assert_eq!(send(&World::new(), post(ROUTE, &nested)).await.0, 413);
+    let deep = format!(
+        "{{\"resourceType\":\"QuestionnaireResponse\",\"item\":{}1{}}}",
+        "[{\"item\":".repeat(40),
+        "}]".repeat(40)
+    );
+    let (status, outcome, _) = send(&World::new(), post(ROUTE, &deep)).await;
+    assert_eq!(status, 422);
+    assert!(issues(&outcome).iter().any(|(_, code)| *code == "json.too-deep"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_9_who_may_not_is_refused_in_fhirs_words() {
+    let world = World::new();
+    for (change, expected, code) in [
+        (("token_use", "id"), 401, "login"),
+        (("scope", "submissions:read"), 403, "forbidden"),
+        (("role", "staff"), 403, "forbidden"),
+    ] {
+        let request = request(ROUTE, &[], "", Some(claims(&[change])), Some(&official().to_string()), PLENTY);
+        let (status, outcome, _) = send(&world, request).await;
+        assert_eq!((status, &outcome["issue"][0]["code"]), (expected, &json!(code)), "{change:?}");
+    }
+    assert_eq!(world.calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_6_and_7_a_stalled_store_is_told_in_time_and_in_fhirs_words() {
+    for (remaining, code) in [(0, "transient"), (250, "transient"), (500, "timeout"), (3_000, "timeout")] {
+        let world = World::new();
+        world.inject_into("PutItem RecordsTable", usize::MAX, Fault::Stall);
+        let time = Duration::from_millis(remaining);
+        let start = Instant::now();
+        let request = request(ROUTE, &[], "", Some(claims(&[])), Some(&official().to_string()), time);
+        let (status, outcome, response) = send(&world, request).await;
+        assert!(start.elapsed() <= Duration::from_millis(remaining.saturating_sub(250)), "{remaining}");
+        assert_eq!((status, &outcome["issue"][0]["code"]), (503, &json!(code)), "{remaining}");
+        assert_eq!(response.headers()["retry-after"], "1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_questionnaire_is_told_by_version_and_language_to_whoever_may_read_instruments() {
+    let world = World::new();
+    for role in ["patient", "staff", "clinician", "service"] {
+        let (status, questionnaire, response) = send(&world, get("phq-9", "", &[("role", role)])).await;
+        assert_eq!((status, &questionnaire["resourceType"]), (200, &json!("Questionnaire")), "{role}");
+        assert_eq!(response.headers()["content-type"], "application/fhir+json");
+        assert_eq!(response.headers()["content-language"], "en");
+    }
+    let (_, chinese, _) = send(&world, get("phq-9", "version=1.0.0&lang=zh-Hans", &[])).await;
+    assert_eq!((&chinese["language"], &chinese["version"]), (&json!("zh-Hans"), &json!("1.0.0")));
+    for (id, query) in [("phq-99", ""), ("phq-9", "version=9.9.9"), ("phq-9", "version=x"), ("a b", "")] {
+        let (status, outcome, _) = send(&world, get(id, query, &[])).await;
+        assert_eq!((status, &outcome["issue"][0]["code"]), (404, &json!("not-found")), "{id} {query}");
+    }
+    assert_eq!(send(&world, get("phq-9", "", &[("scope", "counts:read")])).await.0, 403);
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_request_is_counted_beside_its_own_work() {
+    let world = World::new();
+    send_fhir(&world, &official()).await;
+    send(&world, get("phq-9", "", &[("role", "staff"), ("sites", "S01 S02")])).await;
+    let (study, sites) = ("DEMO".parse().unwrap(), ["S01", "S02"].map(|site| site.parse().unwrap()));
+    let counts = world.store().site_counts(&study, &sites, invocation::Deadline::after(PLENTY)).await.unwrap();
+    assert_eq!((counts[0].api_calls, counts[1].api_calls), (2, 1));
+}

@@ -1,0 +1,382 @@
+//! A Questionnaire with weights as the draft of a definition.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::{MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, extension, number, weight};
+use crate::definition::Definition;
+use crate::ids::{InstrumentId, InstrumentVersion, ItemId};
+
+const CALCULATED: &str = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-calculatedExpression";
+
+/// The draft of a definition.
+pub struct Imported {
+    /// The definition, as JSON that people can read. A person has to complete it.
+    pub definition: String,
+    /// What could not be carried over, and what a person has to add, one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// Turns a FHIR R4 Questionnaire into the draft of a definition. Weights (`ordinalValue` or `itemWeight`) become codes.
+///
+/// # Errors
+/// If `json` is no Questionnaire with items.
+pub fn import(json: &Json) -> Result<Imported, &'static str> {
+    let questionnaire = json.as_object().filter(|q| q.get("resourceType") == Some(&json!("Questionnaire")));
+    let questionnaire = questionnaire.ok_or("this is no FHIR resource of the type Questionnaire")?;
+    let language = questionnaire.get("language").and_then(Json::as_str).unwrap_or("en").to_owned();
+    let mut importer = Importer { language, value_sets: value_sets(questionnaire), ..Importer::default() };
+    importer.collect(questionnaire, None);
+    if importer.items.is_empty() {
+        return Err("the Questionnaire has no question that a definition could carry");
+    }
+    Ok(importer.finish(questionnaire))
+}
+
+#[derive(Default)]
+struct Importer<'a> {
+    language: String,
+    value_sets: BTreeMap<String, &'a Map<String, Json>>,
+    notes: Vec<String>,
+    instruction: Option<String>,
+    code_lists: Vec<(String, Vec<Json>)>,
+    items: Vec<Json>,
+    /// The new id of each linkId, with what its choices became.
+    ids: BTreeMap<String, (String, BTreeMap<String, i64>)>,
+    taken: BTreeSet<String>,
+    /// The items whose choices have weights, with the least and the greatest.
+    weighted: Vec<(String, i64, i64)>,
+}
+
+impl<'a> Importer<'a> {
+    fn note(&mut self, note: impl Into<String>) {
+        self.notes.push(note.into());
+    }
+
+    fn texts(&self, text: &str) -> Json {
+        json!({self.language.as_str(): text})
+    }
+
+    fn collect(&mut self, parent: &'a Map<String, Json>, preface: Option<&str>) {
+        for item in parent.get("item").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
+            let link_id = item.get("linkId").and_then(Json::as_str).unwrap_or("(without linkId)");
+            let text = item.get("text").and_then(Json::as_str);
+            match item.get("type").and_then(Json::as_str).unwrap_or("group") {
+                "display" if self.items.is_empty() && self.instruction.is_none() => {
+                    self.instruction = text.map(str::to_owned);
+                }
+                "display" => self.note(format!("{link_id}: a text between questions is not carried over")),
+                "group" => {
+                    self.lost(item, link_id, "group");
+                    self.collect(item, text.or(preface));
+                }
+                _ if extension(item, CALCULATED).is_some() || item.get("readOnly") == Some(&json!(true)) => {
+                    self.note(format!("{link_id}: is computed, not asked: write it as a score"));
+                }
+                kind => {
+                    self.question(item, link_id, kind, preface);
+                    self.collect(item, preface);
+                }
+            }
+        }
+    }
+
+    fn question(&mut self, item: &'a Map<String, Json>, link_id: &str, kind: &str, preface: Option<&str>) {
+        let id = self.id(link_id);
+        let mut written = object(json!({"id": id}));
+        let mut choices = BTreeMap::new();
+        let repeats = item.get("repeats") == Some(&json!(true));
+        match kind {
+            "choice" | "open-choice" => {
+                if kind == "open-choice" {
+                    self.note(format!("{link_id}: free text beside the choices is not carried over"));
+                }
+                written.insert("type".to_owned(), json!(if repeats { "codes" } else { "code" }));
+                match self.choices(item, link_id, &id, repeats) {
+                    Some((list, map)) => {
+                        written.insert("codes".to_owned(), json!(list));
+                        choices = map;
+                    }
+                    None => {
+                        self.note(format!(
+                            "{link_id}: its choices are in a value set that is not in the file; left out"
+                        ));
+                        return;
+                    }
+                }
+            }
+            "integer" | "decimal" => {
+                written.insert("type".to_owned(), json!(kind));
+                for (name, url) in [("min", MIN_VALUE), ("max", MAX_VALUE)] {
+                    match extension(item, url).and_then(number) {
+                        Some(bound) => {
+                            written.insert(name.to_owned(), decimal_json(bound));
+                        }
+                        None => self.note(format!("{link_id}: its {name} is not said: add `{name}`")),
+                    }
+                }
+                if kind == "decimal" {
+                    let decimals = extension(item, MAX_DECIMAL_PLACES).and_then(Json::as_u64).unwrap_or(2);
+                    written.insert("decimals".to_owned(), json!(decimals));
+                }
+            }
+            "boolean" => {
+                written.insert("type".to_owned(), json!("boolean"));
+            }
+            "string" | "text" => {
+                written.insert("type".to_owned(), json!("text"));
+                if let Some(most) = item.get("maxLength") {
+                    written.insert("maxLength".to_owned(), most.clone());
+                }
+            }
+            other => {
+                self.note(format!("{link_id}: questions of the type {other} are not carried over"));
+                return;
+            }
+        }
+        if repeats && !matches!(kind, "choice" | "open-choice") {
+            self.note(format!("{link_id}: takes one answer now; several are possible for choices only"));
+        }
+        self.ids.insert(link_id.to_owned(), (id, choices));
+        if let Some(preface) = preface {
+            written.insert("preface".to_owned(), self.texts(preface));
+        }
+        match item.get("text").and_then(Json::as_str) {
+            Some(text) => {
+                written.insert("text".to_owned(), self.texts(text));
+            }
+            None => self.note(format!("{link_id}: has no text: add it")),
+        }
+        if let Some(condition) = self.enable_when(item, link_id) {
+            written.insert("enableWhen".to_owned(), condition);
+        }
+        if item.contains_key("initial") {
+            self.note(format!("{link_id}: an initial answer is not carried over: a patient answers"));
+        }
+        self.items.push(Json::Object(written));
+    }
+
+    /// What a group says and a definition cannot.
+    fn lost(&mut self, item: &Map<String, Json>, link_id: &str, what: &str) {
+        for (name, told) in [("enableWhen", "the condition"), ("repeats", "the repetition")] {
+            if item.get(name).is_some_and(|value| *value != json!(false)) {
+                self.note(format!("{link_id}: {told} of a {what} is not carried over"));
+            }
+        }
+    }
+
+    /// The linkId, if it can be an item's id; otherwise its last part, or the place.
+    fn id(&mut self, link_id: &str) -> String {
+        let last = link_id.rsplit('/').next().unwrap_or(link_id);
+        let numbered = (self.taken.len() + 1).to_string();
+        let fits = |id: &&str| id.parse::<ItemId>().is_ok() && !self.taken.contains(*id);
+        let id =
+            [link_id, last, &numbered].into_iter().find(fits).map_or_else(|| format!("item-{numbered}"), str::to_owned);
+        if id != link_id {
+            self.note(format!("{link_id}: is the item {id} now"));
+        }
+        self.taken.insert(id.clone());
+        id
+    }
+
+    /// The name of the list of the item's choices, and the code of each, by what the Questionnaire calls it.
+    fn choices(
+        &mut self,
+        item: &'a Map<String, Json>,
+        link_id: &str,
+        id: &str,
+        repeats: bool,
+    ) -> Option<(String, BTreeMap<String, i64>)> {
+        let options = self.options(item)?;
+        let whole = |weight: Decimal| weight.normalize().to_string().parse::<i64>().ok();
+        let weights: Option<Vec<i64>> = options.iter().map(|option| option.weight.and_then(whole)).collect();
+        let distinct = |codes: &Vec<i64>| codes.iter().collect::<BTreeSet<_>>().len() == codes.len();
+        let as_codes: Option<Vec<i64>> = options.iter().map(|option| option.name.parse().ok()).collect();
+        let codes = match (weights.filter(distinct), as_codes.filter(distinct)) {
+            (Some(weights), _) => {
+                if let (Some(least), Some(most), false) = (weights.iter().min(), weights.iter().max(), repeats) {
+                    self.weighted.push((id.to_owned(), *least, *most));
+                }
+                weights
+            }
+            (None, Some(codes)) => {
+                self.note(format!(
+                    "{link_id}: its choices have no weights that could be codes; their own numbers are taken"
+                ));
+                codes
+            }
+            (None, None) => {
+                self.note(format!(
+                    "{link_id}: its choices have no weights that could be codes; they are numbered from 0"
+                ));
+                (0..).take(options.len()).collect()
+            }
+        };
+        let list: Vec<Json> = options
+            .iter()
+            .zip(&codes)
+            .map(|(option, code)| {
+                let text = option.display.unwrap_or(option.name);
+                json!({"code": code, "text": self.texts(text)})
+            })
+            .collect();
+        let map = options.iter().zip(&codes).map(|(option, code)| (option.name.to_owned(), *code)).collect();
+        let known = self.code_lists.iter().find(|(_, known)| *known == list).map(|(name, _)| name.clone());
+        let name = known.unwrap_or_else(|| {
+            let name = format!("list-{}", self.code_lists.len() + 1);
+            self.code_lists.push((name.clone(), list));
+            name
+        });
+        Some((name, map))
+    }
+
+    fn options(&self, item: &'a Map<String, Json>) -> Option<Vec<Choice<'a>>> {
+        if let Some(options) = item.get("answerOption").and_then(Json::as_array) {
+            return options.iter().map(|option| Choice::of_option(option.as_object()?)).collect();
+        }
+        let set = self.value_sets.get(item.get("answerValueSet")?.as_str()?.strip_prefix('#')?)?;
+        let includes = set.get("compose")?.get("include")?.as_array()?;
+        let concepts = includes.iter().filter_map(|include| include.get("concept")?.as_array()).flatten();
+        let choices: Option<Vec<_>> = concepts.map(|concept| Choice::of_coding(concept.as_object()?)).collect();
+        choices.filter(|choices| !choices.is_empty())
+    }
+
+    fn enable_when(&mut self, item: &Map<String, Json>, link_id: &str) -> Option<Json> {
+        let conditions = item.get("enableWhen")?.as_array()?;
+        let written: Option<Vec<Json>> = conditions.iter().map(|condition| self.condition(condition)).collect();
+        let Some(mut written) = written else {
+            self.note(format!("{link_id}: when it is asked cannot be carried over: write its `enableWhen`"));
+            return None;
+        };
+        let all = item.get("enableBehavior") == Some(&json!("all"));
+        if written.len() > 1 {
+            return Some(if all { json!({"all": written}) } else { json!({"any": written}) });
+        }
+        written.pop()
+    }
+
+    fn condition(&self, condition: &Json) -> Option<Json> {
+        let (id, choices) = self.ids.get(condition.get("question")?.as_str()?)?;
+        let answer = condition.as_object()?.iter().find(|(name, _)| name.starts_with("answer"));
+        let value = match answer? {
+            (_, Json::Bool(yes)) => json!(i64::from(*yes)),
+            (_, number @ Json::Number(_)) => number.clone(),
+            (_, Json::Object(coding)) => json!(choices.get(coding.get("code")?.as_str()?)?),
+            _ => return None,
+        };
+        Some(match condition.get("operator")?.as_str()? {
+            "=" => json!({"equals": [id, value]}),
+            ">=" => json!({"atLeast": [id, value]}),
+            "<=" => json!({"atMost": [id, value]}),
+            _ => return None,
+        })
+    }
+
+    fn finish(mut self, questionnaire: &Map<String, Json>) -> Imported {
+        let text = |name: &str| questionnaire.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+        let url = text("url").unwrap_or_default();
+        let names = [text("id"), text("name"), url.rsplit('/').next(), Some("imported")];
+        let id = names.into_iter().flatten().map(slug).find(|name| name.parse::<InstrumentId>().is_ok());
+        let version = text("version").filter(|version| version.parse::<InstrumentVersion>().is_ok());
+        if version.is_none() {
+            self.note("the version is not of the form 1.0.0; 1.0.0 is taken");
+        }
+        if text("copyright").is_none() {
+            self.note("on what terms it may be used is not said: complete `licence`");
+        }
+        self.note("its source is not known here: name in `sources` the publication that its scoring follows");
+        let mut scores = Vec::new();
+        if self.weighted.is_empty() {
+            self.note("no choice has a weight: write the `scores`");
+        } else {
+            let least: i64 = self.weighted.iter().map(|(_, least, _)| least).sum();
+            let most: i64 = self.weighted.iter().map(|(_, _, most)| most).sum();
+            let ids: Vec<_> = self.weighted.iter().map(|(id, ..)| id).collect();
+            let value = if let [one] = ids.as_slice() { json!(one) } else { json!({"sum": ids}) };
+            scores.push(json!({"id": "total", "value": value, "range": [least, most]}));
+            self.note(
+                "the sum of all items with weights is proposed as `total`: compare it with the published scoring, above \
+                 all which items it takes and which are reversed",
+            );
+        }
+        self.note(
+            "bands, alert rules and what may be missing are not in a Questionnaire: add `bands`, `rules` and `missing`",
+        );
+        let mut definition = object(json!({
+            "id": id,
+            "version": version.unwrap_or("1.0.0"),
+            "title": self.texts(text("title").or(text("name")).unwrap_or("Imported questionnaire")),
+            "licence": {"terms": text("copyright").unwrap_or("Not said"), "texts": "included"},
+            "sources": [if url.is_empty() { "Not said" } else { url }],
+        }));
+        if let Some(instruction) = &self.instruction {
+            definition.insert("instruction".to_owned(), self.texts(instruction));
+        }
+        let lists: Map<String, Json> =
+            self.code_lists.into_iter().map(|(name, codes)| (name, Json::Array(codes))).collect();
+        if !lists.is_empty() {
+            definition.insert("codeLists".to_owned(), Json::Object(lists));
+        }
+        definition.insert("items".to_owned(), Json::Array(self.items));
+        definition.insert("scores".to_owned(), Json::Array(scores));
+        let definition = Json::Object(definition);
+        // As a definition, its fields stand in the order in which people write one.
+        let text = match Definition::deserialize(&definition) {
+            Ok(definition) => serde_json::to_string_pretty(&definition),
+            Err(_) => serde_json::to_string_pretty(&definition),
+        };
+        Imported { definition: text.expect("names, numbers and texts always serialise"), notes: self.notes }
+    }
+}
+
+/// One choice of a question.
+struct Choice<'a> {
+    name: &'a str,
+    display: Option<&'a str>,
+    weight: Option<Decimal>,
+}
+
+impl<'a> Choice<'a> {
+    fn of_option(option: &'a Map<String, Json>) -> Option<Self> {
+        match option.get("valueCoding") {
+            Some(coding) => {
+                let choice = Self::of_coding(coding.as_object()?)?;
+                Some(Self { weight: choice.weight.or_else(|| weight(option)), ..choice })
+            }
+            None => Some(Self { name: option.get("valueString")?.as_str()?, display: None, weight: weight(option) }),
+        }
+    }
+
+    fn of_coding(coding: &'a Map<String, Json>) -> Option<Self> {
+        let display = coding.get("display").and_then(Json::as_str);
+        let name = coding.get("code").and_then(Json::as_str).or(display)?;
+        Some(Self { name, display, weight: weight(coding) })
+    }
+}
+
+/// The value sets that the Questionnaire carries, by id.
+fn value_sets(questionnaire: &Map<String, Json>) -> BTreeMap<String, &Map<String, Json>> {
+    let contained = questionnaire.get("contained").and_then(Json::as_array).into_iter().flatten();
+    let sets = contained.filter_map(Json::as_object).filter(|c| c.get("resourceType") == Some(&json!("ValueSet")));
+    sets.filter_map(|set| Some((set.get("id")?.as_str()?.to_owned(), set))).collect()
+}
+
+/// In lower case, with `-` for what no id may hold.
+fn slug(name: &str) -> String {
+    let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' });
+    kept.collect()
+}
+
+fn decimal_json(number: Decimal) -> Json {
+    serde_json::from_str(&number.normalize().to_string()).unwrap_or(Json::Null)
+}
+
+fn object(json: Json) -> Map<String, Json> {
+    match json {
+        Json::Object(object) => object,
+        _ => Map::new(),
+    }
+}

@@ -1,0 +1,418 @@
+//! A QuestionnaireResponse, read as the submission that it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rust_decimal::Decimal;
+use serde_json::{Map, Value as Json, json};
+
+use super::names::Names;
+use super::{CANONICAL, number, weight};
+use crate::catalog::Catalog;
+use crate::definition::{Code, Definition, Item, ItemKind};
+use crate::finding::Finding;
+use crate::ids::{ItemId, ScoreId};
+use crate::instrument::Instrument;
+
+const ROOT: &str = "QuestionnaireResponse";
+const FIELDS: [&str; 18] = [
+    "resourceType",
+    "id",
+    "meta",
+    "language",
+    "text",
+    "contained",
+    "extension",
+    "identifier",
+    "basedOn",
+    "partOf",
+    "questionnaire",
+    "status",
+    "subject",
+    "encounter",
+    "authored",
+    "author",
+    "source",
+    "item",
+];
+const ITEM_FIELDS: [&str; 7] = ["id", "extension", "linkId", "definition", "text", "answer", "item"];
+const ANSWER_FIELDS: [&str; 3] = ["id", "extension", "item"];
+
+/// A QuestionnaireResponse in the words of the app's own submission. Where it cannot be read, `findings` say so; the
+/// submission then has what could be, so that it can be checked and everything be told at once.
+pub struct Response {
+    /// The body of a submission: `id`, `instrument`, `version`, `authoredAt`, `answers`, as far as they are there.
+    pub submission: Json,
+    /// Scores that the sender computed. They are nobody's answers and are never believed; only compared.
+    pub claimed: BTreeMap<ScoreId, Decimal>,
+    /// What is wrong with it as FHIR, or with how it answers its questionnaire, by FHIRPath expressions.
+    pub findings: Vec<Finding>,
+    /// The expression of each part of the submission, by its JSON pointer.
+    expressions: BTreeMap<String, String>,
+}
+
+impl Response {
+    /// Reads `json` against the instrument in `catalog` that its `questionnaire` names: as `url|version`, where the last
+    /// part of the URL is the instrument's id, or by a URL that is known to ask just its items.
+    ///
+    /// Only `completed` and `stopped` (broken off for good) responses are submissions. Who it is about comes from
+    /// elsewhere: `subject`, `author` and `source` are not looked at.
+    pub fn read(json: &Json, catalog: &Catalog) -> Self {
+        let mut reader = Reader::default();
+        let Some(resource) = json.as_object().filter(|resource| resource.get("resourceType") == Some(&json!(ROOT)))
+        else {
+            reader.find(ROOT, "fhir.resource-type", "the body is a FHIR R4 resource of the type QuestionnaireResponse");
+            return reader.finish();
+        };
+        reader.fields(resource, ROOT, &FIELDS);
+        reader.status(resource);
+        reader.id(resource);
+        reader.authored(resource);
+        if let Some(asked) = reader.questionnaire(resource, catalog) {
+            reader.items(resource, ROOT, &asked);
+        }
+        reader.finish()
+    }
+
+    /// The FHIRPath expression of the part of the submission at `pointer`.
+    pub fn expression(&self, pointer: &str) -> String {
+        let mut at = pointer;
+        loop {
+            match (self.expressions.get(at), at.rfind('/')) {
+                (Some(expression), _) => return expression.clone(),
+                (None, Some(parent)) => at = &at[..parent],
+                (None, None) => return ROOT.to_owned(),
+            }
+        }
+    }
+}
+
+/// What a response answers.
+struct Asked<'a> {
+    definition: &'a Definition,
+    items: BTreeMap<&'a str, &'a Item>,
+    names: Option<&'static Names>,
+}
+
+impl<'a> Asked<'a> {
+    fn new(instrument: &'a Instrument) -> Self {
+        let definition = instrument.definition();
+        let items = definition.items.iter().map(|item| (item.id.as_str(), item)).collect();
+        Self { definition, items, names: Names::of(instrument.id(), instrument.version()) }
+    }
+
+    fn item(&self, link_id: &str) -> Option<&'a Item> {
+        let named = || self.names?.item(link_id).and_then(|id| self.items.get(id.as_str()));
+        self.items.get(link_id).or_else(named).copied()
+    }
+
+    fn score(&self, link_id: &str) -> Option<&ScoreId> {
+        let scores = &self.definition.scores;
+        let own = scores.iter().map(|score| &score.id).find(|id| id.as_str() == link_id);
+        own.or_else(|| self.names?.score(link_id))
+    }
+
+    fn choices(&self, item: &Item) -> &'a [Code] {
+        item.codes.as_ref().and_then(|list| self.definition.code_lists.get(list)).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Reads part by part, and goes on after a finding.
+#[derive(Default)]
+struct Reader {
+    submission: Map<String, Json>,
+    answers: Map<String, Json>,
+    answered: BTreeSet<ItemId>,
+    claimed: BTreeMap<ScoreId, Decimal>,
+    findings: Vec<Finding>,
+    expressions: BTreeMap<String, String>,
+}
+
+impl Reader {
+    fn finish(mut self) -> Response {
+        self.submission.insert("answers".to_owned(), Json::Object(self.answers));
+        Response {
+            submission: Json::Object(self.submission),
+            claimed: self.claimed,
+            findings: self.findings,
+            expressions: self.expressions,
+        }
+    }
+
+    fn find(&mut self, expression: &str, code: &'static str, detail: impl Into<String>) {
+        self.findings.push(Finding { pointer: expression.to_owned(), code, detail: detail.into() });
+    }
+
+    fn take(&mut self, field: &str, value: &Json, expression: String) {
+        self.submission.insert(field.to_owned(), value.clone());
+        self.expressions.insert(format!("/{field}"), expression);
+    }
+
+    /// Elements that R4 does not have are mistakes, and modifiers would change what the rest means.
+    fn fields(&mut self, element: &Map<String, Json>, at: &str, known: &[&str]) {
+        for name in element.keys() {
+            if matches!(name.as_str(), "modifierExtension" | "implicitRules") {
+                let detail = "it changes what the resource means in a way that is not known here; leave it out";
+                self.find(&format!("{at}.{name}"), "fhir.modifier", detail);
+            } else if !known.contains(&name.strip_prefix('_').unwrap_or(name)) {
+                let at = if name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                    format!("{at}.{name}")
+                } else {
+                    at.to_owned()
+                };
+                self.find(&at, "field.unknown", "FHIR R4 has no such element here; remove it");
+            }
+        }
+    }
+
+    fn status(&mut self, resource: &Map<String, Json>) {
+        let at = format!("{ROOT}.status");
+        match resource.get("status").map(Json::as_str) {
+            Some(Some("completed" | "stopped")) => {}
+            None => self.find(&at, "field.required", "this element is required"),
+            Some(Some("amended")) => {
+                let detail = "an amended response does not say what it amends, nor why: send the correction to \
+                              /v1/submissions, with `amends` and `reason`";
+                self.find(&at, "fhir.status", detail);
+            }
+            Some(Some("in-progress")) => {
+                self.find(&at, "fhir.status", "a response in progress is not taken: send it once it is completed");
+            }
+            Some(Some("entered-in-error")) => {
+                self.find(&at, "fhir.status", "a response entered in error is not taken: what is stored stays");
+            }
+            Some(_) => self.find(&at, "fhir.status", "must be completed or stopped"),
+        }
+    }
+
+    /// The business identifier, or the resource's own id where there is none.
+    fn id(&mut self, resource: &Map<String, Json>) {
+        let (value, expression) = match resource.get("identifier") {
+            Some(identifier) => (identifier.get("value").unwrap_or(&Json::Null), format!("{ROOT}.identifier.value")),
+            None => (resource.get("id").unwrap_or(&Json::Null), format!("{ROOT}.id")),
+        };
+        match value.as_str().and_then(|value| value.strip_prefix("urn:uuid:")) {
+            Some(uuid) => self.take("id", &json!(uuid), expression),
+            None => self.take("id", value, expression),
+        }
+    }
+
+    fn authored(&mut self, resource: &Map<String, Json>) {
+        let authored = resource.get("authored").unwrap_or(&Json::Null);
+        self.take("authoredAt", authored, format!("{ROOT}.authored"));
+    }
+
+    /// What is asked, if it is known. The submission's own check tells of what is not.
+    fn questionnaire<'a>(&mut self, resource: &Map<String, Json>, catalog: &'a Catalog) -> Option<Asked<'a>> {
+        let at = format!("{ROOT}.questionnaire");
+        let Some(canonical) = resource.get("questionnaire").and_then(Json::as_str) else {
+            self.find(&at, "field.required", "name the questionnaire: its canonical URL and version, as url|version");
+            self.take("instrument", &Json::Null, at.clone());
+            self.take("version", &Json::Null, at);
+            return None;
+        };
+        let (id, version) = match Names::of_questionnaire(canonical) {
+            Some(names) => (names.instrument.as_str(), Some(names.version.as_str())),
+            None => {
+                let (url, version) = canonical.split_once('|').map_or((canonical, None), |(url, v)| (url, Some(v)));
+                let id = url.strip_prefix(CANONICAL).unwrap_or_else(|| url.rsplit('/').next().unwrap_or(url));
+                (id, version)
+            }
+        };
+        if version.is_none() {
+            self.find(&at, "field.required", "name the questionnaire's version too, as url|version");
+        }
+        self.take("instrument", &json!(id), at.clone());
+        self.take("version", &version.map_or(Json::Null, |version| json!(version)), at);
+        let instrument = catalog.find(&id.parse().ok()?, &version?.parse().ok()?).ok()?;
+        Some(Asked::new(instrument))
+    }
+
+    /// The items in `parent`, and those in them.
+    fn items(&mut self, parent: &Map<String, Json>, at: &str, asked: &Asked<'_>) {
+        for (place, item) in self.list(parent, "item", at) {
+            let Some(item) = item.as_object() else {
+                self.find(&place, "field.type", "an item is an object");
+                continue;
+            };
+            self.fields(item, &place, &ITEM_FIELDS);
+            self.items(item, &place, asked);
+            let Some(link_id) = item.get("linkId").and_then(Json::as_str) else {
+                self.find(&place, "field.required", "an item has a `linkId`");
+                continue;
+            };
+            let answers = self.list(item, "answer", &place);
+            for (place, answer) in &answers {
+                match answer.as_object() {
+                    Some(answer) => self.items(answer, place, asked),
+                    None => self.find(place, "field.type", "an answer is an object"),
+                }
+            }
+            let answers: Vec<_> =
+                answers.into_iter().filter_map(|(place, answer)| Some((place, answer.as_object()?))).collect();
+            if let Some(item) = asked.item(link_id) {
+                self.answers(item, &answers, asked);
+            } else if let Some(score) = asked.score(link_id) {
+                self.claim(score, &answers);
+            } else if let Some((place, _)) = answers.first() {
+                let detail = "the questionnaire has no question of this linkId";
+                self.find(place, "item.unknown", detail);
+            }
+            // What else has no answer is a group, or a text that was shown.
+        }
+    }
+
+    fn answers(&mut self, item: &Item, answers: &[(String, &Map<String, Json>)], asked: &Asked<'_>) {
+        let Some((first, _)) = answers.first() else { return };
+        if !self.answered.insert(item.id.clone()) {
+            self.find(first, "item.answered-twice", "the same question is answered further up; answer it once");
+            return;
+        }
+        let mut read = Vec::new();
+        for (place, answer) in answers {
+            match self.answer(item, place, answer, asked) {
+                Ok(Some(answer)) => read.push(answer),
+                Ok(None) => {}
+                Err((code, detail)) => self.find(place, code, detail),
+            }
+        }
+        let answer = match item.kind {
+            ItemKind::Codes => Some(Json::Array(read)).filter(|codes| codes != &json!([])),
+            _ => {
+                for (place, _) in &answers[1..] {
+                    self.find(place, "item.answers", "this question takes one answer");
+                }
+                read.into_iter().next()
+            }
+        };
+        if let Some(answer) = answer {
+            self.expressions.insert(format!("/answers/{}", item.id), first.clone());
+            self.answers.insert(item.id.to_string(), answer);
+        }
+    }
+
+    /// One answer in the submission's words; `None` if it says that there is none.
+    fn answer(
+        &mut self,
+        item: &Item,
+        place: &str,
+        answer: &Map<String, Json>,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Json>, (&'static str, String)> {
+        let Some((kind, value)) = self.value(answer, place)? else { return Ok(None) };
+        let coding = value.as_object();
+        let wrong = |expected: &str| Err(("item.type", format!("must be {expected}")));
+        Ok(Some(match (item.kind, kind, coding) {
+            (
+                ItemKind::Code | ItemKind::Codes | ItemKind::Integer | ItemKind::Decimal,
+                "valueInteger" | "valueDecimal",
+                _,
+            )
+            | (ItemKind::Boolean, "valueBoolean" | "valueInteger", _)
+            | (ItemKind::Text, "valueString", _) => value.clone(),
+            (ItemKind::Boolean, "valueCoding", Some(coding)) => yes_or_no(coding, answer)?,
+            (ItemKind::Code | ItemKind::Codes | ItemKind::Integer | ItemKind::Decimal, "valueCoding", Some(coding)) => {
+                code(coding, answer, item, asked)?
+            }
+            (ItemKind::Code | ItemKind::Codes, ..) => return wrong("valueCoding, or valueInteger with the code"),
+            (ItemKind::Integer, ..) => return wrong("valueInteger"),
+            (ItemKind::Decimal, ..) => return wrong("valueDecimal or valueInteger"),
+            (ItemKind::Boolean, ..) => return wrong("valueBoolean"),
+            (ItemKind::Text, ..) => return wrong("valueString"),
+        }))
+    }
+
+    /// The one `value[x]` of an answer, if it has one.
+    fn value<'a>(
+        &mut self,
+        answer: &'a Map<String, Json>,
+        place: &str,
+    ) -> Result<Option<(&'a str, &'a Json)>, (&'static str, String)> {
+        let (values, others): (Vec<_>, Vec<_>) =
+            answer.iter().partition(|(name, _)| name.trim_start_matches('_').starts_with("value"));
+        let others = others.into_iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        self.fields(&others, place, &ANSWER_FIELDS);
+        let mut values = values.into_iter().filter(|(name, _)| !name.starts_with('_'));
+        let value = values.next().map(|(name, value)| (name.as_str(), value));
+        match values.next() {
+            Some(_) => Err(("fhir.value", "an answer has one value[x]".to_owned())),
+            None => Ok(value),
+        }
+    }
+
+    /// A score that the sender computed.
+    fn claim(&mut self, score: &ScoreId, answers: &[(String, &Map<String, Json>)]) {
+        for (place, answer) in answers {
+            let claimed = match self.value(answer, place) {
+                Ok(None) => continue,
+                Ok(Some(("valueInteger" | "valueDecimal", value))) => number(value),
+                Ok(Some(("valueQuantity", value))) => value.get("value").and_then(number),
+                Ok(Some(_)) => None,
+                Err((code, detail)) => {
+                    self.find(place, code, detail);
+                    continue;
+                }
+            };
+            match claimed {
+                Some(claimed) if self.claimed.insert(score.clone(), claimed).is_none() => {}
+                Some(_) => self.find(place, "item.answered-twice", "the same score is given further up; give it once"),
+                None => self.find(place, "item.type", "a score must be valueInteger, valueDecimal or valueQuantity"),
+            }
+        }
+    }
+
+    /// The members of the list `name` of `element`, each with its expression.
+    fn list<'a>(&mut self, element: &'a Map<String, Json>, name: &str, at: &str) -> Vec<(String, &'a Json)> {
+        match element.get(name) {
+            None => Vec::new(),
+            Some(Json::Array(list)) => {
+                list.iter().enumerate().map(|(place, member)| (format!("{at}.{name}[{place}]"), member)).collect()
+            }
+            Some(_) => {
+                self.find(&format!("{at}.{name}"), "field.type", "this element is a list");
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// The code that a coding means: by its code, or by the weight that it carries. Both must agree.
+fn code(
+    coding: &Map<String, Json>,
+    answer: &Map<String, Json>,
+    item: &Item,
+    asked: &Asked<'_>,
+) -> Result<Json, (&'static str, String)> {
+    let choices = asked.choices(item);
+    let by_code = coding.get("code").and_then(Json::as_str).and_then(|code| {
+        let named = item.codes.as_ref().and_then(|list| asked.names?.choice(list, code));
+        named.or_else(|| code.parse().ok().filter(|number: &i64| number.to_string() == code))
+    });
+    match (by_code, weight(coding).or_else(|| weight(answer))) {
+        (Some(code), Some(weight)) if weight != Decimal::from(code) => {
+            Err(("item.weight", "the code and its weight say different things".to_owned()))
+        }
+        (Some(code), _) => Ok(json!(code)),
+        (None, Some(weight)) => Ok(as_json(weight)),
+        (None, None) => {
+            let codes: Vec<_> = choices.iter().map(|choice| choice.code.to_string()).collect();
+            let allowed = if codes.is_empty() { "a number".to_owned() } else { format!("one of {}", codes.join(", ")) };
+            Err(("item.code", format!("the code is not known, and it carries no weight; must be {allowed}")))
+        }
+    }
+}
+
+fn yes_or_no(coding: &Map<String, Json>, answer: &Map<String, Json>) -> Result<Json, (&'static str, String)> {
+    match (coding.get("code").and_then(Json::as_str), weight(coding).or_else(|| weight(answer))) {
+        // HL7's own codes, and LOINC's.
+        (Some("Y" | "LA33-6" | "true" | "1"), _) => Ok(json!(true)),
+        (Some("N" | "LA32-8" | "false" | "0"), _) => Ok(json!(false)),
+        (_, Some(weight)) => Ok(as_json(weight)),
+        _ => Err(("item.code", "must be valueBoolean, or one of the codes Y and N".to_owned())),
+    }
+}
+
+fn as_json(number: Decimal) -> Json {
+    // A decimal that is no integer is in no list of codes, whatever its digits.
+    let integer = number.normalize().to_string().parse::<i64>();
+    integer.map_or_else(|_| serde_json::from_str(&number.to_string()).unwrap_or(Json::Null), |integer| json!(integer))
+}

@@ -1,0 +1,96 @@
+//! A problem in the words of FHIR R4.
+
+use serde_json::{Value, json};
+
+use crate::ProblemKind;
+use crate::problem::ProblemBody;
+
+/// `body` as an OperationOutcome: first the problem itself, with the correlation id, then an issue for each finding.
+pub(crate) fn outcome(kind: ProblemKind, body: &ProblemBody<'_>) -> Value {
+    let mut issues = vec![json!({
+        "severity": "error",
+        "code": issue_type(kind),
+        "details": coded("urn:epro:problem", body.name.trim_start_matches("urn:epro:problem:"), &body.detail),
+        "diagnostics": format!("correlation id {}", body.correlation_id),
+    })];
+    issues.extend(body.errors.iter().map(|finding| {
+        let mut issue = json!({
+            "severity": "error",
+            "code": finding_type(finding.code),
+            "details": coded("urn:epro:finding", finding.code, &finding.detail),
+        });
+        if !finding.pointer.is_empty() {
+            issue["expression"] = json!([finding.pointer]);
+        }
+        issue
+    }));
+    json!({"resourceType": "OperationOutcome", "issue": issues})
+}
+
+fn coded(system: &str, code: &str, text: &str) -> Value {
+    json!({"coding": [{"system": system, "code": code}], "text": text})
+}
+
+/// The code in HL7's `issue-type`.
+fn issue_type(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Unauthenticated => "login",
+        ProblemKind::Forbidden => "forbidden",
+        ProblemKind::NotFound => "not-found",
+        ProblemKind::SubmissionConflict => "conflict",
+        ProblemKind::TooLarge => "too-long",
+        ProblemKind::UnsupportedMediaType => "not-supported",
+        ProblemKind::Invalid => "invalid",
+        ProblemKind::Internal => "exception",
+        ProblemKind::NotDone => "transient",
+        ProblemKind::OutcomeUnknown | ProblemKind::MayRepeat => "timeout",
+    }
+}
+
+fn finding_type(code: &str) -> &'static str {
+    match code {
+        "field.required" => "required",
+        "item.code" | "item.weight" => "code-invalid",
+        "instrument.unknown" | "instrument.version-unknown" => "not-found",
+        "fhir.status" => "business-rule",
+        "fhir.modifier" => "not-supported",
+        code if code.starts_with("json.") || code.starts_with("field.") => "structure",
+        code if code.ends_with(".too-large") => "too-long",
+        _ => "value",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clinical::finding::Finding;
+    use lambda_http::Body;
+
+    use super::*;
+    use crate::{CorrelationId, Problem, ProblemForm};
+
+    #[test]
+    fn a_problem_is_told_in_fhirs_words_with_each_place() {
+        let finding = Finding {
+            pointer: "QuestionnaireResponse.item[3].answer[1]".into(),
+            code: "item.code",
+            detail: "must be one of 0, 1".into(),
+        };
+        let problem = Problem::new(ProblemKind::Invalid, "nothing was stored").with_errors(finding);
+        let correlation_id = CorrelationId::given_or_new(Some("c-1"));
+        let response = problem.into_response_in(ProblemForm::OperationOutcome, &correlation_id);
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (422, &"application/fhir+json".parse().unwrap())
+        );
+        let Body::Text(text) = response.body() else { panic!("an outcome is text") };
+        assert_eq!(
+            serde_json::from_str::<Value>(text).unwrap(),
+            json!({"resourceType": "OperationOutcome", "issue": [
+                {"severity": "error", "code": "invalid", "diagnostics": "correlation id c-1",
+                 "details": {"coding": [{"system": "urn:epro:problem", "code": "invalid"}], "text": "nothing was stored"}},
+                {"severity": "error", "code": "code-invalid", "expression": ["QuestionnaireResponse.item[3].answer[1]"],
+                 "details": {"coding": [{"system": "urn:epro:finding", "code": "item.code"}], "text": "must be one of 0, 1"}},
+            ]})
+        );
+    }
+}
