@@ -8,8 +8,8 @@ use clinical::fhir::{self, Response as QuestionnaireResponse};
 use clinical::finding::Finding;
 use clinical::ids::InstrumentId;
 use clinical::instrument::Instrument;
-use invocation::{Findings, Problem, ProblemKind, body, http};
-use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE};
+use invocation::{Findings, Problem, ProblemKind, body, http, language};
+use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use time::OffsetDateTime;
@@ -53,7 +53,7 @@ pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Probl
 }
 
 /// The Questionnaire that `request` asks for: of the instrument in its path, in the version that `?version=` names or the
-/// latest, with the texts in the language that `?lang=` names where they are there in it.
+/// latest, with the texts in the caller's language where they are there in it.
 ///
 /// # Errors
 /// 404 if there is no such instrument or version.
@@ -62,13 +62,13 @@ pub(crate) fn questionnaire(request: &Request) -> Result<Response<Body>, Problem
     let asked = |name| query.and_then(|query| query.first(name)).filter(|value| !value.is_empty());
     let not_found = || Problem::new(ProblemKind::NotFound, "there is no such questionnaire, or not in this version");
     let instrument = instrument(&http::path_parameter(request, "id"), asked("version")).ok_or_else(not_found)?;
-    let questionnaire = fhir::questionnaire(instrument, asked("lang").unwrap_or("en"));
-    let mut response = http::json(StatusCode::OK, &questionnaire);
+    let languages: Vec<&str> = instrument.languages().collect();
+    let language = language::of(request, &languages).unwrap_or_default();
+    let mut response = http::json(StatusCode::OK, &fhir::questionnaire(instrument, language));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPES[0]));
-    if let Some(language) = questionnaire["language"].as_str().and_then(|language| language.parse().ok()) {
-        headers.insert(CONTENT_LANGUAGE, language);
-    }
+    headers.insert(CONTENT_LANGUAGE, HeaderValue::try_from(language).expect("a language tag is plain ASCII"));
+    headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
     Ok(response)
 }
 

@@ -164,8 +164,7 @@ impl Submit {
         let caller = Caller::of(&request)?;
         caller.require(Scope::INSTRUMENTS_READ, &[Role::Patient, Role::Staff, Role::Clinician, Role::Service])?;
         // A request of several sites is a call of each of them.
-        let count =
-            self.store.count_calls(caller.study(), caller.sites(), &invocation.request_id, invocation.deadline);
+        let count = self.store.count_calls(caller.study(), caller.sites(), &invocation.request_id, invocation.deadline);
         beside(invocation.deadline, count, async { fhir::questionnaire(&request) }).await
     }
 

@@ -68,6 +68,30 @@ async fn a_questionnaire_is_sent_scored_counted_and_the_clinician_warned_within_
 }
 
 #[tokio::test]
+async fn an_official_fhir_example_goes_in_and_comes_out_scored() {
+    let (cloud, _data) = Cloud::fresh(&[]).await;
+    let (patient, staff) = (cloud.patient("S01", "P-1").await, cloud.staff("S01").await);
+    let questionnaire = cloud.get("/v1/fhir/Questionnaire/phq-9?lang=zh-Hans", Some(&patient)).await;
+    assert_eq!((questionnaire.status, &questionnaire.body["language"]), (200, &json!("zh-Hans")));
+
+    // It states a total of 13 where its answers give 10.
+    let example = include_str!("../../../shared/clinical/tests/fhir/sdc-phq-9.json");
+    let mut example: Value = serde_json::from_str(example).unwrap();
+    let refused = cloud.post("/v1/fhir/QuestionnaireResponse", Some(&patient), &example).await;
+    assert_eq!((refused.status, &refused.body["resourceType"]), (422, &json!("OperationOutcome")));
+    assert_eq!(refused.body["issue"][1]["expression"], json!(["QuestionnaireResponse.id"]));
+
+    let id = "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e";
+    example["identifier"] = json!({"system": "urn:ietf:rfc:3986", "value": format!("urn:uuid:{id}")});
+    let taken = cloud.post("/v1/fhir/QuestionnaireResponse", Some(&patient), &example).await;
+    assert_eq!((taken.status, taken.location), (202, Some(format!("/v1/submissions/{id}"))));
+    let seen = scored(&cloud, &staff, "P-1", &json!(id)).await;
+    assert_eq!(seen["score"]["scores"], json!([{"id": "total", "value": 10, "range": [0, 27], "band": "moderate"}]));
+    assert_eq!(seen["score"]["claimedDiffers"], json!([{"id": "total", "claimed": 13}]));
+    assert_eq!(until("the alert", async || cloud.inbox("S01").await.pop()).await["body"]["severity"], "critical");
+}
+
+#[tokio::test]
 async fn promise_5_fifty_of_the_same_at_once_are_one() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let (patient, staff) = (cloud.patient("S01", "P-001").await, cloud.staff("S01").await);

@@ -5,7 +5,7 @@
 //! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`failures`] keeps what it gives up, and
 //! [`sns`] takes what they publish.
 //!
-//! [`replay`] sends it real data; [`instruments`] and [`score`] work without it.
+//! [`replay`] sends it real data; [`import`], [`instruments`] and [`score`] work without it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;
@@ -15,6 +15,7 @@ pub mod dynamodb;
 pub mod executables;
 pub mod failures;
 pub mod gateway;
+pub mod import;
 pub mod instruments;
 pub mod issuer;
 pub mod lambda;

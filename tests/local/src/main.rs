@@ -15,7 +15,7 @@ use clinical::{catalog::Catalog, ids::SiteId, instrument::Instrument};
 use local::{
     cloud::{Cloud, Options},
     console::Console,
-    instruments,
+    import, instruments,
     replay::{self, Verdict},
     score,
     sns::Wanted,
@@ -70,6 +70,11 @@ struct CloudArguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Works on an instrument's definition
+    Instrument {
+        #[command(subcommand)]
+        command: InstrumentCommand,
+    },
     /// Sends the questionnaires of a CDISC Dataset-JSON file through the API as its patients, and compares the scores
     ///
     /// Uses the local cloud that serves on --port; where none does, starts one with the options below and stops it
@@ -104,6 +109,18 @@ enum Command {
     },
 }
 
+#[derive(Debug, Subcommand)]
+enum InstrumentCommand {
+    /// Turns a FHIR R4 Questionnaire with weights into the draft of a definition, on standard output
+    ///
+    /// Says on standard error what could not be carried over, what a person has to add, and what is wrong with the draft.
+    /// Ends with 0 if the draft loads as a definition, 1 if it does not yet, 2 if there is no Questionnaire in the file.
+    Import {
+        /// A FHIR R4 Questionnaire as JSON
+        file: PathBuf,
+    },
+}
+
 #[derive(Debug, Args)]
 struct ReplayArguments {
     /// A Dataset-JSON v1.1 file of questionnaires (SDTM QS)
@@ -126,6 +143,7 @@ fn main() -> ExitCode {
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
         Some(Command::Score { instrument }) => return score_input(instrument),
         Some(Command::Instruments) => return list_instruments(),
+        Some(Command::Instrument { command }) => return instrument(&command),
         None => serve(options(cli.cloud)),
     };
     match result {
@@ -195,6 +213,18 @@ fn written(result: io::Result<ExitCode>) -> ExitCode {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn instrument(command: &InstrumentCommand) -> ExitCode {
+    let InstrumentCommand::Import { file } = command;
+    match import::import(file, io::stdout().lock(), io::stderr().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
             ExitCode::from(2)
         }
     }

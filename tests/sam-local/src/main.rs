@@ -14,12 +14,15 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Function, event, and the status of its answer; `None`: a batch that leaves nothing undone.
-const INVOCATIONS: [(&str, &str, Option<u16>); 12] = [
+const INVOCATIONS: [(&str, &str, Option<u16>); 15] = [
     ("SubmitFunction", "submit-post", Some(202)),
     ("SubmitFunction", "submit-post", Some(200)),
     ("SubmitFunction", "submit-post-conflict", Some(409)),
     ("SubmitFunction", "submit-post-invalid", Some(422)),
     ("SubmitFunction", "submit-get", Some(200)),
+    ("SubmitFunction", "submit-post-fhir", Some(202)),
+    ("SubmitFunction", "submit-post-fhir-invalid", Some(422)),
+    ("SubmitFunction", "submit-get-questionnaire", Some(200)),
     ("ScoreFunction", "score-stream", None),
     ("SubmitFunction", "submit-get-staff", Some(200)),
     ("CountsFunction", "counts-post-call", Some(202)),

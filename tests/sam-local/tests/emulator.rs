@@ -46,6 +46,24 @@ async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_questionnaire_in_fhir_is_taken_and_its_faults_are_told_in_fhir() {
+    let cloud = cloud().await;
+    let submit = function(&cloud, "SubmitFunction").await;
+
+    let questionnaire = answer(&submit, &event("submit-get-questionnaire"), 200).await;
+    assert_eq!(questionnaire["url"], "urn:epro:questionnaire:phq-9");
+
+    let first = answer(&submit, &event("submit-post-fhir"), 202).await;
+    assert_eq!((&first["instrument"], &first["status"]), (&"phq-9".into(), &"queued".into()));
+    assert_eq!(answer(&submit, &event("submit-post-fhir"), 200).await, first);
+
+    let invalid = answer(&submit, &event("submit-post-fhir-invalid"), 422).await;
+    let issues = invalid["issue"].as_array().unwrap();
+    let at: BTreeSet<_> = issues.iter().filter_map(|issue| issue["expression"][0].as_str()).collect();
+    assert_eq!(at, BTreeSet::from(["QuestionnaireResponse.item[2].answer[0]", "QuestionnaireResponse.status"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_call_of_a_site_is_counted() {
     let cloud = cloud().await;
     let counts = function(&cloud, "CountsFunction").await;
