@@ -66,6 +66,79 @@ fn official_examples_are_read_by_the_names_that_they_use() {
 }
 
 #[test]
+fn a_code_of_others_means_the_choice_with_the_text_that_they_give_it() {
+    // From the Questionnaire of HL7's US Core guide, and of LOINC for the GAD-7; the numbers in the codes are in no order.
+    let frequency = [
+        ("LA6568-5", "Not at all"),
+        ("LA6569-3", "Several days"),
+        ("LA6570-1", "More than half the days"),
+        ("LA6571-9", "Nearly every day"),
+    ];
+    let difficulty = [
+        ("LA6572-7", "Not difficult at all"),
+        ("LA6573-5", "Somewhat difficult"),
+        ("LA6575-0", "Very difficult"),
+        ("LA6574-3", "Extremely difficult"),
+    ];
+    for (id, item, published) in [("phq-9", "1", frequency), ("phq-9", "10", difficulty), ("gad-7", "7", frequency)] {
+        let definition = instrument(id).definition();
+        let asked = definition.items.iter().find(|asked| asked.id.as_str() == item).unwrap();
+        let choices = &definition.code_lists[asked.codes.as_ref().unwrap()];
+        for (code, text) in published {
+            let mut response = response(json!([{"linkId": item, "answer": [{"valueCoding": {"code": code}}]}]));
+            response["questionnaire"] = json!(format!("urn:epro:questionnaire:{id}|1.0.0"));
+            let meant = read(&response).submission["answers"][item].as_i64().unwrap();
+            let choice = choices.iter().find(|choice| choice.code == meant).unwrap();
+            assert_eq!(choice.text.as_ref().unwrap()["en"], text, "{id} {code}");
+        }
+    }
+}
+
+/// `json` once for each of its parts and each of some values, with that part replaced by that value.
+fn spoiled(json: &Value) -> Vec<Value> {
+    fn pointers(json: &Value, at: &str, found: &mut Vec<String>) {
+        found.push(at.to_owned());
+        match json {
+            Value::Object(members) => {
+                members.iter().for_each(|(name, part)| pointers(part, &format!("{at}/{name}"), found))
+            }
+            Value::Array(list) => {
+                list.iter().enumerate().for_each(|(n, part)| pointers(part, &format!("{at}/{n}"), found))
+            }
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    pointers(json, "", &mut found);
+    let values =
+        [json!(null), json!([]), json!([1]), json!({}), json!({"item": [{}]}), json!(1e300), json!(""), json!(true)];
+    let places = found.iter().flat_map(|at| values.iter().map(move |value| (at, value)));
+    places
+        .map(|(at, value)| {
+            let mut spoiled = json.clone();
+            *spoiled.pointer_mut(at).unwrap() = value.clone();
+            spoiled
+        })
+        .collect()
+}
+
+#[test]
+fn no_part_that_is_something_else_brings_the_readers_down_or_changes_other_answers() {
+    let whole = read(&sdc()).submission["answers"].clone();
+    for spoiled in spoiled(&sdc()) {
+        let read = read(&spoiled);
+        for (item, answer) in read.submission["answers"].as_object().unwrap() {
+            assert!(answer == &whole[item] || !answer.is_i64(), "{item}");
+        }
+    }
+    for spoiled in spoiled(&questionnaire(instrument("gad-2"), "en")) {
+        if let Ok(imported) = import(&spoiled) {
+            assert!(serde_json::from_str::<Value>(&imported.definition).is_ok());
+        }
+    }
+}
+
+#[test]
 fn a_total_in_a_response_is_no_answer_and_is_not_believed() {
     let read_sdc = read(&sdc());
     assert_eq!(total(&assessed(&read_sdc, instrument("phq-9"))), "10");

@@ -115,7 +115,9 @@ impl<'a> Importer<'a> {
                         Some(bound) => {
                             written.insert(name.to_owned(), decimal_json(bound));
                         }
-                        None => self.note(format!("{link_id}: its {name} is not said: add `{name}`")),
+                        None => self.note(format!(
+                            "{link_id}: its {name} is not said: add `{name}` or, if it is a score that is computed, remove it"
+                        )),
                     }
                 }
                 if kind == "decimal" {
