@@ -183,6 +183,20 @@ async fn each_fault_of_the_whole_is_told_in_fhirs_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_question_may_stand_five_deep() {
+    let weight = json!([{"url": "http://hl7.org/fhir/StructureDefinition/ordinalValue", "valueDecimal": 2}]);
+    for (depth, expected) in [(5, 202), (6, 422)] {
+        let mut item = json!({"linkId": "1", "answer": [{"valueCoding": {"code": "often", "extension": weight}}]});
+        for _ in 1..depth {
+            item = json!({"linkId": "group", "item": [item]});
+        }
+        let mut body = official();
+        body["item"] = json!([item]);
+        assert_eq!(send_fhir(&World::new(), &body).await.0, expected, "{depth}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn promise_10_no_outcome_repeats_an_answer() {
     let world = World::new();
     let answers = [

@@ -50,6 +50,27 @@ fn an_instrument_that_is_not_there_is_said_with_what_to_do() {
 }
 
 #[test]
+fn a_questionnaire_becomes_a_definition_on_standard_output_and_what_is_left_to_do_is_said() {
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    let file = folder.path().join("questionnaire.json");
+    let import = || run(&["instrument", "import", file.to_str().expect("it is text")], "");
+    let option = r#"{"valueCoding":{"code":"a"},"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/ordinalValue","valueDecimal":1}]}"#;
+    let other = option.replace("\"a\"", "\"b\"").replace(":1}", ":2}");
+    for (item, code, said) in [
+        (format!(r#"{{"linkId":"1","type":"choice","text":"How?","answerOption":[{option},{other}]}}"#), 0, "note: "),
+        (r#"{"linkId":"1","type":"integer","text":"How many?"}"#.to_owned(), 1, "fault: /items/0"),
+        (r#"{"linkId":"1","type":"display","text":"Hello"}"#.to_owned(), 2, "no question"),
+    ] {
+        let questionnaire = format!(r#"{{"resourceType":"Questionnaire","id":"how","title":"How","item":[{item}]}}"#);
+        std::fs::write(&file, questionnaire).expect("it can be written");
+        let output = import();
+        assert_eq!(output.status.code(), Some(code), "{item}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+        assert_eq!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), code < 2, "{item}");
+    }
+}
+
+#[test]
 fn the_instruments_are_listed() {
     let output = run(&["instruments"], "");
     assert_eq!(output.status.code(), Some(0));
