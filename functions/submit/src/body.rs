@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use clinical::answers::{Answer, Answers};
 use clinical::catalog::{Catalog, NotFound};
 use clinical::finding::{Finding, pointer};
-use clinical::ids::{ScoreId, SubmissionId};
+use clinical::ids::SubmissionId;
 use clinical::instrument::Instrument;
+use clinical::outcome::Claims;
 use invocation::{Findings, Problem, ProblemKind};
 use lambda_http::Request;
 use records::{Amendment, Device, InstrumentRef, sha256_hex};
-use rust_decimal::Decimal;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::format_description::well_known::Rfc3339;
@@ -33,7 +33,7 @@ pub(crate) struct Sent {
     pub(crate) device: Option<Device>,
     pub(crate) amends: Option<Amendment>,
     /// The scores that the sender computed. What the patient said is the same with and without them, and so is the digest.
-    pub(crate) claimed: BTreeMap<ScoreId, Decimal>,
+    pub(crate) claimed: Claims,
 }
 
 /// The submission that `request` carries as the app's own JSON, as of `now`.
@@ -81,7 +81,7 @@ pub(crate) fn read(json: &Value, findings: Findings, catalog: &Catalog, now: Off
             authored_at,
             device,
             amends,
-            claimed: BTreeMap::new(),
+            claimed: Claims::default(),
         }),
         _ => Err(reader.findings),
     }

@@ -1,5 +1,6 @@
 //! What an instrument says of a set of answers.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -49,6 +50,39 @@ pub struct Score {
 impl fmt::Debug for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Score({} redacted)", self.id)
+    }
+}
+
+/// Scores that the sender of answers computed. Never believed, only compared. Its `Debug` tells how many they are.
+#[derive(Clone, PartialEq, Default)]
+pub struct Claims(BTreeMap<ScoreId, Decimal>);
+
+impl Claims {
+    /// Takes in that `score` is `value`; gives back what was claimed of it before.
+    pub fn insert(&mut self, score: ScoreId, value: Decimal) -> Option<Decimal> {
+        self.0.insert(score, value)
+    }
+
+    /// What is claimed, by score.
+    pub fn iter(&self) -> impl Iterator<Item = (&ScoreId, Decimal)> {
+        self.0.iter().map(|(score, value)| (score, *value))
+    }
+
+    /// Whether nothing is claimed.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl FromIterator<(ScoreId, Decimal)> for Claims {
+    fn from_iter<I: IntoIterator<Item = (ScoreId, Decimal)>>(claims: I) -> Self {
+        Self(claims.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Claims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Claims({} redacted)", self.0.len())
     }
 }
 
@@ -232,7 +266,8 @@ mod tests {
             band: Some("severe".into()),
             missing: None,
         };
-        let debug = format!("{score:?}");
+        let claims = Claims::from_iter([(score.id.clone(), score.value)]);
+        let debug = format!("{score:?} {claims:?}");
         assert!(!debug.contains("23") && !debug.contains("severe"), "{debug}");
     }
 }

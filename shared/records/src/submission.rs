@@ -1,6 +1,5 @@
 //! Submissions: one completed questionnaire, as it was sent, and its score.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
@@ -8,7 +7,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use clinical::answers::{Answer, Answers};
 use clinical::definition::Number;
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, SubmissionId};
-use clinical::outcome::Outcome;
+use clinical::outcome::{Claims, Outcome};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
 use rust_decimal::Decimal;
@@ -58,7 +57,7 @@ pub struct Submission {
     /// What it was entered on.
     pub device: Option<Device>,
     /// The scores that its sender computed. Never believed: what differs from ours is told.
-    pub claimed: BTreeMap<ScoreId, Decimal>,
+    pub claimed: Claims,
 }
 
 /// A version of an instrument's definition.
@@ -367,13 +366,13 @@ pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue
 }
 
 /// The claims that are not what was computed; where nothing could be computed every claim differs.
-fn claimed_differs(claimed: &BTreeMap<ScoreId, Decimal>, outcome: &Outcome) -> Value {
+fn claimed_differs(claimed: &Claims, outcome: &Outcome) -> Value {
     let computed = |id: &ScoreId| outcome.scores.iter().find(|score| score.id == *id).map(|score| score.value);
-    let differ = claimed.iter().filter(|(id, value)| computed(id) != Some(**value));
-    differ.map(|(id, value)| json!({"id": id, "claimed": Number(*value)})).collect()
+    let differ = claimed.iter().filter(|(id, value)| computed(id) != Some(*value));
+    differ.map(|(id, value)| json!({"id": id, "claimed": Number(value)})).collect()
 }
 
-fn claimed_from_attributes(claimed: Reader<'_>) -> Result<BTreeMap<ScoreId, Decimal>, Unreadable> {
+fn claimed_from_attributes(claimed: Reader<'_>) -> Result<Claims, Unreadable> {
     let wrong = || unreadable("claimed", "holds something that is no score");
     let score = |(id, value): (&String, &AttributeValue)| {
         let value = value.as_n().map_err(|_| wrong())?;

@@ -12,6 +12,7 @@ use crate::definition::{Code, Definition, Item, ItemKind};
 use crate::finding::Finding;
 use crate::ids::{ItemId, ScoreId};
 use crate::instrument::Instrument;
+use crate::outcome::Claims;
 
 const ROOT: &str = "QuestionnaireResponse";
 const FIELDS: [&str; 18] = [
@@ -43,7 +44,7 @@ pub struct Response {
     /// The body of a submission: `id`, `instrument`, `version`, `authoredAt`, `answers`, as far as they are there.
     pub submission: Json,
     /// Scores that the sender computed. They are nobody's answers and are never believed; only compared.
-    pub claimed: BTreeMap<ScoreId, Decimal>,
+    pub claimed: Claims,
     /// What is wrong with it as FHIR, or with how it answers its questionnaire, by FHIRPath expressions.
     pub findings: Vec<Finding>,
     /// The expression of each part of the submission, by its JSON pointer.
@@ -122,7 +123,7 @@ struct Reader {
     submission: Map<String, Json>,
     answers: Map<String, Json>,
     answered: BTreeSet<ItemId>,
-    claimed: BTreeMap<ScoreId, Decimal>,
+    claimed: Claims,
     findings: Vec<Finding>,
     expressions: BTreeMap<String, String>,
 }
