@@ -496,16 +496,26 @@ async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_profile_that_somebody_else_wrote_meanwhile_is_read_again() {
-    let world = World::new();
-    send(&world, "S01", "P-1", &CALM).await;
-    send(&world, "S01", "P-1", &UNSAFE).await;
-    let stream = world.stream();
-    // Both read the profile before either writes it.
-    let both = tokio::join!(work_off(&world, &stream[..1], PLENTY), work_off(&world, &stream[1..], PLENTY));
-    assert_eq!(both, (vec![], vec![]));
-    all_promises_hold(&world, "S01", 2, 1).await;
-    assert_eq!(transactions(&world).len(), 3, "one of them once more");
-    assert_eq!(world.items("profile")[0]["revision"], 2);
+    // The patient's first submissions, and later ones, whose profile is there already.
+    for earlier in [0, 1] {
+        let world = World::new();
+        for _ in 0..earlier {
+            send(&world, "S01", "P-1", &CALM).await;
+        }
+        work_off_all(&world).await;
+        let transactions_before = transactions(&world).len();
+        send(&world, "S01", "P-1", &CALM).await;
+        send(&world, "S01", "P-1", &UNSAFE).await;
+        let stream = world.stream().split_off(earlier);
+        // Both read the profile before either writes it.
+        let both = tokio::join!(work_off(&world, &stream[..1], PLENTY), work_off(&world, &stream[1..], PLENTY));
+        assert_eq!(both, (vec![], vec![]));
+        all_promises_hold(&world, "S01", earlier as u64 + 2, 1).await;
+        assert_eq!(transactions(&world).len() - transactions_before, 3, "one of them once more");
+        let profile = &world.items("profile")[0];
+        assert_eq!(profile["revision"], earlier + 2);
+        assert_eq!(profile["instruments"]["phq-9"]["count"], earlier + 2, "no submission is missing from the course");
+    }
 }
 
 #[tokio::test(start_paused = true)]
