@@ -316,6 +316,24 @@ async fn promise_4_an_alert_whose_publication_failed_is_published_when_the_strea
 }
 
 #[tokio::test(start_paused = true)]
+async fn promise_4_an_alert_that_a_score_names_and_that_does_not_come_back_is_not_taken_for_told() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &UNSAFE).await;
+    let stream = world.stream();
+    world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
+    work_off(&world, &stream, Duration::from_secs(5)).await;
+    world.heal();
+    world.inject(|call| {
+        let alerts = call.name() == "BatchGetItem" && call.body.to_string().contains("ALERT#");
+        alerts.then(|| Fault::Answer(200, json!({"Responses": {"RecordsTable": []}, "UnprocessedKeys": {}})))
+    });
+    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[0])]);
+    world.heal();
+    work_off_all(&world).await;
+    all_promises_hold(&world, "S01", 1, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn promise_4_a_mark_that_failed_has_the_alert_published_again_rather_than_never() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;

@@ -194,6 +194,10 @@ impl Store {
         for batch in keys.chunks(MOST_KEYS) {
             rows.extend(self.get_all(&self.tables.records, batch.to_vec(), OPERATION, deadline).await?);
         }
+        // A score names the alerts that were written with it: one that did not come back must not pass for told.
+        if rows.len() != keys.len() {
+            return Err(Failure::unreadable(OPERATION, "an alert that a score names is not there"));
+        }
         let alerts: Result<Vec<Alert>, Unreadable> = rows.iter().map(Alert::from_item).collect();
         let alerts = alerts.map_err(|_| Failure::unreadable(OPERATION, "a stored alert cannot be read"))?;
         let of = |submission: &Submission| {
