@@ -43,7 +43,7 @@ fn issue_type(kind: ProblemKind) -> &'static str {
         ProblemKind::Invalid => "invalid",
         ProblemKind::Internal => "exception",
         ProblemKind::NotDone => "transient",
-        ProblemKind::OutcomeUnknown | ProblemKind::MayRepeat => "timeout",
+        ProblemKind::OutcomeUnknown | ProblemKind::MayRepeat | ProblemKind::TimedOut => "timeout",
     }
 }
 

@@ -105,6 +105,8 @@ pub enum ProblemKind {
     OutcomeUnknown,
     /// 503: sent to the store, nothing says what became of it, and a repeat may do it twice.
     MayRepeat,
+    /// 504: what was asked for could not be read and worked out in time; nothing was changed.
+    TimedOut,
 }
 
 impl ProblemKind {
@@ -120,6 +122,7 @@ impl ProblemKind {
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::NotDone | Self::OutcomeUnknown | Self::MayRepeat => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
         }
     }
 
@@ -138,12 +141,13 @@ impl ProblemKind {
             Self::NotDone => ("urn:epro:problem:not-done", "Not done in time"),
             Self::OutcomeUnknown => ("urn:epro:problem:outcome-unknown", "Outcome unknown"),
             Self::MayRepeat => ("urn:epro:problem:may-repeat", "Outcome unknown, and a repeat may do it twice"),
+            Self::TimedOut => ("urn:epro:problem:timed-out", "Not finished in time"),
         }
     }
 
     /// In how many seconds to try again, where that may help and cannot harm.
     fn retry_after(self) -> Option<HeaderValue> {
-        matches!(self, Self::NotDone | Self::OutcomeUnknown).then(|| HeaderValue::from_static("1"))
+        matches!(self, Self::NotDone | Self::OutcomeUnknown | Self::TimedOut).then(|| HeaderValue::from_static("1"))
     }
 }
 
@@ -243,9 +247,11 @@ mod tests {
 
     #[test]
     fn what_may_be_tried_again_says_when() {
-        for kind in [ProblemKind::NotDone, ProblemKind::OutcomeUnknown] {
+        for (kind, status) in
+            [(ProblemKind::NotDone, 503), (ProblemKind::OutcomeUnknown, 503), (ProblemKind::TimedOut, 504)]
+        {
             let response = Problem::new(kind, "").into_response(&CorrelationId::given_or_new(None));
-            assert_eq!((response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap()), (503, "1"));
+            assert_eq!((response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap()), (status, "1"));
         }
     }
 
