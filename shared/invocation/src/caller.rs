@@ -14,6 +14,7 @@ use crate::{Problem, ProblemKind};
 /// (the scope) is checked again: a route that somebody forgets to guard in the template must not open the door.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    sub: String,
     study: StudyId,
     role: Role,
     sites: BTreeSet<SiteId>,
@@ -74,6 +75,10 @@ impl Scope {
     pub const COUNTS_WRITE: Self = Self("counts:write");
     /// Read the instruments' definitions.
     pub const INSTRUMENTS_READ: Self = Self("instruments:read");
+    /// Read a site's patients.
+    pub const PATIENTS_READ: Self = Self("patients:read");
+    /// Read a site's reports, and who read and changed what.
+    pub const REPORTS_READ: Self = Self("reports:read");
 }
 
 impl fmt::Display for Scope {
@@ -102,6 +107,9 @@ impl Caller {
         if claim("token_use") != Some("access") {
             return Err(unauthenticated("the token is no access token"));
         }
+        let Some(sub) = claim("sub").filter(|sub| is_subject(sub)) else {
+            return Err(unauthenticated("the token does not say who it is for, in at most 255 printable characters"));
+        };
         let study = claim("study").and_then(|study| study.parse().ok());
         let role = claim("role").and_then(|role| role.parse().ok());
         let (Some(study), Some(role)) = (study, role) else {
@@ -116,7 +124,7 @@ impl Caller {
             return Err(unauthenticated("the token is a patient's, and does not say whose"));
         }
         let scopes = words(claim("scope").unwrap_or_default()).map(str::to_owned).collect();
-        Ok(Self { study, role, sites, patient, scopes })
+        Ok(Self { sub: sub.to_owned(), study, role, sites, patient, scopes })
     }
 
     /// Lets the caller through who has `scope` and one of `roles`.
@@ -131,6 +139,11 @@ impl Caller {
             return Err(forbidden(format!("this is not for the role {}", self.role)));
         }
         Ok(())
+    }
+
+    /// Who calls, as the token's issuer names it (`sub`): 1 to 255 printable ASCII characters, no space among them.
+    pub fn sub(&self) -> &str {
+        &self.sub
     }
 
     /// The study that the token is for.
@@ -185,6 +198,11 @@ fn words(claim: &str) -> impl Iterator<Item = &str> {
     inner.split([' ', ',']).filter(|word| !word.is_empty())
 }
 
+/// Whether `sub` is as OpenID Connect has it, and fit to be stored and read by people.
+fn is_subject(sub: &str) -> bool {
+    (1..=255).contains(&sub.len()) && sub.bytes().all(|b| b.is_ascii_graphic())
+}
+
 fn unauthenticated(detail: &'static str) -> Problem {
     Problem::new(ProblemKind::Unauthenticated, detail)
 }
@@ -218,14 +236,20 @@ mod tests {
     fn a_patient_is_known_by_its_token() {
         let caller = caller(&[]).unwrap();
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]).unwrap();
-        assert_eq!(caller.study().as_str(), "DEMO");
+        assert_eq!((caller.sub(), caller.study().as_str()), ("u-1", "DEMO"));
         assert_eq!(caller.patient().unwrap().as_str(), "P-001");
         assert_eq!(caller.only_site().unwrap().as_str(), "S01");
     }
 
     #[test]
     fn a_token_that_is_not_clearly_an_access_token_is_refused() {
+        let long = "x".repeat(256);
         let unclear = [
+            ("sub", ""),
+            ("sub", "a b"),
+            ("sub", "ä"),
+            ("sub", "a\nb"),
+            ("sub", &long),
             ("token_use", "id"),
             ("token_use", ""),
             ("study", ""),

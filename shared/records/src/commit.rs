@@ -5,9 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{
-    CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-};
+use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::ids::{PatientId, RuleId};
 use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
@@ -265,7 +263,7 @@ impl Store {
             writes.push(score.build());
             parts.push(Part::Submission(index));
             for alert in &raised {
-                writes.push(TransactWriteItem::builder().put(self.put_alert(alert)).build());
+                writes.push(TransactWriteItem::builder().put(self.put_new(alert.to_item())).build());
                 parts.push(Part::Alert(index));
             }
             alerts.push(raised);
@@ -326,15 +324,6 @@ impl Store {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .build()
             .expect("table, key and expression are set")
-    }
-
-    fn put_alert(&self, alert: &Alert) -> Put {
-        Put::builder()
-            .table_name(&self.tables.records)
-            .set_item(Some(alert.to_item()))
-            .condition_expression("attribute_not_exists(pk)")
-            .build()
-            .expect("table and item are set")
     }
 
     fn set_profile(&self, profile: &Profile) -> Update {

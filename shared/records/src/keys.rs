@@ -29,6 +29,14 @@ pub(crate) fn site(study: &StudyId, site: &SiteId) -> String {
     format!("SITE#{}#{}", study.as_str(), site.as_str())
 }
 
+/// Hash key of the audit entries of `site`, or of those of the study as a whole.
+pub(crate) fn audit(study: &StudyId, site: Option<&SiteId>) -> String {
+    match site {
+        Some(site) => format!("AUDIT#{}#{}", study.as_str(), site.as_str()),
+        None => format!("AUDIT#{}", study.as_str()),
+    }
+}
+
 /// Hash key of the sparse index `pending`, for the item that `id` identifies.
 pub(crate) fn pending(id: &str) -> String {
     format!("PENDING#{}", shard(id, PENDING_SHARDS))

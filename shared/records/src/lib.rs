@@ -6,12 +6,14 @@
 //! | [`Submission`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
 //! | [`Profile`] | same | `PROFILE` |
+//! | [`Audit`] | `AUDIT#<study>#<site>`, or `AUDIT#<study>` | `<time>#<id>` |
 //! | a record set aside | `SET-ASIDE` | what identifies it in the stream |
 //!
 //! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].
 
 mod alert;
 mod attributes;
+mod audit;
 mod commit;
 mod counts;
 mod digest;
@@ -24,10 +26,11 @@ mod submission;
 
 pub use alert::{Alert, AlertId, AlertStatus};
 pub use attributes::Unreadable;
+pub use audit::{Actor, Audit, AuditAction};
 pub use commit::{Chunk, Commit, Progress, ToScore, chunks};
 pub use counts::SiteCounts;
 pub use digest::sha256_hex;
 pub use profile::{Course, Point, Profile};
 pub use set_aside::SetAside;
-pub use store::{Store, Tables};
+pub use store::{Page, Store, Tables};
 pub use submission::{Amendment, Device, InstrumentRef, PutOutcome, Score, Submission};

@@ -4,16 +4,23 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::types::Put;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use invocation::aws::{Limits, SharedHttpClient, call, sdk_config};
+use invocation::aws::{Failure, Limits, SharedHttpClient, call, sdk_config};
 use invocation::{Deadline, Environment, EnvironmentError};
 
-use crate::attributes::text;
+use crate::attributes::{Item, text};
 use crate::keys::{PK, SK};
 
 /// As many keys as one BatchGetItem takes.
 pub(crate) const MOST_KEYS: usize = 100;
+
+const QUERY: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
+
+/// The condition of what is written once.
+pub(crate) const NOT_THERE: &str = "attribute_not_exists(pk)";
 
 /// The names of the tables.
 #[derive(Clone, Debug)]
@@ -35,6 +42,15 @@ impl Tables {
             counts: environment.required("COUNTS_TABLE")?.to_owned(),
         })
     }
+}
+
+/// Some of a list, in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// They.
+    pub entries: Vec<T>,
+    /// Where the list goes on; none if this is its end.
+    pub next: Option<String>,
 }
 
 /// What is stored. Made once an environment: it holds the connections.
@@ -77,6 +93,41 @@ impl Store {
     /// The names of its tables.
     pub fn tables(&self) -> &Tables {
         &self.tables
+    }
+
+    /// The first `most` items that `query` finds, in its order; DynamoDB gives them in pages of a megabyte at most.
+    pub(crate) async fn query(
+        &self,
+        query: QueryFluentBuilder,
+        most: usize,
+        operation: &'static str,
+        deadline: Deadline,
+    ) -> Result<Vec<Item>, Failure> {
+        let mut items = Vec::new();
+        let mut from = None;
+        while items.len() < most {
+            let left = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
+            let request = query.clone().limit(left).set_exclusive_start_key(from);
+            let sent =
+                call(deadline, QUERY, |timeouts| request.customize().config_override(Self::timeouts(timeouts)).send());
+            let answer = sent.await.map_err(|error| error.of(operation))?;
+            items.extend(answer.items.unwrap_or_default());
+            from = answer.last_evaluated_key;
+            if from.is_none() {
+                break;
+            }
+        }
+        Ok(items)
+    }
+
+    /// The write of a new item to the Records table, as a part of a transaction.
+    pub(crate) fn put_new(&self, item: Item) -> Put {
+        Put::builder()
+            .table_name(&self.tables.records)
+            .set_item(Some(item))
+            .condition_expression(NOT_THERE)
+            .build()
+            .expect("table and item are set")
     }
 
     pub(crate) fn timeouts(timeouts: TimeoutConfig) -> Builder {

@@ -31,6 +31,7 @@ impl Engine {
             "PutItem" => run(body, |request| self.database.put_item(request)),
             "GetItem" => run(body, |request| self.database.get_item(request)),
             "UpdateItem" => run(body, |request| self.database.update_item(request)),
+            "Query" => run(body, |request| self.database.query(request)),
             "BatchGetItem" => run(body, |request| self.database.batch_get_item(request)),
             "TransactWriteItems" => run(body, |request| self.database.transact_write_items(request)),
             other => unreachable!("no function calls {other}"),

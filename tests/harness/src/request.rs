@@ -21,7 +21,10 @@ pub fn claims(changes: &[(&str, &str)]) -> Map<String, Value> {
     let usual = [
         ("sub", "user-1"),
         ("token_use", "access"),
-        ("scope", "submissions:write submissions:read counts:read counts:write instruments:read"),
+        (
+            "scope",
+            "submissions:write submissions:read counts:read counts:write instruments:read patients:read reports:read",
+        ),
         ("study", "DEMO"),
         ("sites", "S01"),
         ("patient", "P-001"),

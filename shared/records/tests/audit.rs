@@ -1,0 +1,99 @@
+//! Audit entries, written and read over the real SDK and a store in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use harness::{Fault, World, claims, request};
+use invocation::http::Invocation;
+use invocation::{Caller, Clock, CorrelationId, Deadline};
+use records::{Audit, AuditAction};
+use time::macros::datetime;
+
+const STAFF: [(&str, &str); 3] = [("role", "staff"), ("patient", ""), ("sites", "S01 S02")];
+
+fn plenty() -> Deadline {
+    Deadline::after(Duration::from_secs(10))
+}
+
+fn caller() -> Caller {
+    let request = request("GET /", &[], "", Some(claims(&STAFF)), None, Duration::from_secs(10));
+    Caller::of(&request).unwrap()
+}
+
+/// An entry of `site`, `minute` minutes after eight.
+fn entry(site: Option<&str>, minute: i64) -> Audit {
+    let invocation = Invocation {
+        deadline: plenty(),
+        clock: Clock::starting_at(datetime!(2026-11-23 08:00 UTC) + time::Duration::minutes(minute)),
+        correlation_id: CorrelationId::given_or_new(Some("c-1")),
+        request_id: "r-1".to_owned(),
+    };
+    let entry = Audit::of(AuditAction::ReportRead, &caller(), &invocation).about(minute);
+    match site {
+        Some(site) => entry.at_site(&site.parse().unwrap()),
+        None => entry,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_is_there_once_whatever_becomes_of_the_answer() {
+    for (fault, times, confirmed) in [
+        (Fault::ApplyTwice, 1, true),
+        (Fault::ApplyAndCut, 1, true),
+        (Fault::throttle(), 2, true),
+        (Fault::ApplyAndStall, usize::MAX, false),
+    ] {
+        let (world, entry) = (World::new(), entry(Some("S01"), 0));
+        world.inject_into("PutItem RecordsTable", times, fault.clone());
+        assert_eq!(world.store().audit(&entry, plenty()).await.is_ok(), confirmed, "{fault:?}");
+        assert_eq!(world.items("audit").len(), 1, "{fault:?}");
+        world.heal();
+        world.store().audit(&entry, plenty()).await.unwrap();
+        assert_eq!(world.items("audit").len(), 1, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_says_who_by_the_token_and_what_and_no_more() {
+    let world = World::new();
+    world.store().audit(&entry(Some("S01"), 3), plenty()).await.unwrap();
+    let mut stored = world.items("audit").remove(0);
+    let id = stored["audit_id"].take();
+    assert_eq!(stored["sk"], format!("2026-11-23T08:03:00.000000000Z#{}", id.as_str().unwrap()));
+    stored.as_object_mut().unwrap().retain(|name, _| !["sk", "audit_id"].contains(&name.as_str()));
+    let expected = serde_json::json!({
+        "pk": "AUDIT#DEMO#S01", "kind": "audit", "at": "2026-11-23T08:03:00Z", "sub": "user-1", "role": "staff",
+        "action": "report-read", "study": "DEMO", "site": "S01", "subject": "3", "correlation_id": "c-1",
+    });
+    assert_eq!(stored, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_sees_its_own_entries_and_the_studys_newest_first_and_no_others() {
+    let world = World::new();
+    let store = world.store();
+    for minute in 0..30 {
+        let site = [Some("S01"), None, Some("S02")][minute as usize % 3];
+        store.audit(&entry(site, minute), plenty()).await.unwrap();
+    }
+    let (study, site) = (&"DEMO".parse().unwrap(), &"S01".parse().unwrap());
+    let expected: Vec<String> =
+        (0..30).rev().filter(|minute| minute % 3 != 2).map(|minute| minute.to_string()).collect();
+    for most in [1, 3, 7, 19, 20, 21] {
+        let (mut seen, mut below) = (Vec::new(), None);
+        loop {
+            let page = store.audit_entries(study, site, below.as_deref(), most, plenty()).await.unwrap();
+            assert!(page.entries.len() == most || page.next.is_none());
+            seen.extend(page.entries.into_iter().map(|entry| entry.subject.unwrap()));
+            below = page.next;
+            if below.is_none() {
+                break;
+            }
+            // What comes while somebody reads on is newer, and moves nothing.
+            store.audit(&entry(Some("S01"), 100), plenty()).await.unwrap();
+        }
+        seen.retain(|subject| subject != "100");
+        assert_eq!(seen, expected, "{most}");
+    }
+}
