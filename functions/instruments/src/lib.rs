@@ -1,4 +1,4 @@
-//! `GET /v1/instruments` tells the instruments that there are; `GET /v1/instruments/{id}/{version}` gives the definition of
+//! `GET /v1/instruments` tells the instruments that the caller's study asks; `GET /v1/instruments/{id}/{version}` gives the definition of
 //! one, for the app to render.
 //!
 //! A definition is given in one language, the caller's (`?lang=`, then `Accept-Language`, then English). A version never
@@ -6,11 +6,13 @@
 //! every score, and the language, since each language is another body.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use clinical::catalog::{Catalog, NotFound};
 use clinical::definition::{Definition, Licence, Texts};
 use clinical::instrument::Instrument;
-use invocation::aws;
+use clinical::study::Protocol;
+use invocation::aws::{self, FailureKind};
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, IF_NONE_MATCH, VARY};
@@ -45,7 +47,7 @@ impl Instruments {
 
     /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
     pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().counts).await;
+        self.store.warm_up(&self.store.tables().records).await;
     }
 
     /// Answers one request.
@@ -65,7 +67,8 @@ impl Instruments {
         let caller = Caller::of(&request)?;
         caller.require(Scope::INSTRUMENTS_READ, &EVERY_ROLE)?;
         self.counted(&invocation, &caller, async {
-            let instruments = Catalog::shipped().iter().map(Summary::of).collect();
+            let protocol = self.protocol(&invocation, &caller).await?;
+            let instruments = protocol.catalog().iter().map(|instrument| Summary::of(instrument)).collect();
             Ok(http::json(StatusCode::OK, &ListBody { instruments }))
         })
         .await
@@ -74,7 +77,23 @@ impl Instruments {
     async fn definition(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::INSTRUMENTS_READ, &EVERY_ROLE)?;
-        self.counted(&invocation, &caller, async { answer(&request, find(&request)?) }).await
+        self.counted(&invocation, &caller, async {
+            let protocol = self.protocol(&invocation, &caller).await?;
+            answer(&request, find(&request, &protocol)?)
+        })
+        .await
+    }
+
+    /// What is in force in the caller's study.
+    async fn protocol(&self, invocation: &Invocation, caller: &Caller) -> Result<Arc<Protocol>, Problem> {
+        let protocol = self.store.protocol(caller.study(), invocation.deadline).await;
+        protocol.map_err(|failure| {
+            tracing::error!(event = "study_not_read", %failure);
+            match failure.kind {
+                FailureKind::Refused => Problem::new(ProblemKind::Internal, "the study's data could not be read"),
+                _ => Problem::new(ProblemKind::NotDone, "the store did not answer in time; ask again"),
+            }
+        })
     }
 
     /// Does `work`, and records a call of each of the caller's sites beside it.
@@ -84,13 +103,16 @@ impl Instruments {
     }
 }
 
-/// The instrument that the path names.
-fn find(request: &Request) -> Result<&'static Instrument, Problem> {
+/// The instrument that the path names: one that the study asks, or one that ships, so that what was answered before the
+/// study changed can still be shown.
+fn find<'a>(request: &Request, protocol: &'a Protocol) -> Result<&'a Instrument, Problem> {
     let not_found = |detail: &str| Problem::new(ProblemKind::NotFound, detail);
     let id = http::path_parameter(request, "id").parse().map_err(|_| not_found("there is no such instrument"))?;
     let version = http::path_parameter(request, "version");
     let version = version.parse().map_err(|_| not_found("a version is three numbers: 1.0.0"))?;
-    Catalog::shipped().find(&id, &version).map_err(|reason| match reason {
+    let found = protocol.catalog().find(&id, &version);
+    let found = found.or_else(|reason| Catalog::shipped().find(&id, &version).map_err(|_| reason));
+    found.map(Arc::as_ref).map_err(|reason| match reason {
         NotFound::Instrument => not_found("there is no such instrument"),
         NotFound::Version { known } => {
             let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
@@ -134,8 +156,8 @@ fn has_already(request: &Request, etag: &str) -> bool {
 }
 
 #[derive(Serialize)]
-struct ListBody {
-    instruments: Vec<Summary<'static>>,
+struct ListBody<'a> {
+    instruments: Vec<Summary<'a>>,
 }
 
 /// What the list tells of one instrument.

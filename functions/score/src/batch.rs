@@ -1,22 +1,37 @@
 //! A batch, read record by record: what one of them holds never spoils its neighbours.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use clinical::catalog::{Catalog, NotFound};
-use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, SiteId, StudyId, SubmissionId};
 use clinical::instrument::Instrument;
-use records::{Submission, ToScore, stream};
+use clinical::study::Protocol;
+use futures::future::join_all;
+use invocation::Deadline;
+use invocation::aws::Failure;
+use records::{InstrumentRef, Store, Submission, ToScore, stream};
 use serde_json::Value;
 
 /// A batch, sorted by what is to be done.
-pub(crate) struct Batch<'a> {
-    /// By site, in the order of the stream: each submission, with its instrument and the records that brought it. The
+pub(crate) struct Batch {
+    /// By site, in the order of the stream: each submission, with what it is scored by and the records that brought it. The
     /// stream may bring one twice.
-    pub(crate) sites: Vec<Vec<(Vec<usize>, ToScore<'a>)>>,
+    pub(crate) sites: Vec<Vec<Member>>,
     /// What can never be scored.
     pub(crate) unscorable: Vec<Unscorable>,
     /// Records of something that is not for scoring.
     pub(crate) nothing_to_do: Vec<usize>,
+    /// Why some submissions cannot be scored now: what they are scored by could not be read.
+    pub(crate) failures: Vec<Failure>,
+}
+
+/// A submission of a batch.
+pub(crate) struct Member {
+    /// The records that brought it.
+    pub(crate) indices: Vec<usize>,
+    submission: Submission,
+    instrument: Arc<Instrument>,
+    protocol: Arc<Protocol>,
 }
 
 /// A record that can never be scored.
@@ -26,57 +41,120 @@ pub(crate) struct Unscorable {
     pub(crate) reason: String,
 }
 
-impl<'a> Batch<'a> {
-    pub(crate) fn read(records: &[Value], catalog: &'a Catalog) -> Self {
-        let mut batch = Self { sites: Vec::new(), unscorable: Vec::new(), nothing_to_do: Vec::new() };
+impl Batch {
+    /// Reads `records`, and what they are scored by.
+    pub(crate) async fn read(records: &[Value], store: &Store, deadline: Deadline) -> Self {
+        let mut batch =
+            Self { sites: Vec::new(), unscorable: Vec::new(), nothing_to_do: Vec::new(), failures: Vec::new() };
+        let mut submissions = Vec::new();
+        for (index, record) in records.iter().enumerate() {
+            match stream::submission(record) {
+                Ok(Some(submission)) => submissions.push((index, submission)),
+                Ok(None) => batch.nothing_to_do.push(index),
+                Err(unreadable) => batch.unscorable.push(Unscorable { index, reason: unreadable.to_string() }),
+            }
+        }
+        let definitions = Definitions::of(submissions.iter().map(|(_, submission)| submission), store, deadline).await;
         let mut site_of: HashMap<(StudyId, SiteId), usize> = HashMap::new();
         let mut seen: HashMap<(StudyId, PatientId, SubmissionId), (usize, usize)> = HashMap::new();
-        for (index, record) in records.iter().enumerate() {
-            let submission = match stream::submission(record) {
-                Ok(Some(submission)) => submission,
-                Ok(None) => {
-                    batch.nothing_to_do.push(index);
-                    continue;
-                }
-                Err(unreadable) => {
-                    batch.unscorable.push(Unscorable { index, reason: unreadable.to_string() });
-                    continue;
-                }
-            };
+        for (index, submission) in submissions {
             let key = (submission.study.clone(), submission.patient.clone(), submission.id);
             if let Some(&(site, at)) = seen.get(&key) {
-                batch.sites[site][at].0.push(index);
+                batch.sites[site][at].indices.push(index);
                 continue;
             }
-            match instrument(&submission, catalog) {
-                Ok(instrument) => {
+            match definitions.scoring(&submission) {
+                Ok((instrument, protocol)) => {
                     let site = (submission.study.clone(), submission.site.clone());
                     let site = *site_of.entry(site).or_insert_with(|| {
                         batch.sites.push(Vec::new());
                         batch.sites.len() - 1
                     });
                     seen.insert(key, (site, batch.sites[site].len()));
-                    batch.sites[site].push((vec![index], ToScore { submission, instrument }));
+                    batch.sites[site].push(Member { indices: vec![index], submission, instrument, protocol });
                 }
-                Err(reason) => batch.unscorable.push(Unscorable { index, reason }),
+                Err(NotNow::Never(reason)) => {
+                    batch.unscorable.push(Unscorable { index, reason: reason.to_owned() });
+                }
+                Err(NotNow::NotRead) => {}
             }
         }
+        batch.failures = definitions.failures();
         batch
     }
 }
 
-/// The definition that `submission` is scored by: the version that it names, and the very content that it was checked
-/// against.
-fn instrument<'a>(submission: &Submission, catalog: &'a Catalog) -> Result<&'a Instrument, String> {
-    let named = &submission.instrument;
-    let instrument = catalog.find(&named.id, &named.version).map_err(|not_found| match not_found {
-        NotFound::Instrument => "it names an instrument that this version of the function does not know",
-        NotFound::Version { .. } => {
-            "it names a version of its instrument that this version of the function does not know"
-        }
-    })?;
-    if instrument.hash() != named.hash {
-        return Err("its instrument's content has changed under the same version".to_owned());
+impl Member {
+    /// The submission, to be scored.
+    pub(crate) fn to_score(&self) -> ToScore<'_> {
+        ToScore { submission: self.submission.clone(), instrument: &self.instrument, study: self.protocol.study() }
     }
-    Ok(instrument)
+
+    /// Where a clinician opens its alerts, where its study says that.
+    pub(crate) fn alert_link(&self) -> Option<&str> {
+        self.protocol.alert_link()
+    }
+}
+
+/// What the submissions of a batch are scored by, each part read once.
+struct Definitions {
+    protocols: HashMap<StudyId, Result<Arc<Protocol>, Failure>>,
+    /// Those that the studies do not ask now.
+    others: HashMap<(InstrumentId, InstrumentVersion), Result<Option<Arc<Instrument>>, Failure>>,
+}
+
+/// Why a submission cannot be scored now.
+enum NotNow {
+    Never(&'static str),
+    /// What it is scored by could not be read.
+    NotRead,
+}
+
+impl Definitions {
+    async fn of(submissions: impl Iterator<Item = &Submission> + Clone, store: &Store, deadline: Deadline) -> Self {
+        let studies: HashSet<&StudyId> = submissions.clone().map(|submission| &submission.study).collect();
+        let protocols =
+            studies.into_iter().map(|study| async move { (study.clone(), store.protocol(study, deadline).await) });
+        let protocols: HashMap<_, _> = join_all(protocols).await.into_iter().collect();
+        let others: HashSet<&InstrumentRef> = submissions
+            .filter(|submission| {
+                let protocol = protocols.get(&submission.study).and_then(|protocol| protocol.as_ref().ok());
+                let InstrumentRef { id, version, .. } = &submission.instrument;
+                protocol.is_some_and(|protocol| protocol.catalog().find(id, version).is_err())
+            })
+            .map(|submission| &submission.instrument)
+            .collect();
+        let others = others.into_iter().map(|InstrumentRef { id, version, .. }| async move {
+            ((id.clone(), version.clone()), store.instrument(id, version, deadline).await)
+        });
+        let others = join_all(others).await.into_iter().collect();
+        Self { protocols, others }
+    }
+
+    /// What `submission` is scored by: the version of its instrument that it names, and the very content that it was
+    /// checked against, under the alert rules that are in force in its study. A version that the study asks no more is
+    /// under its own.
+    fn scoring(&self, submission: &Submission) -> Result<(Arc<Instrument>, Arc<Protocol>), NotNow> {
+        let InstrumentRef { id, version, hash } = &submission.instrument;
+        let Some(Ok(protocol)) = self.protocols.get(&submission.study) else { return Err(NotNow::NotRead) };
+        let instrument = match protocol.catalog().find(id, version) {
+            Ok(instrument) => instrument,
+            Err(_) => match self.others.get(&(id.clone(), version.clone())) {
+                Some(Ok(Some(instrument))) => instrument,
+                Some(Ok(None)) => {
+                    return Err(NotNow::Never("it names an instrument, or a version of one, that nobody knows here"));
+                }
+                _ => return Err(NotNow::NotRead),
+            },
+        };
+        if instrument.hash() != hash {
+            return Err(NotNow::Never("its instrument's content has changed under the same version"));
+        }
+        Ok((Arc::clone(instrument), Arc::clone(protocol)))
+    }
+
+    fn failures(self) -> Vec<Failure> {
+        let protocols = self.protocols.into_values().filter_map(Result::err);
+        protocols.chain(self.others.into_values().filter_map(Result::err)).collect()
+    }
 }

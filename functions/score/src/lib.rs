@@ -1,6 +1,6 @@
 //! Scores what the table's stream brings. For each batch:
 //!
-//! 1. read it record by record, with the definition that each submission names ([`batch`]);
+//! 1. read it record by record, with the definition that each submission names and its study's alert rules ([`batch`]);
 //! 2. score and commit site by site, in chunks of one transaction: scores, alerts, profiles, counts;
 //! 3. publish the alerts whose rows are there, then mark them sent;
 //! 4. set aside, with all it holds, what can never be scored;
@@ -14,20 +14,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use alerts::{Notice, Topic};
-use clinical::catalog::Catalog;
+use alerts::{LinkTemplate, Notice, Topic};
 use clinical::ids::RuleId;
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError};
 use lambda_runtime::LambdaEvent;
-use records::{Alert, AlertStatus, Commit, SetAside, Store, Submission, ToScore};
+use records::{Alert, AlertStatus, Commit, SetAside, Store, Submission};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
 
-use crate::batch::{Batch, Unscorable};
+use crate::batch::{Batch, Member, Unscorable};
 
 /// What is left of the time for answering once a step has run out of it.
 const WORDING: Duration = Duration::from_millis(10);
@@ -126,10 +125,13 @@ impl Score {
     }
 
     async fn work(&self, records: &[Value], progress: &Progress, clock: Clock, deadline: Deadline) {
-        let Batch { sites, unscorable, nothing_to_do } = Batch::read(records, Catalog::shipped());
+        let Batch { sites, unscorable, nothing_to_do, failures } = Batch::read(records, &self.store, deadline).await;
         progress.done(nothing_to_do);
+        for failure in failures {
+            tracing::error!(event = "definitions_not_read", %failure);
+        }
         let set_aside = self.set_aside(records, unscorable, progress, clock, deadline);
-        let commit = stream::iter(sites).for_each_concurrent(SITES_AT_ONCE, |site| async move {
+        let commit = stream::iter(&sites).for_each_concurrent(SITES_AT_ONCE, |site| async move {
             self.commit_and_tell(records, site, progress, clock, deadline).await;
         });
         futures::join!(set_aside, commit);
@@ -140,11 +142,14 @@ impl Score {
     async fn commit_and_tell(
         &self,
         records: &[Value],
-        site: Vec<(Vec<usize>, ToScore<'_>)>,
+        site: &[Member],
         progress: &Progress,
         clock: Clock,
         deadline: Deadline,
     ) {
+        // They are of one study.
+        let link = site.first().and_then(Member::alert_link).map(LinkTemplate::new);
+        let site = site.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
         let commit_by = deadline.earlier_by((deadline.remaining() / 4).min(PUBLISHING));
         let mut chunks = VecDeque::from(records::chunks(site));
         while let Some(chunk) = chunks.pop_front() {
@@ -163,8 +168,8 @@ impl Score {
                     }
                 }
             }
-            self.tell(untold, progress, clock, deadline).await;
-            self.tell_again(repeated, progress, clock, deadline).await;
+            self.tell(untold, link.as_ref(), progress, clock, deadline).await;
+            self.tell_again(repeated, link.as_ref(), progress, clock, deadline).await;
             self.set_aside(records, unscorable, progress, clock, deadline).await;
         }
     }
@@ -174,6 +179,7 @@ impl Score {
     async fn tell_again(
         &self,
         repeated: Vec<(Vec<usize>, Submission, Vec<RuleId>)>,
+        link: Option<&LinkTemplate>,
         progress: &Progress,
         clock: Clock,
         deadline: Deadline,
@@ -182,7 +188,7 @@ impl Score {
         match self.store.alerts(&raised, deadline).await {
             Ok(alerts) => {
                 let untold = repeated.into_iter().zip(alerts).map(|((indices, ..), alerts)| (indices, alerts));
-                self.tell(untold.collect(), progress, clock, deadline).await;
+                self.tell(untold.collect(), link, progress, clock, deadline).await;
             }
             Err(failure) => tracing::error!(event = "alerts_not_read", %failure),
         }
@@ -190,14 +196,21 @@ impl Score {
 
     /// Publishes those of the alerts that nobody has confirmed, marks them sent, and notes as done the records all of
     /// whose alerts are.
-    async fn tell(&self, untold: Vec<(Vec<usize>, Vec<Alert>)>, progress: &Progress, clock: Clock, deadline: Deadline) {
+    async fn tell(
+        &self,
+        untold: Vec<(Vec<usize>, Vec<Alert>)>,
+        link: Option<&LinkTemplate>,
+        progress: &Progress,
+        clock: Clock,
+        deadline: Deadline,
+    ) {
         let pending: Vec<(usize, &Alert)> = untold
             .iter()
             .enumerate()
             .flat_map(|(at, (_, alerts))| alerts.iter().map(move |alert| (at, alert)))
             .filter(|(_, alert)| alert.status == AlertStatus::Pending)
             .collect();
-        let notices: Vec<Notice> = pending.iter().map(|(_, alert)| notice(alert)).collect();
+        let notices: Vec<Notice> = pending.iter().map(|(_, alert)| notice(alert, link)).collect();
         let published = self.topic.publish(&notices, deadline).await;
         let failed: Vec<usize> = stream::iter(pending.into_iter().zip(published))
             .map(|((at, alert), published)| async move {
@@ -246,7 +259,7 @@ impl Score {
     }
 }
 
-fn notice(alert: &Alert) -> Notice {
+fn notice(alert: &Alert, link: Option<&LinkTemplate>) -> Notice {
     Notice {
         alert_id: alert.id.to_string(),
         study: alert.study.clone(),
@@ -255,6 +268,7 @@ fn notice(alert: &Alert) -> Notice {
         rule: alert.rule.clone(),
         raised_at: alert.raised_at,
         submission_id: alert.submission,
+        link: link.cloned(),
     }
 }
 

@@ -227,7 +227,7 @@ async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_ne
         [
             "attribute answers is not a map",
             "attribute eventName is missing",
-            "it names a version of its instrument that this version of the function does not know",
+            "it names an instrument, or a version of one, that nobody knows here",
         ]
     );
     let kept = aside.iter().find(|item| item["sk"] == number(&stream[1])).unwrap();

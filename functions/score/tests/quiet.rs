@@ -60,7 +60,7 @@ async fn commit_all(world: &World, instrument: &Instrument, cases: &[(OffsetDate
         assert_eq!(Submit::new(world.store()).handle(post).await.unwrap().status(), 202);
         let mut submission = stream::submission(world.stream().last().unwrap()).unwrap().unwrap();
         submission.instrument = InstrumentRef { hash: instrument.hash().to_owned(), ..submission.instrument };
-        let chunk = chunks(vec![((), ToScore { submission, instrument })]).remove(0);
+        let chunk = chunks(vec![((), ToScore { submission, instrument, study: None })]).remove(0);
         let progress = world.store().commit(chunk, at, Deadline::after(plenty)).await;
         let Some(((), _, Commit::Committed(alerts))) = progress.settled.into_iter().next() else {
             unreachable!("nothing is in the way of this commit")

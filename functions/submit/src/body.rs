@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use clinical::answers::{Answer, Answers};
-use clinical::catalog::{Catalog, NotFound};
+use clinical::catalog::NotFound;
 use clinical::finding::{Finding, pointer};
-use clinical::ids::SubmissionId;
+use clinical::ids::{SiteId, SubmissionId};
 use clinical::instrument::Instrument;
 use clinical::outcome::Claims;
+use clinical::study::Protocol;
 use invocation::{Findings, Problem, ProblemKind};
 use lambda_http::Request;
 use records::{Amendment, Device, InstrumentRef, sha256_hex};
@@ -36,13 +37,22 @@ pub(crate) struct Sent {
     pub(crate) claimed: Claims,
 }
 
-/// The submission that `request` carries as the app's own JSON, as of `now`.
+/// Where and when a submission is sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Sending<'a> {
+    /// What is in force in the study.
+    pub(crate) protocol: &'a Protocol,
+    pub(crate) site: &'a SiteId,
+    pub(crate) now: OffsetDateTime,
+}
+
+/// The submission that `request` carries as the app's own JSON.
 ///
 /// # Errors
 /// 413, 415, or 422 with all findings.
-pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Problem> {
+pub(crate) fn sent(request: &Request, sending: Sending<'_>) -> Result<Sent, Problem> {
     let (json, findings) = invocation::body::json(request, LARGEST_BODY)?;
-    read(&json, findings, Catalog::shipped(), now).map_err(does_not_fit)
+    read(&json, findings, sending).map_err(does_not_fit)
 }
 
 /// What is answered to a submission with `findings`.
@@ -50,11 +60,11 @@ pub(crate) fn does_not_fit(findings: Findings) -> Problem {
     Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing").with_errors(findings)
 }
 
-/// Reads `json` against the instrument in `catalog` that it names, as of `now`. `findings` are those of the parser.
+/// Reads `json` against the instrument that it names. `findings` are those of the parser.
 ///
 /// # Errors
 /// All findings, in the order of the parts.
-pub(crate) fn read(json: &Value, findings: Findings, catalog: &Catalog, now: OffsetDateTime) -> Result<Sent, Findings> {
+pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Result<Sent, Findings> {
     let mut reader = Reader { findings };
     let Some(object) = json.as_object() else {
         reader.find("", "field.type", "a submission is a JSON object");
@@ -64,8 +74,8 @@ pub(crate) fn read(json: &Value, findings: Findings, catalog: &Catalog, now: Off
         reader.find(&pointer("", unknown), "field.unknown", "a submission has no such field; remove it");
     }
     let id = reader.id(object);
-    let instrument = reader.instrument(object, catalog);
-    let authored_at = reader.authored_at(object, now);
+    let instrument = reader.instrument(object, sending);
+    let authored_at = reader.authored_at(object, sending.now);
     let answers = reader.answers(object, instrument);
     let device = reader.device(object);
     let amends = reader.amends(object, id.as_ref());
@@ -176,7 +186,7 @@ impl Reader {
         id.ok()
     }
 
-    fn instrument<'a>(&mut self, object: &Map<String, Value>, catalog: &'a Catalog) -> Option<&'a Instrument> {
+    fn instrument<'a>(&mut self, object: &Map<String, Value>, sending: Sending<'a>) -> Option<&'a Instrument> {
         let (id, version) = (self.required_text(object, "instrument"), self.required_text(object, "version"));
         let (id, version) = (id?, version?);
         let Ok(id) = id.parse() else {
@@ -187,15 +197,27 @@ impl Reader {
             self.find("/version", "instrument.version", "a version is written like 1.0.0");
             return None;
         };
-        match catalog.find(&id, &version) {
-            Ok(instrument) => Some(instrument),
+        match sending.protocol.catalog().find(&id, &version) {
+            Ok(instrument) if sending.protocol.asks(sending.site, &id, &version) => Some(instrument),
+            Ok(_) => {
+                self.find("/instrument", "instrument.not-at-site", "the study does not ask it at this site");
+                None
+            }
             Err(NotFound::Instrument) => {
-                self.find("/instrument", "instrument.unknown", "there is no such instrument");
+                let detail = match sending.protocol.study() {
+                    Some(_) => "the study asks no such instrument",
+                    None => "there is no such instrument",
+                };
+                self.find("/instrument", "instrument.unknown", detail);
                 None
             }
             Err(NotFound::Version { known }) => {
                 let known: Vec<&str> = known.iter().map(|version| version.as_str()).collect();
-                let detail = format!("the instrument has no such version; it has {}", known.join(", "));
+                let known = known.join(", ");
+                let detail = match sending.protocol.study() {
+                    Some(_) => format!("the study does not ask the instrument in this version, but in {known}"),
+                    None => format!("the instrument has no such version; it has {known}"),
+                };
                 self.find("/version", "instrument.version-unknown", detail);
                 None
             }

@@ -2,6 +2,7 @@
 //! all submissions; a definition is told as a Questionnaire.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use clinical::catalog::Catalog;
 use clinical::fhir::{self, Response as QuestionnaireResponse};
@@ -12,20 +13,19 @@ use invocation::{Findings, Problem, ProblemKind, body, http, language};
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
-use time::OffsetDateTime;
 
 use crate::LARGEST_BODY;
-use crate::body::{Sent, does_not_fit, read};
+use crate::body::{Sending, Sent, does_not_fit, read};
 
 const MEDIA_TYPES: [&str; 2] = ["application/fhir+json", "application/json"];
 
-/// The submission that `request` carries as a QuestionnaireResponse, as of `now`.
+/// The submission that `request` carries as a QuestionnaireResponse.
 ///
 /// # Errors
 /// 413, 415, or 422 with all findings, by FHIRPath expressions.
-pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Problem> {
+pub(crate) fn sent(request: &Request, sending: Sending<'_>) -> Result<Sent, Problem> {
     let (json, parsed) = body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)?;
-    let response = QuestionnaireResponse::read(&json, Catalog::shipped());
+    let response = QuestionnaireResponse::read(&json, sending.protocol.catalog());
     let mut findings = Findings::default();
     findings.append_with(parsed, |finding| Some(Finding { pointer: expression(&finding.pointer), ..finding }));
     let mut told = BTreeSet::new();
@@ -36,7 +36,7 @@ pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Probl
     if json["resourceType"] != "QuestionnaireResponse" {
         return Err(does_not_fit(findings));
     }
-    match read(&response.submission, Findings::default(), Catalog::shipped(), now) {
+    match read(&response.submission, Findings::default(), sending) {
         Ok(sent) if findings.is_empty() => Ok(Sent { claimed: response.claimed, ..sent }),
         Ok(_) => Err(does_not_fit(findings)),
         Err(more) => {
@@ -52,16 +52,17 @@ pub(crate) fn sent(request: &Request, now: OffsetDateTime) -> Result<Sent, Probl
     }
 }
 
-/// The Questionnaire that `request` asks for: of the instrument in its path, in the version that `?version=` names or the
+/// The Questionnaire that `request` asks for: of the instrument of `catalog` in its path, in the version that `?version=` names or the
 /// latest, with the texts in the caller's language where they are there in it.
 ///
 /// # Errors
 /// 404 if there is no such instrument or version.
-pub(crate) fn questionnaire(request: &Request) -> Result<Response<Body>, Problem> {
+pub(crate) fn questionnaire(request: &Request, catalog: &Catalog) -> Result<Response<Body>, Problem> {
     let query = request.query_string_parameters_ref();
     let asked = |name| query.and_then(|query| query.first(name)).filter(|value| !value.is_empty());
     let not_found = || Problem::new(ProblemKind::NotFound, "there is no such questionnaire, or not in this version");
-    let instrument = instrument(&http::path_parameter(request, "id"), asked("version")).ok_or_else(not_found)?;
+    let id = http::path_parameter(request, "id");
+    let instrument = instrument(catalog, &id, asked("version")).ok_or_else(not_found)?;
     let languages: Vec<&str> = instrument.languages().collect();
     let language = language::of(request, &languages).unwrap_or_default();
     let mut response = http::json(StatusCode::OK, &fhir::questionnaire(instrument, language));
@@ -72,12 +73,13 @@ pub(crate) fn questionnaire(request: &Request) -> Result<Response<Body>, Problem
     Ok(response)
 }
 
-fn instrument(id: &str, version: Option<&str>) -> Option<&'static Instrument> {
+fn instrument<'a>(catalog: &'a Catalog, id: &str, version: Option<&str>) -> Option<&'a Instrument> {
     let id: InstrumentId = id.parse().ok()?;
-    match version {
-        Some(version) => Catalog::shipped().find(&id, &version.parse().ok()?).ok(),
-        None => Catalog::shipped().latest(&id),
-    }
+    let found = match version {
+        Some(version) => catalog.find(&id, &version.parse().ok()?).ok(),
+        None => catalog.latest(&id),
+    };
+    found.map(Arc::as_ref)
 }
 
 /// The FHIRPath expression of the place at `pointer` in the body.

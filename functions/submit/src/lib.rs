@@ -2,17 +2,19 @@
 //! `GET /v1/submissions/{id}` tells what became of it. `POST /v1/fhir/QuestionnaireResponse` takes the same in the words of
 //! FHIR, and `GET /v1/fhir/Questionnaire/{id}` tells there what may be answered.
 //!
-//! The put is all that a submission needs: scoring starts from the table's stream, so nothing that comes after the put
-//! can lose it.
+//! What the study asks, and at which sites, is kept in memory for a minute. The put is all that a submission needs beside:
+//! scoring starts from the table's stream, so nothing that comes after the put can lose it.
 
 mod body;
 mod fhir;
 mod receipt;
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use clinical::finding::Finding;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
+use clinical::study::Protocol;
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemForm, ProblemKind, Role, Scope, beside};
@@ -21,17 +23,16 @@ use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
 use records::{PutOutcome, Store, Submission};
-use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::body::Sent;
+use crate::body::{Sending, Sent};
 use crate::receipt::{Receipt, State};
 
 /// As large as a submission may be.
 const LARGEST_BODY: usize = 256 * 1024;
 
-/// Reads the submission that a request carries, as of a time.
-type Read = fn(&Request, OffsetDateTime) -> Result<Sent, Problem>;
+/// Reads the submission that a request carries.
+type Read = fn(&Request, Sending<'_>) -> Result<Sent, Problem>;
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -86,19 +87,27 @@ impl Submit {
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let count = self.count(&invocation, caller.study(), site);
-        let work = self.submit(&invocation, || read(&request, invocation.clock.now()), caller.study(), site, patient);
+        let work = async {
+            let protocol = self.protocol(&invocation, caller.study()).await?;
+            if !protocol.has_site(site) {
+                // Nobody watches such a site: its alerts would reach no clinician.
+                let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
+                return Err(Problem::new(ProblemKind::Forbidden, detail));
+            }
+            let sent = read(&request, Sending { protocol: &protocol, site, now: invocation.clock.now() })?;
+            self.store(&invocation, sent, caller.study(), site, patient).await
+        };
         beside(invocation.deadline, count, work).await
     }
 
-    async fn submit(
+    async fn store(
         &self,
         invocation: &Invocation,
-        read: impl FnOnce() -> Result<Sent, Problem>,
+        sent: Sent,
         study: &StudyId,
         site: &SiteId,
         patient: &PatientId,
     ) -> Result<Response<Body>, Problem> {
-        let sent = read()?;
         let submission = Submission {
             study: study.clone(),
             site: site.clone(),
@@ -151,12 +160,14 @@ impl Submit {
         let not_found = || Problem::new(ProblemKind::NotFound, "no such submission is open to this token");
         let patient = whose(request, caller)?.ok_or_else(not_found)?;
         let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
-        let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline).await;
+        let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline);
+        let (found, protocol) = futures::join!(found, self.protocol(invocation, caller.study()));
         let (submission, score) = found.map_err(|failure| read_problem(&failure))?.ok_or_else(not_found)?;
         if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
             return Err(not_found());
         }
-        let state = State::new(&submission, score.as_ref(), caller.role() == Role::Staff);
+        let shown = caller.role() == Role::Staff || protocol?.patients_see_scores();
+        let state = State::new(&submission, score.as_ref(), shown);
         Ok((submission.site.clone(), http::json(StatusCode::OK, &state)))
     }
 
@@ -165,7 +176,25 @@ impl Submit {
         caller.require(Scope::INSTRUMENTS_READ, &[Role::Patient, Role::Staff, Role::Clinician, Role::Service])?;
         // A request of several sites is a call of each of them.
         let count = self.store.count_calls(caller.study(), caller.sites(), &invocation.request_id, invocation.deadline);
-        beside(invocation.deadline, count, async { fhir::questionnaire(&request) }).await
+        let work = async {
+            let protocol = self.protocol(&invocation, caller.study()).await?;
+            fhir::questionnaire(&request, protocol.catalog())
+        };
+        beside(invocation.deadline, count, work).await
+    }
+
+    /// What is in force in `study`.
+    async fn protocol(&self, invocation: &Invocation, study: &StudyId) -> Result<Arc<Protocol>, Problem> {
+        let protocol = self.store.protocol(study, invocation.deadline).await;
+        protocol.map_err(|failure| {
+            tracing::error!(event = "study_not_read", %failure);
+            match failure.kind {
+                FailureKind::Refused => Problem::new(ProblemKind::Internal, "the study's data could not be read"),
+                _ => {
+                    Problem::new(ProblemKind::NotDone, "the store did not answer in time; nothing was done; try again")
+                }
+            }
+        })
     }
 
     /// Records one API call of `site`, beside the request's own work.

@@ -30,6 +30,8 @@ pub struct Notice {
     pub raised_at: OffsetDateTime,
     /// The submission that raised it.
     pub submission_id: SubmissionId,
+    /// Where a clinician opens it, where its study says that.
+    pub link: Option<LinkTemplate>,
 }
 
 /// Where a clinician opens an alert: an address with `{alertId}` in it.
@@ -78,6 +80,7 @@ impl Notice {
 
     /// The message for SNS with `MessageStructure` `json`: a text for each protocol that needs its own.
     pub(crate) fn by_protocol(&self, link: &LinkTemplate) -> String {
+        let link = self.link.as_ref().unwrap_or(link);
         let raised_at = self.raised_at.format(&Rfc3339).expect("a time of the clock can be written in RFC 3339");
         let link = link.link(&self.alert_id);
         json!({
@@ -148,6 +151,7 @@ mod tests {
             rule: "safety".parse().unwrap(),
             raised_at: datetime!(2026-11-23 07:58:05.25 UTC),
             submission_id: "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap(),
+            link: None,
         }
     }
 
@@ -187,6 +191,16 @@ mod tests {
     fn the_subject_fits_what_sns_takes() {
         assert_eq!(notice("S01").subject(), "ePRO alert: critical at S01");
         assert!(notice(&"S".repeat(64)).subject().len() < 100);
+    }
+
+    #[test]
+    fn a_study_may_have_a_link_of_its_own() {
+        let notice = Notice { link: Some(LinkTemplate::new("https://s.example/{alertId}")), ..notice("S01") };
+        let message = by_protocol(&notice, "https://epro.example/alerts/{alertId}");
+        for text in ["default", "email", "sms"] {
+            let text = message[text].as_str().unwrap();
+            assert!(text.contains("https://s.example/0b5f1c9e") && !text.contains("epro.example"), "{text}");
+        }
     }
 
     #[test]

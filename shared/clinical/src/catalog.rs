@@ -1,13 +1,14 @@
-//! The instruments that ship with the library.
+//! The instruments that there are: those that ship with the library, or those of a study.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use crate::ids::{InstrumentId, InstrumentVersion};
 use crate::instrument::Instrument;
 
-/// A set of instruments by id and version. Each is parsed when it is first asked for, at most once a process.
+/// A set of instruments by id and version. A shipped one is parsed when it is first asked for, at most once a process.
+#[derive(Debug)]
 pub struct Catalog {
-    entries: &'static [Entry],
+    entries: Entries,
 }
 
 /// Why an instrument was not found.
@@ -24,22 +25,29 @@ pub enum NotFound {
     },
 }
 
-struct Entry {
+#[derive(Debug)]
+enum Entries {
+    Shipped(&'static [Shipped]),
+    Chosen(Vec<Arc<Instrument>>),
+}
+
+#[derive(Debug)]
+struct Shipped {
     id: &'static str,
     version: &'static str,
     json: &'static str,
-    parsed: OnceLock<Instrument>,
+    parsed: OnceLock<Arc<Instrument>>,
 }
 
 macro_rules! shipped {
     ($($id:literal $version:literal),+ $(,)?) => {
-        static ENTRIES: [Entry; [$($id),+].len()] = [$(Entry {
+        static ENTRIES: [Shipped; [$($id),+].len()] = [$(Shipped {
             id: $id,
             version: $version,
             json: include_str!(concat!("../instruments/", $id, "/", $version, ".json")),
             parsed: OnceLock::new(),
         }),+];
-        static SHIPPED: Catalog = Catalog { entries: &ENTRIES };
+        static SHIPPED: Catalog = Catalog { entries: Entries::Shipped(&ENTRIES) };
     };
 }
 
@@ -75,39 +83,80 @@ impl Catalog {
         &SHIPPED
     }
 
+    /// A catalog of just these `instruments`, in their order.
+    pub fn of(instruments: Vec<Arc<Instrument>>) -> Self {
+        Self { entries: Entries::Chosen(instruments) }
+    }
+
     /// The instrument `id` in just this `version`.
     ///
     /// # Errors
     ///
     /// There is no such instrument, or not in this version.
-    pub fn find(&self, id: &InstrumentId, version: &InstrumentVersion) -> Result<&Instrument, NotFound> {
+    pub fn find(&self, id: &InstrumentId, version: &InstrumentVersion) -> Result<&Arc<Instrument>, NotFound> {
         let mut known = Vec::new();
-        for entry in self.entries.iter().filter(|entry| entry.id == id.as_str()) {
-            if entry.version == version.as_str() {
+        for entry in self.of_id(id) {
+            if entry.version() == version.as_str() {
                 return Ok(entry.instrument());
             }
-            known.extend(entry.version.parse::<InstrumentVersion>());
+            known.extend(entry.version().parse::<InstrumentVersion>());
         }
         known.sort();
         Err(if known.is_empty() { NotFound::Instrument } else { NotFound::Version { known } })
     }
 
     /// The instrument `id` in its latest version.
-    pub fn latest(&self, id: &InstrumentId) -> Option<&Instrument> {
-        let entries = self.entries.iter().filter(|entry| entry.id == id.as_str());
-        entries.max_by_key(|entry| entry.version.parse::<InstrumentVersion>().ok()).map(Entry::instrument)
+    pub fn latest(&self, id: &InstrumentId) -> Option<&Arc<Instrument>> {
+        self.of_id(id).max_by_key(|entry| entry.version().parse::<InstrumentVersion>().ok()).map(Entry::instrument)
     }
 
-    /// All instruments, by id, then version. Parses those that were not asked for yet.
-    pub fn iter(&self) -> impl Iterator<Item = &Instrument> {
-        self.entries.iter().map(Entry::instrument)
+    /// All instruments, the shipped ones by id, then version. Parses those that were not asked for yet.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Instrument>> {
+        self.entries().map(Entry::instrument)
+    }
+
+    fn of_id(&self, id: &InstrumentId) -> impl Iterator<Item = Entry<'_>> {
+        self.entries().filter(move |entry| entry.id() == id.as_str())
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
+        let (shipped, chosen) = match &self.entries {
+            Entries::Shipped(shipped) => (*shipped, [].as_slice()),
+            Entries::Chosen(chosen) => ([].as_slice(), chosen.as_slice()),
+        };
+        shipped.iter().map(Entry::Shipped).chain(chosen.iter().map(Entry::Chosen))
     }
 }
 
-impl Entry {
-    fn instrument(&self) -> &Instrument {
-        // The definitions are part of the program, and the tests load each of them.
-        self.parsed.get_or_init(|| Instrument::parse(self.json).expect("a shipped definition has no faults"))
+#[derive(Clone, Copy)]
+enum Entry<'a> {
+    Shipped(&'a Shipped),
+    Chosen(&'a Arc<Instrument>),
+}
+
+impl<'a> Entry<'a> {
+    fn id(self) -> &'a str {
+        match self {
+            Entry::Shipped(shipped) => shipped.id,
+            Entry::Chosen(chosen) => chosen.id().as_str(),
+        }
+    }
+
+    fn version(self) -> &'a str {
+        match self {
+            Entry::Shipped(shipped) => shipped.version,
+            Entry::Chosen(chosen) => chosen.version().as_str(),
+        }
+    }
+
+    fn instrument(self) -> &'a Arc<Instrument> {
+        match self {
+            // The definitions are part of the program, and the tests load each of them.
+            Entry::Shipped(shipped) => shipped
+                .parsed
+                .get_or_init(|| Arc::new(Instrument::parse(shipped.json).expect("a shipped definition has no faults"))),
+            Entry::Chosen(chosen) => chosen,
+        }
     }
 }
 
@@ -117,7 +166,7 @@ mod tests {
 
     #[test]
     fn every_shipped_instrument_loads_under_its_own_name() {
-        for entry in Catalog::shipped().entries {
+        for entry in &ENTRIES {
             let instrument = Instrument::parse(entry.json).unwrap_or_else(|faults| panic!("{}: {faults:#?}", entry.id));
             assert_eq!((instrument.id().as_str(), instrument.version().as_str()), (entry.id, entry.version));
         }
@@ -126,7 +175,7 @@ mod tests {
     #[test]
     fn an_unknown_version_is_told_from_an_unknown_instrument() {
         let find = |id: &str, version: &str| {
-            Catalog::shipped().find(&id.parse().unwrap(), &version.parse().unwrap()).map(Instrument::hash)
+            Catalog::shipped().find(&id.parse().unwrap(), &version.parse().unwrap()).map(|found| found.hash())
         };
         assert!(find("phq-9", "1.0.0").is_ok());
         assert_eq!(find("phq-9", "9.9.9"), Err(NotFound::Version { known: vec!["1.0.0".parse().unwrap()] }));

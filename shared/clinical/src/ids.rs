@@ -55,7 +55,7 @@ impl From<Uuid> for SubmissionId {
     }
 }
 
-/// The version of an instrument's definition: `major.minor.patch`, ordered by number.
+/// The version of an instrument's definition, or of a study: `major.minor.patch`, ordered by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstrumentVersion {
     numbers: [u32; 3],
@@ -69,11 +69,22 @@ impl InstrumentVersion {
     }
 }
 
+/// The version of a study's data, written and ordered as an instrument's.
+pub type StudyVersion = InstrumentVersion;
+
+impl InstrumentVersion {
+    /// The version in a form whose order as text is that of the numbers.
+    pub fn sortable(&self) -> String {
+        let [major, minor, patch] = self.numbers;
+        format!("{major:010}.{minor:010}.{patch:010}")
+    }
+}
+
 impl FromStr for InstrumentVersion {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let error = IdError { what: "instrument version", rule: "major.minor.patch, for example 1.0.0" };
+        let error = IdError { what: "version", rule: "major.minor.patch, for example 1.0.0" };
         let mut parts = text.split('.');
         let mut numbers = [0; 3];
         for number in &mut numbers {

@@ -7,14 +7,14 @@ use serde_json::{Map, Value as Json};
 use crate::alert::{self, Assessed};
 use crate::answers::Answers;
 use crate::canonical::{canonical, sha256};
-use crate::definition::{Definition, RuleDefinition, Texts};
+use crate::definition::{Against, Definition, RuleDefinition, Texts};
 use crate::exact;
 use crate::finding::{Finding, pointer};
 use crate::fit::{Misfit, answer, fit};
 use crate::history::History;
-use crate::ids::{InstrumentId, InstrumentVersion};
+use crate::ids::{InstrumentId, InstrumentVersion, RuleId};
 pub use crate::load::DefinitionFault;
-use crate::load::{self, LoadedItem, LoadedScore, Program};
+use crate::load::{self, LoadedCondition, LoadedItem, LoadedScore, Program};
 pub use crate::outcome::{FiredRule, MissingApplied, MissingRule, NotEvaluated, NotScored, Outcome, Score, Severity};
 use crate::score::{Needed, Node, Partly, Value, Values};
 
@@ -65,22 +65,26 @@ impl Instrument {
         })
     }
 
-    /// The instrument with a study's alert rules: a rule takes the place of the definition's rule of the same id, or is
-    /// added. The hash stays, since what is scored and how is the same.
+    /// The instrument with a study's alert rules: those of the definition's rules that `without` names are not in force,
+    /// and a rule of `rules` takes the place of the definition's rule of the same id, or is added. Definition and hash
+    /// stay, since what is asked and how it is scored is the same.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the rules, with pointers into the definition's rules as they are then.
-    pub fn with_rules(&self, rules: &[RuleDefinition]) -> Result<Self, Vec<DefinitionFault>> {
-        let mut definition = self.definition.clone();
+    /// Everything that is wrong with the rules, with pointers into the rules as they are in force then: the definition's
+    /// that are left, then those that are added.
+    pub fn with_rules(&self, rules: &[RuleDefinition], without: &[RuleId]) -> Result<Self, Vec<DefinitionFault>> {
+        let mut in_force = self.definition.clone();
+        in_force.rules.retain(|own| !without.contains(&own.id));
         for rule in rules {
-            match definition.rules.iter_mut().find(|own| own.id == rule.id) {
+            match in_force.rules.iter_mut().find(|own| own.id == rule.id) {
                 Some(own) => *own = rule.clone(),
-                None => definition.rules.push(rule.clone()),
+                None => in_force.rules.push(rule.clone()),
             }
         }
-        let program = load::check(&definition)?;
-        Ok(Self { definition, program, json: self.json.clone(), hash: self.hash.clone() })
+        let program = load::check(&in_force)?;
+        let Self { definition, json, hash, .. } = self;
+        Ok(Self { definition: definition.clone(), program, json: json.clone(), hash: hash.clone() })
     }
 
     /// The instrument's id, for example `phq-9`.
@@ -113,9 +117,24 @@ impl Instrument {
         self.definition.title.keys().map(String::as_str)
     }
 
-    /// The definition as it is written, with the rules that are in force.
+    /// The definition as it is written. Which alert rules are in force may be a study's choice.
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// The alert rules that are in force.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleId> {
+        self.program.rules.iter().map(|rule| &rule.id)
+    }
+
+    /// As many earlier submissions as the rules that are in force look back at, next before the one that is assessed.
+    pub fn looks_back(&self) -> usize {
+        let back = self.program.rules.iter().map(|rule| match rule.when {
+            LoadedCondition::Consecutive { last, .. } => last - 1,
+            LoadedCondition::Change { against: Against::Previous, .. } => 1,
+            _ => 0,
+        });
+        back.max().unwrap_or_default()
     }
 
     /// Reads the answers of a submission: item id to code, number, boolean, string, or list of codes. `null` is no answer.

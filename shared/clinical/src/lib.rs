@@ -1,4 +1,4 @@
-//! What medicine says: instruments as data, scoring, alert rules.
+//! What medicine says: instruments as data, scoring, alert rules; and what a study makes of them.
 //!
 //! Pure: no I/O, no clock, no AWS. An instrument is a versioned JSON definition that a clinician can read and sign off;
 //! the code knows only a closed set of operations on it and checks every definition when it is loaded.
@@ -29,3 +29,4 @@ pub mod instrument;
 mod load;
 pub mod outcome;
 mod score;
+pub mod study;

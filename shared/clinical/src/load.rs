@@ -10,6 +10,7 @@ use std::fmt;
 
 use rust_decimal::Decimal;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
 use self::operations::{Lists, MOST_DECIMALS, Part, values_of};
@@ -151,7 +152,7 @@ impl<T: PartialOrd> Within<T> {
 ///
 /// Everything that is wrong with it; of faults in its form the first only.
 pub(crate) fn load(json: &str) -> Result<(Definition, Program), Vec<DefinitionFault>> {
-    let definition = read(json).map_err(|fault| vec![fault])?;
+    let definition = read(json, "instrument.schema.json").map_err(|fault| vec![fault])?;
     let program = check(&definition)?;
     Ok((definition, program))
 }
@@ -177,9 +178,14 @@ pub(crate) fn check(definition: &Definition) -> Result<Program, Vec<DefinitionFa
     }
 }
 
-fn read(json: &str) -> Result<Definition, DefinitionFault> {
+/// Reads a document in the form that `schema` says.
+///
+/// # Errors
+///
+/// The first fault of its form.
+pub(crate) fn read<T: DeserializeOwned>(json: &str, schema: &str) -> Result<T, DefinitionFault> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let definition = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DefinitionFault {
+    let document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DefinitionFault {
         file: None,
         pointer: error.path().iter().fold(String::new(), |parent, segment| match segment {
             Segment::Seq { index } => pointer(&parent, index),
@@ -189,7 +195,7 @@ fn read(json: &str) -> Result<Definition, DefinitionFault> {
         }),
         code: "form",
         problem: error.inner().to_string(),
-        advice: "write it as instrument.schema.json says".into(),
+        advice: format!("write it as {schema} says"),
     })?;
     deserializer.end().map_err(|error| DefinitionFault {
         file: None,
@@ -198,7 +204,7 @@ fn read(json: &str) -> Result<Definition, DefinitionFault> {
         problem: error.to_string(),
         advice: "keep one JSON object in the file".into(),
     })?;
-    Ok(definition)
+    Ok(document)
 }
 
 struct Loader<'a> {

@@ -115,7 +115,7 @@ fn a_study_replaces_and_adds_rules_and_the_hash_stays() {
         {"id": "safety", "severity": "info", "when": {"item": {"of": "2", "atLeast": 1}}},
     ]))
     .unwrap();
-    let tightened = own.with_rules(&rules).unwrap();
+    let tightened = own.with_rules(&rules, &[]).unwrap();
     let answers = tightened.check(json!({"1": 2, "2": 1}).as_object().unwrap()).unwrap();
     assert!(own.assess(&answers).unwrap().alerts.is_empty());
     let outcome = tightened.assess(&answers).unwrap();
@@ -131,7 +131,7 @@ fn a_study_rule_with_a_fault_is_refused() {
         {"id": "more", "severity": "info", "when": {"score": {"of": "total", "atLeast": 12}}},
     ]))
     .unwrap();
-    let faults = own.with_rules(&rules).unwrap_err();
+    let faults = own.with_rules(&rules, &[]).unwrap_err();
     assert_eq!((faults[0].pointer.as_str(), faults[0].code), ("/rules/1/when/score", "rule.never"));
 }
 

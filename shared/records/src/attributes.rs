@@ -89,6 +89,15 @@ impl<'a> Reader<'a> {
         self.optional_map(name)?.ok_or_else(|| unreadable(name, "is missing"))
     }
 
+    /// The maps in the list `name`; none where it is not there.
+    pub(crate) fn maps(self, name: &str) -> Result<Vec<Reader<'a>>, Unreadable> {
+        if !self.0.contains_key(name) {
+            return Ok(Vec::new());
+        }
+        let maps = self.list(name)?.iter().map(|value| value.as_m().map(Reader));
+        maps.collect::<Result<_, _>>().map_err(|_| unreadable(name, "holds something that is no map"))
+    }
+
     pub(crate) fn list(self, name: &str) -> Result<&'a [AttributeValue], Unreadable> {
         match self.0.get(name) {
             Some(AttributeValue::L(list)) => Ok(list),

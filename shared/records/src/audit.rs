@@ -137,6 +137,13 @@ impl Audit {
         }
     }
 
+    /// That `actor` did `action` at `at` to `study` as a whole, outside of a request.
+    pub fn by(actor: Actor, action: AuditAction, study: &StudyId, at: OffsetDateTime) -> Self {
+        let id = Uuid::new_v4();
+        let (study, correlation_id) = (study.clone(), id.to_string());
+        Self { at, actor, action, study, site: None, subject: None, correlation_id, id }
+    }
+
     /// This entry, of `site` only.
     #[must_use]
     pub fn at_site(self, site: &SiteId) -> Self {

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFa
 use clinical::ids::{PatientId, RuleId};
 use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
+use clinical::study::Study;
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call, is_passing};
 use time::OffsetDateTime;
@@ -42,8 +43,10 @@ const ATTEMPTS_AT_ONCE: u32 = 2;
 pub struct ToScore<'a> {
     /// The submission.
     pub submission: Submission,
-    /// Its instrument, in the version that it names.
+    /// Its instrument, in the version that it names, under the alert rules that are in force.
     pub instrument: &'a Instrument,
+    /// The study's data that say so; `None` if none are stored.
+    pub study: Option<&'a Study>,
 }
 
 /// Submissions that are committed together. Each may bring something along that its owner keeps with it.
@@ -105,7 +108,7 @@ pub fn chunks<T>(submissions: Vec<(T, ToScore<'_>)>) -> Vec<Chunk<'_, T>> {
 impl ToScore<'_> {
     fn most_writes(&self) -> usize {
         // Its score, its patient's profile, an alert for each rule.
-        2 + self.instrument.definition().rules.len()
+        2 + self.instrument.rules().len()
     }
 }
 
@@ -249,17 +252,17 @@ impl Store {
         let mut never = BTreeMap::new();
         let mut addition = Addition::default();
         let (mut writes, mut parts, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, (_, ToScore { submission, instrument })) in members.iter().enumerate() {
+        for (index, (_, ToScore { submission, instrument, study })) in members.iter().enumerate() {
             let profile = profiles.entry(submission.patient.clone()).or_insert_with(|| Profile::before(submission));
             let history = profile.history(submission);
             let Ok(outcome) = instrument.assess_with(&submission.answers, &history) else {
                 never.insert(index, Commit::Never("its answers do not fit the instrument that it names"));
                 continue;
             };
-            let raised = profile.take_in(submission, &outcome, at);
+            let raised = profile.take_in(submission, instrument, &outcome, at);
             addition.take_in(&submission.instrument.id, raised.len() as u64);
             content.extend(token_parts(submission, &outcome));
-            let score = TransactWriteItem::builder().update(self.set_score(submission, &outcome, &raised, at));
+            let score = TransactWriteItem::builder().update(self.set_score(submission, *study, &outcome, &raised, at));
             writes.push(score.build());
             parts.push(Part::Submission(index));
             for alert in &raised {
@@ -311,9 +314,16 @@ impl Store {
         Ok(profiles)
     }
 
-    fn set_score(&self, submission: &Submission, outcome: &Outcome, alerts: &[Alert], at: OffsetDateTime) -> Update {
+    fn set_score(
+        &self,
+        submission: &Submission,
+        study: Option<&Study>,
+        outcome: &Outcome,
+        alerts: &[Alert],
+        at: OffsetDateTime,
+    ) -> Update {
         let raised: Vec<(AlertId, RuleId)> = alerts.iter().map(|alert| (alert.id, alert.rule.clone())).collect();
-        let score = Score::of(outcome, submission, at, raised);
+        let score = Score::of(outcome, submission, study, at, raised);
         Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(submission.key()))

@@ -1,6 +1,6 @@
 //! Keys. No id can hold a `#` (see `clinical::ids`), so no two different things have the same key.
 
-use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
 
 use crate::digest::shard;
 
@@ -10,6 +10,8 @@ const PENDING_SHARDS: u32 = 8;
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
 pub(crate) const PROFILE: &str = "PROFILE";
+/// The version of a study that is in force.
+pub(crate) const CURRENT: &str = "CURRENT";
 pub(crate) const SET_ASIDE: &str = "SET-ASIDE";
 
 pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
@@ -35,6 +37,19 @@ pub(crate) fn audit(study: &StudyId, site: Option<&SiteId>) -> String {
         Some(site) => format!("AUDIT#{}#{}", study.as_str(), site.as_str()),
         None => format!("AUDIT#{}", study.as_str()),
     }
+}
+
+pub(crate) fn study(study: &StudyId) -> String {
+    format!("STUDY#{}", study.as_str())
+}
+
+pub(crate) fn instrument(instrument: &InstrumentId) -> String {
+    format!("INSTRUMENT#{}", instrument.as_str())
+}
+
+/// One version of a study or of an instrument.
+pub(crate) fn version(version: &InstrumentVersion) -> String {
+    format!("VERSION#{}", version.as_str())
 }
 
 /// Hash key of the sparse index `pending`, for the item that `id` identifies.

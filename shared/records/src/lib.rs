@@ -22,6 +22,7 @@ mod profile;
 mod set_aside;
 mod store;
 pub mod stream;
+mod study;
 mod submission;
 
 pub use alert::{Alert, AlertId, AlertStatus};
@@ -33,4 +34,5 @@ pub use digest::sha256_hex;
 pub use profile::{Course, Point, Profile};
 pub use set_aside::SetAside;
 pub use store::{Page, Store, Tables};
+pub use study::{InstrumentPut, StudyPut};
 pub use submission::{Amendment, Device, InstrumentRef, PutOutcome, Score, Submission};

@@ -1,11 +1,12 @@
 //! Profiles: where a patient stands, so that a list of patients or a rule on change need not read every submission.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clinical::history::History;
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId, StudyId, SubmissionId};
+use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
@@ -15,8 +16,8 @@ use crate::attributes::{Item, Reader, Unreadable, instant, number, text, unreada
 use crate::keys::{self, PK, SK};
 use crate::submission::{Submission, map};
 
-/// Where a patient stands: by instrument the first, the last but one and the last scored submission, by the time that the
-/// patient completed them. One that comes late, from a phone that was offline, takes the place that its time gives it.
+/// Where a patient stands: by instrument the first scored submission and the last ones, by the time that the patient
+/// completed them. One that comes late, from a phone that was offline, takes the place that its time gives it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// The study.
@@ -42,10 +43,12 @@ pub struct Profile {
 pub struct Course {
     /// The first.
     pub baseline: Point,
-    /// The last but one, if there are two.
-    pub previous: Option<Point>,
     /// The last.
     pub latest: Point,
+    /// The last but one, if there are two.
+    pub previous: Option<Point>,
+    /// Those before it, newest first, as far as an alert rule looks back.
+    pub earlier: Vec<Point>,
     /// How many there were.
     pub count: u64,
 }
@@ -90,9 +93,15 @@ impl Profile {
         course.map_or_else(History::first, |course| course.history(submission))
     }
 
-    /// Takes in `submission`, which was scored at `at`, and gives the alerts that it raises. Inside a rule's quiet period
-    /// they are quiet. One that could not be scored moves no course.
-    pub(crate) fn take_in(&mut self, submission: &Submission, outcome: &Outcome, at: OffsetDateTime) -> Vec<Alert> {
+    /// Takes in `submission`, which was scored by `instrument` at `at`, and gives the alerts that it raises. Inside a
+    /// rule's quiet period they are quiet. One that could not be scored moves no course.
+    pub(crate) fn take_in(
+        &mut self,
+        submission: &Submission,
+        instrument: &Instrument,
+        outcome: &Outcome,
+        at: OffsetDateTime,
+    ) -> Vec<Alert> {
         let alerts: Vec<Alert> = outcome
             .alerts
             .iter()
@@ -125,10 +134,10 @@ impl Profile {
             scores: outcome.scores.iter().map(|score| (score.id.clone(), score.value)).collect(),
         };
         match self.instruments.get_mut(&submission.instrument.id) {
-            Some(course) => course.take_in(point),
+            // One more than is needed, so that one which comes a little late still finds all before it.
+            Some(course) => course.take_in(point, instrument.looks_back() + 1),
             None => {
-                let course = Course { baseline: point.clone(), previous: None, latest: point, count: 1 };
-                self.instruments.insert(submission.instrument.id.clone(), course);
+                self.instruments.insert(submission.instrument.id.clone(), Course::beginning_with(point));
             }
         }
         alerts
@@ -181,15 +190,28 @@ impl Profile {
 }
 
 impl Course {
-    fn take_in(&mut self, point: Point) {
-        self.count += 1;
-        if point.place() < self.baseline.place() {
-            self.baseline = point.clone();
+    fn beginning_with(point: Point) -> Self {
+        Self { baseline: point.clone(), latest: point, previous: None, earlier: Vec::new(), count: 1 }
+    }
+
+    /// Takes in `point`, and keeps as many of the last ones as `keep`, but two at least.
+    fn take_in(&mut self, point: Point, keep: usize) {
+        let (mut last, all_known) = self.last_known();
+        let place = point.place();
+        // Below the last of those that are known there may be others, which are not kept.
+        if all_known || last.last().is_some_and(|oldest| oldest.place() < place) {
+            let at = last.iter().position(|known| known.place() < place).unwrap_or(last.len());
+            last.insert(at, &point);
         }
-        if point.place() > self.latest.place() {
-            self.previous = Some(std::mem::replace(&mut self.latest, point));
-        } else if self.previous.as_ref().is_none_or(|previous| point.place() > previous.place()) {
-            self.previous = Some(point);
+        let mut last = last.into_iter().take(keep.max(2)).cloned().collect::<VecDeque<_>>();
+        if let Some(latest) = last.pop_front() {
+            self.latest = latest;
+        }
+        self.previous = last.pop_front();
+        self.earlier = last.into();
+        self.count += 1;
+        if place < self.baseline.place() {
+            self.baseline = point;
         }
     }
 
@@ -197,31 +219,39 @@ impl Course {
     fn history(&self, submission: &Submission) -> History {
         let before = |point: &&Point| point.place() < (submission.authored_at, submission.id);
         let Some(baseline) = Some(&self.baseline).filter(before) else { return History::first() };
-        let mut known: Vec<&Point> = [Some(&self.latest), self.previous.as_ref()].into_iter().flatten().collect();
-        if known.iter().all(|point| point.submission != baseline.submission) {
-            known.push(baseline);
+        let (last, all_known) = self.last_known();
+        let latest = last.into_iter().filter(before).map(|point| point.scores.clone()).collect();
+        History::Known { baseline: Some(baseline.scores.clone()), latest, more: !all_known }
+    }
+
+    /// The last ones, newest first, with none left out between them; and whether these are all that there were.
+    fn last_known(&self) -> (Vec<&Point>, bool) {
+        let mut last: Vec<&Point> =
+            [Some(&self.latest), self.previous.as_ref()].into_iter().flatten().chain(&self.earlier).collect();
+        let with_baseline = last.iter().any(|point| point.submission == self.baseline.submission);
+        let known = last.len() + usize::from(!with_baseline);
+        let all_known = self.count <= known as u64;
+        if all_known && !with_baseline {
+            last.push(&self.baseline);
         }
-        // Between the baseline and the last but one there may be others, which are not kept.
-        let more = self.count > known.len() as u64;
-        if more {
-            known.retain(|point| point.submission != baseline.submission);
-        }
-        let latest = known.into_iter().filter(before).map(|point| point.scores.clone()).collect();
-        History::Known { baseline: Some(baseline.scores.clone()), latest, more }
+        (last, all_known)
     }
 
     fn to_attribute(&self) -> AttributeValue {
         let points =
-            [("baseline", Some(&self.baseline)), ("previous", self.previous.as_ref()), ("latest", Some(&self.latest))];
+            [("baseline", Some(&self.baseline)), ("latest", Some(&self.latest)), ("previous", self.previous.as_ref())];
         let points = points.into_iter().filter_map(|(name, point)| Some((name, point?.to_attribute())));
-        map(points.chain([("count", number(self.count))]))
+        let earlier = self.earlier.iter().map(Point::to_attribute).collect::<Vec<_>>();
+        let earlier = (!earlier.is_empty()).then(|| ("earlier", AttributeValue::L(earlier)));
+        map(points.chain(earlier).chain([("count", number(self.count))]))
     }
 
     fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self {
             baseline: Point::from_reader(reader.map("baseline")?)?,
-            previous: reader.optional_map("previous")?.map(Point::from_reader).transpose()?,
             latest: Point::from_reader(reader.map("latest")?)?,
+            previous: reader.optional_map("previous")?.map(Point::from_reader).transpose()?,
+            earlier: reader.maps("earlier")?.into_iter().map(Point::from_reader).collect::<Result<_, _>>()?,
             count: reader.optional_count("count")?.ok_or_else(|| unreadable("count", "is missing"))?,
         })
     }
@@ -273,19 +303,46 @@ mod tests {
     }
 
     fn course(days: &[i64]) -> Course {
-        let mut course = Course { baseline: point(days[0]), previous: None, latest: point(days[0]), count: 1 };
+        course_keeping(2, days)
+    }
+
+    fn course_keeping(keep: usize, days: &[i64]) -> Course {
+        let mut course = Course::beginning_with(point(days[0]));
         for &day in &days[1..] {
-            course.take_in(point(day));
+            course.take_in(point(day), keep);
         }
         course
     }
 
+    fn days(course: &Course) -> (Vec<i64>, bool) {
+        let (last, all_known) = course.last_known();
+        (
+            last.iter().map(|point| (point.authored_at - datetime!(2026-11-01 08:00 UTC)).whole_days()).collect(),
+            all_known,
+        )
+    }
+
     #[test]
     fn whatever_order_submissions_come_in_the_course_follows_when_they_were_completed() {
-        let expected = Course { baseline: point(1), previous: Some(point(3)), latest: point(4), count: 4 };
+        let expected =
+            Course { baseline: point(1), latest: point(4), previous: Some(point(3)), earlier: Vec::new(), count: 4 };
         for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3], [3, 1, 4, 2], [4, 1, 2, 3]] {
             assert_eq!(course(&order), expected, "{order:?}");
         }
+    }
+
+    #[test]
+    fn as_many_are_kept_as_a_rule_looks_back_and_one_that_was_let_go_is_never_skipped_over() {
+        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4])), (vec![4, 3, 2, 1], true));
+        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4, 5])), (vec![5, 4, 3, 2, 1], true));
+        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4, 5, 6])), (vec![6, 5, 4, 3], false));
+        // A late one inside what is kept takes its place; one below it does not, since others may lie between.
+        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4, 5, 7, 6])), (vec![7, 6, 5, 4], false));
+        let mut longer = course_keeping(2, &[1, 4, 5, 6, 7]);
+        longer.take_in(point(2), 6);
+        assert_eq!(days(&longer), (vec![7, 6], false));
+        longer.take_in(point(8), 6);
+        assert_eq!(days(&longer), (vec![8, 7, 6], false));
     }
 
     #[test]
@@ -293,14 +350,14 @@ mod tests {
         let twin = Point { submission: uuid::Uuid::from_u128(900).into(), ..point(1) };
         let (mut one, mut other) =
             (course(&[1]), Course { baseline: twin.clone(), latest: twin.clone(), ..course(&[1]) });
-        one.take_in(twin);
-        other.take_in(point(1));
+        one.take_in(twin, 2);
+        other.take_in(point(1), 2);
         assert_eq!(one, other);
     }
 
     #[test]
     fn a_course_survives_being_stored() {
-        let course = course(&[1, 2, 3]);
+        let course = course_keeping(4, &[1, 2, 3, 4, 5]);
         let AttributeValue::M(stored) = course.to_attribute() else { panic!("a course is a map") };
         assert_eq!(Course::from_reader(Reader(&stored)), Ok(course));
     }

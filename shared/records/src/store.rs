@@ -1,5 +1,6 @@
 //! The tables, and the client that reaches them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -13,6 +14,7 @@ use invocation::{Deadline, Environment, EnvironmentError};
 
 use crate::attributes::{Item, text};
 use crate::keys::{PK, SK};
+use crate::study::Known;
 
 /// As many keys as one BatchGetItem takes.
 pub(crate) const MOST_KEYS: usize = 100;
@@ -53,17 +55,18 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// What is stored. Made once an environment: it holds the connections.
+/// What is stored. Made once an environment: it holds the connections, and what is known of studies.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) dynamodb: Client,
     pub(crate) tables: Tables,
+    pub(crate) known: Arc<Known>,
 }
 
 impl Store {
     /// A store on `tables`, reached as `config` says.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
-        Self { dynamodb: Client::new(config), tables }
+        Self { dynamodb: Client::new(config), tables, known: Arc::default() }
     }
 
     /// A store on the tables that the environment variables name, reached by `https`.

@@ -6,8 +6,11 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use clinical::answers::{Answer, Answers};
 use clinical::definition::Number;
-use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{
+    InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, StudyVersion, SubmissionId,
+};
 use clinical::outcome::{Claims, Outcome};
+use clinical::study::Study;
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
 use rust_decimal::Decimal;
@@ -61,7 +64,7 @@ pub struct Submission {
 }
 
 /// A version of an instrument's definition.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InstrumentRef {
     /// Its id, such as `phq-9`.
     pub id: InstrumentId,
@@ -108,6 +111,8 @@ pub struct Score {
     pub scored_at: OffsetDateTime,
     /// The content hash of the definition that it was scored by.
     pub instrument_hash: String,
+    /// The version and content hash of the study's data whose alert rules were in force; `None` if none were stored.
+    pub study: Option<(StudyVersion, String)>,
     /// The scores, in the shape of the API.
     pub scores: Value,
     /// What could not be scored and why, in the shape of the API.
@@ -308,6 +313,7 @@ impl Score {
     pub(crate) fn of(
         outcome: &Outcome,
         submission: &Submission,
+        study: Option<&Study>,
         scored_at: OffsetDateTime,
         alerts: Vec<(AlertId, RuleId)>,
     ) -> Self {
@@ -315,6 +321,7 @@ impl Score {
         Self {
             scored_at,
             instrument_hash: submission.instrument.hash.clone(),
+            study: study.map(|study| (study.version().clone(), study.hash().to_owned())),
             claimed_differs: claimed_differs(&submission.claimed, outcome),
             scores: json(serde_json::to_value(&outcome.scores)),
             not_scored: json(serde_json::to_value(&outcome.not_scored)),
@@ -326,14 +333,17 @@ impl Score {
     pub(crate) fn to_attribute(&self) -> AttributeValue {
         let alerts =
             self.alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
-        map([
+        let study = self.study.as_ref();
+        let study = study.map(|(version, hash)| map([("version", text(version.as_str())), ("hash", text(hash))]));
+        let score = [
             ("instrument_hash", text(&self.instrument_hash)),
             ("scores", from_json(&self.scores)),
             ("not_scored", from_json(&self.not_scored)),
             ("not_evaluated", from_json(&self.not_evaluated)),
             ("claimed_differs", from_json(&self.claimed_differs)),
             ("alerts", AttributeValue::L(alerts.collect())),
-        ])
+        ];
+        map(score.into_iter().chain(study.map(|study| ("study", study))))
     }
 
     /// The score in a submission's item, if it has one.
@@ -351,6 +361,7 @@ impl Score {
         Ok(Some(Self {
             scored_at: reader.instant("scored_at")?,
             instrument_hash: score.text("instrument_hash")?.to_owned(),
+            study: score.optional_map("study")?.map(study_from_attributes).transpose()?,
             scores: json("scores")?,
             not_scored: json("not_scored")?,
             not_evaluated: json("not_evaluated")?,
@@ -363,6 +374,10 @@ impl Score {
 
 pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue)>) -> AttributeValue {
     AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
+fn study_from_attributes(study: Reader<'_>) -> Result<(StudyVersion, String), Unreadable> {
+    Ok((study.parsed("version")?, study.text("hash")?.to_owned()))
 }
 
 /// The claims that are not what was computed; where nothing could be computed every claim differs.

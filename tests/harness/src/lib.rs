@@ -20,9 +20,11 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use invocation::Environment;
+use clinical::instrument::Instrument;
+use clinical::study::Study;
 use invocation::aws::sdk_config;
-use records::{Store, Tables};
+use invocation::{Deadline, Environment};
+use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use serde_json::Value;
 
 pub use crate::request::{claims, context, request, stream_event};
@@ -34,6 +36,8 @@ pub const COUNTS: &str = "SiteCountsTable";
 
 /// How long a call that is not stalled takes, on the test's clock.
 const LATENCY: Duration = Duration::from_millis(2);
+
+const PLENTY: Duration = Duration::from_secs(10);
 
 /// The AWS of one test.
 #[derive(Clone)]
@@ -145,6 +149,35 @@ impl World {
     pub fn store(&self) -> Store {
         let tables = Tables { records: RECORDS.to_owned(), counts: COUNTS.to_owned() };
         Store::new(&self.sdk_config(), tables)
+    }
+
+    /// Puts a version of the study DEMO in force: one site, S01, that asks the PHQ-9, but for what `changes` say.
+    pub async fn put_study(&self, changes: Value) {
+        let mut study = serde_json::json!({
+            "id": "DEMO", "version": "1.0.0", "title": {"en": "A study"}, "languages": ["en"],
+            "sites": [{"id": "S01", "name": "Site 1", "timeZone": "Europe/Berlin"}],
+            "instruments": [{"id": "phq-9", "version": "1.0.0"}],
+        });
+        for (name, value) in changes.as_object().expect("changes are an object") {
+            study[name] = value.clone();
+        }
+        let study = Study::parse(&study.to_string()).expect("the test's study has no faults");
+        let put = self.store().put_study(&study, &self.audit(AuditAction::StudyPut), Deadline::after(PLENTY)).await;
+        assert_eq!(put.expect("the store is healthy"), StudyPut::InForce);
+    }
+
+    /// Stores an instrument of a study's own.
+    pub async fn put_instrument(&self, json: &str) {
+        let instrument = Instrument::parse(json).expect("the test's instrument has no faults");
+        let audit = self.audit(AuditAction::InstrumentPut);
+        let put = self.store().put_instrument(&instrument, &audit, Deadline::after(PLENTY)).await;
+        assert_eq!(put.expect("the store is healthy"), InstrumentPut::Stored);
+    }
+
+    fn audit(&self, action: AuditAction) -> Audit {
+        let actor = Actor { sub: "dm-1".to_owned(), role: "data-manager".to_owned() };
+        let study = "DEMO".parse().expect("a study id");
+        Audit::by(actor, action, &study, time::OffsetDateTime::UNIX_EPOCH)
     }
 
     /// The topic in it.

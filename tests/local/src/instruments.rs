@@ -1,6 +1,13 @@
 //! `cargo run -- instruments`: the instruments that there are, for a person.
 
-use clinical::{catalog::Catalog, definition::TextLicence, ids::InstrumentVersion, instrument::Instrument};
+use std::sync::Arc;
+
+use clinical::{
+    catalog::{Catalog, NotFound},
+    definition::TextLicence,
+    ids::InstrumentVersion,
+    instrument::Instrument,
+};
 
 /// As much of the terms as a table shows, in characters.
 const LONGEST_TERMS: usize = 100;
@@ -10,26 +17,27 @@ const LONGEST_TERMS: usize = 100;
 /// # Errors
 /// What a person reads where there is none.
 pub fn find(named: &str) -> Result<&'static Instrument, String> {
+    let nothing = || "there is no such instrument; `cargo run -- instruments` lists them".to_owned();
     let (id, version) = named.split_once('@').map_or((named, None), |(id, version)| (id, Some(version)));
-    let mut of_id: Vec<_> = Catalog::shipped().iter().filter(|instrument| instrument.id().as_str() == id).collect();
-    of_id.sort_by_key(|instrument| instrument.version());
-    let Some(newest) = of_id.last().copied() else {
-        return Err("there is no such instrument; `cargo run -- instruments` lists them".to_owned());
-    };
+    let id = id.parse().map_err(|_| nothing())?;
+    let newest = Catalog::shipped().latest(&id).ok_or_else(nothing)?;
     let Some(version) = version else { return Ok(newest) };
-    of_id.iter().copied().find(|instrument| instrument.version().as_str() == version).ok_or_else(|| {
-        let known: Vec<_> =
-            of_id.iter().map(|instrument| instrument.version()).map(InstrumentVersion::as_str).collect();
-        format!("{id} is not there in this version, but in {}", known.join(", "))
+    let version = version.parse().map_err(|_| "a version is written like 1.0.0".to_owned())?;
+    Catalog::shipped().find(&id, &version).map(Arc::as_ref).map_err(|not_found| match not_found {
+        NotFound::Instrument => nothing(),
+        NotFound::Version { known } => {
+            let known: Vec<_> = known.iter().map(InstrumentVersion::as_str).collect();
+            format!("{id} is not there in this version, but in {}", known.join(", "))
+        }
     })
 }
 
 /// The `instruments` in a table with a head: id, version, title, how many items and scores, languages, whether the texts
 /// are in the definition, and on what terms it may be used.
-pub fn table<'a>(instruments: impl Iterator<Item = &'a Instrument>) -> String {
+pub fn table<'a>(instruments: impl Iterator<Item = &'a Arc<Instrument>>) -> String {
     let head = ["ID", "VERSION", "TITLE", "ITEMS", "SCORES", "LANGUAGES", "TEXTS", "LICENCE BASIS"];
     let mut rows = vec![head.map(str::to_owned)];
-    rows.extend(instruments.map(row));
+    rows.extend(instruments.map(|instrument| row(instrument)));
     let mut widths = [0; 8];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -9,6 +9,9 @@ use crate::definition::{Condition, Consecutive, Number, RuleDefinition, Threshol
 use crate::finding::pointer;
 use crate::ids::ScoreId;
 
+/// As many submissions as a rule may look at: a month of a daily diary. They are kept with the patient.
+const MOST_CONSECUTIVE: usize = 31;
+
 impl<'a> Loader<'a> {
     pub(super) fn load_rules(&mut self) -> Vec<LoadedRule> {
         let definition = self.definition;
@@ -131,12 +134,12 @@ impl<'a> Loader<'a> {
                 let bounds = (consecutive.at_least, consecutive.at_most);
                 let (score, within) = self.score_within(&consecutive.of, bounds, &at)?;
                 let Consecutive { times, last, .. } = *consecutive;
-                if times < 2 || times > last {
+                if times < 2 || times > last || last > MOST_CONSECUTIVE {
                     self.fault(
                         &at,
                         "rule.never",
-                        format!("{times} times among {last} is not possible, or not more than once"),
-                        "set `times` from 2 and `last` at least as much",
+                        format!("{times} times among {last} is not possible, not more than once, or more than is kept"),
+                        format!("set `times` from 2, and `last` at least as much and at most {MOST_CONSECUTIVE}"),
                     );
                 }
                 LoadedCondition::Consecutive { score, within, times, last }

@@ -1,0 +1,131 @@
+//! What a study's data make of what alerts.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use harness::{Fault, World, claims, request, stream_event};
+use lambda_http::Body;
+use score::Score;
+use serde_json::{Value, json};
+use submit::Submit;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(60);
+
+async fn send(world: &World, instrument: &str, answers: Value, authored_at: &str) {
+    let id = Uuid::now_v7().to_string();
+    let body = json!({
+        "id": id, "instrument": instrument, "version": "1.0.0", "authoredAt": authored_at, "answers": answers,
+    });
+    let request = request("POST /v1/submissions", &[], "", Some(claims(&[])), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+/// Works off what the stream has, and gives how many records are not done.
+async fn work_off(world: &World) -> usize {
+    let score = Score::new(world.store(), world.topic());
+    score.handle(stream_event(&world.stream(), PLENTY)).await.unwrap().batch_item_failures.len()
+}
+
+fn rules(world: &World) -> Vec<(String, String)> {
+    let alerts = world.items("alert");
+    let told = alerts.iter().map(|alert| ["rule", "severity"].map(|name| alert[name].as_str().unwrap().to_owned()));
+    let mut told: Vec<_> = told.map(|[rule, severity]| (rule, severity)).collect();
+    told.sort();
+    told
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_which_study_it_was() {
+    let audit_c = json!({"1": 2, "2": 1, "3": 0});
+    for (threshold, expected) in [(3, 1), (4, 0)] {
+        let world = World::new();
+        let own =
+            json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": threshold}}}]);
+        let link = json!({"link": "https://s.example/{alertId}"});
+        let instruments = json!([{"id": "audit-c", "version": "1.0.0", "rules": own}]);
+        world.put_study(json!({"instruments": instruments, "alerts": link})).await;
+        send(&world, "audit-c", audit_c.clone(), "2026-11-01T08:00:00Z").await;
+        assert_eq!(work_off(&world).await, 0);
+        assert_eq!(rules(&world).len(), expected, "the threshold of a study is {threshold}");
+        let published = world.published();
+        assert!(published.iter().all(|one| one.body()["link"].as_str().unwrap().starts_with("https://s.example/")));
+        assert_eq!(published.len(), expected);
+        let score = &world.items("submission")[0]["score"];
+        let in_force = world.items("study").into_iter().find(|item| item["sk"] == "CURRENT").unwrap();
+        assert_eq!(score["study"], json!({"version": "1.0.0", "hash": in_force["hash"]}));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_may_do_without_a_rule_and_give_another_its_own_severity() {
+    let world = World::new();
+    let own = json!([{"id": "safety", "severity": "warning", "when": {"item": {"of": "9", "atLeast": 2}}}]);
+    let asked = json!([{"id": "phq-9", "version": "1.0.0", "rules": own, "without": ["threshold"]}]);
+    world.put_study(json!({"instruments": asked})).await;
+    let all_at = |code: u8| (1..=9).map(|item| (item.to_string(), json!(code))).collect::<serde_json::Map<_, _>>();
+    send(&world, "phq-9", Value::Object(all_at(3)), "2026-11-01T08:00:00Z").await;
+    send(&world, "phq-9", json!({"9": 1}), "2026-11-02T08:00:00Z").await;
+    assert_eq!(work_off(&world).await, 0);
+    assert_eq!(rules(&world), [("safety".to_owned(), "warning".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_may_look_back_over_as_many_submissions_as_it_says() {
+    let world = World::new();
+    let own = json!([{
+        "id": "lasting", "severity": "warning",
+        "when": {"consecutive": {"of": "total", "atLeast": 5, "times": 4, "last": 5}},
+    }]);
+    world.put_study(json!({"instruments": [{"id": "pain-nrs", "version": "1.0.0", "rules": own}]})).await;
+    for (day, pain, alerts) in [(1, 6, 0), (2, 5, 0), (3, 1, 0), (4, 6, 0), (5, 6, 1), (6, 2, 1), (7, 6, 1), (8, 5, 2)]
+    {
+        send(&world, "pain-nrs", json!({"1": pain}), &format!("2026-11-0{day}T08:00:00Z")).await;
+        assert_eq!(work_off(&world).await, 0);
+        assert_eq!(world.items("alert").len(), alerts, "after day {day}");
+    }
+    let undecided: Vec<Value> =
+        world.items("submission").iter().map(|item| item["score"]["not_evaluated"].clone()).collect();
+    assert!(undecided.iter().all(|rules| rules.as_array().unwrap().is_empty()), "{undecided:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_study_asks_no_more_is_still_scored_by_the_instruments_own_rules() {
+    let world = World::new();
+    world.put_study(json!({})).await;
+    send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
+    world.put_study(json!({"version": "2.0.0", "instruments": [{"id": "gad-7", "version": "1.0.0"}]})).await;
+    assert_eq!(work_off(&world).await, 0);
+    assert_eq!(rules(&world), [("safety".to_owned(), "critical".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_scored_by_a_study_that_cannot_be_read_waits_and_nothing_is_set_aside() {
+    let world = World::new();
+    world.put_study(json!({})).await;
+    send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
+    world.inject_into("GetItem RecordsTable", usize::MAX, Fault::internal());
+    assert_eq!(work_off(&world).await, 1);
+    assert!(world.items("set-aside").is_empty() && world.items("alert").is_empty());
+    world.heal();
+    assert_eq!(work_off(&world).await, 0);
+    assert_eq!((world.items("alert").len(), world.published().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_sees_its_score_where_the_study_shows_it() {
+    for shown in [true, false] {
+        let world = World::new();
+        world.put_study(json!({"patientsSeeScores": shown})).await;
+        send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
+        assert_eq!(work_off(&world).await, 0);
+        let submission = world.items("submission").remove(0);
+        let id = submission["id"].as_str().unwrap();
+        let get = request("GET /v1/submissions/{id}", &[("id", id)], "", Some(claims(&[])), None, PLENTY);
+        let answer = Submit::new(world.store()).handle(get).await.unwrap();
+        let Body::Text(text) = answer.body() else { panic!("answers are text") };
+        let state: Value = serde_json::from_str(text).unwrap();
+        assert_eq!((&state["status"], state.get("score").is_some()), (&json!("scored"), shown));
+    }
+}

@@ -1,0 +1,497 @@
+//! A study: which sites it has, which instruments it asks, and what it says otherwise than they do about alerts.
+//!
+//! A study is versioned data, as an instrument is, in the format of `studies/study.schema.json`. A version once put in
+//! force never changes; another version takes its place.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::canonical::{canonical, sha256};
+use crate::catalog::{Catalog, NotFound};
+use crate::definition::{RuleDefinition, TextLicence, Texts};
+use crate::finding::pointer;
+use crate::ids::{InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
+use crate::instrument::{DefinitionFault, Instrument};
+use crate::load;
+
+/// As many bytes as a study's canonical form may have: it is one stored item, which takes 400 KB.
+const LARGEST: usize = 350_000;
+/// As many characters as an address may have under which an alert is opened.
+const LONGEST_LINK: usize = 200;
+const ALERT_ID: &str = "{alertId}";
+/// How often a questionnaire may be due, in days.
+const LONGEST_INTERVAL: u32 = 366;
+const LONGEST_ESCALATION_MINUTES: u32 = 10_080;
+const MOST_ESCALATIONS: u32 = 10;
+
+/// A study as it is written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyDefinition {
+    /// Where the JSON Schema of this format lies; for editors.
+    #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<String>,
+    /// The study's id, as tokens name it.
+    pub id: StudyId,
+    /// The version of this data. A version once put in force never changes.
+    pub version: StudyVersion,
+    /// The study's name.
+    pub title: Texts,
+    /// The languages that it is run in, as BCP 47 tags.
+    pub languages: Vec<String>,
+    /// Whether patients see their own scores.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub patients_see_scores: bool,
+    /// Whether every subject enrols through the app before any case-report row of theirs is entered, so that a subject
+    /// who has sent nothing is not known.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub subjects_enrol_first: bool,
+    /// The sites.
+    pub sites: Vec<Site>,
+    /// The instruments that it asks, each in the versions that it takes.
+    pub instruments: Vec<StudyInstrument>,
+    /// What it says of alerts.
+    #[serde(default, skip_serializing_if = "AlertSettings::is_default")]
+    pub alerts: AlertSettings,
+}
+
+/// A site.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Site {
+    /// The site's id, as tokens name it.
+    pub id: SiteId,
+    /// What people call it.
+    pub name: String,
+    /// Its time zone, by its IANA name; days of reports are days there.
+    pub time_zone: String,
+}
+
+/// An instrument that a study asks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StudyInstrument {
+    /// The instrument.
+    pub id: InstrumentId,
+    /// The version. An earlier one stays in the list for as long as phones may still hold answers to it.
+    pub version: InstrumentVersion,
+    /// The sites that ask it; all, where it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sites: Vec<SiteId>,
+    /// The languages that it is asked in; those of the study, where it does not say.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub languages: Vec<String>,
+    /// Every how many days a patient is to answer it; whenever there is occasion, where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_days: Option<u32>,
+    /// Alert rules of the study's own: in the place of the instrument's of the same id, or added.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<RuleDefinition>,
+    /// The instrument's alert rules that the study does without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<RuleId>,
+}
+
+/// What a study says of alerts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AlertSettings {
+    /// Where a clinician opens an alert: an address with `{alertId}` in it; that of the installation, where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+    /// When a critical alert that nobody acknowledges is published again; as the installation does, where it does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub escalation: Option<Escalation>,
+}
+
+/// When a critical alert that nobody acknowledges is published again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Escalation {
+    /// After how many minutes, and again after as many: 1 to 10,080, a week.
+    pub after_minutes: u32,
+    /// How many times: 0 (never) to 10.
+    pub limit: u32,
+}
+
+/// A study whose data was checked. Immutable; the content hash identifies it.
+#[derive(Debug)]
+pub struct Study {
+    definition: StudyDefinition,
+    json: String,
+    hash: String,
+}
+
+impl Study {
+    /// Reads a study and checks all that can be told without its instruments.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it, each fault with its place and what to do; of faults in its form the first only.
+    pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
+        let definition: StudyDefinition = load::read(json, "study.schema.json").map_err(|fault| vec![fault])?;
+        // It was read a moment ago as a study, so that reading it as any JSON cannot fail.
+        let json = canonical(&serde_json::from_str(json).unwrap_or_default());
+        let mut checks = Checks::default();
+        checks.all(&definition, json.len());
+        let hash = sha256(&json);
+        checks.done(Self { definition, json, hash })
+    }
+
+    /// The study's id.
+    pub fn id(&self) -> &StudyId {
+        &self.definition.id
+    }
+
+    /// The version of its data.
+    pub fn version(&self) -> &StudyVersion {
+        &self.definition.version
+    }
+
+    /// The SHA-256, in hexadecimal, of its canonical form.
+    pub fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Its canonical form: its JSON as it was read, with keys sorted and no white space.
+    pub fn json(&self) -> &str {
+        &self.json
+    }
+
+    /// The study as it is written.
+    pub fn definition(&self) -> &StudyDefinition {
+        &self.definition
+    }
+
+    /// The site `id`.
+    pub fn site(&self, id: &SiteId) -> Option<&Site> {
+        self.definition.sites.iter().find(|site| site.id == *id)
+    }
+
+    /// Its instruments that do not ship with the library.
+    pub fn own_instruments(&self) -> impl Iterator<Item = (&InstrumentId, &InstrumentVersion)> {
+        let named = self.definition.instruments.iter().map(|asked| (&asked.id, &asked.version));
+        named.filter(|(id, version)| Catalog::shipped().find(id, version).is_err())
+    }
+
+    /// The study with its instruments, of which `own` are those that do not ship with the library.
+    ///
+    /// # Errors
+    ///
+    /// An instrument or a version that is not there, texts that are missing in a language, and everything that is wrong
+    /// with the study's alert rules.
+    pub fn with_instruments(self, own: &[Arc<Instrument>]) -> Result<Protocol, Vec<DefinitionFault>> {
+        let own = Catalog::of(own.to_vec());
+        let mut checks = Checks::default();
+        let asked = self.definition.instruments.iter().enumerate();
+        let instruments = asked.filter_map(|(index, asked)| {
+            let at = format!("/instruments/{index}");
+            let instrument = checks.instrument(asked, &own, &at)?;
+            checks.languages(&self.definition, asked, instrument, &at);
+            checks.rules(asked, instrument, &at)
+        });
+        let instruments = instruments.collect();
+        checks.done(Protocol { study: Some(self), catalog: Chosen::Study(Catalog::of(instruments)) })
+    }
+}
+
+/// What is in force for the patients of a study: which sites, which instruments under which rules.
+///
+/// A study of which no data is stored is run all the same: with every shipped instrument under its own rules, at
+/// whatever sites the tokens name.
+#[derive(Debug)]
+pub struct Protocol {
+    study: Option<Study>,
+    catalog: Chosen,
+}
+
+#[derive(Debug)]
+enum Chosen {
+    Shipped,
+    Study(Catalog),
+}
+
+impl Protocol {
+    /// What is in force for a study of which no data is stored.
+    pub fn of_no_study() -> Self {
+        Self { study: None, catalog: Chosen::Shipped }
+    }
+
+    /// The study's data; `None` if none is stored.
+    pub fn study(&self) -> Option<&Study> {
+        self.study.as_ref()
+    }
+
+    /// Its instruments, with the alert rules that are in force.
+    pub fn catalog(&self) -> &Catalog {
+        match &self.catalog {
+            Chosen::Shipped => Catalog::shipped(),
+            Chosen::Study(catalog) => catalog,
+        }
+    }
+
+    /// Whether `site` is one of its sites.
+    pub fn has_site(&self, site: &SiteId) -> bool {
+        self.study.as_ref().is_none_or(|study| study.site(site).is_some())
+    }
+
+    /// Whether `site` asks the instrument `id` in `version`, which is one of the catalog.
+    pub fn asks(&self, site: &SiteId, id: &InstrumentId, version: &InstrumentVersion) -> bool {
+        self.instrument(id, version).is_none_or(|asked| asked.sites.is_empty() || asked.sites.contains(site))
+    }
+
+    /// What the study says of the instrument `id` in `version`.
+    pub fn instrument(&self, id: &InstrumentId, version: &InstrumentVersion) -> Option<&StudyInstrument> {
+        let mut asked = self.study.as_ref()?.definition.instruments.iter();
+        asked.find(|asked| asked.id == *id && asked.version == *version)
+    }
+
+    /// Every how many days a patient is to answer the instrument `id`, in whichever version; `None` if that is not said.
+    pub fn every_days(&self, id: &InstrumentId) -> Option<u32> {
+        let asked = self.study.as_ref()?.definition.instruments.iter().filter(|asked| asked.id == *id);
+        asked.max_by_key(|asked| &asked.version)?.every_days
+    }
+
+    /// Whether patients see their own scores.
+    pub fn patients_see_scores(&self) -> bool {
+        self.study.as_ref().is_some_and(|study| study.definition.patients_see_scores)
+    }
+
+    /// Whether a subject who has sent nothing is not known.
+    pub fn subjects_enrol_first(&self) -> bool {
+        self.study.as_ref().is_some_and(|study| study.definition.subjects_enrol_first)
+    }
+
+    /// Where a clinician opens an alert, where the study says that.
+    pub fn alert_link(&self) -> Option<&str> {
+        self.study.as_ref()?.definition.alerts.link.as_deref()
+    }
+
+    /// When a critical alert that nobody acknowledges is published again, where the study says that.
+    pub fn escalation(&self) -> Option<Escalation> {
+        self.study.as_ref()?.definition.alerts.escalation
+    }
+}
+
+#[derive(Default)]
+struct Checks {
+    faults: Vec<DefinitionFault>,
+}
+
+impl Checks {
+    fn done<T>(self, checked: T) -> Result<T, Vec<DefinitionFault>> {
+        if self.faults.is_empty() { Ok(checked) } else { Err(self.faults) }
+    }
+
+    fn fault(&mut self, pointer: String, code: &'static str, problem: impl Into<String>, advice: impl Into<String>) {
+        let (problem, advice) = (problem.into(), advice.into());
+        self.faults.push(DefinitionFault { file: None, pointer, code, problem, advice });
+    }
+
+    fn all(&mut self, study: &StudyDefinition, bytes: usize) {
+        if bytes > LARGEST {
+            let problem = format!("the study has {bytes} bytes, and may have {LARGEST}");
+            self.fault(String::new(), "study.too-large", problem, "shorten names and texts, or split the study");
+        }
+        self.texts(study);
+        self.sites(study);
+        self.instruments(study);
+        self.alerts(&study.alerts);
+    }
+
+    fn texts(&mut self, study: &StudyDefinition) {
+        if study.languages.is_empty() {
+            let advice = "name at least one, for example \"en\"";
+            self.fault("/languages".to_owned(), "study.languages", "there is no language", advice);
+        }
+        for (index, language) in study.languages.iter().enumerate() {
+            if study.languages[..index].contains(language) {
+                let problem = format!("the language {language} is named before");
+                self.fault(format!("/languages/{index}"), "study.languages", problem, "name each once");
+            }
+            if study.title.get(language).is_none_or(|title| title.trim().is_empty()) {
+                let problem = format!("the study has no title in {language}");
+                self.fault(pointer("/title", language), "study.title", problem, "add it");
+            }
+        }
+    }
+
+    fn sites(&mut self, study: &StudyDefinition) {
+        if study.sites.is_empty() {
+            self.fault("/sites".to_owned(), "site.none", "there is no site", "add at least one");
+        }
+        for (index, site) in study.sites.iter().enumerate() {
+            let at = format!("/sites/{index}");
+            if study.sites[..index].iter().any(|before| before.id == site.id) {
+                let problem = format!("site {} is there before", site.id);
+                self.fault(pointer(&at, "id"), "site.duplicate", problem, "give each site an id of its own");
+            }
+            if site.name.trim().is_empty() {
+                self.fault(pointer(&at, "name"), "site.name", "the name is empty", "say what people call the site");
+            }
+            if jiff::tz::db().get(&site.time_zone).is_err() {
+                let problem = format!("there is no time zone {:?}", site.time_zone);
+                let advice = "write its name in the IANA database, for example Asia/Shanghai";
+                self.fault(pointer(&at, "timeZone"), "site.time-zone", problem, advice);
+            }
+        }
+    }
+
+    fn instruments(&mut self, study: &StudyDefinition) {
+        if study.instruments.is_empty() {
+            self.fault("/instruments".to_owned(), "instrument.none", "there is no instrument", "add at least one");
+        }
+        let sites: BTreeSet<&SiteId> = study.sites.iter().map(|site| &site.id).collect();
+        for (index, asked) in study.instruments.iter().enumerate() {
+            let at = format!("/instruments/{index}");
+            let same = |before: &StudyInstrument| before.id == asked.id && before.version == asked.version;
+            if study.instruments[..index].iter().any(same) {
+                let problem = format!("{} {} is there before", asked.id, asked.version);
+                self.fault(at.clone(), "instrument.duplicate", problem, "name each version once");
+            }
+            for (place, site) in asked.sites.iter().enumerate() {
+                if !sites.contains(site) {
+                    let problem = format!("the study has no site {site}");
+                    let at = format!("{at}/sites/{place}");
+                    self.fault(at, "site.unknown", problem, "name a site of `sites`, or add it there");
+                }
+            }
+            for (place, language) in asked.languages.iter().enumerate() {
+                if !study.languages.contains(language) {
+                    let problem = format!("the study is not run in {language}");
+                    let at = format!("{at}/languages/{place}");
+                    self.fault(at, "language.unknown", problem, "name a language of `languages`, or add it there");
+                }
+            }
+            if asked.every_days.is_some_and(|days| !(1..=LONGEST_INTERVAL).contains(&days)) {
+                let problem = format!("a questionnaire is due every 1 to {LONGEST_INTERVAL} days");
+                let advice = "write a number of days, or leave it out";
+                self.fault(pointer(&at, "everyDays"), "instrument.interval", problem, advice);
+            }
+            for (place, rule) in asked.rules.iter().enumerate() {
+                if asked.rules[..place].iter().any(|before| before.id == rule.id) {
+                    let problem = format!("rule {} is there before", rule.id);
+                    self.fault(
+                        format!("{at}/rules/{place}/id"),
+                        "rule.duplicate",
+                        problem,
+                        "give each rule an id of its own",
+                    );
+                }
+                if asked.without.contains(&rule.id) {
+                    let problem = format!("rule {} is both changed and done without", rule.id);
+                    self.fault(format!("{at}/rules/{place}/id"), "rule.without", problem, "keep one of the two");
+                }
+            }
+        }
+    }
+
+    fn alerts(&mut self, alerts: &AlertSettings) {
+        if let Some(link) = &alerts.link {
+            let begins = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
+            let plain = link.bytes().all(|byte| byte.is_ascii_graphic());
+            if !begins || !plain || !link.contains(ALERT_ID) || link.len() > LONGEST_LINK {
+                let problem = "this is no address under which an alert can be opened";
+                let advice = format!(
+                    "write an address that begins with https://, contains {ALERT_ID}, and has at most {LONGEST_LINK} \
+                     characters"
+                );
+                self.fault("/alerts/link".to_owned(), "alerts.link", problem, advice);
+            }
+        }
+        if let Some(Escalation { after_minutes, limit }) = alerts.escalation {
+            let at = "/alerts/escalation";
+            if !(1..=LONGEST_ESCALATION_MINUTES).contains(&after_minutes) {
+                let problem = format!("an alert escalates after 1 to {LONGEST_ESCALATION_MINUTES} minutes");
+                self.fault(pointer(at, "afterMinutes"), "alerts.escalation", problem, "write a number of minutes");
+            }
+            if limit > MOST_ESCALATIONS {
+                let problem = format!("an alert escalates at most {MOST_ESCALATIONS} times");
+                self.fault(pointer(at, "limit"), "alerts.escalation", problem, "write a lower number; 0 is never");
+            }
+        }
+    }
+
+    fn instrument<'a>(&mut self, asked: &StudyInstrument, own: &'a Catalog, at: &str) -> Option<&'a Arc<Instrument>> {
+        let mut known = BTreeSet::new();
+        for catalog in [Catalog::shipped(), own] {
+            match catalog.find(&asked.id, &asked.version) {
+                Ok(instrument) => return Some(instrument),
+                Err(NotFound::Instrument) => {}
+                Err(NotFound::Version { known: versions }) => known.extend(versions),
+            }
+        }
+        if known.is_empty() {
+            let problem = format!("there is no instrument {}", asked.id);
+            let advice = "name one that `cargo run -- instruments` lists, or put the study's own first: `cargo run -- \
+                          instrument put FILE`";
+            self.fault(pointer(at, "id"), "instrument.unknown", problem, advice);
+        } else {
+            let known: Vec<&str> = known.iter().map(InstrumentVersion::as_str).collect();
+            let problem =
+                format!("{} is not there in version {}, but in {}", asked.id, asked.version, known.join(", "));
+            let advice = "name one of these, or put that version first: `cargo run -- instrument put FILE`";
+            self.fault(pointer(at, "version"), "instrument.version-unknown", problem, advice);
+        }
+        None
+    }
+
+    fn languages(&mut self, study: &StudyDefinition, asked: &StudyInstrument, instrument: &Instrument, at: &str) {
+        if instrument.definition().licence.texts == TextLicence::NotIncluded {
+            return;
+        }
+        let languages = if asked.languages.is_empty() { &study.languages } else { &asked.languages };
+        for language in languages {
+            if !instrument.languages().any(|there| there == language) {
+                let there: Vec<&str> = instrument.languages().collect();
+                let problem = format!("{} has no texts in {language}, but in {}", asked.id, there.join(", "));
+                let advice = "say in which of the study's languages it is asked: `languages` of this instrument";
+                self.fault(at.to_owned(), "instrument.language", problem, advice);
+            }
+        }
+    }
+
+    /// The instrument under the study's rules.
+    fn rules(&mut self, asked: &StudyInstrument, instrument: &Arc<Instrument>, at: &str) -> Option<Arc<Instrument>> {
+        let own = &instrument.definition().rules;
+        for (place, rule) in asked.without.iter().enumerate() {
+            if !own.iter().any(|own| own.id == *rule) {
+                let problem = format!("{} has no rule {rule}", asked.id);
+                self.fault(format!("{at}/without/{place}"), "rule.unknown", problem, "name one of its rules, or none");
+            }
+        }
+        if asked.rules.is_empty() && asked.without.is_empty() {
+            return Some(Arc::clone(instrument));
+        }
+        let faults = match instrument.with_rules(&asked.rules, &asked.without) {
+            Ok(instrument) => return Some(Arc::new(instrument)),
+            Err(faults) => faults,
+        };
+        // Its faults lie in the rules as they would be in force; here they are told where the study has them.
+        let in_force = own.iter().map(|rule| &rule.id).filter(|rule| !asked.without.contains(rule));
+        let added = asked.rules.iter().map(|rule| &rule.id).filter(|rule| own.iter().all(|own| own.id != **rule));
+        let in_force: Vec<&RuleId> = in_force.chain(added).collect();
+        for fault in faults {
+            let place = fault.pointer.strip_prefix("/rules/").and_then(|rest| {
+                let (index, rest) = rest.split_once('/').unwrap_or((rest, ""));
+                let rule = in_force.get(index.parse::<usize>().ok()?)?;
+                let place = asked.rules.iter().position(|own| own.id == **rule)?;
+                Some(format!("{at}/rules/{place}/{rest}").trim_end_matches('/').to_owned())
+            });
+            self.faults.push(DefinitionFault { pointer: place.unwrap_or_else(|| at.to_owned()), ..fault });
+        }
+        None
+    }
+}
+
+impl AlertSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
