@@ -116,7 +116,8 @@ pub struct Escalation {
     pub limit: u32,
 }
 
-/// A study whose data was checked. Immutable; the content hash identifies it.
+/// A study as it was read. Immutable; the content hash identifies it. With its instruments it is a [`Protocol`], and
+/// checked.
 #[derive(Debug)]
 pub struct Study {
     definition: StudyDefinition,
@@ -125,19 +126,17 @@ pub struct Study {
 }
 
 impl Study {
-    /// Reads a study and checks all that can be told without its instruments.
+    /// Reads a study.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each fault with its place and what to do; of faults in its form the first only.
+    /// The first fault of its form, with its place and what to do.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
-        let definition: StudyDefinition = load::read(json, "study.schema.json").map_err(|fault| vec![fault])?;
+        let definition = load::read(json, "study.schema.json").map_err(|fault| vec![fault])?;
         // It was read a moment ago as a study, so that reading it as any JSON cannot fail.
         let json = canonical(&serde_json::from_str(json).unwrap_or_default());
-        let mut checks = Checks::default();
-        checks.all(&definition, json.len());
         let hash = sha256(&json);
-        checks.done(Self { definition, json, hash })
+        Ok(Self { definition, json, hash })
     }
 
     /// The study's id.
@@ -176,15 +175,15 @@ impl Study {
         named.filter(|(id, version)| Catalog::shipped().find(id, version).is_err())
     }
 
-    /// The study with its instruments, of which `own` are those that do not ship with the library.
+    /// The study with its instruments, of which `own` are those that do not ship with the library, checked.
     ///
     /// # Errors
     ///
-    /// An instrument or a version that is not there, texts that are missing in a language, and everything that is wrong
-    /// with the study's alert rules.
+    /// Everything that is wrong with it, each fault with its place and what to do.
     pub fn with_instruments(self, own: &[Arc<Instrument>]) -> Result<Protocol, Vec<DefinitionFault>> {
         let own = Catalog::of(own.to_vec());
         let mut checks = Checks::default();
+        checks.study(&self);
         let asked = self.definition.instruments.iter().enumerate();
         let instruments = asked.filter_map(|(index, asked)| {
             let at = format!("/instruments/{index}");
@@ -290,7 +289,8 @@ impl Checks {
         self.faults.push(DefinitionFault { file: None, pointer, code, problem, advice });
     }
 
-    fn all(&mut self, study: &StudyDefinition, bytes: usize) {
+    fn study(&mut self, Study { definition: study, json, .. }: &Study) {
+        let bytes = json.len();
         if bytes > LARGEST {
             let problem = format!("the study has {bytes} bytes, and may have {LARGEST}");
             self.fault(String::new(), "study.too-large", problem, "shorten names and texts, or split the study");
@@ -443,7 +443,7 @@ impl Checks {
             return;
         }
         let languages = if asked.languages.is_empty() { &study.languages } else { &asked.languages };
-        for language in languages {
+        for language in languages.iter().filter(|language| study.languages.contains(language)) {
             if !instrument.languages().any(|there| there == language) {
                 let there: Vec<&str> = instrument.languages().collect();
                 let problem = format!("{} has no texts in {language}, but in {}", asked.id, there.join(", "));

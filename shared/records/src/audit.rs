@@ -33,8 +33,8 @@ pub struct Audit {
     pub actor: Actor,
     /// What was done.
     pub action: AuditAction,
-    /// The study.
-    pub study: StudyId,
+    /// The study; none: it concerns all of them, as an instrument does.
+    pub study: Option<StudyId>,
     /// The site that it concerns; none: the whole study.
     pub site: Option<SiteId>,
     /// What it was done to: an alert's id, a submission's, a study's version. Never a name or an answer.
@@ -129,7 +129,7 @@ impl Audit {
             at: invocation.clock.now(),
             actor: Actor::from(caller),
             action,
-            study: caller.study().clone(),
+            study: Some(caller.study().clone()),
             site: None,
             subject: None,
             correlation_id: invocation.correlation_id.as_str().to_owned(),
@@ -137,10 +137,10 @@ impl Audit {
         }
     }
 
-    /// That `actor` did `action` at `at` to `study` as a whole, outside of a request.
-    pub fn by(actor: Actor, action: AuditAction, study: &StudyId, at: OffsetDateTime) -> Self {
+    /// That `actor` did `action` at `at`, outside of a request, to `study` as a whole or to what all studies may use.
+    pub fn by(actor: Actor, action: AuditAction, study: Option<&StudyId>, at: OffsetDateTime) -> Self {
         let id = Uuid::new_v4();
-        let (study, correlation_id) = (study.clone(), id.to_string());
+        let (study, correlation_id) = (study.cloned(), id.to_string());
         Self { at, actor, action, study, site: None, subject: None, correlation_id, id }
     }
 
@@ -165,7 +165,7 @@ impl Audit {
     /// Its item. What changes something puts it in the transaction of the change (`put_new`).
     pub(crate) fn to_item(&self) -> Item {
         let mut item = Item::from([
-            (PK.to_owned(), text(keys::audit(&self.study, self.site.as_ref()))),
+            (PK.to_owned(), text(keys::audit(self.study.as_ref(), self.site.as_ref()))),
             (SK.to_owned(), text(self.place())),
             ("kind".to_owned(), text("audit")),
             ("audit_id".to_owned(), text(self.id.to_string())),
@@ -173,10 +173,13 @@ impl Audit {
             ("sub".to_owned(), text(&self.actor.sub)),
             ("role".to_owned(), text(&self.actor.role)),
             ("action".to_owned(), text(self.action.as_str())),
-            ("study".to_owned(), text(self.study.as_str())),
             ("correlation_id".to_owned(), text(&self.correlation_id)),
         ]);
-        let known = [("site", self.site.as_ref().map(SiteId::as_str)), ("subject", self.subject.as_deref())];
+        let known = [
+            ("study", self.study.as_ref().map(StudyId::as_str)),
+            ("site", self.site.as_ref().map(SiteId::as_str)),
+            ("subject", self.subject.as_deref()),
+        ];
         item.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value?)))));
         item
     }
@@ -187,7 +190,7 @@ impl Audit {
             at: reader.instant("at")?,
             actor: Actor { sub: reader.text("sub")?.to_owned(), role: reader.text("role")?.to_owned() },
             action: reader.text("action")?.parse().map_err(|()| unreadable("action", "is none of the known"))?,
-            study: reader.parsed("study")?,
+            study: reader.optional_parsed("study")?,
             site: reader.optional_parsed("site")?,
             subject: reader.optional_text("subject")?.map(str::to_owned),
             correlation_id: reader.text("correlation_id")?.to_owned(),
@@ -217,8 +220,8 @@ impl Store {
         }
     }
 
-    /// At most `most` entries of `site` and of its study as a whole, newest first, from `below` on, which an earlier page
-    /// gave as its next.
+    /// At most `most` entries of `site`, of its study as a whole and of what all studies may use, newest first, from
+    /// `below` on, which an earlier page gave as its next.
     ///
     /// # Errors
     /// If the store did not answer in time, or an entry cannot be read.
@@ -231,7 +234,7 @@ impl Store {
         deadline: Deadline,
     ) -> Result<Page<Audit>, Failure> {
         const OPERATION: &str = "Query of audit entries";
-        let read = async |site: Option<&SiteId>| {
+        let read = async |study: Option<&StudyId>, site: Option<&SiteId>| {
             let query = self
                 .dynamodb
                 .query()
@@ -248,8 +251,10 @@ impl Store {
             // One more than is wanted tells whether there are more.
             self.query(query, most + 1, OPERATION, deadline).await
         };
-        let (of_site, of_study) = tokio::try_join!(read(Some(site)), read(None))?;
-        let entries: Result<Vec<Audit>, Unreadable> = of_site.iter().chain(&of_study).map(Audit::from_item).collect();
+        let (of_site, of_study, of_all) =
+            tokio::try_join!(read(Some(study), Some(site)), read(Some(study), None), read(None, None))?;
+        let entries: Result<Vec<Audit>, Unreadable> =
+            of_site.iter().chain(&of_study).chain(&of_all).map(Audit::from_item).collect();
         let mut entries = entries.map_err(|_| Failure::unreadable(OPERATION, "an entry cannot be read"))?;
         entries.sort_by_cached_key(|entry| Reverse(entry.place()));
         let more = entries.len() > most;
@@ -270,7 +275,7 @@ mod tests {
             at: datetime!(2026-11-23 08:00:00.123 UTC),
             actor: Actor { sub: "auth0|7d2e9a10".to_owned(), role: "staff".to_owned() },
             action: AuditAction::PatientsRead,
-            study: "DEMO".parse().unwrap(),
+            study: Some("DEMO".parse().unwrap()),
             site: Some("S01".parse().unwrap()),
             subject: None,
             correlation_id: "c-1".to_owned(),
@@ -281,7 +286,8 @@ mod tests {
     #[test]
     fn an_entry_survives_being_stored() {
         let study_wide = Audit { site: None, ..entry() }.about("2.0.0");
-        for entry in [entry(), study_wide] {
+        let of_all = Audit { study: None, ..study_wide.clone() };
+        for entry in [entry(), study_wide, of_all] {
             assert_eq!(Audit::from_item(&entry.to_item()), Ok(entry));
         }
     }
@@ -299,6 +305,7 @@ mod tests {
         let keys = |entry: &Audit| entry.to_item().remove(PK);
         assert_eq!(keys(&entry()), Some(text("AUDIT#DEMO#S01")));
         assert_eq!(keys(&Audit { site: None, ..entry() }), Some(text("AUDIT#DEMO")));
+        assert_eq!(keys(&Audit { site: None, study: None, ..entry() }), Some(text("AUDIT#")));
     }
 
     #[test]

@@ -31,11 +31,12 @@ pub(crate) fn site(study: &StudyId, site: &SiteId) -> String {
     format!("SITE#{}#{}", study.as_str(), site.as_str())
 }
 
-/// Hash key of the audit entries of `site`, or of those of the study as a whole.
-pub(crate) fn audit(study: &StudyId, site: Option<&SiteId>) -> String {
-    match site {
-        Some(site) => format!("AUDIT#{}#{}", study.as_str(), site.as_str()),
-        None => format!("AUDIT#{}", study.as_str()),
+/// Hash key of the audit entries of `site`, of those of its study as a whole, or of those of no single study.
+pub(crate) fn audit(study: Option<&StudyId>, site: Option<&SiteId>) -> String {
+    match (study, site) {
+        (Some(study), Some(site)) => format!("AUDIT#{}#{}", study.as_str(), site.as_str()),
+        (Some(study), None) => format!("AUDIT#{}", study.as_str()),
+        (None, _) => "AUDIT#".to_owned(),
     }
 }
 

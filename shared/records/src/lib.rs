@@ -6,7 +6,9 @@
 //! | [`Submission`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
 //! | [`Profile`] | same | `PROFILE` |
-//! | [`Audit`] | `AUDIT#<study>#<site>`, or `AUDIT#<study>` | `<time>#<id>` |
+//! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
+//! | a study | `STUDY#<study>` | `VERSION#<version>`, and the one in force as `CURRENT` |
+//! | an instrument that does not ship | `INSTRUMENT#<id>` | `VERSION#<version>` |
 //! | a record set aside | `SET-ASIDE` | what identifies it in the stream |
 //!
 //! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].

@@ -153,6 +153,13 @@ impl Cloud {
         answer.body["messages"].as_array().expect("an inbox is a list").clone()
     }
 
+    /// Calls the command of a person at this cloud, such as `study put FILE`.
+    pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
+        let port = self.address.rsplit(':').next().expect("an address has a port");
+        let output = Command::new(executable()).args(arguments).args(["--port", port]).output().await;
+        output.expect("the local cloud is built")
+    }
+
     /// The process ids of the functions' environments that run `function` now.
     pub fn environments(&self, function: &str) -> Vec<u32> {
         let own = self.process.id().expect("it is running");

@@ -177,7 +177,7 @@ impl World {
     fn audit(&self, action: AuditAction) -> Audit {
         let actor = Actor { sub: "dm-1".to_owned(), role: "data-manager".to_owned() };
         let study = "DEMO".parse().expect("a study id");
-        Audit::by(actor, action, &study, time::OffsetDateTime::UNIX_EPOCH)
+        Audit::by(actor, action, Some(&study), time::OffsetDateTime::UNIX_EPOCH)
     }
 
     /// The topic in it.

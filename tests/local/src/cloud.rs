@@ -35,6 +35,7 @@ use crate::{
     gateway::Gateway,
     issuer::{Issuer, IssuerError},
     lambda::{Functions, Settings, StartError},
+    put::{self, LocalStore},
     sns::{self, Sns},
     stream::{self, Destinations, Streams},
     template::{Function, Template, TemplateError},
@@ -118,6 +119,9 @@ pub enum Error {
     /// A function.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The demonstration study.
+    #[error("putting the demonstration study in force")]
+    Seed(#[from] put::Error),
     /// The stream mappings.
     #[error(transparent)]
     Streams(#[from] stream::Error),
@@ -164,6 +168,11 @@ impl Cloud {
         if !made.is_empty() {
             console.say(format!("made the tables {}", made.join(", ")));
         }
+        let store = local_store(&template, &database);
+        // Nothing is put into somebody else's tables unasked.
+        if let Some(store) = store.as_ref().filter(|_| options.dynamodb.is_none()) {
+            put::seed(store).await?;
+        }
 
         let settings = Settings {
             concurrency: options.concurrency,
@@ -195,6 +204,7 @@ impl Cloud {
             .merge(issuer.routes())
             .merge(sns.routes())
             .merge(failures.clone().routes())
+            .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
             .merge(invocations(functions.clone(), template.functions.clone()));
         let (stop, stopping) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopping));
@@ -302,6 +312,23 @@ fn account(database: &DynamoDb, foreign: bool) -> BTreeMap<String, String> {
     let region = database.client().config().region().map(ToString::to_string);
     variables.insert("AWS_REGION".to_owned(), region.unwrap_or_else(|| crate::template::REGION.to_owned()));
     variables
+}
+
+/// Where the tables are that the functions' environments name.
+fn local_store(template: &Template, database: &DynamoDb) -> Option<LocalStore> {
+    let named = |name: &str| template.functions.iter().find_map(|function| function.environment.get(name)).cloned();
+    let region = database.client().config().region().map(ToString::to_string);
+    Some(LocalStore {
+        dynamodb: database.endpoint().to_owned(),
+        region: region.unwrap_or_else(|| crate::template::REGION.to_owned()),
+        records_table: named("RECORDS_TABLE")?,
+        counts_table: named("COUNTS_TABLE")?,
+    })
+}
+
+/// `GET /local/store`, for the commands that put studies and instruments in force.
+fn store_route(store: LocalStore) -> Router {
+    Router::new().route(put::STORE_PATH, get(async move || Json(store.clone())))
 }
 
 /// `GET /local/invocations?function`.

@@ -5,7 +5,8 @@
 //! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`failures`] keeps what it gives up, and
 //! [`sns`] takes what they publish.
 //!
-//! [`replay`] sends it real data; [`import`], [`instruments`] and [`score`] work without it.
+//! [`replay`] sends it real data, and [`put`] puts studies and instruments in force; [`import`], [`instruments`] and
+//! [`score`] work without it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;
@@ -20,6 +21,7 @@ pub mod instruments;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
+pub mod put;
 pub mod replay;
 pub mod score;
 pub mod sns;

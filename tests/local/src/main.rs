@@ -16,6 +16,7 @@ use local::{
     cloud::{Cloud, Options},
     console::Console,
     import, instruments,
+    put::{self, Target},
     replay::{self, Verdict},
     score,
     sns::Wanted,
@@ -97,8 +98,13 @@ enum Command {
         #[arg(value_parser = instruments::find)]
         instrument: &'static Instrument,
     },
-    /// Lists the instruments that there are
+    /// Lists the instruments that ship
     Instruments,
+    /// Works on a study's data
+    Study {
+        #[command(subcommand)]
+        command: StudyCommand,
+    },
     /// Becomes a function's process that ends with its parent, whatever ends that
     #[command(hide = true)]
     Environment {
@@ -119,6 +125,65 @@ enum InstrumentCommand {
         /// A FHIR R4 Questionnaire as JSON
         file: PathBuf,
     },
+    /// Tells everything that is wrong with a definition
+    ///
+    /// Ends with 0 if nothing is, 1 if anything is, 2 if the file cannot be read.
+    Check {
+        /// The definition
+        file: PathBuf,
+    },
+    /// Stores a definition, for a study to name; a version once put never changes
+    ///
+    /// Ends with 0 if it is stored (also if it was before), 1 if it has faults or its version is there with another
+    /// content, 2 if the file cannot be read or the store does not answer.
+    Put {
+        /// The definition
+        file: PathBuf,
+        #[command(flatten)]
+        target: TargetArguments,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum StudyCommand {
+    /// Tells everything that is wrong with a study's data
+    ///
+    /// Ends with 0 if nothing is, 1 if anything is, 2 if a file cannot be read.
+    Check {
+        /// The study
+        file: PathBuf,
+        /// The definition of an instrument of the study's own
+        #[arg(long = "instrument", value_name = "FILE")]
+        instruments: Vec<PathBuf>,
+    },
+    /// Puts a study in force, everywhere within a minute; a version once put never changes
+    ///
+    /// Ends with 0 if it is in force, 1 if it has faults or another version stays in force, 2 if the file cannot be
+    /// read or the store does not answer.
+    Put {
+        /// The study
+        file: PathBuf,
+        #[command(flatten)]
+        target: TargetArguments,
+    },
+}
+
+/// Where something is put.
+#[derive(Debug, Args)]
+struct TargetArguments {
+    /// Port of the local cloud
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// The Records table of a deployment, in the account and region that AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_SESSION_TOKEN and AWS_REGION name
+    #[arg(long, value_name = "NAME", conflicts_with = "port")]
+    table: Option<String>,
+}
+
+impl TargetArguments {
+    fn target(&self) -> Target {
+        self.table.clone().map_or(Target::Local(self.port), Target::Aws)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +209,7 @@ fn main() -> ExitCode {
         Some(Command::Score { instrument }) => return score_input(instrument),
         Some(Command::Instruments) => return list_instruments(),
         Some(Command::Instrument { command }) => return instrument(&command),
+        Some(Command::Study { command }) => return study(&command),
         None => serve(options(cli.cloud)),
     };
     match result {
@@ -219,10 +285,48 @@ fn written(result: io::Result<ExitCode>) -> ExitCode {
 }
 
 fn instrument(command: &InstrumentCommand) -> ExitCode {
-    let InstrumentCommand::Import { file } = command;
-    match import::import(file, io::stdout().lock(), io::stderr().lock()) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+    match command {
+        InstrumentCommand::Import { file } => match import::import(file, io::stdout().lock(), io::stderr().lock()) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::from(1),
+            Err(error) => {
+                eprintln!("error: {}", chain(&error));
+                ExitCode::from(2)
+            }
+        },
+        InstrumentCommand::Check { file } => tell(put::check_instrument(file)),
+        InstrumentCommand::Put { file, target } => tell(wait(put::put_instrument(file, &target.target()))),
+    }
+}
+
+fn study(command: &StudyCommand) -> ExitCode {
+    match command {
+        StudyCommand::Check { file, instruments } => tell(put::check_study(file, instruments)),
+        StudyCommand::Put { file, target } => tell(wait(put::put_study(file, &target.target()))),
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn wait<T>(work: impl Future<Output = T>) -> T {
+    work.await
+}
+
+/// What came of checking or putting something.
+fn tell(result: Result<put::Verdict, put::Error>) -> ExitCode {
+    match result {
+        Ok(put::Verdict::Good(said)) => {
+            println!("{said}");
+            ExitCode::SUCCESS
+        }
+        Ok(put::Verdict::Refused(said)) => {
+            eprintln!("{said}");
+            ExitCode::from(1)
+        }
+        Ok(put::Verdict::Faulty(faults)) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            eprintln!("{} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
+            ExitCode::from(1)
+        }
         Err(error) => {
             eprintln!("error: {}", chain(&error));
             ExitCode::from(2)

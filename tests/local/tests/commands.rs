@@ -100,3 +100,51 @@ fn who_has_read_enough_sees_no_complaint() {
     let output = process.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_told_by_its_place() {
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical");
+    let write = |name: &str, text: String| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, text).expect("the folder is writable");
+        file.to_str().expect("it is text").to_owned()
+    };
+    let read = |name: &str| std::fs::read_to_string(format!("{root}/{name}")).expect("it is there");
+    let demo = read("studies/demo.json");
+    let own = read("instruments/gad-7/1.0.0.json").replace("\"id\": \"gad-7\"", "\"id\": \"own-7\"");
+    let study = write("study.json", demo.replace("\"gad-7\"", "\"own-7\""));
+    let instrument = write("own.json", own);
+
+    let output = run(&["study", "check", &study, "--instrument", &instrument], "");
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    assert_eq!(text(&output.stdout), "EPRO-DEMO 1.0.0 has no faults (4 instruments)\n");
+    let output = run(&["instrument", "check", &instrument], "");
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stdout).starts_with("own-7 1.0.0 has no faults; its hash is "), "{}", text(&output.stdout));
+
+    let broken =
+        write("broken.json", demo.replace("\"gad-7\"", "\"own-7\"").replace("Europe/Berlin", "Europe/Atlantis"));
+    let output = run(&["study", "check", &broken], "");
+    let said = text(&output.stderr);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+    for told in
+        ["broken.json: /sites/0/timeZone: ", "broken.json: /instruments/1/id: there is no instrument own-7", "2 faults"]
+    {
+        assert!(said.contains(told), "{said}");
+    }
+    assert_eq!(run(&["study", "check", "/nowhere/study.json"], "").status.code(), Some(2));
+}
+
+#[test]
+fn what_cannot_be_put_says_why_and_what_to_do() {
+    let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical/studies/demo.json");
+    // Nothing listens there: the port is that of no service, and only root may take it.
+    let output = run(&["study", "put", demo, "--port", "1"], "");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("no local cloud answers on port 1"), "{}", text(&output.stderr));
+    let phq_2 = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical/instruments/phq-2/1.0.0.json");
+    let output = run(&["instrument", "put", phq_2], "");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("ships with the program"), "{}", text(&output.stderr));
+}

@@ -1,0 +1,190 @@
+//! Every fault of a study is found, with its place and advice.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use boon::{Compiler, Schemas};
+use clinical::catalog::Catalog;
+use clinical::instrument::{DefinitionFault, Instrument};
+use clinical::study::{Protocol, Study};
+use serde_json::{Value, json};
+
+/// What is set to what, the fault's code, and its place.
+type Broken = (&'static str, Value, &'static str, &'static str);
+
+fn broken() -> Vec<Broken> {
+    let rule = |when: Value| json!([{"id": "watch", "severity": "info", "when": when}]);
+    let in_score = |at_least: i64| rule(json!({"score": {"of": "total", "atLeast": at_least}}));
+    vec![
+        ("/colour", json!("blue"), "form", "/colour"),
+        ("/version", json!("1"), "form", "/version"),
+        ("/languages", json!([]), "study.languages", "/languages"),
+        ("/languages", json!(["en", "en"]), "study.languages", "/languages/1"),
+        ("/title", json!({"de": "Studie", "zh-Hans": "研究"}), "study.title", "/title/en"),
+        ("/sites", json!([]), "site.none", "/sites"),
+        ("/sites/1/id", json!("S01"), "site.duplicate", "/sites/1/id"),
+        ("/sites/1/name", json!(" "), "site.name", "/sites/1/name"),
+        ("/sites/0/timeZone", json!("Europe/Atlantis"), "site.time-zone", "/sites/0/timeZone"),
+        ("/instruments", json!([]), "instrument.none", "/instruments"),
+        ("/instruments/1/id", json!("phq-9"), "instrument.duplicate", "/instruments/1"),
+        ("/instruments/0/id", json!("phq-99"), "instrument.unknown", "/instruments/0/id"),
+        ("/instruments/0/version", json!("7.0.0"), "instrument.version-unknown", "/instruments/0/version"),
+        ("/instruments/0/sites", json!(["S01", "S09"]), "site.unknown", "/instruments/0/sites/1"),
+        ("/instruments/0/languages", json!(["fr"]), "language.unknown", "/instruments/0/languages/0"),
+        ("/instruments/1/id", json!("rand-36"), "instrument.language", "/instruments/1"),
+        ("/instruments/0/everyDays", json!(0), "instrument.interval", "/instruments/0/everyDays"),
+        ("/instruments/0/rules", in_score(28), "rule.never", "/instruments/0/rules/0/when/score"),
+        ("/instruments/0/rules", in_score(0), "rule.always", "/instruments/0/rules/0/when/score"),
+        (
+            "/instruments/0/rules",
+            rule(json!({"item": {"of": "99", "atLeast": 1}})),
+            "rule.item",
+            "/instruments/0/rules/0/when/item/of",
+        ),
+        (
+            "/instruments/0/rules",
+            json!([{"id": "phq-9-high", "severity": "info", "when": {"score": {"of": "total", "atLeast": 9}}}]),
+            "rule.telling",
+            "/instruments/0/rules/0/id",
+        ),
+        (
+            "/instruments/0/rules",
+            json!([in_score(3)[0], in_score(4)[0]]),
+            "rule.duplicate",
+            "/instruments/0/rules/1/id",
+        ),
+        ("/instruments/0/without", json!(["nothing"]), "rule.unknown", "/instruments/0/without/0"),
+        ("/alerts", json!({"link": "https://a.example/alerts"}), "alerts.link", "/alerts/link"),
+        ("/alerts", json!({"link": "javascript:x?{alertId}"}), "alerts.link", "/alerts/link"),
+        (
+            "/alerts",
+            json!({"escalation": {"afterMinutes": 0, "limit": 3}}),
+            "alerts.escalation",
+            "/alerts/escalation/afterMinutes",
+        ),
+        (
+            "/alerts",
+            json!({"escalation": {"afterMinutes": 5, "limit": 11}}),
+            "alerts.escalation",
+            "/alerts/escalation/limit",
+        ),
+    ]
+}
+
+fn study() -> Value {
+    json!({
+        "id": "ST", "version": "1.0.0", "title": {"en": "A study", "zh-Hans": "研究"}, "languages": ["en", "zh-Hans"],
+        "sites": [
+            {"id": "S01", "name": "One", "timeZone": "Europe/Berlin"},
+            {"id": "S02", "name": "Two", "timeZone": "Asia/Shanghai"},
+        ],
+        "instruments": [{"id": "phq-9", "version": "1.0.0"}, {"id": "gad-7", "version": "1.0.0"}],
+    })
+}
+
+fn load(study: &Value, own: &[Arc<Instrument>]) -> Result<Protocol, Vec<DefinitionFault>> {
+    Study::parse(&study.to_string())?.with_instruments(own)
+}
+
+fn with(pointer: &str, value: Value) -> Value {
+    let mut study = study();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    match study.pointer_mut(parent).unwrap() {
+        Value::Array(list) => list[name.parse::<usize>().unwrap()] = value,
+        object => object[name] = value,
+    }
+    study
+}
+
+#[test]
+fn every_fault_is_told_with_its_place_and_what_to_do() {
+    assert!(load(&study(), &[]).is_ok());
+    for (pointer, value, code, place) in broken() {
+        let faults = load(&with(pointer, value), &[]).unwrap_err();
+        let told: Vec<_> = faults.iter().map(|fault| (fault.code, fault.pointer.as_str())).collect();
+        assert_eq!(told, [(code, place)]);
+        assert!(!faults[0].problem.is_empty() && !faults[0].advice.is_empty());
+    }
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let mut study = with("/sites/0/timeZone", json!("Nowhere"));
+    study["instruments"][0]["everyDays"] = json!(1000);
+    study["instruments"][0]["id"] = json!("nothing");
+    study["instruments"][1]["without"] = json!(["nothing"]);
+    study["alerts"] = json!({"link": "x"});
+    assert_eq!(load(&study, &[]).unwrap_err().len(), 5);
+}
+
+#[test]
+fn a_fault_of_a_rule_is_told_where_the_study_has_it_whatever_rules_it_does_without() {
+    let phq_9 = json!({
+        "id": "phq-9", "version": "1.0.0", "without": ["safety"],
+        "rules": [
+            {"id": "watch", "severity": "info", "when": {"score": {"of": "total", "atLeast": 3}}},
+            {"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": 99}}},
+        ],
+    });
+    let faults = load(&with("/instruments/0", phq_9), &[]).unwrap_err();
+    assert_eq!(faults[0].pointer, "/instruments/0/rules/1/when/score");
+}
+
+#[test]
+fn a_study_asks_its_own_instruments_and_only_in_the_versions_that_are_there() {
+    let phq_2 = Catalog::shipped().find(&"phq-2".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+    let own = Arc::new(Instrument::parse(&phq_2.json().replacen("\"phq-2\"", "\"diary\"", 1)).unwrap());
+    let named = with("/instruments/0/id", json!("diary"));
+    let protocol = load(&named, std::slice::from_ref(&own)).unwrap();
+    assert_eq!(protocol.catalog().iter().map(|one| one.id().as_str()).collect::<Vec<_>>(), ["diary", "gad-7"]);
+    assert_eq!(load(&named, &[]).unwrap_err()[0].code, "instrument.unknown");
+    let mut later = named;
+    later["instruments"][0]["version"] = json!("1.0.1");
+    assert_eq!(load(&later, &[own]).unwrap_err()[0].code, "instrument.version-unknown");
+}
+
+#[test]
+fn a_study_too_large_to_be_stored_is_refused() {
+    let faults = load(&with("/sites/0/name", json!("x".repeat(360_000))), &[]).unwrap_err();
+    assert_eq!(faults[0].code, "study.too-large");
+}
+
+#[test]
+fn a_study_survives_print_and_parse() {
+    let study = Study::parse(&study().to_string()).unwrap();
+    let again = Study::parse(&serde_json::to_string(study.definition()).unwrap()).unwrap();
+    assert_eq!((study.definition(), study.hash(), study.json()), (again.definition(), again.hash(), again.json()));
+}
+
+#[test]
+fn the_demonstration_study_has_no_faults() {
+    let json = fs::read_to_string(root().join("studies/demo.json")).unwrap();
+    let protocol = Study::parse(&json).unwrap().with_instruments(&[]).unwrap();
+    assert!(protocol.study().unwrap().site(&"S02".parse().unwrap()).is_some());
+}
+
+#[test]
+fn the_published_schema_takes_what_loads_and_refuses_what_is_wrong_in_form() {
+    let read = |file: &str| serde_json::from_str::<Value>(&fs::read_to_string(root().join(file)).unwrap()).unwrap();
+    let mut compiler = Compiler::new();
+    compiler.add_resource("instrument.schema.json", read("instruments/instrument.schema.json")).unwrap();
+    compiler.add_resource("study.schema.json", read("studies/study.schema.json")).unwrap();
+    let mut schemas = Schemas::new();
+    let schema = compiler.compile("study.schema.json", &mut schemas).unwrap();
+    for good in [study(), read("studies/demo.json")] {
+        assert!(schemas.validate(&good, schema).is_ok());
+    }
+    let of_the_form = ["form", "study.languages", "site.none", "instrument.none", "instrument.interval", "alerts.link"];
+    for (pointer, value, code, _) in broken() {
+        let refused = schemas.validate(&with(pointer, value.clone()), schema).is_err();
+        let expected = of_the_form.contains(&code) || code == "alerts.escalation";
+        assert_eq!(refused, expected, "{pointer} {value}");
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,66 @@
+//! Studies as a data manager puts them in force, over the functions' own binaries.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use end_to_end::{Cloud, phq_9, until};
+use serde_json::{Value, json};
+
+const DEFINITION: &str = include_str!("../../../shared/clinical/instruments/phq-2/1.0.0.json");
+
+#[tokio::test]
+async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
+    let (cloud, folder) = Cloud::fresh(&[]).await;
+    let put = async |what: &str, name: &str, content: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        let output = cloud.command(&[what, "put", file.to_str().unwrap()]).await;
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let diary = DEFINITION.replace("\"id\": \"phq-2\"", "\"id\": \"own-diary\"");
+    let study = json!({
+        "id": "TIGHT", "version": "1.0.0", "title": {"en": "A tightened study"}, "languages": ["en"],
+        "sites": [{"id": "S01", "name": "Site 1", "timeZone": "Europe/Berlin"}],
+        "instruments": [
+            {"id": "phq-9", "version": "1.0.0", "rules": [
+                {"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": 5}}},
+            ]},
+            {"id": "own-diary", "version": "1.0.0"},
+        ],
+    });
+
+    let (code, said) = put("study", "study.json", &study.to_string()).await;
+    assert!(code == Some(1) && said.contains("there is no instrument own-diary"), "{said}");
+    assert_eq!(put("instrument", "diary.json", &diary).await.0, Some(0));
+    assert_eq!(put("study", "study.json", &study.to_string()).await.0, Some(0));
+    assert_eq!(put("study", "study.json", &study.to_string()).await.0, Some(0), "what is in force may be put again");
+    let (code, said) = put("study", "study.json", &study.to_string().replace("Site 1", "Site One")).await;
+    assert!(code == Some(1) && said.contains("a version never changes"), "{said}");
+
+    // The same answers, a total of 5: the study's line is there, the instrument's own is at 10 and above.
+    let mild = [2, 1, 1, 1, 0, 0, 0, 0, 0];
+    let own = json!({
+        "id": "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e", "instrument": "own-diary", "version": "1.0.0",
+        "authoredAt": "2026-11-01T08:00:00+01:00", "answers": {"1": 0, "2": 0},
+    });
+    for (study, alerts) in [("DEMO", 0), ("TIGHT", 1)] {
+        let token = |role: &str| json!({"role": role, "study": study, "sites": "S01", "patient": "P-001"});
+        let (patient, staff) = (cloud.token(token("patient")).await, cloud.token(token("staff")).await);
+        let taken = cloud.submit(&patient, &own).await.status;
+        assert_eq!(taken, if study == "TIGHT" { 202 } else { 422 }, "the instrument is the study's own");
+        assert_eq!(cloud.submit(&patient, &phq_9(mild)).await.status, 202);
+        let sent = if study == "TIGHT" { 2 } else { 1 };
+        let counts = until("all is scored", async || {
+            Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"] == sent)
+        });
+        assert_eq!(counts.await["alerts"], alerts, "of {study}");
+    }
+    let message = until("the alert", async || cloud.inbox("S01").await.pop()).await;
+    let told = |name: &str| message["body"][name].clone();
+    assert_eq!((told("study"), told("severity")), (json!("TIGHT"), json!("info")));
+
+    let demo = cloud.token(json!({"role": "patient", "study": "EPRO-DEMO", "sites": "S02", "patient": "P-001"})).await;
+    let listed = cloud.get("/v1/instruments", Some(&demo)).await.body;
+    let ids: Vec<&Value> = listed["instruments"].as_array().unwrap().iter().map(|listed| &listed["id"]).collect();
+    assert_eq!(ids, ["phq-9", "gad-7", "pain-nrs", "audit-c"], "the demonstration study is there from the start");
+}
