@@ -99,9 +99,11 @@ impl Member {
 /// What the submissions of a batch are scored by, each part read once.
 struct Definitions {
     protocols: HashMap<StudyId, Result<Arc<Protocol>, Failure>>,
-    /// Those that the studies do not ask now.
-    others: HashMap<(InstrumentId, InstrumentVersion), Result<Option<Arc<Instrument>>, Failure>>,
+    /// Those that the studies do not ask now; `None` for what nobody knows.
+    others: HashMap<(InstrumentId, InstrumentVersion), Result<Other, Failure>>,
 }
+
+type Other = Option<Arc<Instrument>>;
 
 /// Why a submission cannot be scored now.
 enum NotNow {

@@ -1,10 +1,12 @@
 //! `POST /v1/submissions` takes one submission: checks it, stores it by one conditional put, and answers with its receipt.
-//! `GET /v1/submissions/{id}` tells what became of it. `POST /v1/fhir/QuestionnaireResponse` takes the same in the words of
+//! `POST /v1/submissions/batch` takes several that a phone kept while it was offline. `GET /v1/submissions/{id}` tells what
+//! became of one. `POST /v1/fhir/QuestionnaireResponse` takes the same in the words of
 //! FHIR, and `GET /v1/fhir/Questionnaire/{id}` tells there what may be answered.
 //!
 //! What the study asks, and at which sites, is kept in memory for a minute. The put is all that a submission needs beside:
 //! scoring starts from the table's stream, so nothing that comes after the put can lose it.
 
+mod batch;
 mod body;
 mod fhir;
 mod receipt;
@@ -22,7 +24,7 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{PutOutcome, Store, Submission};
+use records::{Amendment, Audit, AuditAction, PutOutcome, Store, Submission};
 use uuid::Uuid;
 
 use crate::body::{Sending, Sent};
@@ -30,6 +32,15 @@ use crate::receipt::{Receipt, State};
 
 /// As large as a submission may be.
 const LARGEST_BODY: usize = 256 * 1024;
+
+/// Who sends, where and in which request.
+#[derive(Clone, Copy)]
+struct Sender<'a> {
+    invocation: &'a Invocation,
+    caller: &'a Caller,
+    site: &'a SiteId,
+    patient: &'a PatientId,
+}
 
 /// Reads the submission that a request carries.
 type Read = fn(&Request, Sending<'_>) -> Result<Sent, Problem>;
@@ -72,6 +83,7 @@ impl Submit {
         http::answer_in(form, request, async |invocation: Invocation, request: Request| {
             match http::route(&request).as_str() {
                 "POST /v1/submissions" => self.post(invocation, request, body::sent).await,
+                "POST /v1/submissions/batch" => self.post_batch(invocation, request).await,
                 "GET /v1/submissions/{id}" => self.get(invocation, request).await,
                 "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, fhir::sent).await,
                 "GET /v1/fhir/Questionnaire/{id}" => self.questionnaire(invocation, request).await,
@@ -88,28 +100,37 @@ impl Submit {
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let count = self.count(&invocation, caller.study(), site);
         let work = async {
-            let protocol = self.protocol(&invocation, caller.study()).await?;
-            if !protocol.has_site(site) {
-                // Nobody watches such a site: its alerts would reach no clinician.
-                let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
-                return Err(Problem::new(ProblemKind::Forbidden, detail));
-            }
+            let protocol = self.protocol_at(site, &invocation, &caller).await?;
             let sent = read(&request, Sending { protocol: &protocol, site, now: invocation.clock.now() })?;
-            self.store(&invocation, sent, caller.study(), site, patient).await
+            let sender = Sender { invocation: &invocation, caller: &caller, site, patient };
+            let (status, submission) = self.store(sent, sender).await?;
+            Ok(receipt_answer(status, &submission))
         };
         beside(invocation.deadline, count, work).await
     }
 
-    async fn store(
-        &self,
-        invocation: &Invocation,
-        sent: Sent,
-        study: &StudyId,
-        site: &SiteId,
-        patient: &PatientId,
-    ) -> Result<Response<Body>, Problem> {
+    /// Takes the submissions that a phone kept while it was offline.
+    async fn post_batch(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
+        let (patient, site) = (caller.patient()?, caller.only_site()?);
+        let count = self.count(&invocation, caller.study(), site);
+        let work = async {
+            let entries = batch::entries(&request)?;
+            let protocol = self.protocol_at(site, &invocation, &caller).await?;
+            let sending = Sending { protocol: &protocol, site, now: invocation.clock.now() };
+            let sender = Sender { invocation: &invocation, caller: &caller, site, patient };
+            let results = batch::take(&entries, sending, |sent| self.store(sent, sender)).await;
+            Ok(http::json(StatusCode::MULTI_STATUS, &results.body(&invocation.correlation_id)))
+        };
+        beside(invocation.deadline, count, work).await
+    }
+
+    /// Stores what was sent, and gives it as it is stored, with the status that says whether it was there before.
+    async fn store(&self, sent: Sent, sender: Sender<'_>) -> Result<(StatusCode, Submission), Problem> {
+        let Sender { invocation, caller, site, patient } = sender;
         let submission = Submission {
-            study: study.clone(),
+            study: caller.study().clone(),
             site: site.clone(),
             patient: patient.clone(),
             digest: sent.digest(),
@@ -125,9 +146,17 @@ impl Submit {
             device: sent.device,
             claimed: sent.claimed,
         };
-        match self.store.put_submission(&submission, invocation.deadline).await {
-            Ok(PutOutcome::Stored) => Ok(receipt_answer(StatusCode::ACCEPTED, &submission)),
-            Ok(PutOutcome::Repeated(stored)) => Ok(receipt_answer(StatusCode::OK, &stored)),
+        let put = match &submission.amends {
+            None => self.store.put_submission(&submission, invocation.deadline).await,
+            Some(Amendment { of, .. }) => {
+                let audit = Audit::of(AuditAction::SubmissionAmended, caller, invocation).at_site(site);
+                let audit = audit.about(format!("{of} by {}", submission.id));
+                self.store.put_amendment(&submission, &audit, invocation.deadline).await
+            }
+        };
+        match put {
+            Ok(PutOutcome::Stored) => Ok((StatusCode::ACCEPTED, submission)),
+            Ok(PutOutcome::Repeated(stored)) => Ok((StatusCode::OK, *stored)),
             Ok(PutOutcome::Conflict) => Err(Problem::new(
                 ProblemKind::SubmissionConflict,
                 "another body is stored under this id, and stays; send a correction under an id of its own, with \
@@ -181,6 +210,22 @@ impl Submit {
             fhir::questionnaire(&request, protocol.catalog())
         };
         beside(invocation.deadline, count, work).await
+    }
+
+    /// What is in force in the caller's study, for what is sent from `site`.
+    async fn protocol_at(
+        &self,
+        site: &SiteId,
+        invocation: &Invocation,
+        caller: &Caller,
+    ) -> Result<Arc<Protocol>, Problem> {
+        let protocol = self.protocol(invocation, caller.study()).await?;
+        if !protocol.has_site(site) {
+            // Nobody watches such a site: its alerts would reach no clinician.
+            let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
+            return Err(Problem::new(ProblemKind::Forbidden, detail));
+        }
+        Ok(protocol)
     }
 
     /// What is in force in `study`.

@@ -1,6 +1,7 @@
 //! A JSON body, checked before it is believed: media type, size, syntax, depth, repeated keys.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 
 use clinical::finding::{Finding, pointer};
@@ -8,6 +9,7 @@ use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Body, Request};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::{Findings, Problem, ProblemKind};
@@ -31,6 +33,36 @@ pub fn json(request: &Request, largest: usize) -> Result<(Value, Findings), Prob
 /// # Errors
 /// As [`json`].
 pub fn json_of(request: &Request, media_types: &[&str], largest: usize) -> Result<(Value, Findings), Problem> {
+    let bytes = bytes_of(request, media_types, largest)?;
+    parse(bytes).map_err(no_json)
+}
+
+/// The entries of the JSON list that the body of `request` is, or that is the one member `name` of it, each as it was
+/// sent: what is wrong with one is found when it is parsed, and spoils no other.
+///
+/// # Errors
+/// 415 if it does not say that it is JSON, 413 if it is too large, 422 if it is no JSON at all, or no such list.
+pub fn entries<'a>(request: &'a Request, name: &str, largest: usize) -> Result<Vec<&'a [u8]>, Problem> {
+    let bytes = bytes_of(request, &["application/json"], largest)?;
+    // Told by the same words as any other body that is no JSON.
+    parse(bytes).map_err(no_json)?;
+    let list = serde_json::from_slice::<Vec<&RawValue>>(bytes).or_else(|not_a_list| {
+        let mut members = serde_json::from_slice::<BTreeMap<String, Vec<&RawValue>>>(bytes)?;
+        members.remove(name).filter(|_| members.is_empty()).ok_or(not_a_list)
+    });
+    let list = list.map_err(|_| {
+        let detail = format!("the body is a list, or an object with nothing but the list `{name}`");
+        let finding = Finding { pointer: String::new(), code: "field.type", detail: detail.clone() };
+        Problem::new(ProblemKind::Invalid, detail).with_errors(finding)
+    })?;
+    Ok(list.into_iter().map(|entry| entry.get().as_bytes()).collect())
+}
+
+fn no_json(finding: Finding) -> Problem {
+    Problem::new(ProblemKind::Invalid, "the body is not JSON; nothing was stored").with_errors(finding)
+}
+
+fn bytes_of<'a>(request: &'a Request, media_types: &[&str], largest: usize) -> Result<&'a [u8], Problem> {
     let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !is_json(media_type, media_types) {
         let detail = format!("the body must be JSON: send it with `Content-Type: {}`", media_types[0]);
@@ -46,9 +78,7 @@ pub fn json_of(request: &Request, media_types: &[&str], largest: usize) -> Resul
         let finding = Finding { pointer: String::new(), code: "body.too-large", detail: detail.clone() };
         return Err(Problem::new(ProblemKind::TooLarge, detail).with_errors(finding));
     }
-    parse(bytes).map_err(|finding| {
-        Problem::new(ProblemKind::Invalid, "the body is not JSON; nothing was stored").with_errors(finding)
-    })
+    Ok(bytes)
 }
 
 fn is_json(media_type: &str, taken: &[&str]) -> bool {
@@ -224,6 +254,25 @@ mod tests {
     fn findings(body: &str) -> Vec<(String, &'static str)> {
         let (_, findings) = parse(body.as_bytes()).unwrap();
         findings.listed().iter().map(|finding| (finding.pointer.clone(), finding.code)).collect()
+    }
+
+    #[test]
+    fn the_entries_of_a_list_come_as_they_were_sent() {
+        let of = |body: &str| {
+            let request = request("application/json", body);
+            let entries = entries(&request, "submissions", 100);
+            entries.map(|entries| entries.into_iter().map(|entry| String::from_utf8(entry.to_vec()).unwrap()).collect())
+        };
+        for body in [r#"[{"a": 1, "a": 2}, 7 , null]"#, r#"{"submissions": [{"a": 1, "a": 2}, 7, null]}"#] {
+            let entries: Vec<String> = of(body).unwrap();
+            assert_eq!(entries, [r#"{"a": 1, "a": 2}"#, "7", "null"]);
+        }
+        for body in
+            ["", "[1", "7", "{}", r#"{"submissions": []  , "more": []}"#, r#"{"submissions": 1}"#, r#"{"other": []}"#]
+        {
+            assert_eq!(of(body).unwrap_err().kind(), ProblemKind::Invalid, "{body}");
+        }
+        assert_eq!(of(&format!("[{}]", " ".repeat(100))).unwrap_err().kind(), ProblemKind::TooLarge);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{CorrelationId, fhir};
 
@@ -173,21 +174,30 @@ impl Problem {
         self.into_response_in(ProblemForm::Problem, correlation_id)
     }
 
-    /// This problem as an answer in `form`.
-    pub fn into_response_in(self, form: ProblemForm, correlation_id: &CorrelationId) -> Response<Body> {
+    /// This problem as JSON, for an answer about several things.
+    pub fn to_json(&self, correlation_id: &CorrelationId) -> Value {
+        serde_json::to_value(self.body(correlation_id)).expect("strings and numbers always serialise")
+    }
+
+    fn body<'a>(&'a self, correlation_id: &'a CorrelationId) -> ProblemBody<'a> {
         let (name, title) = self.kind.name_and_title();
         let detail = match self.errors.more {
-            0 => self.detail,
+            0 => self.detail.clone(),
             more => format!("{} (and {more} more findings)", self.detail),
         };
-        let body = ProblemBody {
+        ProblemBody {
             name,
             title,
             status: self.kind.status().as_u16(),
             detail,
             errors: &self.errors.listed,
             correlation_id: correlation_id.as_str(),
-        };
+        }
+    }
+
+    /// This problem as an answer in `form`.
+    pub fn into_response_in(self, form: ProblemForm, correlation_id: &CorrelationId) -> Response<Body> {
+        let body = self.body(correlation_id);
         let (text, media_type) = match form {
             ProblemForm::Problem => (serde_json::to_string(&body), "application/problem+json"),
             ProblemForm::OperationOutcome => {
@@ -221,7 +231,7 @@ pub(crate) struct ProblemBody<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn body(response: &Response<Body>) -> Value {
         let Body::Text(text) = response.body() else { panic!("a problem is text") };

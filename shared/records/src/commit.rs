@@ -20,7 +20,7 @@ use crate::counts::Addition;
 use crate::digest::{hex, sha256};
 use crate::keys::PK;
 use crate::profile::Profile;
-use crate::store::Store;
+use crate::store::{NOT_THERE, Store};
 use crate::submission::{Score, Submission};
 
 const OPERATION: &str = "TransactWriteItems of scores";
@@ -348,7 +348,7 @@ impl Store {
                 .expression_attribute_values(format!(":{name}"), value);
         }
         let update = match profile.revision {
-            0 => update.condition_expression("attribute_not_exists(pk)"),
+            0 => update.condition_expression(NOT_THERE),
             read => update.condition_expression("#revision = :read").expression_attribute_values(":read", number(read)),
         };
         let update = update.update_expression(format!("SET {}", clauses.join(", ")));

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 
 use crate::attributes::{instant, text};
 use crate::keys::{self, PK, SK};
-use crate::store::Store;
+use crate::store::{NOT_THERE, Store};
 
 const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
 /// An item takes 400 KB, its other attributes and their names included.
@@ -57,7 +57,7 @@ impl Store {
             .item("reason", text(record.reason))
             .item("set_aside_at", instant(at))
             .item("payload", text(record.payload))
-            .condition_expression("attribute_not_exists(pk)");
+            .condition_expression(NOT_THERE);
         let sent =
             call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
         match sent.await {

@@ -3,7 +3,8 @@
 use std::fmt;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use clinical::answers::{Answer, Answers};
 use clinical::definition::Number;
 use clinical::ids::{
@@ -21,8 +22,9 @@ use uuid::Uuid;
 
 use crate::alert::AlertId;
 use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, text, to_json, unreadable};
+use crate::audit::Audit;
 use crate::keys::{self, PK, SK};
-use crate::store::Store;
+use crate::store::{NOT_THERE, Store};
 
 pub(crate) const KIND: &str = "submission";
 const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
@@ -154,26 +156,54 @@ impl Store {
             .put_item()
             .table_name(&self.tables.records)
             .set_item(Some(submission.to_item()))
-            .condition_expression("attribute_not_exists(pk)")
+            .condition_expression(NOT_THERE)
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let sent =
             call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-        let stored = match sent.await {
-            Ok(_) => return Ok(PutOutcome::Stored),
-            Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(failed))) => failed.item,
-            Err(error) => return Err(error.of(OPERATION)),
-        };
-        let stored = stored.ok_or_else(|| Failure::unreadable(OPERATION, "the stored item did not come back"))?;
-        let stored = Submission::from_item(&stored)
-            .map_err(|_| Failure::unreadable(OPERATION, "the stored item cannot be read"))?;
-        Ok(if stored.request_id == submission.request_id && stored.nonce == submission.nonce {
-            // The SDK sent it again because the first answer was lost, and met its own write.
-            PutOutcome::Stored
-        } else if stored.digest == submission.digest {
-            PutOutcome::Repeated(Box::new(stored))
-        } else {
-            PutOutcome::Conflict
-        })
+        match sent.await {
+            Ok(_) => Ok(PutOutcome::Stored),
+            Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(failed))) => {
+                stored_before(submission, failed.item.as_ref(), OPERATION)
+            }
+            Err(error) => Err(error.of(OPERATION)),
+        }
+    }
+
+    /// As [`put_submission`](Self::put_submission), for a `submission` that corrects another one: in one transaction with
+    /// `audit`, which says so.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn put_amendment(
+        &self,
+        submission: &Submission,
+        audit: &Audit,
+        deadline: Deadline,
+    ) -> Result<PutOutcome, Failure> {
+        const OPERATION: &str = "TransactWriteItems of a correction";
+        let put = Put::builder()
+            .table_name(&self.tables.records)
+            .set_item(Some(submission.to_item()))
+            .condition_expression(NOT_THERE)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .build()
+            .expect("table and item are set");
+        let writes = [put, self.put_new(audit.to_item())].map(|put| TransactWriteItem::builder().put(put).build());
+        let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
+        let sent =
+            call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
+        match sent.await {
+            Ok(_) => Ok(PutOutcome::Stored),
+            Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
+                match cancelled.cancellation_reasons().first() {
+                    Some(reason) if reason.code() == Some("ConditionalCheckFailed") => {
+                        stored_before(submission, reason.item(), OPERATION)
+                    }
+                    _ => Err(Failure::passing(OPERATION, "another transaction was in its way")),
+                }
+            }
+            Err(error) => Err(error.of(OPERATION)),
+        }
     }
 
     /// The submission `id` of `patient`, with its score if it has one by now.
@@ -201,6 +231,21 @@ impl Store {
         let read = Submission::from_item(&item).and_then(|submission| Ok((submission, Score::from_item(&item)?)));
         read.map(Some).map_err(|_| Failure::unreadable(OPERATION, "the stored item cannot be read"))
     }
+}
+
+/// What it means that an item was there under the id of `submission`.
+fn stored_before(submission: &Submission, item: Option<&Item>, operation: &'static str) -> Result<PutOutcome, Failure> {
+    let item = item.ok_or_else(|| Failure::unreadable(operation, "the stored item did not come back"))?;
+    let stored =
+        Submission::from_item(item).map_err(|_| Failure::unreadable(operation, "the stored item cannot be read"))?;
+    Ok(if stored.request_id == submission.request_id && stored.nonce == submission.nonce {
+        // The SDK sent it again because the first answer was lost, and met its own write.
+        PutOutcome::Stored
+    } else if stored.digest == submission.digest {
+        PutOutcome::Repeated(Box::new(stored))
+    } else {
+        PutOutcome::Conflict
+    })
 }
 
 impl Submission {

@@ -14,11 +14,12 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Function, event, and the status of its answer; `None`: a batch that leaves nothing undone.
-const INVOCATIONS: [(&str, &str, Option<u16>); 15] = [
+const INVOCATIONS: [(&str, &str, Option<u16>); 16] = [
     ("SubmitFunction", "submit-post", Some(202)),
     ("SubmitFunction", "submit-post", Some(200)),
     ("SubmitFunction", "submit-post-conflict", Some(409)),
     ("SubmitFunction", "submit-post-invalid", Some(422)),
+    ("SubmitFunction", "submit-post-batch", Some(207)),
     ("SubmitFunction", "submit-get", Some(200)),
     ("SubmitFunction", "submit-post-fhir", Some(202)),
     ("SubmitFunction", "submit-post-fhir-invalid", Some(422)),

@@ -1,0 +1,176 @@
+//! What an app sees that sends what it kept while it was offline.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use harness::{Fault, World, claims, request};
+use invocation::Deadline;
+use lambda_http::Body;
+use serde_json::{Value, json};
+use submit::Submit;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(10);
+
+fn submission() -> Value {
+    json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": "2026-11-01T07:58:03+08:00", "answers": {"1": 1, "9": 0},
+    })
+}
+
+fn with(mut submission: Value, name: &str, value: Value) -> Value {
+    submission[name] = value;
+    submission
+}
+
+async fn send_within(world: &World, body: &str, remaining: Duration) -> (u16, Value) {
+    let request = request("POST /v1/submissions/batch", &[], "", Some(claims(&[])), Some(body), remaining);
+    let response = Submit::new(world.store()).handle(request).await.unwrap();
+    let Body::Text(text) = response.body() else { panic!("answers are text") };
+    (response.status().as_u16(), serde_json::from_str(text).unwrap())
+}
+
+async fn send(world: &World, entries: &[Value]) -> Vec<Value> {
+    let (status, body) = send_within(world, &json!(entries).to_string(), PLENTY).await;
+    assert_eq!(status, 207, "{body}");
+    body["results"].as_array().unwrap().clone()
+}
+
+fn statuses(results: &[Value]) -> Vec<u64> {
+    results.iter().map(|result| result["status"].as_u64().unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_each_entry_is_taken_as_if_it_came_alone_and_none_spoils_another() {
+    let world = World::new();
+    let known = submission();
+    assert_eq!(statuses(&send(&world, std::slice::from_ref(&known)).await), [202]);
+    let entries = [
+        submission(),
+        with(submission(), "answers", json!({"1": 9})),
+        known.clone(),
+        with(known, "answers", json!({"1": 2})),
+        json!("no submission"),
+        with(submission(), "id", json!("7")),
+        submission(),
+    ];
+    let results = send(&world, &entries).await;
+    assert_eq!(statuses(&results), [202, 422, 200, 409, 422, 422, 202]);
+    for (index, (entry, result)) in entries.iter().zip(&results).enumerate() {
+        assert_eq!(result["index"], index);
+        let taken = result["status"].as_u64().unwrap() < 300;
+        assert_eq!((result.get("receipt").is_some(), result.get("problem").is_some()), (taken, !taken));
+        if taken {
+            assert_eq!((&result["receipt"]["id"], &result["id"]), (&entry["id"], &entry["id"]));
+        } else {
+            assert!(result["problem"]["correlationId"].is_string());
+        }
+    }
+    assert_eq!(results[1]["problem"]["errors"][0]["pointer"], "/answers/1");
+    assert_eq!(results[1]["id"], entries[1]["id"], "a faulty entry is told by the id that it has");
+    assert_eq!(world.items("submission").len(), 3);
+    let (study, site) = ("DEMO".parse().unwrap(), "S01".parse().unwrap());
+    let counts = world.store().site_counts(&study, &[site], Deadline::after(PLENTY)).await.unwrap();
+    assert_eq!(counts[0].api_calls, 2, "a batch is one call");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_stands_twice_is_a_fault_of_its_entry_alone() {
+    let world = World::new();
+    let twice = submission().to_string().replacen("\"9\":0", "\"9\":0,\"9\":1", 1);
+    let body = format!("{{\"submissions\":[{twice},{}]}}", submission());
+    let (_, body) = send_within(&world, &body, PLENTY).await;
+    let results = body["results"].as_array().unwrap();
+    assert_eq!(statuses(results), [422, 202]);
+    assert_eq!(results[0]["problem"]["errors"][0]["code"], "json.duplicate-key");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_5_of_two_entries_of_one_id_the_first_stays() {
+    for _ in 0..5 {
+        let world = World::new();
+        let first = submission();
+        let other = with(first.clone(), "answers", json!({"1": 3}));
+        let results = send(&world, &[first.clone(), submission(), first.clone(), other]).await;
+        assert_eq!(statuses(&results), [202, 202, 200, 409]);
+        assert_eq!(results[0]["receipt"], results[2]["receipt"]);
+        assert_eq!(world.items("submission").len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_has_one_to_25_entries() {
+    let world = World::new();
+    let of = |n: usize| json!((0..n).map(|_| submission()).collect::<Vec<_>>()).to_string();
+    for body in [of(0), of(26), "{}".to_owned(), "[".to_owned(), submission().to_string()] {
+        assert_eq!(send_within(&world, &body, PLENTY).await.0, 422, "{}", &body[..body.len().min(40)]);
+    }
+    let large = json!([with(submission(), "device", json!({"app": "x".repeat(256 * 1024)}))]).to_string();
+    assert_eq!(send_within(&world, &large, PLENTY).await.0, 413);
+    assert!(world.items("submission").is_empty());
+    assert_eq!(send_within(&world, &of(25), PLENTY).await.0, 207);
+    assert_eq!(world.items("submission").len(), 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promises_6_and_7_what_the_deadline_left_out_says_so_and_may_be_sent_again() {
+    for remaining in [400, 1_000, 3_000] {
+        for fault in [Fault::Stall, Fault::ApplyAndStall] {
+            let world = World::new();
+            let applied = matches!(fault, Fault::ApplyAndStall);
+            let entries: Vec<Value> = (0..25).map(|_| submission()).collect();
+            world.inject_into("PutItem RecordsTable", usize::MAX, fault);
+            let (start, time) = (Instant::now(), Duration::from_millis(remaining));
+            let (status, body) = send_within(&world, &json!(entries).to_string(), time).await;
+            assert!(start.elapsed() <= Duration::from_millis(remaining - 250), "{:?}", start.elapsed());
+            let results = body["results"].as_array().unwrap();
+            assert_eq!((status, results.len()), (207, 25));
+            let count = |kind: &str| {
+                let kind = format!("urn:epro:problem:{kind}");
+                results.iter().filter(|result| result["status"] == 503 && result["problem"]["type"] == kind).count()
+            };
+            let (unknown, not_done) = (count("outcome-unknown"), count("not-done"));
+            assert_eq!(unknown + not_done, 25);
+            assert!(unknown >= 8 && (not_done > 0 || remaining == 3_000), "{unknown} {not_done}");
+
+            world.heal();
+            let stored = world.items("submission").len();
+            assert_eq!(stored > 0, applied);
+            let again = statuses(&send(&world, &entries).await);
+            assert_eq!(again.iter().filter(|status| **status == 200).count(), stored);
+            assert!(again.iter().all(|status| [200, 202].contains(status)));
+            assert_eq!(world.items("submission").len(), 25);
+        }
+    }
+    // Without time for anything nothing is done.
+    let world = World::new();
+    let body = json!([submission()]).to_string();
+    assert_eq!(send_within(&world, &body, Duration::from_millis(100)).await.0, 503);
+    assert!(world.items("submission").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_correction_is_audited_in_the_transaction_that_stores_it_and_once() {
+    let world = World::new();
+    let first = submission();
+    let correction = with(with(submission(), "amends", first["id"].clone()), "reason", json!("wrong week"));
+    assert_eq!(statuses(&send(&world, &[first.clone(), correction.clone()]).await), [202, 202]);
+    assert_eq!(statuses(&send(&world, std::slice::from_ref(&correction)).await), [200]);
+    let changed = with(correction.clone(), "reason", json!("another"));
+    assert_eq!(statuses(&send(&world, &[changed]).await), [409]);
+    let audit = world.items("audit");
+    assert_eq!(audit.len(), 1);
+    let [of, by] = [&first, &correction].map(|submission| submission["id"].as_str().unwrap());
+    assert_eq!(audit[0]["subject"], format!("{of} by {by}"));
+    assert_eq!((&audit[0]["action"], &audit[0]["site"]), (&json!("submission-amended"), &json!("S01")));
+    assert!(!audit[0].to_string().contains("wrong week"));
+
+    world.inject_into("TransactWriteItems", 1, Fault::conflict(2, 0));
+    let next = with(with(submission(), "amends", first["id"].clone()), "reason", json!("again"));
+    assert_eq!(statuses(&send(&world, std::slice::from_ref(&next)).await), [503]);
+    assert_eq!(statuses(&send(&world, &[next]).await), [202]);
+    assert_eq!((world.items("submission").len(), world.items("audit").len()), (3, 2));
+}
