@@ -36,6 +36,11 @@ async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
         invalid["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert_eq!(at, BTreeSet::from(["/answers/1", "/answers/2", "/answers/11"]));
 
+    // Of the batch the first is there already, and the second does not fit.
+    let batch = answer(&submit, &event("submit-post-batch"), 207).await;
+    let statuses: Vec<_> = batch["results"].as_array().unwrap().iter().map(|result| &result["status"]).collect();
+    assert_eq!(statuses, [200, 422]);
+
     assert_eq!(answer(&submit, &event("submit-get"), 200).await, first);
 
     let log = submit.log().unwrap();
