@@ -1,5 +1,5 @@
 //! What every invocation of every function has, whatever it is for: a [`Deadline`], a [`Caller`], a [`CorrelationId`],
-//! a body that is checked before it is believed ([`body`]), an answer in one shape ([`Problem`]) and in the caller's [`language`], SDK settings that obey the
+//! a body that is checked before it is believed ([`body`]), lists in pages ([`cursor`]), an answer in one shape ([`Problem`]) and in the caller's [`language`], SDK settings that obey the
 //! deadline ([`aws`]) and logs that say nothing of a patient ([`telemetry`]).
 
 pub mod aws;
@@ -7,6 +7,7 @@ pub mod body;
 mod caller;
 mod clock;
 mod correlation;
+pub mod cursor;
 mod deadline;
 mod environment;
 mod fhir;

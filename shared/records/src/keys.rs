@@ -13,6 +13,8 @@ pub(crate) const PROFILE: &str = "PROFILE";
 /// The version of a study that is in force.
 pub(crate) const CURRENT: &str = "CURRENT";
 pub(crate) const SET_ASIDE: &str = "SET-ASIDE";
+/// Both parts of the key of the item that holds what cursors are signed with.
+pub(crate) const CURSOR_KEY: &str = "KEY#CURSOR";
 
 pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
     format!("PATIENT#{}#{}", study.as_str(), patient.as_str())

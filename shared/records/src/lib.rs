@@ -9,6 +9,7 @@
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
 //! | a study | `STUDY#<study>` | `VERSION#<version>`, and the one in force as `CURRENT` |
 //! | an instrument that does not ship | `INSTRUMENT#<id>` | `VERSION#<version>` |
+//! | what cursors are signed with | `KEY#CURSOR` | `KEY#CURSOR` |
 //! | a record set aside | `SET-ASIDE` | what identifies it in the stream |
 //!
 //! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].
@@ -18,6 +19,7 @@ mod attributes;
 mod audit;
 mod commit;
 mod counts;
+mod cursor_key;
 mod digest;
 mod keys;
 mod profile;

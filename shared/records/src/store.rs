@@ -10,7 +10,9 @@ use aws_sdk_dynamodb::types::Put;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use invocation::aws::{Failure, Limits, SharedHttpClient, call, sdk_config};
+use invocation::cursor::Key;
 use invocation::{Deadline, Environment, EnvironmentError};
+use tokio::sync::OnceCell;
 
 use crate::attributes::{Item, text};
 use crate::keys::{PK, SK};
@@ -61,12 +63,14 @@ pub struct Store {
     pub(crate) dynamodb: Client,
     pub(crate) tables: Tables,
     pub(crate) known: Arc<Known>,
+    /// Once it was read.
+    pub(crate) cursor_key: Arc<OnceCell<Key>>,
 }
 
 impl Store {
     /// A store on `tables`, reached as `config` says.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
-        Self { dynamodb: Client::new(config), tables, known: Arc::default() }
+        Self { dynamodb: Client::new(config), tables, known: Arc::default(), cursor_key: Arc::default() }
     }
 
     /// A store on the tables that the environment variables name, reached by `https`.
