@@ -189,6 +189,13 @@ pub struct ScoreDefinition {
     pub bands: Vec<Band>,
 }
 
+impl ScoreDefinition {
+    /// The band that `value` lies in, where there are bands.
+    pub fn band(&self, value: Decimal) -> Option<&Band> {
+        self.bands.iter().find(|band| band.from.0 <= value && value <= band.to.0)
+    }
+}
+
 /// What a score does about missing parts. It applies to the one `sum` or `mean` of the score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -66,6 +66,9 @@ pub fn sdk_config(
     Ok(config.build())
 }
 
+/// Why the time-outs of the SDK and of this module's own end a call.
+const NO_ANSWER: &str = "no answer in time";
+
 /// What DynamoDB calls a request that it will never take.
 const INVALID: &str = "ValidationException";
 
@@ -102,7 +105,7 @@ where
     // The SDK's own operation timeout cancels between attempts; this one holds whatever it does.
     // On the heap: a future of the SDK's has some 8 KB, and each level above it would carry them along.
     match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
-        None => Err(CallError::Unknown { reason: "no answer in time", code: None }),
+        None => Err(CallError::Unknown { reason: NO_ANSWER, code: None }),
         Some(result) => result.map_err(CallError::from_sdk),
     }
 }
@@ -133,7 +136,7 @@ impl<E: ProvideErrorMetadata> CallError<E> {
                 return Self::Unknown { reason: "the service failed", code };
             }
             SdkError::ServiceError(context) => return Self::Refused(context.into_err()),
-            SdkError::TimeoutError(_) => "no answer in time",
+            SdkError::TimeoutError(_) => NO_ANSWER,
             SdkError::DispatchFailure(_) => "the connection failed",
             SdkError::ResponseError(_) => "the answer was cut or cannot be read",
             SdkError::ConstructionFailure(_) => return Self::NotBuilt,
@@ -187,6 +190,11 @@ impl Failure {
     /// Whether the request itself is at fault, so that no repeat of it will be taken.
     pub fn is_invalid(&self) -> bool {
         self.code.as_deref() == Some(INVALID)
+    }
+
+    /// Whether it is for want of time that nothing came of it: too little was left, or no answer came in time.
+    pub fn is_out_of_time(&self) -> bool {
+        self.kind == FailureKind::NotStarted || self.reason == NO_ANSWER
     }
 
     /// The failure of an operation whose request is itself at fault.

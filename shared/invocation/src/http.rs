@@ -9,6 +9,8 @@ use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tracing::Instrument;
 
 use crate::telemetry::{self, InvocationIds};
@@ -118,6 +120,11 @@ pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// `time` as answers have it.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).expect("a time that was read from RFC 3339, or from the clock, can be written in it")
 }
 
 /// The answer to a route that the function does not have: the template and the function disagree.

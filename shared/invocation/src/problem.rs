@@ -1,7 +1,7 @@
 //! What went wrong, as an answer (RFC 9457).
 
 use clinical::finding::Finding;
-use lambda_http::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};
 use serde::Serialize;
@@ -15,6 +15,7 @@ pub struct Problem {
     kind: ProblemKind,
     detail: String,
     errors: Findings,
+    language: Option<&'static str>,
 }
 
 /// What is wrong with a body, as far as one answer can list it: a hostile body could hold a hundred thousand faults, each
@@ -155,13 +156,19 @@ impl ProblemKind {
 impl Problem {
     /// A problem of `kind`; `detail` says what, where and what to do.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Findings::default() }
+        Self { kind, detail: detail.into(), errors: Findings::default(), language: None }
     }
 
     /// This problem with the fields at fault.
     #[must_use]
     pub fn with_errors(self, errors: impl Into<Findings>) -> Self {
         Self { errors: errors.into(), ..self }
+    }
+
+    /// This problem, whose detail is written in `language` (a BCP 47 tag) for whoever called.
+    #[must_use]
+    pub fn in_language(self, language: &'static str) -> Self {
+        Self { language: Some(language), ..self }
     }
 
     /// What kind it is.
@@ -208,6 +215,9 @@ impl Problem {
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        if let Some(language) = self.language {
+            headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language));
+        }
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
         }
@@ -263,6 +273,16 @@ mod tests {
             let response = Problem::new(kind, "").into_response(&CorrelationId::given_or_new(None));
             assert_eq!((response.status().as_u16(), response.headers()[RETRY_AFTER].to_str().unwrap()), (status, "1"));
         }
+    }
+
+    #[test]
+    fn a_detail_for_people_says_which_language_it_is_in() {
+        let problem = Problem::new(ProblemKind::TimedOut, "请稍后重试").in_language("zh-Hans");
+        let response = problem.into_response(&CorrelationId::given_or_new(None));
+        assert_eq!(response.headers()[CONTENT_LANGUAGE], "zh-Hans");
+        assert_eq!(body(&response)["detail"], "请稍后重试");
+        let plain = Problem::new(ProblemKind::TimedOut, "").into_response(&CorrelationId::given_or_new(None));
+        assert!(!plain.headers().contains_key(CONTENT_LANGUAGE));
     }
 
     #[test]

@@ -249,7 +249,7 @@ impl Store {
                     .expression_attribute_values(":below", text(below)),
             };
             // One more than is wanted tells whether there are more.
-            self.query(query, most + 1, OPERATION, deadline).await
+            Box::pin(self.query(query, most + 1, OPERATION, deadline)).await
         };
         let (of_site, of_study, of_all) =
             tokio::try_join!(read(Some(study), Some(site)), read(Some(study), None), read(None, None))?;

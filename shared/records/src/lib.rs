@@ -35,7 +35,7 @@ pub use audit::{Actor, Audit, AuditAction};
 pub use commit::{Chunk, Commit, Progress, ToScore, chunks};
 pub use counts::SiteCounts;
 pub use digest::sha256_hex;
-pub use profile::{Course, Point, Profile};
+pub use profile::{Course, Listed, Point, Profile};
 pub use set_aside::SetAside;
 pub use store::{Page, Store, Tables};
 pub use study::{InstrumentPut, StudyPut};

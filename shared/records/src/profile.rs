@@ -8,13 +8,21 @@ use clinical::history::History;
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
+use invocation::Deadline;
+use invocation::aws::Failure;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
 use crate::alert::Alert;
 use crate::attributes::{Item, Reader, Unreadable, instant, number, text, unreadable};
 use crate::keys::{self, PK, SK};
+use crate::store::{Page, Store};
 use crate::submission::{Submission, map};
+
+/// The index in which a site's profiles lie, and how they sort in it.
+const SITE: &str = "site";
+const SITE_SORT: &str = "site_sort";
+const PATIENT: &str = "PATIENT#";
 
 /// Where a patient stands: by instrument the first scored submission and the last ones, by the time that the patient
 /// completed them. One that comes late, from a phone that was offline, takes the place that its time gives it.
@@ -157,7 +165,7 @@ impl Profile {
             ("patient", text(self.patient.as_str())),
             ("site", text(self.site.as_str())),
             ("site_key", text(keys::site(&self.study, &self.site))),
-            ("site_sort", text(format!("PATIENT#{}", self.patient.as_str()))),
+            (SITE_SORT, text(format!("{PATIENT}{}", self.patient.as_str()))),
             ("instruments", map(courses)),
             ("last_submission", text(submission.to_string())),
             ("last_submission_at", instant(*authored_at)),
@@ -186,6 +194,61 @@ impl Profile {
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })
+    }
+}
+
+/// A patient in a list.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// Who.
+    pub patient: PatientId,
+    /// Where the patient stands. One profile that cannot be read spoils no other.
+    pub profile: Result<Profile, Unreadable>,
+}
+
+impl Listed {
+    fn of(item: &Item) -> Result<Self, Unreadable> {
+        let patient = Reader(item).text(SITE_SORT)?.strip_prefix(PATIENT).and_then(|patient| patient.parse().ok());
+        let patient = patient.ok_or_else(|| unreadable(SITE_SORT, "names no patient"))?;
+        Ok(Self { patient, profile: Profile::from_item(item) })
+    }
+}
+
+impl Store {
+    /// At most `most` of the patients whose last submission was of `site`, by id, from `after` on, which an earlier page
+    /// gave as its next. From the index `site`, which follows the profiles within moments.
+    ///
+    /// # Errors
+    /// If the store did not answer in time.
+    pub async fn patients(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        after: Option<&str>,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Page<Listed>, Failure> {
+        const OPERATION: &str = "Query of profiles";
+        // Whoever comes or goes while somebody reads on moves no one else: a page begins after an id, not after a number.
+        // An id holds only characters above the space and below the tilde.
+        let from = after.map_or_else(|| PATIENT.to_owned(), |after| format!("{PATIENT}{after} "));
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .index_name(SITE)
+            .key_condition_expression("site_key = :site AND site_sort BETWEEN :from AND :to")
+            .expression_attribute_values(":site", text(keys::site(study, site)))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(format!("{PATIENT}~")));
+        // One more than is wanted tells whether there are more.
+        let mut items = self.query(query, most + 1, OPERATION, deadline).await?;
+        let more = items.len() > most;
+        items.truncate(most);
+        let entries: Result<Vec<Listed>, Unreadable> = items.iter().map(Listed::of).collect();
+        let entries = entries.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
+        let next = entries.last().filter(|_| more).map(|last| last.patient.as_str().to_owned());
+        Ok(Page { entries, next })
     }
 }
 

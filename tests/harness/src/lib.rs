@@ -9,6 +9,7 @@ mod sns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -49,6 +50,7 @@ struct Inner {
     faults: Mutex<Faults>,
     calls: Mutex<Vec<Call>>,
     pools: Mutex<BTreeSet<String>>,
+    in_flight: AtomicUsize,
 }
 
 type Faults = Vec<Box<dyn FnMut(&Call) -> Option<Fault> + Send>>;
@@ -142,6 +144,7 @@ impl World {
             faults: Mutex::default(),
             calls: Mutex::default(),
             pools: Mutex::default(),
+            in_flight: AtomicUsize::default(),
         }))
     }
 
@@ -233,6 +236,11 @@ impl World {
         lock(&self.0.pools).len()
     }
 
+    /// How many calls somebody waits for just now.
+    pub fn in_flight(&self) -> usize {
+        self.0.in_flight.load(Ordering::SeqCst)
+    }
+
     /// What SNS took, in order.
     pub fn published(&self) -> Vec<Published> {
         self.0.sns.published()
@@ -258,6 +266,7 @@ impl World {
     }
 
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let _until_answered_or_dropped = InFlight::count(&self.0.in_flight);
         let call = Call::of(&request);
         lock(&self.0.calls).push(call.clone());
         let fault = lock(&self.0.faults).iter_mut().find_map(|fault| fault(&call));
@@ -329,6 +338,22 @@ fn response(status: u16, body: String) -> HttpResponse {
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One call that somebody waits for, until it is dropped.
+struct InFlight<'a>(&'a AtomicUsize);
+
+impl<'a> InFlight<'a> {
+    fn count(calls: &'a AtomicUsize) -> Self {
+        calls.fetch_add(1, Ordering::SeqCst);
+        Self(calls)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// The HTTP client under the SDK.

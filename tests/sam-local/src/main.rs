@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Function, event, and the status of its answer; `None`: a batch that leaves nothing undone.
-const INVOCATIONS: [(&str, &str, Option<u16>); 16] = [
+const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("SubmitFunction", "submit-post", Some(202)),
     ("SubmitFunction", "submit-post", Some(200)),
     ("SubmitFunction", "submit-post-conflict", Some(409)),
@@ -31,6 +31,8 @@ const INVOCATIONS: [(&str, &str, Option<u16>); 16] = [
     ("CountsFunction", "counts-get-site", Some(200)),
     ("InstrumentsFunction", "instruments-get", Some(200)),
     ("InstrumentsFunction", "instruments-get-one", Some(200)),
+    ("PatientsFunction", "patients-get", Some(200)),
+    ("AuditFunction", "audit-get", Some(200)),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -48,7 +50,7 @@ async fn main() -> Result<()> {
         }
     }
     let environment = environment(&cloud, &host)?;
-    for (function, name, status) in INVOCATIONS {
+    for &(function, name, status) in INVOCATIONS {
         let started = Instant::now();
         let answer = invoke(function, &events.join(format!("{name}.json")), environment.path())?;
         let expected = match status {
@@ -86,7 +88,15 @@ async fn reachable_from_containers() -> Result<(Cloud, String)> {
 
 /// A file for `--env-vars`: the functions' variables as the template gives them, with `host` for the cloud's address.
 fn environment(cloud: &Cloud, host: &str) -> Result<tempfile::NamedTempFile> {
-    let functions = ["SubmitFunction", "ScoreFunction", "CountsFunction", "InstrumentsFunction"].map(|name| {
+    let functions = [
+        "SubmitFunction",
+        "ScoreFunction",
+        "CountsFunction",
+        "InstrumentsFunction",
+        "PatientsFunction",
+        "AuditFunction",
+    ]
+    .map(|name| {
         let variables = cloud.function(name).map(|function| &function.environment).into_iter().flatten();
         let variables = variables.map(|(name, value)| (name, value.replace("127.0.0.1", host)));
         (name, variables.collect::<BTreeMap<_, _>>())

@@ -113,6 +113,32 @@ async fn a_definition_is_given_in_the_callers_language_counted_and_not_sent_twic
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sites_patients_are_listed_that_is_on_record_and_a_stalled_store_is_told_in_the_callers_language() {
+    let cloud = cloud().await;
+    let batch = event("score-stream");
+    for record in batch["Records"].as_array().unwrap() {
+        cloud.put(&record["dynamodb"]["NewImage"]).await.unwrap();
+    }
+    invoked(&function(&cloud, "ScoreFunction").await, &batch).await;
+    let patients = function_within(&cloud, "PatientsFunction", SHORT).await;
+    let audit = function(&cloud, "AuditFunction").await;
+
+    let listed = answer(&patients, &event("patients-get"), 200).await;
+    assert_eq!(listed["patients"].as_array().unwrap().len(), 2, "{listed}");
+    assert!(listed["patients"][0]["openAlerts"].is_u64(), "{listed}");
+    let entries = answer(&audit, &event("audit-get"), 200).await;
+    let actions = entries["entries"].as_array().unwrap().iter().map(|entry| &entry["action"]);
+    assert_eq!(actions.filter(|action| **action == "patients-read").count(), 1, "{entries}");
+
+    cloud.store.set(Flow::NoAnswers);
+    let mut chinese = event("patients-get");
+    chinese["headers"]["accept-language"] = json!("zh-CN");
+    let cut_off = patients.invoke(&chinese).await.unwrap();
+    assert_in_time(&cut_off, API_RESERVE);
+    assert_eq!(answered(&cut_off, 504)["detail"], "获取患者数据超时，请稍后重试");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settles_it() {
     let cloud = cloud().await;
     let submit = function_within(&cloud, "SubmitFunction", SHORT).await;

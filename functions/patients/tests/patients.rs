@@ -1,0 +1,409 @@
+//! What site staff see of `patients`, over the real SDK and a store in memory.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use harness::{Fault, World, claims, request, stream_event};
+use lambda_http::http::{HeaderMap, HeaderValue};
+use lambda_http::{Body, Request};
+use patients::Patients;
+use score::Score;
+use serde_json::{Value, json};
+use submit::Submit;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const ROUTE: &str = "GET /v1/sites/{site}/patients";
+const PLENTY: Duration = Duration::from_secs(10);
+const STAFF: [(&str, &str); 3] = [("role", "staff"), ("patient", ""), ("sites", "S01 S02")];
+const ENGLISH: &str = "Fetching the patients timed out; please try again later";
+const CHINESE: &str = "获取患者数据超时，请稍后重试";
+
+fn get_as(caller: &[(&str, &str)], site: &str, query: &str, remaining: Duration) -> Request {
+    request(ROUTE, &[("site", site)], query, Some(claims(caller)), None, remaining)
+}
+
+fn get(site: &str, query: &str) -> Request {
+    get_as(&STAFF, site, query, PLENTY)
+}
+
+async fn answer(patients: &Patients, request: Request) -> (u16, HeaderMap, Value) {
+    let (parts, body) = patients.handle(request).await.unwrap().into_parts();
+    let Body::Text(text) = body else { panic!("answers are text") };
+    (parts.status.as_u16(), parts.headers, serde_json::from_str(&text).unwrap())
+}
+
+async fn send(world: &World, request: Request) -> (u16, HeaderMap, Value) {
+    answer(&Patients::new(world.store()), request).await
+}
+
+/// Sends and scores submissions, each of a site, a patient, an instrument, a time, and answers; gives their ids.
+async fn arrive(world: &World, submissions: &[(&str, &str, &str, &str, Value)]) -> Vec<String> {
+    let before = world.stream().len();
+    let mut ids = Vec::new();
+    for (site, patient, instrument, authored_at, answers) in submissions {
+        let id = Uuid::now_v7().to_string();
+        let body = json!({
+            "id": id, "instrument": instrument, "version": "1.0.0", "authoredAt": authored_at, "answers": answers,
+        });
+        let claims = claims(&[("sites", site), ("patient", patient)]);
+        let post = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+        assert_eq!(Submit::new(world.store()).handle(post).await.unwrap().status(), 202);
+        ids.push(id);
+    }
+    let event = stream_event(&world.stream()[before..], Duration::from_secs(60));
+    let answer = Score::new(world.store(), world.topic()).handle(event).await.unwrap();
+    assert!(answer.batch_item_failures.is_empty());
+    ids
+}
+
+fn phq_2(first: u8) -> Value {
+    json!({"1": first, "2": 1})
+}
+
+/// Patients of S01 who have sent one questionnaire each.
+async fn enrol(world: &World, patients: impl IntoIterator<Item = String>) {
+    let patients: Vec<String> = patients.into_iter().collect();
+    let of = |patient| ("S01", patient, "phq-2", "2026-11-01T08:00:00Z", phq_2(0));
+    let submissions: Vec<_> = patients.iter().map(|patient| of(patient.as_str())).collect();
+    arrive(world, &submissions).await;
+}
+
+fn names(page: &Value) -> Vec<String> {
+    let patients = page["patients"].as_array().unwrap();
+    patients.iter().map(|patient| patient["patient"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_is_listed_with_the_last_submission_the_last_scores_and_open_alerts() {
+    let world = World::new();
+    let phq_9 = json!({"1": 1, "3": 1, "6": 1, "7": 2, "2": 0, "4": 0, "5": 0, "8": 0, "9": 1});
+    let ids = arrive(
+        &world,
+        &[
+            ("S01", "P-002", "phq-9", "2026-11-01T08:00:00+08:00", phq_9.clone()),
+            ("S01", "P-002", "phq-2", "2026-11-02T08:00:00Z", phq_2(3)),
+            ("S01", "P-002", "phq-2", "2026-11-03T08:00:00Z", phq_2(0)),
+            ("S01", "P-001", "phq-2", "2026-11-01T08:00:00Z", phq_2(0)),
+            ("S02", "P-003", "phq-2", "2026-11-01T08:00:00Z", phq_2(0)),
+        ],
+    )
+    .await;
+    let (status, _, body) = send(&world, get("S01", "")).await;
+    let total = |value: i32, highest: i32, band: &str| json!([{"id": "total", "value": value, "range": [0, highest], "band": band}]);
+    let one = |instrument: &str, submission: &String, at: &str, count: u64, scores: Value| {
+        json!({
+            "instrument": instrument, "version": "1.0.0", "submission": submission, "authoredAt": at, "count": count,
+            "scores": scores,
+        })
+    };
+    let expected = json!({"study": {"id": "DEMO"}, "site": {"id": "S01"}, "patients": [
+        {
+            "patient": "P-001", "openAlerts": 0,
+            "lastSubmission": {"id": ids[3], "instrument": "phq-2", "authoredAt": "2026-11-01T08:00:00Z"},
+            "scores": [one("phq-2", &ids[3], "2026-11-01T08:00:00Z", 1, total(1, 6, "negative"))],
+        },
+        {
+            "patient": "P-002", "openAlerts": 2,
+            "lastSubmission": {"id": ids[2], "instrument": "phq-2", "authoredAt": "2026-11-03T08:00:00Z"},
+            "scores": [
+                one("phq-2", &ids[2], "2026-11-03T08:00:00Z", 2, total(1, 6, "negative")),
+                one("phq-9", &ids[0], "2026-11-01T08:00:00+08:00", 1, total(6, 27, "mild")),
+            ],
+        },
+    ]});
+    assert_eq!((status, body), (200, expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_whose_data_is_stored_gives_names_and_the_bands_of_its_own_instruments() {
+    let world = World::new();
+    let mut own: Value =
+        serde_json::from_str(include_str!("../../../shared/clinical/instruments/phq-2/1.0.0.json")).unwrap();
+    own["id"] = json!("mood-2");
+    own["scores"][0]["bands"][0]["id"] = json!("calm");
+    world.put_instrument(&own.to_string()).await;
+    let asked = |id: &str| json!({"id": id, "version": "1.0.0"});
+    let titles = json!({"en": "A study", "zh-Hans": "一项研究"});
+    let changes = |asked: Value| json!({"title": titles, "languages": ["en"], "instruments": asked});
+    world.put_study(changes(json!([asked("mood-2"), asked("phq-2")]))).await;
+    arrive(
+        &world,
+        &[
+            ("S01", "P-001", "mood-2", "2026-11-01T08:00:00Z", phq_2(0)),
+            ("S01", "P-001", "phq-2", "2026-11-01T08:00:00Z", phq_2(0)),
+        ],
+    )
+    .await;
+    let (_, headers, page) = send(&world, get("S01", "lang=zh")).await;
+    assert_eq!(page["study"], json!({"id": "DEMO", "title": "一项研究"}));
+    assert_eq!(page["site"], json!({"id": "S01", "name": "Site 1"}));
+    assert_eq!(headers["content-language"], "zh-Hans");
+    let band = |page: &Value, place: usize| page["patients"][0]["scores"][place]["scores"][0]["band"].clone();
+    assert_eq!((band(&page, 0), band(&page, 1)), (json!("calm"), json!("negative")));
+
+    // What the study asks no more: of one that ships the band is known, of its own one the value only.
+    let mut later = changes(json!([asked("phq-9")]));
+    later["version"] = json!("2.0.0");
+    world.put_study(later).await;
+    let (_, headers, page) = send(&world, get("S01", "")).await;
+    assert_eq!((band(&page, 0), band(&page, 1)), (Value::Null, json!("negative")));
+    assert_eq!(page["patients"][0]["scores"][0]["scores"][0]["value"], 1);
+    assert_eq!(headers["content-language"], "en");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_who_moves_is_listed_where_the_last_submission_came_from() {
+    let world = World::new();
+    for (day, site) in [(1, "S01"), (2, "S02")] {
+        arrive(&world, &[(site, "P-001", "phq-2", &format!("2026-11-0{day}T08:00:00Z"), phq_2(0))]).await;
+        for other in ["S01", "S02"] {
+            let expected: &[&str] = if other == site { &["P-001"] } else { &[] };
+            assert_eq!(names(&send(&world, get(other, "")).await.2), expected, "{site} {other}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_left_out_or_listed_twice_though_others_come_while_somebody_reads_on() {
+    let world = World::new();
+    // Ids whose order is not that of their numbers, and which others begin with.
+    let known: BTreeSet<String> = (0..250).map(|n| format!("P{}{n}", ["", "-", ".", ":"][n % 4])).collect();
+    enrol(&world, known.iter().cloned()).await;
+    for limit in [1, 7, 25, 99, 100] {
+        let (mut listed, mut query) = (Vec::new(), format!("limit={limit}"));
+        for page_number in 0.. {
+            assert!(page_number <= 300, "{limit}: it comes to an end");
+            let (status, _, page) = send(&world, get("S01", &query)).await;
+            assert_eq!(status, 200);
+            let names = names(&page);
+            let last = names.last().unwrap().clone();
+            listed.extend(names);
+            let Some(next) = page["next"].as_str() else { break };
+            query = format!("limit={limit}&cursor={next}");
+            if page_number % 50 == 0 {
+                // Right behind where the reader stands, far before, far behind, and one that others begin with.
+                enrol(&world, [format!("{last}-0"), format!("A{limit}"), format!("z{limit}"), last[..1].to_owned()])
+                    .await;
+            }
+        }
+        assert!(listed.is_sorted_by(|one, next| one < next), "{limit}: in order, and nobody twice");
+        let listed: BTreeSet<String> = listed.into_iter().collect();
+        assert!(known.is_subset(&listed), "{limit}: {:?}", known.difference(&listed));
+        assert!(listed.contains(&format!("z{limit}")), "{limit}: who came behind the reader is met");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_page_is_the_one_without_a_next_even_if_it_is_full() {
+    let world = World::new();
+    let (_, _, nobody) = send(&world, get("S01", "")).await;
+    assert_eq!((&nobody["patients"], nobody.get("next")), (&json!([]), None));
+    enrol(&world, (0..50).map(|n| format!("P-{n:02}"))).await;
+    let (_, _, first) = send(&world, get("S01", "")).await;
+    assert_eq!(names(&first).len(), 25, "as many as the caller gets who does not say");
+    let (_, _, second) = send(&world, get("S01", &format!("cursor={}", first["next"].as_str().unwrap()))).await;
+    assert_eq!((names(&second).len(), &second["next"]), (25, &Value::Null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_is_read_whole_though_the_store_gives_it_in_parts() {
+    let world = World::new();
+    enrol(&world, (0..9).map(|n| format!("P-{n}"))).await;
+    // As where profiles are large: each of the first queries ends after one of them.
+    let mut given = 0;
+    world.inject(move |call| {
+        if call.operation != "Query RecordsTable" || given == 3 {
+            return None;
+        }
+        given += 1;
+        let key = format!("P-{}", given - 1);
+        let text = |text: &str| json!({"S": text});
+        let position = json!({
+            "pk": text(&format!("PATIENT#DEMO#{key}")), "sk": text("PROFILE"), "site_key": text("SITE#DEMO#S01"),
+            "site_sort": text(&format!("PATIENT#{key}")),
+        });
+        Some(Fault::Answer(200, json!({"Items": [position], "Count": 1, "LastEvaluatedKey": position})))
+    });
+    let (_, _, page) = send(&world, get("S01", "limit=7")).await;
+    let expected: Vec<String> = (0..7).map(|n| format!("P-{n}")).collect();
+    assert_eq!(names(&page), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_one_profile_that_cannot_be_read_spoils_no_other_and_says_why() {
+    let world = World::new();
+    enrol(&world, ["P-001".to_owned()]).await;
+    world.tamper("profile", "revision", "seven");
+    enrol(&world, ["P-002".to_owned()]).await;
+    let (status, _, page) = send(&world, get("S01", "")).await;
+    assert_eq!((status, names(&page)), (200, vec!["P-001".to_owned(), "P-002".to_owned()]));
+    assert_eq!(page["patients"][0], json!({"patient": "P-001", "unreadable": "attribute revision is not a number"}));
+    assert_eq!(page["patients"][1]["openAlerts"], 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cursor_is_good_for_its_list_in_every_environment_and_for_no_other() {
+    let world = World::new();
+    enrol(&world, (0..4).map(|n| format!("P-{n}"))).await;
+    let (_, _, first) = send(&world, get("S01", "limit=2")).await;
+    let cursor = first["next"].as_str().unwrap();
+    // A new environment, and another number a page.
+    let (status, _, rest) = send(&world, get("S01", &format!("limit=1&cursor={cursor}"))).await;
+    assert_eq!((status, names(&rest)), (200, vec!["P-2".to_owned()]));
+
+    let looks = world.items("audit").len();
+    let other_study = [("role", "staff"), ("patient", ""), ("study", "OTHER")];
+    let mut refused = vec![
+        get("S02", &format!("cursor={cursor}")),
+        get_as(&other_study, "S01", &format!("cursor={cursor}"), PLENTY),
+        get("S01", "cursor="),
+        get("S01", "cursor=P-1"),
+    ];
+    let patients = Patients::new(world.store());
+    for place in 0..cursor.len() {
+        let mut forged = cursor.to_owned().into_bytes();
+        forged[place] = if forged[place] == b'x' { b'y' } else { b'x' };
+        refused.push(get("S01", &format!("cursor={}", String::from_utf8(forged).unwrap())));
+    }
+    for request in refused {
+        let (status, _, problem) = answer(&patients, request).await;
+        assert_eq!((status, &problem["errors"][0]["code"]), (422, &json!("query.cursor")), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("start again"));
+    }
+    assert_eq!(world.items("audit").len(), looks, "nothing was shown, and nothing is on record");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_is_a_number_from_1_to_100() {
+    let world = World::new();
+    for limit in ["0", "101", "-1", "x", ""] {
+        let (status, _, problem) = send(&world, get("S01", &format!("limit={limit}"))).await;
+        assert_eq!((status, &problem["errors"][0]["code"]), (422, &json!("query.limit")), "{limit}");
+    }
+    assert_eq!(world.count_calls("Query RecordsTable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_looks_is_on_record_before_anything_is_shown() {
+    let world = World::new();
+    enrol(&world, ["P-001".to_owned()]).await;
+    send(&world, get("S01", "")).await;
+    let entries = world.items("audit");
+    assert_eq!(entries.len(), 1);
+    let told = |name: &str| entries[0][name].as_str().unwrap();
+    assert_eq!((told("sub"), told("role"), told("action")), ("user-1", "staff", "patients-read"));
+    assert_eq!((told("study"), told("site"), entries[0].get("subject")), ("DEMO", "S01", None));
+
+    for (fault, expected) in
+        [(Fault::Stall, 504), (Fault::throttle(), 503), (Fault::error("AccessDeniedException"), 500)]
+    {
+        let patients = Patients::new(world.store());
+        answer(&patients, get("S01", "")).await;
+        world.inject_into("PutItem RecordsTable", usize::MAX, fault.clone());
+        let (status, _, body) = answer(&patients, get("S01", "")).await;
+        assert_eq!((status, body.get("patients")), (expected, None), "{fault:?}");
+        world.heal();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_9_patients_are_for_the_sites_own_staff() {
+    let world = World::new();
+    let refusals = [
+        (get_as(&[("role", "patient")], "S01", "", PLENTY), 403),
+        (get_as(&[("role", "clinician")], "S01", "", PLENTY), 403),
+        (get_as(&[("role", "service")], "S01", "", PLENTY), 403),
+        (get_as(&[("role", "staff"), ("scope", "counts:read reports:read")], "S01", "", PLENTY), 403),
+        (get("S03", ""), 404),
+        (get("S01 S02", ""), 404),
+        (get("", ""), 404),
+        (get_as(&[("role", "staff"), ("token_use", "id")], "S01", "", PLENTY), 401),
+        (get_as(&[("role", "staff"), ("sub", "")], "S01", "", PLENTY), 401),
+        (request(ROUTE, &[("site", "S01")], "", None, None, PLENTY), 401),
+        (request("GET /v1/elsewhere", &[], "", Some(claims(&STAFF)), None, PLENTY), 404),
+    ];
+    for (request, expected) in refusals {
+        let route = request.uri().to_string();
+        assert_eq!(send(&world, request).await.0, expected, "{route}");
+    }
+    assert_eq!(world.calls(), []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_is_one_call_of_the_site() {
+    let world = World::new();
+    for query in ["", "limit=x", "cursor=x"] {
+        send(&world, get("S01", query)).await;
+    }
+    assert_eq!(world.count_calls("UpdateItem SiteCountsTable"), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn patients_that_take_longer_than_two_seconds_are_told_as_that_in_the_callers_language() {
+    for (accepted, named, tag, detail) in [
+        ("", "", "en", ENGLISH),
+        ("de", "", "en", ENGLISH),
+        ("zh-CN, en;q=0.5", "", "zh-Hans", CHINESE),
+        ("en", "lang=zh", "zh-Hans", CHINESE),
+    ] {
+        let world = World::new();
+        world.inject_into("Query RecordsTable", usize::MAX, Fault::Stall);
+        let mut request = get("S01", named);
+        request.headers_mut().insert("accept-language", HeaderValue::from_static(accepted));
+        let (patients, start) = (Patients::new(world.store()), Instant::now());
+        let (status, headers, problem) = answer(&patients, request).await;
+        assert_eq!((status, &problem["type"]), (504, &json!("urn:epro:problem:timed-out")));
+        assert_eq!((&problem["detail"], headers["content-language"].to_str().unwrap()), (&json!(detail), tag));
+        assert_eq!(headers["retry-after"], "1");
+        assert_eq!(start.elapsed().as_millis() / 10, 200, "not before, and not long after: {:?}", start.elapsed());
+        // Nothing goes on once it is answered.
+        assert!(world.count_calls("Query RecordsTable") > 0);
+        assert_eq!((world.in_flight(), tokio::runtime::Handle::current().metrics().num_alive_tasks()), (0, 0));
+        let calls = world.calls().len();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.calls().len(), calls);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_needed_besides_the_patients_is_fetched_beside_them() {
+    let world = World::new();
+    let start = Instant::now();
+    assert_eq!(send(&world, get("S01", "")).await.0, 200);
+    // The query, the key, the entry and the count take 2 ms each on the test's clock.
+    assert!(start.elapsed() <= Duration::from_millis(3), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leaves_nothing_running() {
+    let world = World::new();
+    enrol(&world, (0..4).map(|n| format!("P-{n}"))).await;
+    let (_, _, first) = send(&world, get("S01", "limit=2")).await;
+    let following = format!("cursor={}", first["next"].as_str().unwrap());
+    for remaining in [0, 50, 100, 250, 500, 1_000, 3_000, 10_000] {
+        for stalled in ["Query", "GetItem", "PutItem key", "PutItem audit", "UpdateItem", ""] {
+            for fault in [Fault::Stall, Fault::ApplyAndStall] {
+                for query in ["", following.as_str()] {
+                    let told = format!("{remaining} {stalled} {fault:?} {query}");
+                    let fault = fault.clone();
+                    world.inject(move |call| {
+                        let kind = call.body["Item"]["kind"]["S"].as_str().unwrap_or_default();
+                        (format!("{} {kind}", call.name()).trim_end() == stalled).then(|| fault.clone())
+                    });
+                    let request = get_as(&STAFF, "S01", query, Duration::from_millis(remaining));
+                    let start = Instant::now();
+                    let (status, _, body) = send(&world, request).await;
+                    let most = Duration::from_millis(remaining.saturating_sub(250));
+                    assert!(start.elapsed() <= most, "{told}: {:?}", start.elapsed());
+                    let enough = remaining > 250 && ["UpdateItem", ""].contains(&stalled);
+                    assert_eq!(status, if enough { 200 } else { 504 }, "{told}: {body}");
+                    assert_eq!(world.in_flight(), 0, "{told}");
+                    world.heal();
+                }
+            }
+        }
+    }
+}
