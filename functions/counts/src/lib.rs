@@ -87,7 +87,7 @@ impl Counts {
         // A request about several sites is a call of each of them.
         let count = self.store.count_calls(study, sites, &invocation.request_id, deadline);
         let counts = beside(deadline, count, self.store.site_counts(study, sites, deadline)).await;
-        let counts = counts.map_err(|failure| read_problem(&failure))?;
+        let counts = counts.map_err(|failure| Problem::not_read("the counts", &failure))?;
         let counts = sites.iter().zip(&counts).map(|(site, counts)| SiteBody::new(site, counts)).collect();
         Ok(http::json(StatusCode::OK, &CountsBody { counts }))
     }
@@ -137,13 +137,5 @@ fn count_problem(failure: &Failure) -> Problem {
             "whether the call was counted is not known; recording it again may count it twice",
         ),
         FailureKind::Refused => Problem::new(ProblemKind::Internal, "the store refused to count the call"),
-    }
-}
-
-fn read_problem(failure: &Failure) -> Problem {
-    tracing::error!(event = "counts_not_read", %failure);
-    match failure.kind {
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the counts could not be read"),
-        _ => Problem::new(ProblemKind::NotDone, "the store did not answer in time; ask again"),
     }
 }

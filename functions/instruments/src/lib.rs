@@ -12,7 +12,7 @@ use clinical::catalog::{Catalog, NotFound};
 use clinical::definition::{Definition, Licence, Texts};
 use clinical::instrument::Instrument;
 use clinical::study::Protocol;
-use invocation::aws::{self, FailureKind};
+use invocation::aws;
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, IF_NONE_MATCH, VARY};
@@ -87,13 +87,7 @@ impl Instruments {
     /// What is in force in the caller's study.
     async fn protocol(&self, invocation: &Invocation, caller: &Caller) -> Result<Arc<Protocol>, Problem> {
         let protocol = self.store.protocol(caller.study(), invocation.deadline).await;
-        protocol.map_err(|failure| {
-            tracing::error!(event = "study_not_read", %failure);
-            match failure.kind {
-                FailureKind::Refused => Problem::new(ProblemKind::Internal, "the study's data could not be read"),
-                _ => Problem::new(ProblemKind::NotDone, "the store did not answer in time; ask again"),
-            }
-        })
+        protocol.map_err(|failure| Problem::not_read("the study", &failure))
     }
 
     /// Does `work`, and records a call of each of the caller's sites beside it.

@@ -191,7 +191,7 @@ impl Submit {
         let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
         let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline);
         let (found, protocol) = futures::join!(found, self.protocol(invocation, caller.study()));
-        let (submission, score) = found.map_err(|failure| read_problem(&failure))?.ok_or_else(not_found)?;
+        let (submission, score) = found.map_err(|failure| Problem::not_read("the submission", &failure))?.ok_or_else(not_found)?;
         if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
             return Err(not_found());
         }
@@ -231,15 +231,7 @@ impl Submit {
     /// What is in force in `study`.
     async fn protocol(&self, invocation: &Invocation, study: &StudyId) -> Result<Arc<Protocol>, Problem> {
         let protocol = self.store.protocol(study, invocation.deadline).await;
-        protocol.map_err(|failure| {
-            tracing::error!(event = "study_not_read", %failure);
-            match failure.kind {
-                FailureKind::Refused => Problem::new(ProblemKind::Internal, "the study's data could not be read"),
-                _ => {
-                    Problem::new(ProblemKind::NotDone, "the store did not answer in time; nothing was done; try again")
-                }
-            }
-        })
+        protocol.map_err(|failure| Problem::not_read("the study", &failure))
     }
 
     /// Records one API call of `site`, beside the request's own work.
@@ -291,13 +283,5 @@ fn put_problem(failure: &Failure) -> Problem {
             ProblemKind::Internal,
             "the store refused it; keep it, and send it again later, under the same id",
         ),
-    }
-}
-
-fn read_problem(failure: &Failure) -> Problem {
-    tracing::error!(event = "submission_not_read", %failure);
-    match failure.kind {
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the submission could not be read"),
-        _ => Problem::new(ProblemKind::NotDone, "the store did not answer in time; ask again"),
     }
 }

@@ -7,6 +7,7 @@ use lambda_http::{Body, Response};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::aws::{Failure, FailureKind};
 use crate::{CorrelationId, fhir};
 
 /// An answer that says what went wrong. It never repeats an answer or a score: details speak of rules, not of values.
@@ -157,6 +158,15 @@ impl Problem {
     /// A problem of `kind`; `detail` says what, where and what to do.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Findings::default(), language: None }
+    }
+
+    /// What it means to the caller that `what` could not be read. Why goes to the log, and nowhere else.
+    pub fn not_read(what: &'static str, failure: &Failure) -> Self {
+        tracing::error!(event = "not_read", what, %failure);
+        match failure.kind {
+            FailureKind::Refused => Self::new(ProblemKind::Internal, format!("{what} could not be read")),
+            _ => Self::new(ProblemKind::NotDone, "the store did not answer in time, and nothing was done; ask again"),
+        }
     }
 
     /// This problem with the fields at fault.
