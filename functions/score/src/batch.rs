@@ -139,7 +139,7 @@ impl Definitions {
     fn scoring(&self, submission: &Submission) -> Result<(Arc<Instrument>, Arc<Protocol>), NotNow> {
         let InstrumentRef { id, version, hash } = &submission.instrument;
         let Some(Ok(protocol)) = self.protocols.get(&submission.study) else { return Err(NotNow::NotRead) };
-        let instrument = match protocol.catalog().find(id, version) {
+        let instrument = match protocol.instrument_for(id, version, submission.group.as_ref()) {
             Ok(instrument) => instrument,
             Err(_) => match self.others.get(&(id.clone(), version.clone())) {
                 Some(Ok(Some(instrument))) => instrument,

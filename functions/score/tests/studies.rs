@@ -14,11 +14,15 @@ use uuid::Uuid;
 const PLENTY: Duration = Duration::from_secs(60);
 
 async fn send(world: &World, instrument: &str, answers: Value, authored_at: &str) {
+    send_as(world, &[], instrument, answers, authored_at).await;
+}
+
+async fn send_as(world: &World, token: &[(&str, &str)], instrument: &str, answers: Value, authored_at: &str) {
     let id = Uuid::now_v7().to_string();
     let body = json!({
         "id": id, "instrument": instrument, "version": "1.0.0", "authoredAt": authored_at, "answers": answers,
     });
-    let request = request("POST /v1/submissions", &[], "", Some(claims(&[])), Some(&body.to_string()), PLENTY);
+    let request = request("POST /v1/submissions", &[], "", Some(claims(token)), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
 }
 
@@ -56,6 +60,22 @@ async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_wh
         let in_force = world.items("study").into_iter().find(|item| item["sk"] == "CURRENT").unwrap();
         assert_eq!(score["study"], json!({"version": "1.0.0", "hash": in_force["hash"]}));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_may_depend_on_the_group_that_the_token_names() {
+    let world = World::new();
+    let line = |at_least: u8| json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": at_least}}}]);
+    let asked = json!([{"id": "audit-c", "version": "1.0.0", "rules": line(3), "byGroup": {"men": line(4)}}]);
+    world.put_study(json!({"instruments": asked})).await;
+    for (patient, group) in [("P-1", "men"), ("P-2", "women"), ("P-3", "")] {
+        let answers = json!({"1": 2, "2": 1, "3": 0});
+        send_as(&world, &[("patient", patient), ("group", group)], "audit-c", answers, "2026-11-01T08:00:00Z").await;
+    }
+    assert_eq!(work_off(&world).await, 0);
+    let mut alerted: Vec<_> = world.items("alert").iter().map(|alert| alert["patient"].clone()).collect();
+    alerted.sort_by_key(Value::to_string);
+    assert_eq!(alerted, ["P-2", "P-3"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -133,6 +133,7 @@ impl Submit {
             study: caller.study().clone(),
             site: site.clone(),
             patient: patient.clone(),
+            group: caller.group().cloned(),
             digest: sent.digest(),
             id: sent.id,
             instrument: sent.instrument,
@@ -191,7 +192,8 @@ impl Submit {
         let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
         let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline);
         let (found, protocol) = futures::join!(found, self.protocol(invocation, caller.study()));
-        let (submission, score) = found.map_err(|failure| Problem::not_read("the submission", &failure))?.ok_or_else(not_found)?;
+        let (submission, score) =
+            found.map_err(|failure| Problem::not_read("the submission", &failure))?.ok_or_else(not_found)?;
         if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
             return Err(not_found());
         }

@@ -191,6 +191,10 @@ name!(
     PatientId, "patient id", is_subject_name, "1 to 64 of A-Z a-z 0-9 . _ : - and start with a letter or digit"
 );
 name!(
+    /// The id of a group of a study's patients for which another line holds, for example `women`.
+    GroupId, "group id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+name!(
     /// The id of an instrument, for example `phq-9`.
     InstrumentId, "instrument id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
@@ -207,8 +211,8 @@ name!(
     RuleId, "rule id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
 
-plain_debug!(StudyId, SiteId, InstrumentId, ItemId, ScoreId, RuleId);
-as_text!(StudyId, SiteId, PatientId, SubmissionId, InstrumentId, InstrumentVersion, ItemId, ScoreId, RuleId);
+plain_debug!(StudyId, SiteId, GroupId, InstrumentId, ItemId, ScoreId, RuleId);
+as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, InstrumentVersion, ItemId, ScoreId, RuleId);
 
 impl fmt::Debug for PatientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 //! A study is versioned data, as an instrument is, in the format of `studies/study.schema.json`. A version once put in
 //! force never changes; another version takes its place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use crate::canonical::{canonical, sha256};
 use crate::catalog::{Catalog, NotFound};
 use crate::definition::{RuleDefinition, TextLicence, Texts};
 use crate::finding::pointer;
-use crate::ids::{InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
+use crate::ids::{GroupId, InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
 use crate::instrument::{DefinitionFault, Instrument};
 use crate::load;
 
@@ -89,6 +89,10 @@ pub struct StudyInstrument {
     /// Alert rules of the study's own: in the place of the instrument's of the same id, or added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleDefinition>,
+    /// Alert rules for the patients of a group, as their tokens name it: in the place of those above of the same id, or
+    /// added.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_group: BTreeMap<GroupId, Vec<RuleDefinition>>,
     /// The instrument's alert rules that the study does without.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<RuleId>,
@@ -184,15 +188,27 @@ impl Study {
         let own = Catalog::of(own.to_vec());
         let mut checks = Checks::default();
         checks.study(&self);
-        let asked = self.definition.instruments.iter().enumerate();
-        let instruments = asked.filter_map(|(index, asked)| {
+        let (mut instruments, mut of_groups) = (Vec::new(), HashMap::new());
+        for (index, asked) in self.definition.instruments.iter().enumerate() {
             let at = format!("/instruments/{index}");
-            let instrument = checks.instrument(asked, &own, &at)?;
+            let Some(instrument) = checks.instrument(asked, &own, &at) else { continue };
             checks.languages(&self.definition, asked, instrument, &at);
-            checks.rules(asked, instrument, &at)
-        });
-        let instruments = instruments.collect();
-        checks.done(Protocol { study: Some(self), catalog: Chosen::Study(Catalog::of(instruments)) })
+            let rules = own_rules(&asked.rules, &format!("{at}/rules"));
+            let Some(for_all) = checks.under_rules(asked, instrument, &rules, &at) else { continue };
+            instruments.push(for_all);
+            for (group, own) in &asked.by_group {
+                let own = own_rules(own, &pointer(&format!("{at}/byGroup"), group));
+                let same = |rule: &RuleDefinition| own.iter().find(|(_, own)| own.id == rule.id);
+                let changed = rules.iter().map(|rule| same(rule.1).unwrap_or(rule));
+                let added = own.iter().filter(|(_, own)| rules.iter().all(|(_, rule)| own.id != rule.id));
+                let rules: Vec<_> = changed.chain(added).cloned().collect();
+                if let Some(instrument) = checks.under_rules(asked, instrument, &rules, &at) {
+                    of_groups.insert((asked.id.clone(), asked.version.clone(), group.clone()), instrument);
+                }
+            }
+        }
+        let catalog = Chosen::Study { for_all: Catalog::of(instruments), of_groups };
+        checks.done(Protocol { study: Some(self), catalog })
     }
 }
 
@@ -209,7 +225,11 @@ pub struct Protocol {
 #[derive(Debug)]
 enum Chosen {
     Shipped,
-    Study(Catalog),
+    Study {
+        for_all: Catalog,
+        /// Those that have rules of their own for a group.
+        of_groups: HashMap<(InstrumentId, InstrumentVersion, GroupId), Arc<Instrument>>,
+    },
 }
 
 impl Protocol {
@@ -227,8 +247,29 @@ impl Protocol {
     pub fn catalog(&self) -> &Catalog {
         match &self.catalog {
             Chosen::Shipped => Catalog::shipped(),
-            Chosen::Study(catalog) => catalog,
+            Chosen::Study { for_all, .. } => for_all,
         }
+    }
+
+    /// The instrument `id` in `version` under the rules that are in force for the patients of `group`; for those of none,
+    /// and of one that the study does not tell apart, as for all.
+    ///
+    /// # Errors
+    ///
+    /// There is no such instrument in the study, or not in this version.
+    pub fn instrument_for(
+        &self,
+        id: &InstrumentId,
+        version: &InstrumentVersion,
+        group: Option<&GroupId>,
+    ) -> Result<&Arc<Instrument>, NotFound> {
+        let of_group = match (&self.catalog, group) {
+            (Chosen::Study { of_groups, .. }, Some(group)) => {
+                of_groups.get(&(id.clone(), version.clone(), group.clone()))
+            }
+            _ => None,
+        };
+        of_group.map_or_else(|| self.catalog().find(id, version), Ok)
     }
 
     /// Whether `site` is one of its sites.
@@ -370,20 +411,23 @@ impl Checks {
                 let advice = "write a number of days, or leave it out";
                 self.fault(pointer(&at, "everyDays"), "instrument.interval", problem, advice);
             }
-            for (place, rule) in asked.rules.iter().enumerate() {
-                if asked.rules[..place].iter().any(|before| before.id == rule.id) {
-                    let problem = format!("rule {} is there before", rule.id);
-                    self.fault(
-                        format!("{at}/rules/{place}/id"),
-                        "rule.duplicate",
-                        problem,
-                        "give each rule an id of its own",
-                    );
-                }
-                if asked.without.contains(&rule.id) {
-                    let problem = format!("rule {} is both changed and done without", rule.id);
-                    self.fault(format!("{at}/rules/{place}/id"), "rule.without", problem, "keep one of the two");
-                }
+            self.rule_ids(&asked.rules, &asked.without, &format!("{at}/rules"));
+            for (group, rules) in &asked.by_group {
+                self.rule_ids(rules, &[], &pointer(&format!("{at}/byGroup"), group));
+            }
+        }
+    }
+
+    fn rule_ids(&mut self, rules: &[RuleDefinition], without: &[RuleId], at: &str) {
+        for (place, rule) in rules.iter().enumerate() {
+            let at = format!("{at}/{place}/id");
+            if without.contains(&rule.id) {
+                let problem = format!("rule {} is both changed and done without", rule.id);
+                self.fault(at.clone(), "rule.without", problem, "keep one of the two");
+            }
+            if rules[..place].iter().any(|before| before.id == rule.id) {
+                let problem = format!("rule {} is there before", rule.id);
+                self.fault(at, "rule.duplicate", problem, "give each rule an id of its own");
             }
         }
     }
@@ -453,37 +497,50 @@ impl Checks {
         }
     }
 
-    /// The instrument under the study's rules.
-    fn rules(&mut self, asked: &StudyInstrument, instrument: &Arc<Instrument>, at: &str) -> Option<Arc<Instrument>> {
+    /// The instrument under `rules`, each with its place in the study.
+    fn under_rules(
+        &mut self,
+        asked: &StudyInstrument,
+        instrument: &Arc<Instrument>,
+        rules: &[(String, &RuleDefinition)],
+        at: &str,
+    ) -> Option<Arc<Instrument>> {
         let own = &instrument.definition().rules;
         for (place, rule) in asked.without.iter().enumerate() {
             if !own.iter().any(|own| own.id == *rule) {
                 let problem = format!("{} has no rule {rule}", asked.id);
                 self.fault(format!("{at}/without/{place}"), "rule.unknown", problem, "name one of its rules, or none");
+                return None;
             }
         }
-        if asked.rules.is_empty() && asked.without.is_empty() {
+        if rules.is_empty() && asked.without.is_empty() {
             return Some(Arc::clone(instrument));
         }
-        let faults = match instrument.with_rules(&asked.rules, &asked.without) {
+        let written: Vec<RuleDefinition> = rules.iter().map(|(_, rule)| (*rule).clone()).collect();
+        let faults = match instrument.with_rules(&written, &asked.without) {
             Ok(instrument) => return Some(Arc::new(instrument)),
             Err(faults) => faults,
         };
         // Its faults lie in the rules as they would be in force; here they are told where the study has them.
-        let in_force = own.iter().map(|rule| &rule.id).filter(|rule| !asked.without.contains(rule));
-        let added = asked.rules.iter().map(|rule| &rule.id).filter(|rule| own.iter().all(|own| own.id != **rule));
-        let in_force: Vec<&RuleId> = in_force.chain(added).collect();
+        let kept: Vec<&RuleId> = own.iter().map(|rule| &rule.id).filter(|rule| !asked.without.contains(rule)).collect();
+        let added = written.iter().map(|rule| &rule.id).filter(|rule| !kept.contains(rule));
+        let in_force: Vec<&RuleId> = kept.iter().copied().chain(added).collect();
         for fault in faults {
             let place = fault.pointer.strip_prefix("/rules/").and_then(|rest| {
                 let (index, rest) = rest.split_once('/').unwrap_or((rest, ""));
                 let rule = in_force.get(index.parse::<usize>().ok()?)?;
-                let place = asked.rules.iter().position(|own| own.id == **rule)?;
-                Some(format!("{at}/rules/{place}/{rest}").trim_end_matches('/').to_owned())
+                let (at, _) = rules.iter().find(|(_, own)| own.id == **rule)?;
+                Some(format!("{at}/{rest}").trim_end_matches('/').to_owned())
             });
             self.faults.push(DefinitionFault { pointer: place.unwrap_or_else(|| at.to_owned()), ..fault });
         }
         None
     }
+}
+
+/// `rules`, each with its place in the list at `at`.
+fn own_rules<'a>(rules: &'a [RuleDefinition], at: &str) -> Vec<(String, &'a RuleDefinition)> {
+    rules.iter().enumerate().map(|(place, rule)| (format!("{at}/{place}"), rule)).collect()
 }
 
 impl AlertSettings {

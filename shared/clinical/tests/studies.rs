@@ -56,6 +56,13 @@ fn broken() -> Vec<Broken> {
             "rule.duplicate",
             "/instruments/0/rules/1/id",
         ),
+        (
+            "/instruments/0/byGroup",
+            json!({"women": in_score(3), "men": in_score(99)}),
+            "rule.never",
+            "/instruments/0/byGroup/men/0/when/score",
+        ),
+        ("/instruments/0/byGroup", json!({"a group": []}), "form", "/instruments/0/byGroup/a group"),
         ("/instruments/0/without", json!(["nothing"]), "rule.unknown", "/instruments/0/without/0"),
         ("/alerts", json!({"link": "https://a.example/alerts"}), "alerts.link", "/alerts/link"),
         ("/alerts", json!({"link": "javascript:x?{alertId}"}), "alerts.link", "/alerts/link"),
@@ -131,6 +138,31 @@ fn a_fault_of_a_rule_is_told_where_the_study_has_it_whatever_rules_it_does_witho
     });
     let faults = load(&with("/instruments/0", phq_9), &[]).unwrap_err();
     assert_eq!(faults[0].pointer, "/instruments/0/rules/1/when/score");
+}
+
+#[test]
+fn a_group_has_its_own_line_and_everybody_else_the_one_for_all() {
+    let line = |at_least: i64| json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": at_least}}}]);
+    let extra = json!({"id": "watch", "severity": "info", "when": {"item": {"of": "1", "atLeast": 4}}});
+    let mut rules = line(3);
+    rules.as_array_mut().unwrap().push(extra);
+    let audit_c =
+        json!({"id": "audit-c", "version": "1.0.0", "languages": ["en"], "rules": rules, "byGroup": {"men": line(4)}});
+    let protocol = load(&with("/instruments/0", audit_c), &[]).unwrap();
+    let (id, version) = ("audit-c".parse().unwrap(), "1.0.0".parse().unwrap());
+    for (group, answers, expected) in [
+        (None, json!({"1": 3, "2": 0, "3": 0}), vec!["threshold"]),
+        (Some("women"), json!({"1": 3, "2": 0, "3": 0}), vec!["threshold"]),
+        (Some("men"), json!({"1": 3, "2": 0, "3": 0}), vec![]),
+        (Some("men"), json!({"1": 4, "2": 0, "3": 0}), vec!["threshold", "watch"]),
+    ] {
+        let group = group.map(|group| group.parse().unwrap());
+        let instrument = protocol.instrument_for(&id, &version, group.as_ref()).unwrap();
+        let answers = instrument.check(answers.as_object().unwrap()).unwrap();
+        let outcome = instrument.assess(&answers).unwrap();
+        let fired: Vec<&str> = outcome.alerts.iter().map(|fired| fired.rule.as_str()).collect();
+        assert_eq!(fired, expected, "{group:?}");
+    }
 }
 
 #[test]

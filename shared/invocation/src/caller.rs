@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 
-use clinical::ids::{PatientId, SiteId, StudyId};
+use clinical::ids::{GroupId, PatientId, SiteId, StudyId};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
@@ -19,6 +19,7 @@ pub struct Caller {
     role: Role,
     sites: BTreeSet<SiteId>,
     patient: Option<PatientId>,
+    group: Option<GroupId>,
     scopes: BTreeSet<String>,
 }
 
@@ -117,14 +118,15 @@ impl Caller {
         };
         let patient = claim("patient").map(str::parse).transpose();
         let sites = words(claim("sites").unwrap_or_default()).map(str::parse).collect();
-        let (Ok(patient), Ok(sites)) = (patient, sites) else {
-            return Err(unauthenticated("the token's patient or sites cannot be read"));
+        let group = claim("group").map(str::parse).transpose();
+        let (Ok(patient), Ok(sites), Ok(group)) = (patient, sites, group) else {
+            return Err(unauthenticated("the token's patient, sites or group cannot be read"));
         };
         if role == Role::Patient && patient.is_none() {
             return Err(unauthenticated("the token is a patient's, and does not say whose"));
         }
         let scopes = words(claim("scope").unwrap_or_default()).map(str::to_owned).collect();
-        Ok(Self { sub: sub.to_owned(), study, role, sites, patient, scopes })
+        Ok(Self { sub: sub.to_owned(), study, role, sites, patient, group, scopes })
     }
 
     /// Lets the caller through who has `scope` and one of `roles`.
@@ -144,6 +146,11 @@ impl Caller {
     /// Who calls, as the token's issuer names it (`sub`): 1 to 255 printable ASCII characters, no space among them.
     pub fn sub(&self) -> &str {
         &self.sub
+    }
+
+    /// The group of patients that the caller is of, where the study tells such apart.
+    pub fn group(&self) -> Option<&GroupId> {
+        self.group.as_ref()
     }
 
     /// The study that the token is for.

@@ -8,7 +8,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckF
 use clinical::answers::{Answer, Answers};
 use clinical::definition::Number;
 use clinical::ids::{
-    InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, StudyVersion, SubmissionId,
+    GroupId, InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, StudyVersion, SubmissionId,
 };
 use clinical::outcome::{Claims, Outcome};
 use clinical::study::Study;
@@ -39,6 +39,8 @@ pub struct Submission {
     pub site: SiteId,
     /// The patient.
     pub patient: PatientId,
+    /// The group of the study's patients that the patient was of when it was received, where there is such.
+    pub group: Option<GroupId>,
     /// Made by the app; the idempotency key.
     pub id: SubmissionId,
     /// The definition that it answers, and is scored by.
@@ -286,6 +288,9 @@ impl Submission {
         set("study", text(self.study.as_str()));
         set("site", text(self.site.as_str()));
         set("patient", text(self.patient.as_str()));
+        if let Some(group) = &self.group {
+            set("group", text(group.as_str()));
+        }
         set("id", text(self.id.to_string()));
         set("instrument", map(instrument));
         set("answers", AttributeValue::M(answers.collect()));
@@ -328,6 +333,7 @@ impl Submission {
             study: reader.parsed("study")?,
             site: reader.parsed("site")?,
             patient: reader.parsed("patient")?,
+            group: reader.optional_parsed("group")?,
             id: reader.parsed("id")?,
             instrument: InstrumentRef {
                 id: instrument.parsed("id")?,

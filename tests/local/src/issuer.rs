@@ -174,6 +174,7 @@ impl Issuer {
         }
         let subject = wanted.text("sub");
         let patient = wanted.text("patient");
+        let group = wanted.text("group");
         let scope = wanted.words("scope").or_else(|| {
             let (_, scopes) = ROLES.iter().find(|(name, _)| Some(*name) == role.as_deref())?;
             Some(scopes.join(" "))
@@ -185,9 +186,14 @@ impl Issuer {
             .or_else(|| patient.clone())
             .or_else(|| role.as_ref().map(|role| format!("{role}-1")))
             .unwrap_or_else(|| "somebody".to_owned());
-        for (name, value) in
-            [("role", role), ("study", study), ("sites", sites), ("patient", patient), ("scope", scope)]
-        {
+        for (name, value) in [
+            ("role", role),
+            ("study", study),
+            ("sites", sites),
+            ("patient", patient),
+            ("group", group),
+            ("scope", scope),
+        ] {
             if let Some(value) = value {
                 claims.insert(name.to_owned(), value.into());
             }
@@ -272,7 +278,7 @@ fn problem(faults: &[Fault]) -> Response {
         "type": "about:blank",
         "title": "This token cannot be made",
         "status": status.as_u16(),
-        "detail": "A request for a token may have: role, study, sites, patient, scope, tokenUse, expiresIn, sub",
+        "detail": "A request for a token may have: role, study, sites, patient, group, scope, tokenUse, expiresIn, sub",
         "errors": errors,
     });
     (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
