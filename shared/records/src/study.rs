@@ -57,7 +57,8 @@ impl Store {
             Some((_, protocol)) => Some(protocol),
             None => None,
         };
-        let (protocol, until) = match self.read_protocol(study, known.as_ref(), deadline).await {
+        // Seldom needed, and large.
+        let (protocol, until) = match Box::pin(self.read_protocol(study, known.as_ref(), deadline)).await {
             Ok(protocol) => (protocol, Instant::now() + FRESH),
             Err(failure) => {
                 let protocol = known.ok_or_else(|| failure.clone())?;
