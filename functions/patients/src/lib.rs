@@ -47,7 +47,7 @@ impl Patients {
 
     /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
     pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().counts).await;
+        self.store.warm_up(&self.store.tables().records).await;
     }
 
     /// Answers one request.
@@ -68,7 +68,7 @@ impl Patients {
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
         let (study, deadline) = (caller.study(), invocation.deadline);
         let count = self.store.count_calls(study, [site], &invocation.request_id, deadline);
-        beside(deadline, count, self.page(&invocation, &request, &caller, site)).await
+        beside(deadline, count, Box::pin(self.page(&invocation, &request, &caller, site))).await
     }
 
     /// One page. What it needs besides the patients is fetched beside them; where one of them fails or runs out of time,
