@@ -1,0 +1,81 @@
+//! The lists that site staff read, over the functions' own binaries, with the tokens of each role.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use end_to_end::{Cloud, phq_9, until};
+use serde_json::{Value, json};
+
+const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
+
+#[tokio::test]
+async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_each_correction() {
+    let (cloud, _data) = Cloud::fresh(&["--logs"]).await;
+    let staff = cloud.staff("S01").await;
+    let names = ["P-SECRET-1", "P-SECRET-2", "P-SECRET-3"];
+    for name in names {
+        let patient = cloud.patient("S01", name).await;
+        let first = phq_9(UNSAFE);
+        assert_eq!(cloud.submit(&patient, &first).await.status, 202);
+        if name == names[2] {
+            let mut correction = phq_9([0; 9]);
+            correction["amends"] = first["id"].clone();
+            correction["reason"] = json!("the wrong button");
+            assert_eq!(cloud.submit(&patient, &correction).await.status, 202);
+        }
+    }
+    until("all is scored", async || {
+        Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"] == 4)
+    })
+    .await;
+
+    let first = cloud.get("/v1/sites/S01/patients?limit=2", Some(&staff)).await;
+    let next = first.body["next"].as_str().unwrap();
+    let second = cloud.get(&format!("/v1/sites/S01/patients?limit=2&cursor={next}"), Some(&staff)).await;
+    assert_eq!((second.status, second.body.get("next")), (200, None));
+    let listed = [&first, &second].into_iter().flat_map(|page| page.body["patients"].as_array().unwrap());
+    let listed: Vec<&Value> = listed.collect();
+    assert_eq!(listed.iter().map(|patient| &patient["patient"]).collect::<Vec<_>>(), names);
+    assert!(listed.iter().all(|patient| patient["openAlerts"] == 1), "{listed:?}");
+    assert_eq!(
+        listed[0]["scores"][0]["scores"],
+        json!([{"id": "total", "value": 6, "range": [0, 27], "band": "mild"}])
+    );
+
+    // A cursor is not for elsewhere, and nothing is for everybody.
+    let of = async |role: &str, site: &str| {
+        cloud.token(json!({"role": role, "study": "DEMO", "sites": site, "patient": "P-SECRET-1"})).await
+    };
+    let refusals = [
+        (format!("/v1/sites/S01/audit?cursor={next}"), Some(staff.clone()), 422),
+        (format!("/v1/sites/S01/patients?cursor={next}x"), Some(staff.clone()), 422),
+        ("/v1/sites/S01/patients?limit=0".to_owned(), Some(staff.clone()), 422),
+        ("/v1/sites/S02/patients".to_owned(), Some(staff.clone()), 404),
+        ("/v1/sites/S01/patients".to_owned(), Some(of("staff", "S02").await), 404),
+        ("/v1/sites/S01/patients".to_owned(), Some(of("patient", "S01").await), 403),
+        ("/v1/sites/S01/patients".to_owned(), Some(of("clinician", "S01").await), 403),
+        ("/v1/sites/S01/patients".to_owned(), Some(of("service", "S01").await), 403),
+        ("/v1/sites/S01/patients".to_owned(), None, 401),
+        ("/v1/sites/S02/audit".to_owned(), Some(staff.clone()), 404),
+        ("/v1/sites/S01/audit".to_owned(), Some(of("patient", "S01").await), 403),
+        ("/v1/sites/S01/audit".to_owned(), Some(of("clinician", "S01").await), 403),
+        ("/v1/sites/S01/audit".to_owned(), None, 401),
+    ];
+    for (path, token, expected) in refusals {
+        assert_eq!(cloud.get(&path, token.as_deref()).await.status, expected, "{path}");
+    }
+
+    let audit = cloud.get("/v1/sites/S01/audit", Some(&staff)).await;
+    let entries = audit.body["entries"].as_array().unwrap();
+    let about = |action: &str, what: &str| {
+        let of_action = entries.iter().filter(|entry| entry["action"] == action);
+        of_action.map(|entry| entry.pointer(what).cloned().unwrap_or_default()).collect::<Vec<_>>()
+    };
+    assert_eq!(about("patients-read", "/correlationId"), [&second, &first].map(|page| json!(page.correlation_id)));
+    assert_eq!(
+        about("patients-read", "/actor"),
+        [json!({"sub": "staff-1", "role": "staff"}), json!({"sub": "staff-1", "role": "staff"})]
+    );
+    assert_eq!(about("submission-amended", "/actor/role"), ["patient"]);
+    assert!(!audit.body.to_string().contains("button"), "what was written is not told");
+    assert!(!cloud.log().contains("P-SECRET"), "{}", cloud.log());
+}
