@@ -4,10 +4,10 @@
 use std::convert::Infallible;
 
 use clinical::ids::SiteId;
-use invocation::aws::{self, Failure, FailureKind};
+use invocation::aws;
 use invocation::cursor::Wish;
 use invocation::http::{self, Invocation};
-use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside};
+use invocation::{Caller, Environment, EnvironmentError, Problem, Role, Scope, beside};
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use records::{Audit, AuditAction, Store};
@@ -70,12 +70,13 @@ impl AuditTrail {
         site: &SiteId,
     ) -> Result<Response<Body>, Problem> {
         let (study, deadline, now) = (caller.study(), invocation.deadline, invocation.clock.now());
+        let not_read = |failure| Problem::not_read("the audit", &failure);
         let wish = Wish::of(request)?;
         let list = [ROUTE, study.as_str(), site.as_str()];
         let below = match &wish.cursor {
             None => None,
             Some(cursor) => {
-                let key = self.store.cursor_key(deadline).await.map_err(read_problem)?;
+                let key = self.store.cursor_key(deadline).await.map_err(not_read)?;
                 Some(key.position(&list, cursor, now)?)
             }
         };
@@ -83,20 +84,9 @@ impl AuditTrail {
         let entries = self.store.audit_entries(study, site, below.as_deref(), wish.limit, deadline);
         let (page, key, ()) =
             tokio::try_join!(entries, self.store.cursor_key(deadline), self.store.audit(&entry, deadline))
-                .map_err(read_problem)?;
+                .map_err(not_read)?;
         let next = page.next.map(|position| key.cursor(&list, &position, now));
         Ok(http::json(StatusCode::OK, &PageBody { entries: page.entries.iter().map(EntryBody::of).collect(), next }))
-    }
-}
-
-fn read_problem(failure: Failure) -> Problem {
-    tracing::error!(event = "audit_not_read", %failure);
-    match failure.kind {
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the audit entries could not be read"),
-        _ if failure.is_out_of_time() => {
-            Problem::new(ProblemKind::TimedOut, "the audit entries could not be read in time; ask again")
-        }
-        _ => Problem::new(ProblemKind::NotDone, "the store did not answer; ask again"),
     }
 }
 

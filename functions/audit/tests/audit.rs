@@ -102,7 +102,7 @@ async fn a_look_at_the_audit_is_on_record_before_anything_is_shown() {
     let entries = world.items("audit");
     assert_eq!((entries.len(), &entries[0]["action"], &entries[0]["site"]), (1, &json!("audit-read"), &json!("S02")));
     for (fault, expected) in
-        [(Fault::Stall, 504), (Fault::throttle(), 503), (Fault::error("AccessDeniedException"), 500)]
+        [(Fault::Stall, 503), (Fault::throttle(), 503), (Fault::error("AccessDeniedException"), 500)]
     {
         world.inject(move |call| {
             let entry = call.name() == "PutItem" && call.body["Item"]["kind"]["S"] == "audit";
@@ -179,7 +179,7 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
                 let most = Duration::from_millis(remaining.saturating_sub(250));
                 assert!(start.elapsed() <= most, "{told}: {:?}", start.elapsed());
                 let enough = remaining > 250 && ["UpdateItem", ""].contains(&stalled);
-                assert_eq!(status, if enough { 200 } else { 504 }, "{told}: {body}");
+                assert_eq!(status, if enough { 200 } else { 503 }, "{told}: {body}");
                 assert_eq!(world.in_flight(), 0, "{told}");
                 world.heal();
             }

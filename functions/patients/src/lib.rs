@@ -8,7 +8,7 @@ use clinical::catalog::Catalog;
 use clinical::definition::{Number, Texts};
 use clinical::ids::{InstrumentId, InstrumentVersion, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::study::{Protocol, Study};
-use invocation::aws::{self, Failure, FailureKind};
+use invocation::aws::{self, Failure};
 use invocation::cursor::Wish;
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
@@ -131,16 +131,13 @@ fn in_language<'a>(request: &Request, texts: &'a Texts) -> Option<(&'a str, &'a 
 
 /// What a step that failed means to who asked: in the caller's language where all that it takes is to ask again.
 fn read_problem(failure: &Failure, request: &Request) -> Problem {
-    tracing::error!(event = "patients_not_read", %failure);
     if failure.is_out_of_time() {
+        tracing::error!(event = "patients_timed_out", %failure);
         let tag = language::of(request, &TIMED_OUT.map(|(tag, _)| tag));
         let (tag, detail) = TIMED_OUT.into_iter().find(|(known, _)| Some(*known) == tag).unwrap_or(TIMED_OUT[0]);
         return Problem::new(ProblemKind::TimedOut, detail).in_language(tag);
     }
-    match failure.kind {
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the patients could not be read"),
-        _ => Problem::new(ProblemKind::NotDone, "the store did not answer; ask again"),
-    }
+    Problem::not_read("the patients", failure)
 }
 
 #[derive(Serialize)]
