@@ -55,7 +55,7 @@ impl From<Uuid> for SubmissionId {
     }
 }
 
-/// The version of an instrument's definition, or of a study: `major.minor.patch`, ordered by number.
+/// The version of a definition, an instrument's or a form's, or of a study: `major.minor.patch`, ordered by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstrumentVersion {
     numbers: [u32; 3],
@@ -71,6 +71,9 @@ impl InstrumentVersion {
 
 /// The version of a study's data, written and ordered as an instrument's.
 pub type StudyVersion = InstrumentVersion;
+
+/// The version of a form or of one of its checks, written and ordered as an instrument's.
+pub type FormVersion = InstrumentVersion;
 
 impl InstrumentVersion {
     /// The version in a form whose order as text is that of the numbers.
@@ -211,8 +214,23 @@ name!(
     RuleId, "rule id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
 
+name!(
+    /// The id of a form, for example `vs`.
+    FormId, "form id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+name!(
+    /// The id of a field within its form, for example `VSORRES`.
+    FieldId, "field id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+name!(
+    /// The id of an edit check within its form.
+    CheckId, "check id", is_definition_name, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+
 plain_debug!(StudyId, SiteId, GroupId, InstrumentId, ItemId, ScoreId, RuleId);
 as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, InstrumentVersion, ItemId, ScoreId, RuleId);
+plain_debug!(FormId, FieldId, CheckId);
+as_text!(FormId, FieldId, CheckId);
 
 impl fmt::Debug for PatientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -2,7 +2,7 @@
 
 mod operations;
 mod rules;
-mod texts;
+pub(crate) mod texts;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;

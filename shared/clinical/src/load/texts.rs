@@ -104,7 +104,7 @@ impl<'a> Loader<'a> {
 }
 
 /// Whether the tag has the form of BCP 47: a language of two or three letters, then subtags.
-fn is_language_tag(tag: &str) -> bool {
+pub(crate) fn is_language_tag(tag: &str) -> bool {
     let mut subtags = tag.split('-');
     let language = subtags.next().unwrap_or_default();
     (2..=3).contains(&language.len())
