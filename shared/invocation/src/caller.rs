@@ -80,6 +80,8 @@ impl Scope {
     pub const PATIENTS_READ: Self = Self("patients:read");
     /// Read a site's reports, and who read and changed what.
     pub const REPORTS_READ: Self = Self("reports:read");
+    /// Check batches of case-report rows.
+    pub const FORMS_VALIDATE: Self = Self("forms:validate");
 }
 
 impl fmt::Display for Scope {

@@ -1,0 +1,206 @@
+//! `POST /v1/forms/{form}/{version}/validate` checks a batch of case-report rows against a form, and tells all that it finds.
+//!
+//! Reading, checking and wording need a processor and nothing else, so they run beside the runtime, on as many threads as
+//! there are cores, and ask the deadline as they go. Nothing is stored, so a batch may be sent again at any time.
+
+mod batch;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clinical::forms::answer::Wording;
+use clinical::forms::batch::Batch;
+use clinical::forms::catalog::{self, NotFound};
+use clinical::forms::report::NotKept;
+use clinical::forms::{Context, Form, Register, Workers};
+use invocation::http::{self, Invocation};
+use invocation::{
+    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, aws, beside, language,
+};
+use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::{Body, Request, RequestExt, Response};
+use records::Store;
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+/// What Lambda takes for an answer: 6 MB, its headers and the JSON around its body included.
+const LARGEST_ANSWER: usize = 6 * 1024 * 1024 - 16 * 1024;
+
+/// The function, with what it keeps between requests.
+#[derive(Clone, Debug)]
+pub struct Validate {
+    store: Store,
+    threads: usize,
+}
+
+/// What one request asks for.
+struct Asked {
+    form: &'static Form,
+    language: &'static str,
+    values: bool,
+    context: Context,
+    deadline: Deadline,
+}
+
+/// How far the work has come, told to who waits for it.
+#[derive(Default)]
+struct Progress {
+    rows: AtomicUsize,
+    checked: AtomicUsize,
+}
+
+impl Validate {
+    /// The function as its environment variables set it up, with a thread for each core.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self::new(Store::from_environment(environment, aws::https())?, threads))
+    }
+
+    /// The function on `store`, checking rows on `threads` threads.
+    pub fn new(store: Store, threads: usize) -> Self {
+        Self { store, threads }
+    }
+
+    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
+    pub async fn warm_up(&self) {
+        self.store.warm_up(&self.store.tables().counts).await;
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: an error is an answer.
+    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
+        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+            "POST /v1/forms/{form}/{version}/validate" => self.validate(invocation, request).await,
+            _ => Err(http::no_such_route()),
+        })
+        .await
+    }
+
+    async fn validate(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::FORMS_VALIDATE, &[Role::Staff])?;
+        let (id, deadline) = (&invocation.request_id, invocation.deadline);
+        let counted = self.store.count_calls(caller.study(), caller.sites(), id, deadline);
+        beside(deadline, counted, self.checked(&invocation, &caller, request)).await
+    }
+
+    async fn checked(
+        &self,
+        invocation: &Invocation,
+        caller: &Caller,
+        request: Request,
+    ) -> Result<Response<Body>, Problem> {
+        let form = find(&request)?;
+        let notation = batch::notation(&request)?;
+        let languages: Vec<&str> = form.languages().collect();
+        let language = language::of(&request, &languages).unwrap_or("en");
+        let query = request.query_string_parameters_ref().and_then(|query| query.first("values"));
+        let sites = caller.sites().iter().map(|site| site.as_str().to_owned()).collect();
+        let asked = Asked {
+            form,
+            language,
+            values: query == Some("true"),
+            context: Context {
+                now: invocation.clock.now().unix_timestamp(),
+                sites: Register::Known(sites),
+                subjects: Register::NotKept(NotKept::NoSubjects),
+            },
+            deadline: invocation.deadline,
+        };
+        let progress = Arc::new(Progress::default());
+        if invocation.deadline.remaining().is_zero() {
+            return Err(timed_out(&progress));
+        }
+        let body = request.into_body();
+        let (threads, shared) = (self.threads, progress.clone());
+        let work = spawn_blocking(move || {
+            let batch = batch::read(&body, notation)?;
+            asked.answer(&batch, threads, &shared)
+        });
+        let text = match invocation.deadline.bound(work).await {
+            Some(Ok(answer)) => answer?,
+            Some(Err(_)) => return Err(Problem::new(ProblemKind::Internal, "checking the batch failed")),
+            None => return Err(timed_out(&progress)),
+        };
+        let mut response = Response::new(Body::Text(text));
+        *response.status_mut() = StatusCode::OK;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language));
+        headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
+        Ok(response)
+    }
+}
+
+impl Asked {
+    fn answer(&self, batch: &Batch, threads: usize, progress: &Progress) -> Result<String, Problem> {
+        progress.rows.store(batch.len(), Ordering::Relaxed);
+        // The threads that check are not the runtime's, and would not see a clock that a test stopped.
+        let runtime = Handle::current();
+        let is_over = || {
+            let _entered = runtime.enter();
+            self.deadline.remaining().is_zero()
+        };
+        let report = self.form.check(batch, &self.context, Workers::new(threads).until(&is_over));
+        let report = report.map_err(|stopped| {
+            progress.checked.store(stopped.checked, Ordering::Relaxed);
+            timed_out(progress)
+        })?;
+        progress.checked.store(batch.len(), Ordering::Relaxed);
+        let id = Uuid::new_v4().to_string();
+        let wording = Wording { batch: &id, language: self.language, values: self.values };
+        let mut size = 0;
+        let told = self.form.tell(&report, wording, |piece| {
+            size += size_in_json(piece);
+            size <= LARGEST_ANSWER && !is_over()
+        });
+        told.map_err(|rows| if size > LARGEST_ANSWER { too_large(rows, batch.len()) } else { timed_out(progress) })
+    }
+}
+
+/// The form that the path names.
+fn find(request: &Request) -> Result<&'static Form, Problem> {
+    let not_found = |detail: &str| Problem::new(ProblemKind::NotFound, detail);
+    let id = http::path_parameter(request, "form").parse().map_err(|_| not_found("there is no such form"))?;
+    let version = http::path_parameter(request, "version");
+    let version = version.parse().map_err(|_| not_found("a version is three numbers: 1.0.0"))?;
+    catalog::find(&id, &version).map_err(|reason| match reason {
+        NotFound::Form => not_found("there is no such form"),
+        NotFound::Version { known } => {
+            let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
+            not_found(&format!("the form is not there in this version, but in {}", known.join(", ")))
+        }
+    })
+}
+
+fn timed_out(progress: &Progress) -> Problem {
+    let (rows, checked) = (progress.rows.load(Ordering::Relaxed), progress.checked.load(Ordering::Relaxed));
+    let how_far = match (rows, checked) {
+        (0, _) => "the batch could not be read in time".to_owned(),
+        (rows, checked) if rows == checked => format!("all {rows} rows were checked, but time ran out for telling it"),
+        (rows, checked) => format!("{checked} of {rows} rows checked when time ran out"),
+    };
+    Problem::new(ProblemKind::TimedOut, format!("{how_far}; nothing was stored: send smaller batches"))
+}
+
+fn too_large(told: usize, rows: usize) -> Problem {
+    let detail = format!(
+        "the answer would be over Lambda's 6 MB: it is full after {told} of {rows} rows; send smaller batches, or leave \
+         `values` out"
+    );
+    Problem::new(ProblemKind::TooLarge, detail)
+}
+
+/// The bytes that a text has as a JSON string, which is how Lambda takes an answer. What is text in JSON has no control
+/// characters left.
+fn size_in_json(text: &str) -> usize {
+    text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
+}
