@@ -5,18 +5,22 @@
 
 mod batch;
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use clinical::forms::answer::Wording;
 use clinical::forms::batch::Batch;
 use clinical::forms::catalog::{self, NotFound};
 use clinical::forms::report::NotKept;
 use clinical::forms::{Context, Form, Register, Workers};
+use clinical::ids::PatientId;
+use invocation::aws::{self, Failure};
 use invocation::http::{self, Invocation};
 use invocation::{
-    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, aws, beside, language,
+    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
 };
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
@@ -28,6 +32,10 @@ use uuid::Uuid;
 
 /// What Lambda takes for an answer: 6 MB, its headers and the JSON around its body included.
 const LARGEST_ANSWER: usize = 6 * 1024 * 1024 - 16 * 1024;
+
+/// As long as the register of subjects is waited for, and never more than half of the time there is: what it is asked for
+/// can be told as not evaluated, and the rest cannot wait.
+const REGISTER: Duration = Duration::from_secs(2);
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -102,34 +110,32 @@ impl Validate {
         let notation = batch::notation(&request)?;
         let languages: Vec<&str> = form.languages().collect();
         let language = language::of(&request, &languages).unwrap_or("en");
-        let query = request.query_string_parameters_ref().and_then(|query| query.first("values"));
-        let sites = caller.sites().iter().map(|site| site.as_str().to_owned()).collect();
-        let asked = Asked {
-            form,
-            language,
-            values: query == Some("true"),
-            context: Context {
-                now: invocation.clock.now().unix_timestamp(),
-                sites: Register::Known(sites),
-                subjects: Register::NotKept(NotKept::NoSubjects),
-            },
-            deadline: invocation.deadline,
-        };
+        let values = request.query_string_parameters_ref().and_then(|query| query.first("values")) == Some("true");
+        let deadline = invocation.deadline;
         let progress = Arc::new(Progress::default());
-        if invocation.deadline.remaining().is_zero() {
+        if deadline.remaining().is_zero() {
             return Err(timed_out(&progress));
         }
+
         let body = request.into_body();
-        let (threads, shared) = (self.threads, progress.clone());
-        let work = spawn_blocking(move || {
-            let batch = batch::read(&body, notation)?;
-            asked.answer(&batch, threads, &shared)
-        });
-        let text = match invocation.deadline.bound(work).await {
-            Some(Ok(answer)) => answer?,
-            Some(Err(_)) => return Err(Problem::new(ProblemKind::Internal, "checking the batch failed")),
-            None => return Err(timed_out(&progress)),
+        let read = in_time(deadline, &progress, move || batch::read(&body, notation));
+        let register_deadline = deadline.no_later_than((deadline.remaining() / 2).min(REGISTER));
+        let (batch, protocol) = tokio::join!(read, self.store.protocol(caller.study(), register_deadline));
+        let batch = batch?;
+        progress.rows.store(batch.len(), Ordering::Relaxed);
+        let subjects = match protocol {
+            Ok(protocol) if protocol.subjects_enrol_first() => {
+                self.enrolled(caller, form.subjects(&batch), register_deadline).await
+            }
+            Ok(_) => Register::NotKept(NotKept::NoSubjects),
+            Err(failure) => unreachable(&failure),
         };
+        let sites = caller.sites().iter().map(|site| site.as_str().to_owned()).collect();
+        let context = Context { now: invocation.clock.now().unix_timestamp(), sites: Register::Known(sites), subjects };
+        let asked = Asked { form, language, values, context, deadline };
+        let (threads, shared) = (self.threads, Arc::clone(&progress));
+        let text = in_time(deadline, &progress, move || asked.answer(&batch, threads, &shared)).await?;
+
         let mut response = Response::new(Body::Text(text));
         *response.status_mut() = StatusCode::OK;
         let headers = response.headers_mut();
@@ -138,23 +144,49 @@ impl Validate {
         headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
         Ok(response)
     }
+
+    /// The register of those of `subjects` that are the caller's to know of.
+    async fn enrolled(&self, caller: &Caller, subjects: BTreeSet<&str>, deadline: Deadline) -> Register {
+        // What cannot be a subject's id is none.
+        let subjects: BTreeSet<PatientId> = subjects.into_iter().filter_map(|subject| subject.parse().ok()).collect();
+        match self.store.enrolled(caller.study(), caller.sites(), &subjects, deadline).await {
+            Ok(enrolled) => Register::Known(enrolled.into_iter().map(|subject| subject.as_str().to_owned()).collect()),
+            Err(failure) => unreachable(&failure),
+        }
+    }
+}
+
+/// What `work` gives, done beside the runtime, if it is done in time.
+async fn in_time<T: Send + 'static>(
+    deadline: Deadline,
+    progress: &Progress,
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    match deadline.bound(spawn_blocking(work)).await {
+        Some(Ok(result)) => result,
+        Some(Err(_)) => Err(Problem::new(ProblemKind::Internal, "checking the batch failed")),
+        None => Err(timed_out(progress)),
+    }
+}
+
+fn unreachable(failure: &Failure) -> Register {
+    tracing::warn!(event = "register_not_read", %failure);
+    Register::Unreachable
 }
 
 impl Asked {
     fn answer(&self, batch: &Batch, threads: usize, progress: &Progress) -> Result<String, Problem> {
-        progress.rows.store(batch.len(), Ordering::Relaxed);
         // The threads that check are not the runtime's, and would not see a clock that a test stopped.
         let runtime = Handle::current();
         let is_over = || {
             let _entered = runtime.enter();
             self.deadline.remaining().is_zero()
         };
-        let report = self.form.check(batch, &self.context, Workers::new(threads).until(&is_over));
-        let report = report.map_err(|stopped| {
-            progress.checked.store(stopped.checked, Ordering::Relaxed);
-            timed_out(progress)
-        })?;
-        progress.checked.store(batch.len(), Ordering::Relaxed);
+        let count = |rows| {
+            progress.checked.fetch_add(rows, Ordering::Relaxed);
+        };
+        let workers = Workers::new(threads).until(&is_over).telling(&count);
+        let report = self.form.check(batch, &self.context, workers).map_err(|_| timed_out(progress))?;
         let id = Uuid::new_v4().to_string();
         let wording = Wording { batch: &id, language: self.language, values: self.values };
         let mut size = 0;

@@ -83,6 +83,7 @@ pub enum Register {
 pub struct Workers<'a> {
     threads: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
+    tell: &'a (dyn Fn(usize) + Sync),
 }
 
 /// Checking was stopped before its end. Nothing is told of the rows that were checked, since checks over several rows need
@@ -99,7 +100,7 @@ pub struct Stopped {
 impl Workers<'static> {
     /// So many threads, at least one, that go on to the end.
     pub fn new(threads: usize) -> Self {
-        Self { threads, stop: &|| false }
+        Self { threads, stop: &|| false, tell: &|_| {} }
     }
 }
 
@@ -107,6 +108,11 @@ impl<'a> Workers<'a> {
     /// These, until `stop` says so. It is asked now and then, from any of the threads.
     pub fn until(self, stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { stop, ..self }
+    }
+
+    /// These, telling `tell` now and then, from any of the threads, that so many more rows were checked.
+    pub fn telling(self, tell: &'a (dyn Fn(usize) + Sync)) -> Self {
+        Self { tell, ..self }
     }
 }
 
@@ -196,6 +202,7 @@ impl Form {
             let mut cells = Vec::new();
             let states: Vec<RowState<'a>> = chunks[chunk].iter().map(|row| checker.check(row, &mut cells)).collect();
             checked.fetch_add(states.len(), Ordering::Relaxed);
+            (workers.tell)(states.len());
             states
         });
         let stopped = |checked| Stopped { checked, rows: batch.len() };

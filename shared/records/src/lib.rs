@@ -23,6 +23,7 @@ mod cursor_key;
 mod digest;
 mod keys;
 mod profile;
+mod register;
 mod set_aside;
 mod store;
 pub mod stream;

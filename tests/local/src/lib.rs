@@ -5,8 +5,8 @@
 //! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`failures`] keeps what it gives up, and
 //! [`sns`] takes what they publish.
 //!
-//! [`replay`] sends it real data, and [`put`] puts studies and instruments in force; [`import`], [`instruments`] and
-//! [`score`] work without it.
+//! [`replay`] sends it real data, and [`put`] puts studies and instruments in force; [`import`], [`instruments`],
+//! [`score`] and [`validate`] work without it.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;
@@ -21,6 +21,7 @@ pub mod instruments;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
+mod progress;
 pub mod put;
 pub mod replay;
 pub mod score;
@@ -28,3 +29,4 @@ pub mod sns;
 pub mod storage;
 pub mod stream;
 pub mod template;
+pub mod validate;

@@ -11,7 +11,11 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use clinical::{catalog::Catalog, ids::SiteId, instrument::Instrument};
+use clinical::{
+    catalog::Catalog,
+    ids::{FormVersion, SiteId},
+    instrument::Instrument,
+};
 use local::{
     cloud::{Cloud, Options},
     console::Console,
@@ -20,6 +24,7 @@ use local::{
     replay::{self, Verdict},
     score,
     sns::Wanted,
+    validate::{self, Told},
 };
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -104,6 +109,15 @@ enum Command {
     Study {
         #[command(subcommand)]
         command: StudyCommand,
+    },
+    /// Checks a file of case-report rows (JSON array, NDJSON, CDISC Dataset-JSON) against a form
+    ///
+    /// Writes a table of all findings and how many rows there are of each kind, or what the API would answer. Starts nothing
+    /// and stores nothing; sites and subjects are not known here, so those checks are not run.
+    /// Ends with 0 if no row is rejected (there may be warnings), 1 if any is, 2 if the form or the file cannot be used.
+    Validate {
+        #[command(flatten)]
+        arguments: ValidateArguments,
     },
     /// Becomes a function's process that ends with its parent, whatever ends that
     #[command(hide = true)]
@@ -201,6 +215,29 @@ struct ReplayArguments {
     patience: u32,
 }
 
+#[derive(Debug, Args)]
+struct ValidateArguments {
+    /// A form that ships (vs, ae, dm), or the file of a form's definition
+    form: String,
+    /// The rows
+    file: PathBuf,
+    /// The version of a form that ships [default: the newest]
+    #[arg(long, value_name = "N.N.N")]
+    version: Option<FormVersion>,
+    /// Write what the API would answer
+    #[arg(long)]
+    json: bool,
+    /// Show the values that findings are about
+    #[arg(long)]
+    values: bool,
+    /// The language of messages
+    #[arg(long, value_name = "TAG", default_value = "en")]
+    lang: String,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -208,6 +245,7 @@ fn main() -> ExitCode {
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
         Some(Command::Score { instrument }) => return score_input(instrument),
         Some(Command::Instruments) => return list_instruments(),
+        Some(Command::Validate { arguments }) => return validate_file(arguments),
         Some(Command::Instrument { command }) => return instrument(&command),
         Some(Command::Study { command }) => return study(&command),
         None => serve(options(cli.cloud)),
@@ -269,6 +307,25 @@ fn score_input(instrument: &Instrument) -> ExitCode {
 fn list_instruments() -> ExitCode {
     let table = instruments::table(Catalog::shipped().iter());
     written(io::stdout().lock().write_all(table.as_bytes()).map(|()| ExitCode::SUCCESS))
+}
+
+fn validate_file(arguments: ValidateArguments) -> ExitCode {
+    let ValidateArguments { form, file, version, json, values, lang, quiet } = arguments;
+    let options = validate::Options { form, file, version, json, values, language: lang, quiet };
+    match validate::run(&options) {
+        Ok(Told { text, rejected }) => {
+            let code = if rejected { ExitCode::from(1) } else { ExitCode::SUCCESS };
+            match io::stdout().lock().write_all(text.as_bytes()) {
+                // Whoever reads has read enough, and the rows are what they are.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => code,
+                result => written(result.map(|()| code)),
+            }
+        }
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
+            ExitCode::from(2)
+        }
+    }
 }
 
 /// How a command that only reads and writes ends.

@@ -19,17 +19,16 @@ use tokio::{
 };
 
 use crate::cloud::{self, Cloud};
+use crate::progress::Progress;
 pub use api::ApiError;
 use api::{Alert, Api, Receipt, Score};
 use file::{Administration, Dataset};
 pub use file::{Fault, FileError};
-use progress::Progress;
 use report::{Entry, Report, Sent, When};
 
 mod api;
 mod categories;
 mod file;
-mod progress;
 mod report;
 
 /// Patients that send at the same time.

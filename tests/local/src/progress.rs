@@ -1,12 +1,12 @@
-//! How far a replay has come, on stderr: a bar at a terminal, now and then a line anywhere else.
+//! How far something has come, on stderr: a bar at a terminal, now and then a line anywhere else.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// One stretch of the replay.
+/// One stretch of it.
 #[derive(Debug)]
-pub(super) struct Progress {
+pub(crate) struct Progress {
     bar: ProgressBar,
     what: &'static str,
     /// Lines instead of a bar.
@@ -15,7 +15,7 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Begins a stretch of `length` steps.
-    pub(super) fn new(what: &'static str, length: usize, quiet: bool) -> Self {
+    pub(crate) fn new(what: &'static str, length: usize, quiet: bool) -> Self {
         let target = if quiet { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let lines = !quiet && target.is_hidden();
         let bar = ProgressBar::with_draw_target(Some(length as u64), target).with_message(what);
@@ -27,18 +27,24 @@ impl Progress {
     }
 
     /// Takes a step.
-    pub(super) fn step(&self) {
+    pub(crate) fn step(&self) {
+        self.steps(1);
+    }
+
+    /// Takes several steps at once.
+    pub(crate) fn steps(&self, steps: usize) {
         let length = self.bar.length().unwrap_or_default().max(1);
         let before = self.bar.position();
-        self.bar.inc(1);
+        let after = before + steps as u64;
+        self.bar.inc(steps as u64);
         // A line every quarter is enough for a log.
-        if self.lines && (before * 4 / length) != ((before + 1) * 4 / length) {
-            eprintln!("{} {} of {length}", self.what, before + 1);
+        if self.lines && (before * 4 / length) != (after * 4 / length) {
+            eprintln!("{} {after} of {length}", self.what);
         }
     }
 
     /// Says something beside the bar.
-    pub(super) fn note(&self, note: String) {
+    pub(crate) fn note(&self, note: String) {
         self.bar.set_prefix(format!("  {note}"));
     }
 }
