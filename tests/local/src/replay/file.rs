@@ -8,6 +8,7 @@ use std::{
 
 use clinical::{
     catalog::Catalog,
+    dataset::RowFault,
     ids::{PatientId, StudyId, SubmissionId},
     instrument::Instrument,
 };
@@ -114,7 +115,9 @@ pub(super) fn read(path: &Path, now: OffsetDateTime) -> Result<Dataset, FileErro
     let bytes = fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
     let json: Value =
         serde_json::from_slice(&bytes).map_err(|source| FileError::Json { path: path.to_owned(), source })?;
-    let table = Table::of(&json).map_err(|what| FileError::Format { path: path.to_owned(), what })?;
+    let no_dataset = |what: String| FileError::Format { path: path.to_owned(), what };
+    let rows = clinical::dataset::Dataset::of(json).map_err(|error| no_dataset(error.to_string()))?;
+    let table = Table::of(&rows).map_err(no_dataset)?;
     dataset(&table, now).map_err(|faults| FileError::Faults { path: path.to_owned(), faults })
 }
 
@@ -134,21 +137,9 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn of(json: &'a Value) -> Result<Self, String> {
-        let object = json.as_object().ok_or("it is no JSON object")?;
-        match object.get("datasetJSONVersion").and_then(Value::as_str) {
-            Some(version) if version == "1.1" || version.starts_with("1.1.") => {}
-            Some(version) => return Err(format!("its `datasetJSONVersion` is {version:?}")),
-            None => return Err("it has no `datasetJSONVersion`".to_owned()),
-        }
-        let list = |name: &str| object.get(name).and_then(Value::as_array).ok_or(format!("it has no list `{name}`"));
-        let mut columns = HashMap::new();
-        for (at, column) in list("columns")?.iter().enumerate() {
-            let name = column.get("name").and_then(Value::as_str).ok_or(format!("column {} has no `name`", at + 1))?;
-            if columns.insert(name, at).is_some() {
-                return Err(format!("it has the column {name} twice"));
-            }
-        }
+    fn of(dataset: &'a clinical::dataset::Dataset) -> Result<Self, String> {
+        let columns: HashMap<&str, usize> =
+            dataset.columns.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
         let missing: Vec<&str> = COLUMNS.into_iter().filter(|name| !columns.contains_key(name)).collect();
         if !missing.is_empty() {
             return Err(format!(
@@ -156,19 +147,11 @@ impl<'a> Table<'a> {
                 missing.join(", ")
             ));
         }
-        let mut rows = Vec::new();
-        for (at, row) in list("rows")?.iter().enumerate() {
-            let row = row.as_array().ok_or(format!("row {} is no list", at + 1))?;
-            if row.len() != columns.len() {
-                return Err(format!("row {} has {} values for {} columns", at + 1, row.len(), columns.len()));
-            }
-            rows.push(row.as_slice());
-        }
-        if let Some(records) = object.get("records").and_then(Value::as_u64)
-            && records != rows.len() as u64
-        {
-            return Err(format!("it says that it has {records} records, and has {}", rows.len()));
-        }
+        let row = |(at, row): (usize, &'a Result<Vec<Value>, RowFault>)| match row {
+            Ok(values) => Ok(values.as_slice()),
+            Err(fault) => Err(format!("row {} {fault}", at + 1)),
+        };
+        let rows: Vec<&[Value]> = dataset.rows.iter().enumerate().map(row).collect::<Result<_, _>>()?;
         if rows.is_empty() {
             return Err("it has no rows".to_owned());
         }
