@@ -30,11 +30,12 @@ mod row;
 mod texts;
 
 use std::collections::{BTreeSet, HashSet};
+use std::hash::RandomState;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use self::across::Verdict;
+use self::across::{SHARES, Verdict};
 use self::batch::{Batch, Row};
 use self::definition::FormDefinition;
 use self::load::{LoadedRule, Program};
@@ -195,7 +196,7 @@ impl Form {
     /// If it was stopped.
     pub fn check<'a>(&self, batch: &'a Batch, context: &Context, workers: Workers<'_>) -> Result<Report<'a>, Stopped> {
         let columns = self.columns(batch);
-        let checker = RowChecker { program: &self.program, context, columns: &columns };
+        let checker = RowChecker { program: &self.program, context, columns: &columns, hash: RandomState::new() };
         let chunks: Vec<&[Row]> = batch.rows.chunks(CHUNK).collect();
         let checked = AtomicUsize::new(0);
         let states = in_parallel(chunks.len(), &workers, |chunk| {
@@ -211,17 +212,18 @@ impl Form {
 
         let checks = self.program.checks.iter().enumerate();
         let over_rows: Vec<_> = checks.filter(|(_, check)| check.rule.is_over_rows()).collect();
-        let verdicts = in_parallel(over_rows.len(), &workers, |part| {
+        let verdicts = in_parallel(over_rows.len() * SHARES, &workers, |task| {
+            let (part, share) = (task / SHARES, task % SHARES);
             let (place, check) = over_rows[part];
-            across::check(&states, part, place, check)
+            (place, across::check(&states, part, place, check, share))
         });
         let verdicts = verdicts.ok_or_else(|| stopped(batch.len()))?;
-        for ((place, _), verdicts) in over_rows.iter().zip(verdicts) {
+        for (place, verdicts) in verdicts {
             for (row, verdict) in verdicts {
                 let report = &mut states[row].report;
                 match verdict {
                     Verdict::Finding(finding) => report.findings.push(finding),
-                    Verdict::NotEvaluated(reason) => report.not_evaluated.push((*place, reason)),
+                    Verdict::NotEvaluated(reason) => report.not_evaluated.push((place, reason)),
                 }
                 report.findings.sort_by_key(|finding| match finding.check {
                     CheckOf::Row(_) | CheckOf::Field(..) => 0,

@@ -1,13 +1,14 @@
 //! Checks over several rows of a batch. What they say of a row does not depend on where in the batch it stands.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use rust_decimal::Decimal;
 
 use super::date::Moment;
 use super::load::{Limit, LoadedCheck, LoadedRule};
 use super::report::{CheckOf, Finding, Reason};
-use super::row::{Part, RowState};
+use super::row::{Key, Part, RowState};
 
 /// As many other rows as a finding names.
 const OTHERS: usize = 10;
@@ -18,16 +19,23 @@ pub(super) enum Verdict<'a> {
     NotEvaluated(Reason),
 }
 
-/// What the check of place `place`, which is the `part`th over several rows, says: by row.
+/// Into so many shares the keys of a check are divided, for as many threads.
+pub(super) const SHARES: usize = 4;
+
+/// What the check of place `place`, which is the `part`th over several rows, says: by row, for one share of the keys.
 pub(super) fn check<'a>(
     states: &[RowState<'a>],
     part: usize,
     place: usize,
     check: &LoadedCheck,
+    share: usize,
 ) -> Vec<(usize, Verdict<'a>)> {
-    let mut groups: HashMap<&str, Vec<usize>> = HashMap::with_capacity(states.len());
+    let mut groups: HashMap<&Key, Vec<usize>, BuildHasherDefault<Hashed>> = HashMap::default();
     for (row, state) in states.iter().enumerate() {
-        if let Part::Of(key) | Part::Course { key, .. } = &state.parts[part] {
+        if let Part::Of(key) | Part::Course { key, .. } = &state.parts[part]
+            // The map goes by the last bits of the hash, and by the first seven.
+            && (key.hash >> 32) as usize % SHARES == share
+        {
             groups.entry(key).or_default().push(row);
         }
     }
@@ -63,6 +71,25 @@ pub(super) fn check<'a>(
         }
     }
     verdicts
+}
+
+/// The hash that a key brings.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // A key writes nothing but its hash.
+        self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
+    }
 }
 
 /// Rows of one subject and test in the order of time.

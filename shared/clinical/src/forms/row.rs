@@ -1,5 +1,7 @@
 //! Checking one row by itself, and preparing it for the checks over several rows.
 
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
 use rust_decimal::Decimal;
 use serde_json::Value;
 
@@ -17,9 +19,28 @@ pub(super) enum Part<'a> {
     /// The check is not for this row, or cannot place it.
     None,
     /// The row is one of those with this key.
-    Of(String),
+    Of(Key),
     /// The row is one of those with this key; its date and its value are there if they can be read.
-    Course { key: String, date: Option<Moment>, value: Option<Decimal>, sent: Option<&'a Value> },
+    Course { key: Key, date: Option<Moment>, value: Option<Decimal>, sent: Option<&'a Value> },
+}
+
+/// What rows have in common, with its hash, which is made where rows are checked side by side.
+#[derive(Debug, Eq)]
+pub(super) struct Key {
+    pub(super) text: String,
+    pub(super) hash: u64,
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
 }
 
 /// A row by itself.
@@ -45,6 +66,8 @@ pub(super) struct RowChecker<'f> {
     pub(super) context: &'f Context,
     /// By column of the batch: the field, and which of its names it is.
     pub(super) columns: &'f [Option<(usize, usize)>],
+    /// Of keys; another one for each batch, so that nobody can choose rows whose keys collide.
+    pub(super) hash: RandomState,
 }
 
 impl RowChecker<'_> {
@@ -378,18 +401,18 @@ impl RowChecker<'_> {
     }
 
     /// What the row's fields are, as one text. Fields without a value are a part of it, unless `all` are needed.
-    fn key(&self, fields: &[usize], all: bool, cells: &[Cell<'_>]) -> Result<String, Reason> {
-        let mut key = String::with_capacity(48);
+    fn key(&self, fields: &[usize], all: bool, cells: &[Cell<'_>]) -> Result<Key, Reason> {
+        let mut text = String::with_capacity(48);
         for field in fields {
             match &cells[*field].value {
                 Content::Unreadable => return Err(Reason::Unreadable(*field)),
                 Content::Nothing if all => return Err(Reason::Missing(*field)),
-                _ => cells[*field].add_to(&mut key),
+                _ => cells[*field].add_to(&mut text),
             }
         }
         match fields.first() {
             Some(first) if fields.iter().all(|field| !cells[*field].is_there()) => Err(Reason::Missing(*first)),
-            _ => Ok(key),
+            _ => Ok(Key { hash: self.hash.hash_one(&text), text }),
         }
     }
 }
