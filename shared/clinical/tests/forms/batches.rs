@@ -1,0 +1,160 @@
+//! However a batch is written it is the same rows, and one that cannot be read spoils no other.
+
+use clinical::forms::batch::{Batch, MOST_ROWS, NoBatch, Notation};
+use serde_json::{Value, json};
+
+use crate::{answer, context, form, told_of};
+
+fn read(text: &str) -> Result<Batch, NoBatch> {
+    Batch::read(text.as_bytes(), Notation::Any)
+}
+
+#[track_caller]
+fn findings(text: &str) -> Vec<String> {
+    told_of(&form(json!({"required": ["ID"]}), None), &read(text).unwrap(), &context(), 1)
+}
+
+#[test]
+fn the_same_rows_are_the_same_however_they_are_written() {
+    let columns = json!([{"name": "ID"}, {"name": "A"}]);
+    let whole = json!({"datasetJSONVersion": "1.1.0", "columns": columns, "records": 3, "rows": [["x", 1], ["", "?"], ["y", null]]});
+    let head = json!({"datasetJSONVersion": "1.1.0", "columns": columns, "records": 3});
+    for text in [
+        r#"[{"ID":"x","A":1},{"ID":"","A":"?"},{"ID":"y"}]"#.to_owned(),
+        "\u{feff}{\"ID\":\"x\",\"A\":1}\n\n{\"A\":\"?\"}\r\n{\"ID\":\"y\"}".to_owned(),
+        whole.to_string(),
+        serde_json::to_string_pretty(&whole).unwrap(),
+        format!("{head}\n[\"x\",1]\n[\"\",\"?\"]\n[\"y\",null]\n"),
+    ] {
+        assert_eq!(findings(&text), ["", "A.type A, c ID", ""], "{text}");
+    }
+}
+
+#[test]
+fn a_row_that_is_none_is_told_and_spoils_no_other() {
+    assert_eq!(
+        findings(r#"[{"ID":"x"}, 7, null, "x", [1], true, 1.5, -1, {"ID":"x","ID":"y"}, {"ID":"y"}]"#),
+        ["", "row -", "row -", "row -", "row -", "row -", "row -", "row -", "row ID", ""]
+    );
+    assert_eq!(findings("{\"ID\":\"x\"}\n{\"ID\n{\"ID\":\"x\"} 7\n{\"ID\":\"y\"}"), ["", "row -", "row -", ""]);
+    let head = r#"{"datasetJSONVersion":"1.1","columns":[{"name":"ID"},{"name":"A"}]"#;
+    assert_eq!(
+        findings(&format!(r#"{head},"rows":[["x",1],["x"],{{"ID":"x"}},["y",2]]}}"#)),
+        ["", "row -", "row -", ""]
+    );
+    assert_eq!(findings(&format!("{head}}}\n[\"x\",1]\n[\"x\"]\nnonsense\n[\"y\",2]")), ["", "row -", "row -", ""]);
+}
+
+#[test]
+fn what_is_no_batch_is_refused_with_why() {
+    for (text, said) in [
+        ("", "it has no rows"),
+        (" \n", "it has no rows"),
+        ("[]", "it has no rows"),
+        ("[{}", "it is no JSON from line 1, column 3 on"),
+        ("[{}] 7", "it is no JSON from line 1, column 6 on"),
+        ("[{\"A\": 1},\n{\"A\" 1}]", "it is no JSON from line 2, column 6 on"),
+        ("rows", "it is no JSON"),
+        (
+            r#"{"datasetJSONVersion": "1.0.0"}"#,
+            "it is no CDISC Dataset-JSON v1.1: its `datasetJSONVersion` is \"1.0.0\"",
+        ),
+        (
+            r#"{"datasetJSONVersion": "1.1", "columns": [], "records": 2, "rows": [[]]}"#,
+            "it says that it has 2 records, and has 1",
+        ),
+        (
+            "{\"datasetJSONVersion\": \"1.1\", \"columns\": [], \"records\": 2}\n[]",
+            "it says that it has 2 records, and has 1",
+        ),
+    ] {
+        let error = read(text).unwrap_err().to_string();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+    assert_eq!(Batch::read(b"[\"\xff\"]", Notation::Any).unwrap_err(), NoBatch::Encoding);
+    assert_eq!(Batch::read(br#"{"ID": "x"}"#, Notation::Json).unwrap_err(), NoBatch::Other);
+    assert!(Batch::read(br#"{"ID": "x"}"#, Notation::Lines).is_ok());
+    let rows = |count: usize| format!("[{}]", vec!["0"; count].join(","));
+    assert_eq!(read(&rows(MOST_ROWS)).unwrap().len(), MOST_ROWS);
+    assert_eq!(read(&rows(MOST_ROWS + 1)).unwrap_err(), NoBatch::TooManyRows);
+}
+
+#[test]
+fn a_row_of_very_many_names_is_read_in_time() {
+    let members: Vec<String> = (0..200_000).map(|name| format!("\"n{name}\":0")).collect();
+    let text = format!("[{{{}}},{{\"ID\":\"x\",\"n5\":1}}]", members.join(","));
+    assert_eq!(findings(&text), ["c ID", ""]);
+}
+
+#[test]
+fn values_are_told_only_where_they_are_asked_for() {
+    let form = form(json!({"range": {"field": "A", "max": 5}}), None);
+    let batch = read(r#"[{"ID":"P-1","VISIT":3,"A":77.5,"EXTRA":1}]"#).unwrap();
+    let without = answer(&form, &batch, &context(), 1, false);
+    assert!(!without.to_string().contains("77.5"));
+    let with = answer(&form, &batch, &context(), 1, true);
+    assert_eq!(
+        with,
+        json!({
+            "batch": "b-1", "form": "test", "version": "1.0.0", "hash": form.hash(), "language": "en",
+            "counts": {"rows": 1, "clean": 0, "withWarnings": 0, "rejected": 1, "notEvaluated": 0},
+            "notRun": [], "notChecked": ["EXTRA"],
+            "rows": [{
+                "index": 0, "status": "rejected", "key": {"ID": "P-1", "VISIT": 3},
+                "findings": [{
+                    "check": "c", "version": "1.2.0", "kind": "range", "severity": "hard", "field": "A", "message": "Wrong",
+                    "query": "open", "value": 77.5,
+                }],
+            }],
+        })
+    );
+}
+
+#[test]
+fn each_row_is_counted_as_one_kind() {
+    let soft = r#"{"CODE": "C"}"#;
+    let form = form(json!({"range": {"field": "WEIGHT", "unit": "kg", "max": 5}}), None);
+    let batch = read(&format!(
+        "[{soft}, {{\"ID\":\"x\"}}, {{\"WEIGHT\":1}}, {{\"WEIGHT\":1,\"CODE\":\"C\"}}, {{\"WEIGHT\":7,\"UNIT\":\"kg\",\"CODE\":\"C\"}}]"
+    ));
+    let answer = answer(&form, &batch.unwrap(), &context(), 1, false);
+    assert_eq!(answer["counts"], json!({"rows": 5, "clean": 1, "withWarnings": 2, "rejected": 1, "notEvaluated": 1}));
+    let kinds: Vec<&Value> = answer["rows"].as_array().unwrap().iter().map(|row| &row["status"]).collect();
+    assert_eq!(kinds, ["warnings", "clean", "not-evaluated", "warnings", "rejected"]);
+}
+
+#[test]
+fn work_stops_where_it_is_told_to_and_tells_nothing_of_half_a_batch() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use clinical::forms::{Stopped, Workers};
+
+    let form = form(json!({"unique": ["ID"]}), None);
+    let batch = read(&format!("[{}]", vec![r#"{"ID":"x"}"#; 2_000].join(","))).unwrap();
+    let asked = AtomicUsize::new(0);
+    let told = AtomicUsize::new(0);
+    let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
+    let tell = |rows| {
+        told.fetch_add(rows, Ordering::Relaxed);
+    };
+    let result = form.check(&batch, &context(), Workers::new(1).until(&stop).telling(&tell));
+    assert_eq!(result.unwrap_err(), Stopped { checked: 768, rows: 2_000 });
+    assert_eq!(told.into_inner(), 768);
+}
+
+#[test]
+fn telling_stops_where_it_is_told_to() {
+    use clinical::forms::Workers;
+    use clinical::forms::answer::Wording;
+
+    let form = form(json!({"unique": ["ID"]}), None);
+    let batch = read(r#"[{"ID":"x"},{"ID":"y"},{"ID":"z"}]"#).unwrap();
+    let report = form.check(&batch, &context(), Workers::new(1)).unwrap();
+    let wording = Wording { batch: "b", language: "en", values: false };
+    let mut pieces = 0;
+    let told = form.tell(&report, wording, |_| {
+        pieces += 1;
+        pieces < 4
+    });
+    assert_eq!(told, Err(2));
+}

@@ -1,0 +1,377 @@
+//! Each rule finds what it is for, leaves alone what it is not for, and says where it cannot tell.
+
+use serde_json::{Value, json};
+
+use crate::{form, told};
+
+/// What the rule says of each row, one by one.
+#[track_caller]
+fn each(rule: Value, rows: &[(Value, &str)]) {
+    let form = form(rule, None);
+    for (row, expected) in rows {
+        assert_eq!(told(&form, &json!([row])), [*expected], "{row}");
+    }
+}
+
+#[test]
+fn a_field_that_is_needed_is_missed_where_it_is_empty() {
+    each(
+        json!({"required": ["ID", "A"]}),
+        &[
+            (json!({"ID": "x", "A": 0}), ""),
+            (json!({"ID": " ", "A": null}), "c ID, c A"),
+            (json!({"A": ""}), "c ID, c A"),
+            // What cannot be read is there, and is found by itself.
+            (json!({"ID": "x", "A": "much"}), "A.type A"),
+        ],
+    );
+    each(
+        json!({"requiredAny": ["A", "B"]}),
+        &[(json!({"ID": "x", "B": 1}), ""), (json!({"ID": "x"}), "c A"), (json!({"A": "much"}), "A.type A")],
+    );
+}
+
+#[test]
+fn a_condition_says_which_rows_a_check_is_for() {
+    let skipped = json!({"in": {"field": "CODE", "in": ["B"]}});
+    let both = json!({"all": [{"present": "A"}, {"not": skipped}]});
+    let either = json!({"any": [{"absent": "A"}, skipped]});
+    for (when, row, expected) in [
+        (&skipped, json!({"CODE": "B", "A": 1}), "c A"),
+        (&skipped, json!({"CODE": "A", "A": 1}), ""),
+        (&skipped, json!({"A": 1}), ""),
+        // A code that is not in the list is still one that can be compared.
+        (&skipped, json!({"CODE": "C", "A": 1}), "CODE.codes CODE"),
+        (&skipped, json!({"CODE": true, "A": 1}), "CODE.type CODE | c field-unreadable"),
+        (&both, json!({"CODE": "A", "A": 1}), "c A"),
+        (&both, json!({"CODE": "B", "A": 1}), ""),
+        // One part that does not hold settles it, whatever the other is.
+        (&both, json!({"CODE": true}), "CODE.type CODE"),
+        (&both, json!({"CODE": true, "A": 1}), "CODE.type CODE | c field-unreadable"),
+        (&either, json!({"CODE": "B", "A": 1}), "c A"),
+        (&either, json!({"CODE": true, "A": 1}), "CODE.type CODE | c field-unreadable"),
+    ] {
+        let form = form(json!({"forbidden": ["A"]}), Some(when.clone()));
+        assert_eq!(told(&form, &json!([row])), [expected], "{when} {row}");
+    }
+}
+
+#[test]
+fn a_code_is_one_of_those_that_go_with_the_row() {
+    each(
+        json!({"oneOf": {"field": "CODE", "in": ["A"]}}),
+        &[
+            (json!({"CODE": "A"}), ""),
+            (json!({"CODE": "B"}), "c CODE"),
+            (json!({"ID": "x"}), ""),
+            (json!({"CODE": []}), "CODE.type CODE | c field-unreadable"),
+        ],
+    );
+    each(
+        json!({"anyOf": {"fields": ["ID", "SITE"], "in": ["Y"]}}),
+        &[
+            (json!({"ID": "N", "SITE": "Y"}), ""),
+            (json!({"ID": "N"}), "c ID"),
+            (json!({"VISIT": 1}), "c ID"),
+            (json!({"ID": "N", "SITE": {}}), "SITE.type SITE | c field-unreadable"),
+        ],
+    );
+}
+
+#[test]
+fn a_range_is_held_to_in_the_unit_that_the_row_names() {
+    each(
+        json!({"range": {"field": "WEIGHT", "unit": "kg", "min": 45.359237, "max": 90}}),
+        &[
+            (json!({"WEIGHT": 90, "UNIT": "kg"}), ""),
+            (json!({"WEIGHT": "90.001", "UNIT": "kg"}), "c WEIGHT"),
+            (json!({"WEIGHT": 100, "UNIT": "LB"}), ""),
+            (json!({"WEIGHT": 99.99, "UNIT": "LB"}), "c WEIGHT"),
+            (json!({"ID": "x"}), ""),
+            (json!({"WEIGHT": 50}), "| c field-missing"),
+            (json!({"WEIGHT": 50, "UNIT": "stone"}), "UNIT.unit UNIT | c field-unreadable"),
+            (json!({"WEIGHT": 50, "UNIT": "C"}), "| c no-conversion"),
+            (json!({"WEIGHT": "heavy", "UNIT": "kg"}), "WEIGHT.type WEIGHT | c field-unreadable"),
+            (json!({"WEIGHT": "79228162514264337593543950335", "UNIT": "F"}), "| c no-conversion"),
+        ],
+    );
+    each(
+        json!({"range": {"field": "A", "min": -1}}),
+        &[
+            (json!({"A": -1}), ""),
+            (json!({"A": -1.000_1}), "c A"),
+            (json!({"A": "1e3"}), "A.type A | c field-unreadable"),
+        ],
+    );
+}
+
+#[test]
+fn what_is_impossible_is_not_also_unusual() {
+    let form = clinical::forms::catalog::find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+    let row = |result: u32| json!([{"USUBJID": "P-1", "VSTESTCD": "SYSBP", "VSORRES": result, "VSORRESU": "mmHg", "VSDTC": "2012-11-23"}]);
+    assert_eq!(told(form, &row(120)), [""]);
+    assert_eq!(told(form, &row(190)), ["systolic-usual VSORRES"]);
+    assert_eq!(told(form, &row(720)), ["systolic-possible VSORRES"]);
+}
+
+#[test]
+fn dates_are_in_order_and_not_in_the_future() {
+    each(
+        json!({"order": {"first": "D1", "then": "D2"}}),
+        &[
+            (json!({"D1": "2012-11-23", "D2": "2012-11-23"}), ""),
+            (json!({"D1": "2012-11-23", "D2": "2012-11-22"}), "c D2"),
+            (json!({"D1": "2012-11-23", "D2": "2012-11"}), ""),
+            (json!({"D1": "2012-11-23", "D2": "2012-10"}), "c D2"),
+            (json!({"D1": "2012-11-23"}), ""),
+            (json!({"D1": "2012-11-31", "D2": "2012-11"}), "D1.type D1 | c field-unreadable"),
+            (json!({"D1": "2012-11-31"}), "D1.type D1"),
+        ],
+    );
+    each(
+        json!({"notFuture": "D1"}),
+        &[
+            (json!({"D1": "2026-11-23"}), ""),
+            (json!({"D1": "2026"}), ""),
+            (json!({"D1": "2026-11-25"}), "c D1"),
+            (json!({"D1": "2026-11-23T13:00Z"}), "c D1"),
+            (json!({"D1": 20_261_123}), "D1.type D1 | c field-unreadable"),
+            (json!({"ID": "x"}), ""),
+        ],
+    );
+}
+
+#[test]
+fn two_numbers_compare() {
+    for (is, below, equal, above) in [
+        ("below", true, false, false),
+        ("at-most", true, true, false),
+        ("equal", false, true, false),
+        ("not-equal", true, false, true),
+        ("at-least", false, true, true),
+        ("above", false, false, true),
+    ] {
+        let expected = |holds: bool| if holds { "" } else { "c A" };
+        each(
+            json!({"compare": {"field": "A", "is": is, "than": "B"}}),
+            &[
+                (json!({"A": 1, "B": 2}), expected(below)),
+                (json!({"A": "2.0", "B": 2}), expected(equal)),
+                (json!({"A": 2.5, "B": 2}), expected(above)),
+                (json!({"A": 2.5}), ""),
+                (json!({"A": 2.5, "B": "x"}), "B.type B | c field-unreadable"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn what_was_entered_is_what_is_computed() {
+    each(
+        json!({"equals": {"field": "STD", "to": {"converted": ["WEIGHT", "STDU"]}, "tolerance": 0.01}}),
+        &[
+            (json!({"WEIGHT": 182, "UNIT": "LB", "STD": 82.56, "STDU": "kg"}), ""),
+            (json!({"WEIGHT": 182, "UNIT": "LB", "STD": 82.57, "STDU": "kg"}), "c STD"),
+            (json!({"WEIGHT": "98.6", "UNIT": "F", "STD": 37, "STDU": "C"}), ""),
+            (json!({"WEIGHT": 37, "UNIT": "C", "STD": 98.6, "STDU": "F"}), ""),
+            (json!({"WEIGHT": 37, "UNIT": "C", "STD": 98.6, "STDU": "kg"}), "| c no-conversion"),
+            (json!({"WEIGHT": 37, "UNIT": "C", "STD": 98.6}), "| c field-missing"),
+            (json!({"STD": 98.6, "STDU": "kg"}), "| c field-missing"),
+            (json!({"WEIGHT": 37, "UNIT": "C"}), ""),
+        ],
+    );
+    let of = |to: Value| json!({"equals": {"field": "N", "to": to, "decimals": 0}});
+    each(
+        of(json!({"sum": ["A", "B"]})),
+        &[(json!({"N": 4, "A": 1.5, "B": 2}), ""), (json!({"N": 3, "A": 1.5, "B": 2}), "c N")],
+    );
+    each(
+        of(json!({"difference": ["A", "B"]})),
+        &[(json!({"N": -2, "A": -0.5, "B": 2}), ""), (json!({"N": -3, "A": -0.5, "B": 2}), "c N")],
+    );
+    each(
+        of(json!({"product": ["A", "B"]})),
+        &[(json!({"N": 3, "A": 1.5, "B": 2}), ""), (json!({"N": 3, "A": 1.5}), "| c field-missing")],
+    );
+    each(
+        of(json!({"quotient": ["A", "B"]})),
+        &[(json!({"N": 1, "A": 1, "B": 2}), ""), (json!({"N": 1, "A": 1, "B": 0}), "| c too-large")],
+    );
+    each(
+        json!({"equals": {"field": "N", "to": {"years": ["D1", "D2"]}}}),
+        &[
+            (json!({"N": 62, "D1": "1950-11-23", "D2": "2012-11-23"}), ""),
+            (json!({"N": 62, "D1": "1950-11-24", "D2": "2012-11-23"}), "c N"),
+            (json!({"N": 61, "D1": "1950", "D2": "2012-11-23"}), ""),
+            (json!({"N": 60, "D1": "1950", "D2": "2012-11-23"}), "c N"),
+            (json!({"N": 0, "D1": "2013", "D2": "2012"}), "c N"),
+        ],
+    );
+}
+
+#[test]
+fn rows_with_the_same_key_are_all_told_and_name_each_other() {
+    let form = form(json!({"unique": ["ID", "VISIT"]}), None);
+    let rows = json!([
+        {"ID": "P-1", "VISIT": 1}, {"ID": "P-1", "VISIT": 2}, {"ID": "P-1", "VISIT": "1.0"}, {"ID": "P-2", "VISIT": 1},
+        {"ID": "P-2"}, {"VISIT": 1}, {"A": 1}, {"ID": "P-1", "VISIT": "one"}, {"ID": "P-2", "VISIT": ""},
+    ]);
+    assert_eq!(
+        told(&form, &rows),
+        ["c -", "", "c -", "", "c -", "", "| c field-missing", "VISIT.type VISIT | c field-unreadable", "c -"]
+    );
+    let batch = clinical::forms::batch::Batch::read(rows.to_string().as_bytes(), clinical::forms::batch::Notation::Any);
+    let answer = crate::answer(&form, &batch.unwrap(), &crate::context(), 1, false);
+    assert_eq!(answer["rows"][0]["findings"][0]["otherRows"], json!([2]));
+}
+
+#[test]
+fn no_key_is_taken_for_another() {
+    // Joined without care these are the same.
+    let form = form(json!({"unique": ["ID", "SITE"]}), None);
+    let rows = json!([{"ID": "a\u{1f}1:b", "SITE": "c"}, {"ID": "a", "SITE": "b\u{1f}1:c"}, {"ID": "a", "SITE": "bc"}, {"ID": "ab", "SITE": "c"}]);
+    assert_eq!(told(&form, &rows), ["", "", "", ""]);
+}
+
+#[test]
+fn more_repeats_than_allowed_are_all_told() {
+    let form = form(json!({"repeats": {"of": ["ID"], "most": 2}}), None);
+    let rows = |count: usize| {
+        json!(vec![json!({"ID": "P-1"}); count].into_iter().chain([json!({"ID": "P-2"})]).collect::<Vec<_>>())
+    };
+    assert_eq!(told(&form, &rows(2)), ["", "", ""]);
+    assert_eq!(told(&form, &rows(3)), ["c -", "c -", "c -", ""]);
+}
+
+/// The course of one subject: date, weight, unit; what is said of each.
+#[track_caller]
+fn course(rows: &[(&str, Value, &str, &str)]) {
+    let rule =
+        json!({"change": {"field": "WEIGHT", "unit": "kg", "same": ["ID", "CODE"], "by": "D1", "mostPercent": 5}});
+    let form = form(rule, Some(json!({"in": {"field": "CODE", "in": ["A"]}})));
+    let sent: Vec<Value> = rows
+        .iter()
+        .map(|(date, weight, unit, _)| json!({"ID": "P-1", "CODE": "A", "D1": date, "WEIGHT": weight, "UNIT": unit}))
+        .collect();
+    let expected: Vec<&str> = rows.iter().map(|(.., expected)| *expected).collect();
+    assert_eq!(told(&form, &json!(sent)), expected);
+}
+
+#[test]
+fn a_change_is_measured_from_the_row_before_in_time() {
+    course(&[
+        ("2012-11-01", json!(100), "kg", ""),
+        ("2012-11-03", json!(100), "kg", ""),
+        ("2012-11-02", json!(105), "kg", ""),
+        ("2012-11-04", json!(94.9), "kg", "c WEIGHT"),
+        ("2012-11-05", json!("209.2"), "LB", ""),
+    ]);
+    // Of several on one day the nearest counts, and they are no change of each other.
+    course(&[
+        ("2012-11-01", json!(100), "kg", ""),
+        ("2012-11-01", json!(120), "kg", ""),
+        ("2012-11-02", json!(118), "kg", ""),
+        ("2012-11-03", json!(90), "kg", "c WEIGHT"),
+    ]);
+    // What was not measured is no row before.
+    course(&[
+        ("2012-11-01", json!(100), "kg", ""),
+        ("2012-11-02", json!(null), "", ""),
+        ("2012-11-03", json!(120), "kg", "c WEIGHT"),
+    ]);
+}
+
+#[test]
+fn a_change_from_a_row_that_cannot_be_read_is_not_evaluated() {
+    // Its value: the next row has nothing to compare with.
+    course(&[
+        ("2012-11-01", json!(100), "kg", ""),
+        ("2012-11-02", json!("?"), "kg", "WEIGHT.type WEIGHT | c field-unreadable"),
+        ("2012-11-03", json!(120), "kg", "| c other-row"),
+        ("2012-11-04", json!(120), "kg", ""),
+    ]);
+    // Its unit.
+    course(&[
+        ("2012-11-01", json!(100), "", "| c field-missing"),
+        ("2012-11-02", json!(120), "kg", "| c other-row"),
+        ("2012-11-03", json!(120), "kg", ""),
+    ]);
+    // Its date: it may lie before any of them.
+    course(&[
+        ("2012-11-01", json!(100), "kg", "| c other-row"),
+        ("2012-13-02", json!(100), "kg", "D1.type D1 | c field-unreadable"),
+        ("2012-11-03", json!(120), "kg", "| c other-row"),
+        ("", json!(100), "kg", "| c field-missing"),
+    ]);
+    // A partial date: which came first cannot be told.
+    course(&[
+        ("2012-10", json!(100), "kg", ""),
+        ("2012-11-02", json!(120), "kg", "| c order-unclear"),
+        ("2012-11", json!(100), "kg", "| c order-unclear"),
+        ("2012-12-03", json!(100), "kg", "| c order-unclear"),
+        ("2012-12-04", json!(120), "kg", "c WEIGHT"),
+    ]);
+}
+
+#[test]
+fn other_subjects_and_other_tests_are_no_row_before() {
+    let rule = json!({"change": {"field": "A", "same": ["ID"], "by": "D1", "most": 2}});
+    let form = form(rule, Some(json!({"in": {"field": "CODE", "in": ["A"]}})));
+    let row = |id: &str, code: &str, date: &str, value: i32| json!({"ID": id, "CODE": code, "D1": date, "A": value});
+    let rows = json!([
+        row("P-1", "A", "2012-11-01", 10),
+        row("P-2", "A", "2012-11-02", 20),
+        row("P-1", "B", "2012-11-02", 30),
+        row("P-1", "A", "2012-11-03", 12),
+        row("P-1", "A", "2012-11-04", 15),
+        json!({"CODE": "A", "D1": "2012", "A": 1}),
+    ]);
+    assert_eq!(told(&form, &rows), ["", "", "", "", "c A", "| c field-missing"]);
+}
+
+#[test]
+fn sites_and_subjects_are_known_or_nobody_knows() {
+    use clinical::forms::batch::{Batch, Notation};
+    use clinical::forms::report::NotKept;
+    use clinical::forms::{Context, Register};
+
+    let rows = json!([{"ID": "P-1", "SITE": "S01"}, {"ID": "P-9", "SITE": "S03"}, {"ID": [], "SITE": 1}, {"VISIT": 1}]);
+    let batch = Batch::read(rows.to_string().as_bytes(), Notation::Any).unwrap();
+    for (rule, known, third) in [
+        (json!({"knownSite": "SITE"}), "c SITE", "ID.type ID, c SITE"),
+        (json!({"knownSubject": "ID"}), "c ID", "ID.type ID | c field-unreadable"),
+    ] {
+        let form = form(rule, None);
+        assert_eq!(told(&form, &rows), ["", known, third, ""]);
+        let nobody = |register: Register| Context { sites: register.clone(), subjects: register, ..crate::context() };
+        let unreachable = crate::told_of(&form, &batch, &nobody(Register::Unreachable), 1);
+        assert_eq!(unreachable[..2], ["| c register-unreachable", "| c register-unreachable"]);
+        assert_eq!(unreachable[3], "");
+        let answer = crate::answer(&form, &batch, &nobody(Register::NotKept(NotKept::NoSubjects)), 1, false);
+        assert_eq!(answer["notRun"][0]["code"], "no-register");
+        assert_eq!((answer["rows"][1].get("findings"), answer["rows"][1].get("notEvaluated")), (None, None));
+    }
+}
+
+#[test]
+fn a_value_is_read_as_its_field_says() {
+    let form = form(json!({"forbidden": ["STDU"]}), None);
+    for (row, expected) in [
+        (json!({"ID": 12, "VISIT": "3", "A": "3.50", "N": 2.0, "FLAG": true, "UNIT": "kg"}), ""),
+        (json!({"ID": true}), "ID.type ID"),
+        (json!({"ID": "x".repeat(200)}), ""),
+        (json!({"ID": "é".repeat(201)}), "ID.length ID"),
+        (json!({"N": 2.5}), "N.type N"),
+        (json!({"N": "1_000"}), "N.type N"),
+        (json!({"A": "1,5"}), "A.type A"),
+        (json!({"A": false}), "A.type A"),
+        (json!({"A": 1e300}), "A.type A"),
+        (json!({"FLAG": "N"}), ""),
+        (json!({"FLAG": "yes"}), "FLAG.type FLAG"),
+        (json!({"UNIT": "KG"}), "UNIT.unit UNIT"),
+        (json!({"UNIT": 1}), "UNIT.type UNIT"),
+        (json!({"OTHER": {"nested": [1]}}), ""),
+    ] {
+        assert_eq!(told(&form, &json!([row])), [expected], "{row}");
+    }
+}
