@@ -171,7 +171,8 @@ impl<'a> Loader<'a> {
                 self.fault(pointer(at, language), "text.none", "the text is empty", "write what people read");
             }
         }
-        if texts.is_empty() || !texts.keys().all(|tag| is_language_tag(tag)) {
+        // Other texts are held to the title's languages.
+        if at == "/title" && (texts.is_empty() || !texts.keys().all(|tag| is_language_tag(tag))) {
             self.fault(
                 at,
                 "text.language",
@@ -365,7 +366,7 @@ impl<'a> Loader<'a> {
 
     fn load_key(&mut self) -> Vec<usize> {
         let definition = self.definition;
-        if definition.key.is_empty() {
+        if definition.key.is_empty() && !definition.fields.is_empty() {
             self.fault("/key", "key.none", "no field tells one row from another", "name the fields that do");
         }
         self.fields(&definition.key, "/key")

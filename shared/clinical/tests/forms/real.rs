@@ -1,1 +1,146 @@
-//! x
+//! The vital signs of a real study, and damaged copies of them: every finding is explained by the data.
+
+use std::path::Path;
+
+use clinical::forms::batch::{Batch, Notation};
+use clinical::forms::{Form, catalog};
+use serde_json::{Value, json};
+
+use crate::{context, told_of};
+
+/// What the file holds that asks for a second look, by row: pressures outside 91 to 180 (systolic) and 40 to 120 mmHg
+/// (diastolic), and a subject whose weight rose from 147 to 157 pounds between two visits.
+const FOUND: [(usize, &str); 11] = [
+    (209, "diastolic-usual VSORRES"),
+    (489, "systolic-usual VSORRES"),
+    (490, "systolic-usual VSORRES"),
+    (493, "systolic-usual VSORRES"),
+    (776, "weight-change VSORRES"),
+    (803, "systolic-usual VSORRES"),
+    (804, "systolic-usual VSORRES"),
+    (805, "systolic-usual VSORRES"),
+    (807, "systolic-usual VSORRES"),
+    (987, "systolic-usual VSORRES"),
+    (1015, "systolic-usual VSORRES"),
+];
+
+fn vs() -> &'static Form {
+    catalog::find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
+}
+
+/// The real file; it lies beside the checkout.
+fn file() -> Value {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/vs.json");
+    let text = std::fs::read_to_string(&path);
+    serde_json::from_str(&text.unwrap_or_else(|_| panic!("this test reads {}, which is not there", path.display())))
+        .unwrap()
+}
+
+/// What is told of the rows that have something to tell.
+fn told(file: &Value, threads: usize) -> Vec<(usize, String)> {
+    let batch = Batch::read(file.to_string().as_bytes(), Notation::Json).unwrap();
+    let subjects = batch_subjects(file);
+    let context = clinical::forms::Context { subjects: clinical::forms::Register::Known(subjects), ..context() };
+    let told = told_of(vs(), &batch, &context, threads);
+    told.into_iter().enumerate().filter(|(_, told)| !told.is_empty()).collect()
+}
+
+fn batch_subjects(file: &Value) -> std::collections::HashSet<String> {
+    file["rows"].as_array().unwrap().iter().map(|row| row[2].as_str().unwrap().to_owned()).collect()
+}
+
+fn column(file: &Value, name: &str) -> usize {
+    file["columns"].as_array().unwrap().iter().position(|column| column["name"] == name).unwrap()
+}
+
+/// What is told of the file with `changes` beside what is told of it as it is.
+#[track_caller]
+fn damaged(changes: &[(usize, &str, Value)], more: &[(usize, &str)]) {
+    let mut file = file();
+    for (row, name, value) in changes {
+        let at = column(&file, name);
+        file["rows"][row][at] = value.clone();
+    }
+    let mut expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
+    for (row, told) in more {
+        expected.retain(|(before, _)| before != row);
+        expected.push((*row, (*told).to_owned()));
+    }
+    expected.sort();
+    assert_eq!(told(&file, 2), expected);
+}
+
+#[test]
+fn the_real_file_is_clean_but_for_what_it_holds() {
+    let expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
+    for threads in [1, 2, 5] {
+        assert_eq!(told(&file(), threads), expected);
+    }
+}
+
+#[test]
+fn a_broken_date_is_named_and_what_depends_on_it_is_not_evaluated() {
+    damaged(&[(3, "VSDTC", json!("2012-12-32"))], &[(3, "VSDTC.type VSDTC | date-not-future field-unreadable")]);
+    damaged(&[(3, "VSDTC", json!("13DEC2012"))], &[(3, "VSDTC.type VSDTC | date-not-future field-unreadable")]);
+    damaged(&[(3, "VSDTC", json!("2102-12-13"))], &[(3, "date-not-future VSDTC")]);
+}
+
+#[test]
+fn an_impossible_pressure_is_named_and_its_standard_result_no_longer_fits() {
+    damaged(&[(0, "VSORRES", json!("710")), (0, "VSSTRESN", json!(710))], &[(0, "diastolic-possible VSORRES")]);
+    damaged(&[(0, "VSORRES", json!("710"))], &[(0, "diastolic-possible VSORRES, standard-result VSSTRESN")]);
+    damaged(&[(0, "VSSTRESN", json!(17))], &[(0, "standard-result VSSTRESN")]);
+    damaged(
+        &[(0, "VSORRES", json!("7l"))],
+        &[(
+            0,
+            "VSORRES.type VSORRES | diastolic-possible field-unreadable, diastolic-usual field-unreadable, \
+         standard-result field-unreadable",
+        )],
+    );
+}
+
+#[test]
+fn a_repeated_key_is_named_at_both_rows() {
+    let mut file = file();
+    let row = file["rows"][5].clone();
+    file["rows"].as_array_mut().unwrap().push(row);
+    file["records"] = json!(1415);
+    let mut expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
+    expected.insert(0, (5, "one-row-a-measurement -".to_owned()));
+    expected.push((1414, "one-row-a-measurement -".to_owned()));
+    assert_eq!(told(&file, 2), expected);
+    // Another visit's number, as a slip of the pen has it.
+    damaged(&[(3, "VISITNUM", json!(5))], &[(3, "one-row-a-measurement -"), (4, "one-row-a-measurement -")]);
+}
+
+#[test]
+fn a_missing_unit_is_named_and_what_depends_on_it_is_not_evaluated() {
+    damaged(
+        &[(0, "VSORRESU", json!(""))],
+        &[(
+            0,
+            "unit-required VSORRESU | diastolic-possible field-missing, diastolic-usual field-missing, \
+         standard-result field-missing",
+        )],
+    );
+    damaged(&[(0, "VSSTRESU", json!(""))], &[(0, "standard-unit-required VSSTRESU | standard-result field-missing")]);
+    damaged(
+        &[(0, "VSORRESU", json!("kg"))],
+        &[(
+            0,
+            "unit-pressure VSORRESU | diastolic-possible no-conversion, diastolic-usual no-conversion, \
+         standard-result no-conversion",
+        )],
+    );
+}
+
+#[test]
+fn other_damages_are_named_too() {
+    damaged(&[(0, "VSTESTCD", json!("DIABT"))], &[(0, "VSTESTCD.codes VSTESTCD")]);
+    damaged(
+        &[(0, "VSSTAT", json!("NOT DONE"))],
+        &[(0, "result-when-not-done VSORRES, result-when-not-done VSSTRESN, reason-not-done VSREASND")],
+    );
+    damaged(&[(0, "VSORRES", json!("")), (0, "VSSTRESN", json!(null))], &[(0, "result-required VSORRES")]);
+}
