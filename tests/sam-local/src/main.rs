@@ -33,6 +33,8 @@ const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("InstrumentsFunction", "instruments-get-one", Some(200)),
     ("PatientsFunction", "patients-get", Some(200)),
     ("AuditFunction", "audit-get", Some(200)),
+    ("ValidateFunction", "validate-post", Some(200)),
+    ("ValidateFunction", "validate-post-invalid", Some(422)),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;

@@ -113,6 +113,26 @@ async fn a_definition_is_given_in_the_callers_language_counted_and_not_sent_twic
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_rows_is_told_row_by_row_and_needs_its_store_for_the_register_only() {
+    let cloud = cloud().await;
+    let validate = function_within(&cloud, "ValidateFunction", SHORT).await;
+
+    let told = answer(&validate, &event("validate-post"), 200).await;
+    assert_eq!((&told["counts"]["clean"], &told["counts"]["rejected"]), (&json!(1), &json!(2)), "{told}");
+    let found = |row: usize| -> Vec<&str> {
+        told["rows"][row]["findings"].as_array().unwrap().iter().map(|found| found["check"].as_str().unwrap()).collect()
+    };
+    assert_eq!(found(1), ["VSDTC.type", "systolic-possible"]);
+    assert_eq!(found(2), ["unit-required", "known-site"]);
+    answer(&validate, &event("validate-post-invalid"), 422).await;
+
+    let log = validate.log().unwrap();
+    for secret in ["P-001", "P-002", "720", "154.5", "eyJ"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sites_patients_are_listed_that_is_on_record_and_a_stalled_store_is_told_in_the_callers_language() {
     let cloud = cloud().await;
     let batch = event("score-stream");
