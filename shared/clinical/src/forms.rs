@@ -40,7 +40,7 @@ use self::batch::{Batch, Row};
 use self::definition::FormDefinition;
 use self::load::{LoadedRule, Program};
 use self::report::{CheckOf, Counts, NotKept, Report};
-use self::row::{RowChecker, RowState};
+use self::row::{RowChecker, States};
 use crate::canonical::{canonical, sha256};
 use crate::ids::{FormId, FormVersion};
 use crate::instrument::DefinitionFault;
@@ -199,28 +199,27 @@ impl Form {
         let checker = RowChecker { program: &self.program, context, columns: &columns, hash: RandomState::new() };
         let chunks: Vec<&[Row]> = batch.rows.chunks(CHUNK).collect();
         let checked = AtomicUsize::new(0);
-        let states = in_parallel(chunks.len(), &workers, |chunk| {
-            let mut cells = Vec::new();
-            let states: Vec<RowState<'a>> = chunks[chunk].iter().map(|row| checker.check(row, &mut cells)).collect();
-            checked.fetch_add(states.len(), Ordering::Relaxed);
-            (workers.tell)(states.len());
-            states
+        let states = in_parallel(chunks.len(), &workers, |task| {
+            let chunk = checker.chunk(chunks[task]);
+            checked.fetch_add(chunk.reports.len(), Ordering::Relaxed);
+            (workers.tell)(chunk.reports.len());
+            chunk
         });
         let stopped = |checked| Stopped { checked, rows: batch.len() };
-        let mut states: Vec<_> =
-            states.ok_or_else(|| stopped(checked.load(Ordering::Relaxed)))?.into_iter().flatten().collect();
+        let mut chunks = states.ok_or_else(|| stopped(checked.load(Ordering::Relaxed)))?;
 
         let checks = self.program.checks.iter().enumerate();
         let over_rows: Vec<_> = checks.filter(|(_, check)| check.rule.is_over_rows()).collect();
+        let states = States { chunks: &chunks, rows: batch.len(), parts: over_rows.len() };
         let verdicts = in_parallel(over_rows.len() * SHARES, &workers, |task| {
             let (part, share) = (task / SHARES, task % SHARES);
             let (place, check) = over_rows[part];
-            (place, across::check(&states, part, place, check, share))
+            (place, across::check(states, part, place, check, share))
         });
         let verdicts = verdicts.ok_or_else(|| stopped(batch.len()))?;
         for (place, verdicts) in verdicts {
             for (row, verdict) in verdicts {
-                let report = &mut states[row].report;
+                let report = &mut chunks[row / CHUNK].reports[row % CHUNK];
                 match verdict {
                     Verdict::Finding(finding) => report.findings.push(finding),
                     Verdict::NotEvaluated(reason) => report.not_evaluated.push((place, reason)),
@@ -232,12 +231,18 @@ impl Form {
                 report.not_evaluated.sort_by_key(|(place, _)| *place);
             }
         }
-        let rows: Vec<_> = states.into_iter().map(|state| state.report).collect();
+        let mut keys = Vec::with_capacity(batch.len() * self.program.key.len());
+        let mut rows = Vec::with_capacity(batch.len());
+        for chunk in chunks {
+            keys.extend(chunk.keys);
+            rows.extend(chunk.reports);
+        }
         let unknown = batch.columns.iter().zip(&columns).filter(|(_, known)| known.is_none());
         Ok(Report {
             counts: Counts::of(&rows),
             not_run: self.not_run(context),
             not_checked: unknown.map(|(name, _)| name.as_str()).take(NOT_CHECKED).collect(),
+            keys,
             rows,
         })
     }

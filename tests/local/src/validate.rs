@@ -10,7 +10,7 @@ use clinical::{
         batch::{Batch, NoBatch, Notation},
         catalog::{self, NotFound},
         definition::CheckSeverity,
-        report::{CheckOf, NotKept, Report, RowReport},
+        report::{CheckOf, NotKept, Report},
     },
     ids::FormVersion,
     instrument::DefinitionFault,
@@ -181,7 +181,7 @@ fn language<'a>(form: &'a Form, wanted: &str) -> &'a str {
 fn table(form: &Form, report: &Report<'_>, language: &str, values: bool) -> String {
     let mut lines = vec![["ROW", "KEY", "WHAT", "CHECK", "FIELD", "MESSAGE"].map(str::to_owned)];
     for (index, row) in report.rows.iter().enumerate() {
-        let key = key(row);
+        let key = key(report.key(index));
         for finding in &row.findings {
             let mut message = form.message(finding.check, language);
             if !finding.others.is_empty() {
@@ -233,8 +233,8 @@ fn title<'a>(texts: &'a Texts, language: &str) -> &'a str {
     texts.get(language).or(texts.values().next()).map(String::as_str).unwrap_or_default()
 }
 
-fn key(row: &RowReport<'_>) -> String {
-    let values: Vec<String> = row.key.iter().flatten().map(|value| shown(value)).collect();
+fn key(values: &[Option<&Value>]) -> String {
+    let values: Vec<String> = values.iter().flatten().map(|value| shown(value)).collect();
     values.join(" ")
 }
 

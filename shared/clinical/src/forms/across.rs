@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use super::date::Moment;
 use super::load::{Limit, LoadedCheck, LoadedRule};
 use super::report::{CheckOf, Finding, Reason};
-use super::row::{Key, Part, RowState};
+use super::row::{KeyText, Part, States};
 
 /// As many other rows as a finding names.
 const OTHERS: usize = 10;
@@ -24,21 +24,13 @@ pub(super) const SHARES: usize = 4;
 
 /// What the check of place `place`, which is the `part`th over several rows, says: by row, for one share of the keys.
 pub(super) fn check<'a>(
-    states: &[RowState<'a>],
+    states: States<'_, 'a>,
     part: usize,
     place: usize,
     check: &LoadedCheck,
     share: usize,
 ) -> Vec<(usize, Verdict<'a>)> {
-    let mut groups: HashMap<&Key, Vec<usize>, BuildHasherDefault<Hashed>> = HashMap::default();
-    for (row, state) in states.iter().enumerate() {
-        if let Part::Of(key) | Part::Course { key, .. } = &state.parts[part]
-            // The map goes by the last bits of the hash, and by the first seven.
-            && (key.hash >> 32) as usize % SHARES == share
-        {
-            groups.entry(key).or_default().push(row);
-        }
-    }
+    let groups = groups(states, part, share);
     let finding = |field, value, others| {
         let check_of = CheckOf::Check(place);
         Verdict::Finding(Finding { check: check_of, severity: check.severity, field, value, others })
@@ -46,10 +38,10 @@ pub(super) fn check<'a>(
     let mut verdicts = Vec::new();
     match &check.rule {
         LoadedRule::Change { field, by, most, .. } => {
-            for rows in groups.into_values() {
+            for rows in groups.larger_than(1) {
                 let course = Course::of(states, part, &rows);
                 for (row, said) in course.check(*most, *field, *by) {
-                    let Part::Course { sent, .. } = &states[row].parts[part] else { continue };
+                    let Part::Course { sent, .. } = states.part(row, part) else { continue };
                     verdicts.push((
                         row,
                         match said {
@@ -62,7 +54,7 @@ pub(super) fn check<'a>(
         }
         rule => {
             let most = if let LoadedRule::Repeats { most, .. } = rule { *most } else { 1 };
-            for rows in groups.into_values().filter(|rows| rows.len() > most) {
+            for rows in groups.larger_than(most) {
                 for row in &rows {
                     let others = rows.iter().copied().filter(|other| other != row).take(OTHERS).collect();
                     verdicts.push((*row, finding(None, None, others)));
@@ -71,6 +63,42 @@ pub(super) fn check<'a>(
         }
     }
     verdicts
+}
+
+/// Rows with the same key.
+struct Groups<'s> {
+    /// By key the last row of the group, and how many there are.
+    groups: HashMap<KeyText<'s>, (usize, usize), BuildHasherDefault<Hashed>>,
+    /// For each row the one before it in its group.
+    before: Vec<usize>,
+}
+
+/// The groups of one share of the keys.
+fn groups<'s>(states: States<'s, '_>, part: usize, share: usize) -> Groups<'s> {
+    let mut groups: HashMap<_, (usize, usize), _> =
+        HashMap::with_capacity_and_hasher(states.rows / SHARES, BuildHasherDefault::default());
+    let mut before = vec![0; states.rows];
+    for (row, before) in before.iter_mut().enumerate() {
+        // The map goes by the last bits of the hash, and by the first seven.
+        if let Some(key) = states.key(row, part).filter(|key| (key.hash >> 32) as usize % SHARES == share) {
+            let (last, count) = groups.entry(key).or_default();
+            *before = std::mem::replace(last, row);
+            *count += 1;
+        }
+    }
+    Groups { groups, before }
+}
+
+impl Groups<'_> {
+    /// The groups of more than so many rows, each in the order of the batch.
+    fn larger_than(&self, rows: usize) -> impl Iterator<Item = Vec<usize>> {
+        self.groups.values().filter(move |(_, count)| *count > rows).map(|(last, count)| {
+            let back = std::iter::successors(Some(*last), |row| Some(self.before[*row]));
+            let mut rows: Vec<usize> = back.take(*count).collect();
+            rows.reverse();
+            rows
+        })
+    }
 }
 
 /// The hash that a key brings.
@@ -112,11 +140,11 @@ enum Said {
 }
 
 impl Course {
-    fn of(states: &[RowState<'_>], part: usize, rows: &[usize]) -> Self {
+    fn of(states: States<'_, '_>, part: usize, rows: &[usize]) -> Self {
         let mut dated = Vec::new();
         let mut undated = None;
         for row in rows {
-            match &states[*row].parts[part] {
+            match states.part(*row, part) {
                 Part::Course { date: Some(date), value, .. } => dated.push((*date, *row, *value)),
                 Part::Course { date: None, .. } => undated = undated.or(Some(*row)),
                 _ => {}

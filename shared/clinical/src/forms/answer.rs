@@ -56,7 +56,7 @@ impl Form {
             return Err(0);
         }
         for (index, row) in report.rows.iter().enumerate() {
-            let piece = to_json(&self.row(index, row, wording, language));
+            let piece = to_json(&self.row(index, row, report.key(index), wording, language));
             let told = text.len();
             text.push_str(if index > 0 { "," } else { "" });
             text.push_str(&piece);
@@ -100,6 +100,7 @@ impl Form {
         &'a self,
         index: usize,
         row: &'a RowReport<'a>,
+        key: &'a [Option<&'a Value>],
         wording: Wording<'a>,
         language: Language,
     ) -> RowBody<'a> {
@@ -114,7 +115,13 @@ impl Form {
             Verdict::Warnings => "warnings",
             Verdict::Rejected => "rejected",
         };
-        RowBody { index, status, key: Key { form: self, row }, findings, not_evaluated: not_evaluated.collect() }
+        RowBody {
+            index,
+            status,
+            key: Key { form: self, values: key },
+            findings,
+            not_evaluated: not_evaluated.collect(),
+        }
     }
 
     fn finding<'a>(&'a self, finding: &'a Finding<'a>, wording: Wording<'a>) -> FindingBody<'a> {
@@ -234,13 +241,13 @@ struct FindingBody<'a> {
 /// The key fields that a row has, with their values.
 struct Key<'a> {
     form: &'a Form,
-    row: &'a RowReport<'a>,
+    values: &'a [Option<&'a Value>],
 }
 
 impl Serialize for Key<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        for (field, value) in self.form.definition.key.iter().zip(&self.row.key) {
+        for (field, value) in self.form.definition.key.iter().zip(self.values) {
             // What is no single value finds no row.
             if let Some(value) = value.filter(|value| !value.is_object() && !value.is_array()) {
                 map.serialize_entry(field.as_str(), value)?;

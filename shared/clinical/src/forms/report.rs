@@ -13,6 +13,8 @@ pub struct Report<'a> {
     pub not_run: Vec<(usize, NotKept)>,
     /// Columns of the batch that the form does not know, the first hundred.
     pub not_checked: Vec<&'a str>,
+    /// For each row as many as the form's key has fields.
+    pub(super) keys: Vec<Option<&'a Value>>,
     /// The rows.
     pub rows: Vec<RowReport<'a>>,
 }
@@ -48,8 +50,6 @@ pub enum Verdict {
 /// What was found in one row. Its `Debug` shows values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowReport<'a> {
-    /// The values of the form's key fields, as they were sent; nothing where the row has none.
-    pub key: Vec<Option<&'a Value>>,
     /// What is wrong: of fields by themselves first, then by check, in the order of the definition.
     pub findings: Vec<Finding<'a>>,
     /// Checks that could not be evaluated, by their place in the definition, and why.
@@ -146,6 +146,15 @@ pub enum NotKept {
     NoSubjects,
     /// The command line knows no sites and no subjects.
     CommandLine,
+}
+
+impl<'a> Report<'a> {
+    /// A row's values in the form's key fields, as they were sent; nothing where it has none.
+    pub fn key(&self, row: usize) -> &[Option<&'a Value>] {
+        // A form has a key field at least; a report without rows has no keys.
+        let fields = self.keys.len() / self.rows.len().max(1);
+        &self.keys[row * fields..][..fields]
+    }
 }
 
 impl RowReport<'_> {

@@ -11,7 +11,7 @@ use super::date::Moment;
 use super::definition::{CheckSeverity, Comparison};
 use super::load::{LoadedComputed, LoadedCondition, LoadedRule, Program};
 use super::report::{CheckOf, FieldFault, Finding, Reason, RowKind, RowReport};
-use super::{Context, Register};
+use super::{CHUNK, Context, Register};
 
 /// What one row brings to a check over several.
 #[derive(Debug)]
@@ -24,30 +24,68 @@ pub(super) enum Part<'a> {
     Course { key: Key, date: Option<Moment>, value: Option<Decimal>, sent: Option<&'a Value> },
 }
 
-/// What rows have in common, with its hash, which is made where rows are checked side by side.
-#[derive(Debug, Eq)]
+/// What rows have in common: a place in the texts of the chunk, and its hash, which is made where rows are checked side by
+/// side.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
-    pub(super) text: String,
+    start: usize,
+    end: usize,
+    hash: u64,
+}
+
+/// What rows have in common.
+#[derive(Debug, Clone, Copy, Eq)]
+pub(super) struct KeyText<'s> {
+    text: &'s str,
     pub(super) hash: u64,
 }
 
-impl PartialEq for Key {
+impl PartialEq for KeyText<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.hash == other.hash && self.text == other.text
     }
 }
 
-impl Hash for Key {
+impl Hash for KeyText<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
 }
 
-/// A row by itself.
-pub(super) struct RowState<'a> {
-    pub(super) report: RowReport<'a>,
-    /// By the checks over several rows, in their order.
-    pub(super) parts: Vec<Part<'a>>,
+/// Some rows by themselves. Of a row with nothing to tell nothing is allocated: threads would wait for each other at it.
+#[derive(Default)]
+pub(super) struct Chunk<'a> {
+    pub(super) reports: Vec<RowReport<'a>>,
+    /// For each row as many as the form's key has fields.
+    pub(super) keys: Vec<Option<&'a Value>>,
+    /// For each row as many as there are checks over several rows, in their order.
+    parts: Vec<Part<'a>>,
+    texts: String,
+}
+
+/// All rows by themselves, in chunks of so many.
+#[derive(Clone, Copy)]
+pub(super) struct States<'s, 'a> {
+    pub(super) chunks: &'s [Chunk<'a>],
+    pub(super) rows: usize,
+    /// How many checks over several rows there are.
+    pub(super) parts: usize,
+}
+
+impl<'s, 'a> States<'s, 'a> {
+    /// What a row brings to a check over several.
+    pub(super) fn part(&self, row: usize, part: usize) -> &'s Part<'a> {
+        &self.chunks[row / CHUNK].parts[row % CHUNK * self.parts + part]
+    }
+
+    pub(super) fn key(&self, row: usize, part: usize) -> Option<KeyText<'s>> {
+        match self.part(row, part) {
+            Part::Of(Key { start, end, hash }) | Part::Course { key: Key { start, end, hash }, .. } => {
+                Some(KeyText { text: &self.chunks[row / CHUNK].texts[*start..*end], hash: *hash })
+            }
+            Part::None => None,
+        }
+    }
 }
 
 /// What a check says of a row.
@@ -71,8 +109,19 @@ pub(super) struct RowChecker<'f> {
 }
 
 impl RowChecker<'_> {
+    /// Checks each of some rows.
+    pub(super) fn chunk<'a>(&self, rows: &'a [Row]) -> Chunk<'a> {
+        let mut chunk = Chunk::default();
+        let mut cells = Vec::new();
+        for row in rows {
+            let report = self.check(row, &mut cells, &mut chunk);
+            chunk.reports.push(report);
+        }
+        chunk
+    }
+
     /// Checks a row; `cells` is room for its fields.
-    pub(super) fn check<'a>(&self, row: &'a Row, cells: &mut Vec<Cell<'a>>) -> RowState<'a> {
+    fn check<'a>(&self, row: &'a Row, cells: &mut Vec<Cell<'a>>, chunk: &mut Chunk<'a>) -> RowReport<'a> {
         let program = self.program;
         cells.clear();
         cells.resize(program.fields.len(), Cell::NOTHING);
@@ -87,9 +136,9 @@ impl RowChecker<'_> {
                     self.take(cells, column, value);
                 }
             }
-            Row::Broken(broken) => return self.broken(*broken),
+            Row::Broken(broken) => return self.broken(*broken, chunk),
         }
-        let mut report = RowReport { key: Vec::new(), findings: Vec::new(), not_evaluated: Vec::new() };
+        let mut report = RowReport { findings: Vec::new(), not_evaluated: Vec::new() };
         for (place, (cell, field)) in cells.iter_mut().zip(&program.fields).enumerate() {
             if let Some(fault) = cell.read(field, &program.units) {
                 let soft = fault == FieldFault::Codes && field.extensible;
@@ -102,15 +151,14 @@ impl RowChecker<'_> {
                 });
             }
         }
-        report.key = program.key.iter().map(|place| cells[*place].sent).collect();
-        let mut parts = Vec::new();
+        chunk.keys.extend(program.key.iter().map(|place| cells[*place].sent));
         for (place, check) in program.checks.iter().enumerate() {
             let over_rows = check.rule.is_over_rows();
             let holds = check.when.as_ref().map_or(Ok(true), |when| self.holds(when, cells));
             let said = match holds {
                 Ok(true) if over_rows => {
-                    let (part, reason) = self.part(&check.rule, cells);
-                    parts.push(part);
+                    let (part, reason) = self.part(&check.rule, cells, &mut chunk.texts);
+                    chunk.parts.push(part);
                     reason.map_or(Said::Nothing, Said::Not)
                 }
                 Ok(true) => self.say(&check.rule, cells),
@@ -118,7 +166,7 @@ impl RowChecker<'_> {
                 Err(field) => Said::Not(Reason::Unreadable(field)),
             };
             if over_rows && !matches!(holds, Ok(true)) {
-                parts.push(Part::None);
+                chunk.parts.push(Part::None);
             }
             let mut find = |field: usize| {
                 report.findings.push(Finding {
@@ -137,7 +185,7 @@ impl RowChecker<'_> {
             }
         }
         self.keep_the_worse_of_two_ranges(&mut report.findings);
-        RowState { report, parts }
+        report
     }
 
     /// What is impossible is not also unusual.
@@ -163,7 +211,7 @@ impl RowChecker<'_> {
         }
     }
 
-    fn broken<'a>(&self, broken: Broken) -> RowState<'a> {
+    fn broken<'a>(&self, broken: Broken, chunk: &mut Chunk<'a>) -> RowReport<'a> {
         let kind = match broken {
             Broken::NoObject => RowKind::NoObject,
             Broken::NoJson => RowKind::NoJson,
@@ -180,9 +228,10 @@ impl RowChecker<'_> {
             value: None,
             others: Vec::new(),
         };
-        let parts = self.program.checks.iter().filter(|check| check.rule.is_over_rows()).map(|_| Part::None).collect();
-        let report = RowReport { key: Vec::new(), findings: vec![finding], not_evaluated: Vec::new() };
-        RowState { report, parts }
+        chunk.keys.extend(self.program.key.iter().map(|_| None));
+        let over_rows = self.program.checks.iter().filter(|check| check.rule.is_over_rows());
+        chunk.parts.extend(over_rows.map(|_| Part::None));
+        RowReport { findings: vec![finding], not_evaluated: Vec::new() }
     }
 
     /// Whether the condition holds; the field that does not let it be told.
@@ -375,19 +424,20 @@ impl RowChecker<'_> {
     }
 
     /// What the row brings to a check over several rows, and why it cannot be checked itself.
-    fn part<'a>(&self, rule: &LoadedRule, cells: &[Cell<'a>]) -> (Part<'a>, Option<Reason>) {
+    fn part<'a>(&self, rule: &LoadedRule, cells: &[Cell<'a>], texts: &mut String) -> (Part<'a>, Option<Reason>) {
         match rule {
-            LoadedRule::Unique(fields) | LoadedRule::Repeats { of: fields, .. } => match self.key(fields, false, cells)
-            {
-                Ok(key) => (Part::Of(key), None),
-                Err(reason) => (Part::None, Some(reason)),
-            },
+            LoadedRule::Unique(fields) | LoadedRule::Repeats { of: fields, .. } => {
+                match self.key(fields, false, cells, texts) {
+                    Ok(key) => (Part::Of(key), None),
+                    Err(reason) => (Part::None, Some(reason)),
+                }
+            }
             LoadedRule::Change { field, unit, same, by, .. } => {
                 let value = self.number(*field, *unit, cells);
                 if value == Ok(None) {
                     return (Part::None, None);
                 }
-                let key = match self.key(same, true, cells) {
+                let key = match self.key(same, true, cells, texts) {
                     Ok(key) => key,
                     Err(reason) => return (Part::None, Some(reason)),
                 };
@@ -400,19 +450,19 @@ impl RowChecker<'_> {
         }
     }
 
-    /// What the row's fields are, as one text. Fields without a value are a part of it, unless `all` are needed.
-    fn key(&self, fields: &[usize], all: bool, cells: &[Cell<'_>]) -> Result<Key, Reason> {
-        let mut text = String::with_capacity(48);
+    /// What the row's fields are, as one text at the end of `texts`. Fields without a value are a part of it, unless `all` are needed.
+    fn key(&self, fields: &[usize], all: bool, cells: &[Cell<'_>], texts: &mut String) -> Result<Key, Reason> {
+        let start = texts.len();
         for field in fields {
             match &cells[*field].value {
                 Content::Unreadable => return Err(Reason::Unreadable(*field)),
                 Content::Nothing if all => return Err(Reason::Missing(*field)),
-                _ => cells[*field].add_to(&mut text),
+                _ => cells[*field].add_to(texts),
             }
         }
         match fields.first() {
             Some(first) if fields.iter().all(|field| !cells[*field].is_there()) => Err(Reason::Missing(*first)),
-            _ => Ok(Key { hash: self.hash.hash_one(&text), text }),
+            _ => Ok(Key { start, end: texts.len(), hash: self.hash.hash_one(&texts[start..]) }),
         }
     }
 }
