@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`Submission`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
+//! | where an alert lies | `ALERT#<id>` | `ALERT` |
 //! | [`Profile`] | same | `PROFILE` |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
 //! | a study | `STUDY#<study>` | `VERSION#<version>`, and the one in force as `CURRENT` |
@@ -28,8 +29,9 @@ mod store;
 pub mod stream;
 mod study;
 mod submission;
+mod waiting;
 
-pub use alert::{Alert, AlertId, AlertStatus};
+pub use alert::{Acknowledgement, Alert, AlertId, AlertStatus};
 pub use attributes::Unreadable;
 pub use audit::{Actor, Audit, AuditAction};
 pub use commit::{Chunk, Commit, Progress, ToScore, chunks};
@@ -40,3 +42,4 @@ pub use set_aside::SetAside;
 pub use store::{Page, Store, Tables};
 pub use study::{InstrumentPut, StudyPut};
 pub use submission::{Amendment, Device, InstrumentRef, PutOutcome, Score, Submission};
+pub use waiting::{List, Position, Waiting};
