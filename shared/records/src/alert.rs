@@ -183,6 +183,11 @@ impl Alert {
         }
     }
 
+    /// When SNS confirmed last that it was told; when it was raised, if it was not.
+    pub fn last_told(&self) -> OffsetDateTime {
+        self.escalated_at.or(self.sent_at).unwrap_or(self.raised_at)
+    }
+
     /// Whether it is told again while nobody acknowledges it.
     pub(crate) fn may_escalate(&self) -> bool {
         self.severity == Severity::Critical

@@ -145,19 +145,25 @@ impl Store {
         self.update_once(update, deadline).await.map(drop)
     }
 
-    /// Takes an open `alert` off the list: it is not looked at again.
+    /// Takes `alert` off the list that it is on: nothing is to be done with it any more.
     ///
     /// # Errors
     /// If the store did not confirm it.
-    pub async fn leave_open(&self, alert: &Alert, deadline: Deadline) -> Result<(), Failure> {
+    pub async fn leave_list(&self, alert: &Alert, deadline: Deadline) -> Result<(), Failure> {
+        let Some(list) = alert.list else { return Ok(()) };
+        // Of one that waits to be told, only an acknowledgement takes anything away, and never its first publication.
+        let over = match list {
+            List::Pending => " AND attribute_exists(acknowledged_at) AND attribute_exists(sent_at)",
+            List::Open | List::SetAside => "",
+        };
         let update = self
             .dynamodb
             .update_item()
             .table_name(&self.tables.records)
             .set_key(Some(alert.own_key()))
             .update_expression("REMOVE pending, pending_since")
-            .condition_expression("pending = :open")
-            .expression_attribute_values(":open", text(keys::waiting(List::Open, &alert.id.to_string())));
+            .condition_expression(format!("pending = :list{over}"))
+            .expression_attribute_values(":list", text(keys::waiting(list, &alert.id.to_string())));
         self.update_once(update, deadline).await.map(drop)
     }
 }

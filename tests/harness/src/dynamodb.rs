@@ -54,11 +54,11 @@ impl Engine {
         answer["Items"].as_array().into_iter().flatten().map(plain_item).collect()
     }
 
-    pub(crate) fn set(&self, table: &str, item: &Value, attribute: &str, value: &str) {
+    pub(crate) fn set(&self, table: &str, item: &Value, attribute: &str, value: Value) {
         let request = json!({
             "TableName": table, "Key": {"pk": {"S": item["pk"]}, "sk": {"S": item["sk"]}},
             "UpdateExpression": "SET #a = :v", "ExpressionAttributeNames": {"#a": attribute},
-            "ExpressionAttributeValues": {":v": {"S": value}},
+            "ExpressionAttributeValues": {":v": value},
         });
         let request = serde_json::from_value(request).expect("an update is well formed");
         self.database.update_item(request).expect("the item is there");
