@@ -11,6 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use alerts::Topic;
+use clinical::ids::StudyId;
+use clinical::study::Escalation;
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
@@ -40,15 +42,6 @@ pub struct Sweep {
     store: Store,
     score: Score,
     escalation: Escalation,
-}
-
-/// When a critical alert that nobody acknowledges is told again, and how often.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Escalation {
-    /// After this time, counted from when SNS confirmed it last.
-    pub after: time::Duration,
-    /// At most so often.
-    pub limit: u32,
 }
 
 /// What one run did.
@@ -83,7 +76,7 @@ impl Sweep {
         let https = aws::https();
         let store = Store::from_environment(environment, https.clone())?;
         let escalation = Escalation {
-            after: time::Duration::minutes(environment.number("ESCALATION_MINUTES")?.into()),
+            after_minutes: environment.number("ESCALATION_MINUTES")?,
             limit: environment.number("ESCALATION_LIMIT")?,
         };
         Ok(Self::new(store, Topic::from_environment(environment, https)?, escalation))
@@ -216,9 +209,9 @@ impl Sweep {
     /// Decides what becomes of an open `alert`. Gives it back, a step further, if it is to be told again: the step is on its
     /// row before it is published, so that each step is told at least once, and none is skipped.
     async fn look_at(&self, alert: Alert, now: OffsetDateTime, run: &Run) -> Option<Alert> {
-        let escalation = self.escalation;
-        let due = alert.last_told() + escalation.after;
-        let decided = if alert.acknowledged.is_some() || alert.escalation >= escalation.limit {
+        let Escalation { after_minutes, limit } = self.escalation(&alert.study, run).await;
+        let due = alert.last_told() + time::Duration::minutes(after_minutes.into());
+        let decided = if alert.acknowledged.is_some() || alert.escalation >= limit {
             self.store.leave_list(&alert, run.deadline).await.map(|()| None)
         } else if due > now {
             self.store.look_again(&alert, due, run.deadline).await.map(|()| None)
@@ -229,6 +222,17 @@ impl Sweep {
             run.failed(&failure);
             None
         })
+    }
+
+    /// When alerts of `study` escalate. One that cannot be read now keeps no alert silent: then it is as the installation says.
+    async fn escalation(&self, study: &StudyId, run: &Run) -> Escalation {
+        match self.store.protocol(study, run.deadline).await {
+            Ok(protocol) => protocol.escalation().unwrap_or(self.escalation),
+            Err(failure) => {
+                tracing::warn!(event = "study_not_read", %failure);
+                self.escalation
+            }
+        }
     }
 }
 

@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clinical::study::Escalation;
 use harness::{Fault, World, claims, context, request, stream_event};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
 use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
-use sweep::{Escalation, NotSwept, Sweep, Swept};
+use sweep::{NotSwept, Sweep, Swept};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
@@ -22,9 +23,9 @@ const LONG_AGO: &str = "2026-01-01T00:00:00.000000000Z";
 const CALM: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 0];
 const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
 const SEVERE: [u8; 9] = [3; 9];
-const AT_ONCE: Escalation = Escalation { after: time::Duration::ZERO, limit: 3 };
+const AT_ONCE: Escalation = Escalation { after_minutes: 0, limit: 3 };
 const NEVER: Escalation = Escalation { limit: 0, ..AT_ONCE };
-const IN_HALF_AN_HOUR: Escalation = Escalation { after: time::Duration::minutes(30), limit: 3 };
+const IN_HALF_AN_HOUR: Escalation = Escalation { after_minutes: 30, limit: 3 };
 
 async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9]) {
     let answers: BTreeMap<String, u8> =
@@ -207,6 +208,35 @@ async fn where_nothing_escalates_an_alert_leaves_the_list() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_study_says_when_its_alerts_escalate_and_where_they_are_opened() {
+    for (own, expected) in [(json!({"afterMinutes": 10, "limit": 1}), 1), (json!({"afterMinutes": 10, "limit": 0}), 0)]
+    {
+        let world = World::new();
+        let alerts = json!({"link": "https://s.example/{alertId}", "escalation": own});
+        world.put_study(json!({"alerts": alerts})).await;
+        send(&world, "S01", "P-1", UNSAFE).await;
+        score(&world, PLENTY).await;
+        for _ in 0..3 {
+            let_wait(&world);
+            run(&world, AT_ONCE, PLENTY).await.unwrap();
+        }
+        assert_eq!(steps(&world).len(), 1 + expected, "{own}");
+        let links = world.published().into_iter().map(|published| published.body()["link"].to_string());
+        assert!(links.into_iter().all(|link| link.contains("https://s.example/")), "{own}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_cannot_be_read_keeps_no_alert_silent() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    let_wait(&world);
+    world.inject_into("GetItem RecordsTable", usize::MAX, Fault::Cut);
+    assert_eq!(run(&world, IN_HALF_AN_HOUR, PLENTY).await.unwrap().escalated, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn whatever_call_a_run_dies_at_each_step_is_told_at_least_once_and_none_is_skipped() {
     for cut_at in 0..24 {
         let world = World::new();
@@ -335,6 +365,7 @@ async fn an_alert_that_cannot_be_read_fails_the_run_and_holds_up_no_other() {
 async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_does_the_rest() {
     let stalls = [
         "Query RecordsTable",
+        "GetItem RecordsTable",
         "BatchGetItem RecordsTable",
         "TransactWriteItems",
         "PublishBatch",
