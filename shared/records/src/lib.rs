@@ -15,6 +15,7 @@
 //!
 //! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].
 
+mod acknowledge;
 mod alert;
 mod attributes;
 mod audit;
@@ -31,6 +32,7 @@ mod study;
 mod submission;
 mod waiting;
 
+pub use acknowledge::AlertPlace;
 pub use alert::{Acknowledgement, Alert, AlertId, AlertStatus};
 pub use attributes::Unreadable;
 pub use audit::{Actor, Audit, AuditAction};

@@ -23,7 +23,8 @@ pub fn claims(changes: &[(&str, &str)]) -> Map<String, Value> {
         ("token_use", "access"),
         (
             "scope",
-            "submissions:write submissions:read counts:read counts:write instruments:read patients:read reports:read",
+            "submissions:write submissions:read counts:read counts:write instruments:read patients:read reports:read \
+             alerts:read alerts:write",
         ),
         ("study", "DEMO"),
         ("sites", "S01"),
