@@ -1,6 +1,8 @@
-//! `POST /v1/alerts/{alertId}/acknowledge`: a clinician takes on an alert of one of their sites.
+//! `GET /v1/sites/{site}/alerts` lists a site's alerts for its clinicians ([`list`]), and
+//! `POST /v1/alerts/{alertId}/acknowledge` takes their word that they look after one ([`acknowledge`]).
 
 mod acknowledge;
+mod list;
 
 use std::convert::Infallible;
 
@@ -42,6 +44,7 @@ impl Alerts {
     /// Never: an error is an answer.
     pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
         http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+            list::ROUTE => self.list(invocation, request).await,
             acknowledge::ROUTE => self.acknowledge(invocation, request).await,
             _ => Err(http::no_such_route()),
         })

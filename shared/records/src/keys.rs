@@ -12,6 +12,8 @@ use crate::waiting::List;
 pub(crate) const WAITING_SHARDS: u32 = 8;
 /// What the sort keys of alerts begin with.
 pub(crate) const ALERT: &str = "ALERT#";
+/// What sorts after all of them.
+pub(crate) const AFTER_ALERTS: &str = "ALERT$";
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";

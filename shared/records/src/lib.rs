@@ -17,6 +17,7 @@
 
 mod acknowledge;
 mod alert;
+mod alert_list;
 mod attributes;
 mod audit;
 mod commit;
@@ -34,6 +35,7 @@ mod waiting;
 
 pub use acknowledge::AlertPlace;
 pub use alert::{Acknowledgement, Alert, AlertId, AlertStatus};
+pub use alert_list::{AlertFilter, StatusFilter};
 pub use attributes::Unreadable;
 pub use audit::{Actor, Audit, AuditAction};
 pub use commit::{Chunk, Commit, Progress, ToScore, chunks};

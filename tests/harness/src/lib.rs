@@ -272,6 +272,11 @@ impl World {
         self.0.dynamodb.set(RECORDS, item, attribute, value);
     }
 
+    /// Puts another item like `item` behind everybody's back, with other texts for some attributes.
+    pub fn copy(&self, item: &Value, changes: &[(&str, &str)]) {
+        self.0.dynamodb.copy(RECORDS, item, changes);
+    }
+
     /// From now on each call takes `latency`, on the test's clock.
     pub fn delay(&self, latency: Duration) {
         *lock(&self.0.latency) = latency;
