@@ -10,7 +10,7 @@ use records::{Acknowledgement, AlertId, AlertPlace, Audit, AuditAction};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::{Alerts, rfc3339};
+use crate::Alerts;
 
 pub(crate) const ROUTE: &str = "POST /v1/alerts/{alertId}/acknowledge";
 /// As many characters as a note may have.
@@ -28,7 +28,11 @@ impl Alerts {
         caller.require(Scope::ALERTS_WRITE, &[Role::Clinician])?;
         let note = note(&request)?;
         let id: AlertId = http::path_parameter(&request, "alertId").parse().map_err(|_| not_found())?;
-        let place = self.store.alert_place(id, invocation.deadline).await.map_err(|failure| not_looked_up(&failure))?;
+        let place = self
+            .store
+            .alert_place(id, invocation.deadline)
+            .await
+            .map_err(|failure| Problem::not_read("the alert", &failure))?;
         let place = place.filter(|place| is_theirs(place, &caller)).ok_or_else(not_found)?;
 
         let entry = Audit::of(AuditAction::AlertAcknowledged, &caller, &invocation).at_site(&place.site).about(id);
@@ -55,7 +59,7 @@ pub(crate) struct AcknowledgementBody<'a> {
 impl<'a> AcknowledgementBody<'a> {
     pub(crate) fn of(acknowledgement: &'a Acknowledgement) -> Self {
         let Acknowledgement { by, at, note } = acknowledgement;
-        Self { by, at: rfc3339(*at), note: note.as_deref() }
+        Self { by, at: http::rfc3339(*at), note: note.as_deref() }
     }
 }
 
@@ -110,14 +114,6 @@ fn invalid(findings: Findings) -> Problem {
 /// The same for an alert that is not there and one of somebody else's.
 fn not_found() -> Problem {
     Problem::new(ProblemKind::NotFound, "no such alert is open to this token")
-}
-
-fn not_looked_up(failure: &Failure) -> Problem {
-    tracing::error!(event = "alert_not_looked_up", %failure);
-    match failure.kind {
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the alert could not be looked up"),
-        _ => Problem::new(ProblemKind::NotDone, "the alert was not acknowledged; send the same again"),
-    }
 }
 
 fn not_acknowledged(failure: &Failure) -> Problem {

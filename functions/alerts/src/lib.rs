@@ -10,8 +10,6 @@ use invocation::http::{self, Invocation};
 use invocation::{Environment, EnvironmentError, aws};
 use lambda_http::{Body, Request, Response};
 use records::Store;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -50,8 +48,4 @@ impl Alerts {
         })
         .await
     }
-}
-
-fn rfc3339(time: OffsetDateTime) -> String {
-    time.format(&Rfc3339).expect("a time that was read from RFC 3339, or from the clock, can be written in it")
 }

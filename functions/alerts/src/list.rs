@@ -5,7 +5,7 @@ use std::time::Duration;
 use clinical::finding::Finding;
 use clinical::ids::SiteId;
 use clinical::outcome::Severity;
-use invocation::aws::{Failure, FailureKind};
+use invocation::aws::Failure;
 use invocation::cursor::Wish;
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Problem, ProblemKind, Role, Scope, beside};
@@ -14,8 +14,8 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use records::{Alert, AlertFilter, AlertStatus, Audit, AuditAction, StatusFilter, Unreadable};
 use serde::Serialize;
 
+use crate::Alerts;
 use crate::acknowledge::AcknowledgementBody;
-use crate::{Alerts, rfc3339};
 
 pub(crate) const ROUTE: &str = "GET /v1/sites/{site}/alerts";
 /// What the call for the alerts may take of the request's time: who looks at a list would rather ask again than wait longer.
@@ -101,14 +101,11 @@ fn unknown(code: &'static str, detail: String) -> Problem {
 }
 
 fn read_problem(failure: &Failure) -> Problem {
-    tracing::error!(event = "alerts_not_read", %failure);
-    match failure.kind {
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the alerts could not be read"),
-        FailureKind::NotStarted | FailureKind::Unknown => {
-            Problem::new(ProblemKind::TimedOut, "the alerts could not be read in time; ask again")
-        }
-        FailureKind::Passing => Problem::new(ProblemKind::NotDone, "the store did not answer; ask again"),
+    if failure.is_out_of_time() {
+        tracing::error!(event = "alerts_not_read", %failure);
+        return Problem::new(ProblemKind::TimedOut, "the alerts could not be read in time; ask again");
     }
+    Problem::not_read("the site's alerts", failure)
 }
 
 #[derive(Serialize)]
@@ -166,8 +163,8 @@ impl<'a> AlertBody<'a> {
                 AlertStatus::Acknowledged => "acknowledged",
                 AlertStatus::Quiet => "quiet",
             },
-            raised_at: rfc3339(alert.raised_at),
-            sent_at: alert.sent_at.map(rfc3339),
+            raised_at: http::rfc3339(alert.raised_at),
+            sent_at: alert.sent_at.map(http::rfc3339),
             patient: alert.patient.as_str(),
             submission_id: alert.submission.to_string(),
             instrument: alert.instrument.as_ref().map(|instrument| instrument.as_str()),
