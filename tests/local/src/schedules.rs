@@ -137,11 +137,12 @@ fn event(schedule: &Schedule, now: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
     use time::macros::datetime;
 
     use super::*;
+    use crate::{console::Console, lambda::Settings};
 
     fn schedule(scheduler: Scheduler, input: Option<&str>) -> Schedule {
         Schedule {
@@ -151,6 +152,54 @@ mod tests {
             every: Duration::from_secs(60),
             input: input.map(str::to_owned),
         }
+    }
+
+    /// A function that refuses what comes, since it may have no environment; what came is in the history all the same.
+    fn functions() -> (Functions, Function) {
+        let function = Function {
+            name: "SweepFunction".to_owned(),
+            binary: "sweep".to_owned(),
+            timeout: Duration::from_secs(10),
+            memory: 128,
+            reserved_concurrency: Some(0),
+            environment: BTreeMap::new(),
+            architecture: "arm64".to_owned(),
+        };
+        let settings = Settings {
+            concurrency: 1,
+            environment: BTreeMap::new(),
+            launcher: None,
+            console: Console { quiet: true, logs: false },
+        };
+        (Functions::new([(function.clone(), PathBuf::new())], settings), function)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_comes_once_each_period_until_the_end() {
+        let (functions, _) = functions();
+        let schedules = Schedules::start(&[schedule(Scheduler::Rule, None)], &functions);
+        let came = || functions.history().newest_first(None).len();
+        for (seconds, expected) in [(59, 0), (2, 1), (58, 1), (2, 2)] {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            assert_eq!(came(), expected);
+        }
+        schedules.stop().await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(came(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_comes_at_once_on_request_and_only_where_there_is_a_schedule() {
+        let (functions, function) = functions();
+        let state = Known { schedules: vec![schedule(Scheduler::Rule, None)], known: vec![function], functions };
+        let state = Arc::new(state);
+        for (named, status) in
+            [("sweep", StatusCode::OK), ("SweepFunction", StatusCode::OK), ("score", StatusCode::NOT_FOUND)]
+        {
+            let response = fire_now(State(Arc::clone(&state)), Path(named.to_owned())).await;
+            assert_eq!(response.status(), status, "{named}");
+        }
+        assert_eq!(state.functions.history().newest_first(None).len(), 2);
     }
 
     #[test]
