@@ -18,7 +18,7 @@ use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError};
 use lambda_runtime::LambdaEvent;
-use records::{Alert, List, Store};
+use records::{Alert, List, Store, Waiting};
 use score::Score;
 use serde::Serialize;
 use serde_json::Value;
@@ -141,31 +141,18 @@ impl Sweep {
 
     /// Scores the submissions and publishes the alerts that are on `list` since before `before`.
     async fn pending(&self, list: List, before: OffsetDateTime, run: &Run) {
-        let shards = stream::iter(run.shards());
-        let work = shards.for_each_concurrent(SHARDS_AT_ONCE, |shard| async move {
-            let mut position = None;
-            while run.has_time() {
-                let waiting = match self.store.waiting(list, shard, before, position, run.deadline).await {
-                    Ok(waiting) => waiting,
-                    Err(failure) => return run.failed(&failure),
-                };
-                run.saw(&waiting);
-                // Alerts first: somebody waits for them.
-                let (untold, over): (Vec<_>, Vec<_>) =
-                    waiting.alerts.into_iter().partition(|alert| alert.untold().is_some());
-                let told = self.score.tell(&untold, run.clock, run.deadline).await;
-                run.told(&told, &run.alerts);
-                self.leave(&over, run).await;
-                let not_done = self.score.work_off(&waiting.submissions, run.clock, run.deadline).await;
-                run.scored(waiting.submissions.len(), not_done.len());
-                position = waiting.next;
-                if position.is_none() {
-                    return;
-                }
-            }
-            run.unfinished();
-        });
-        work.await;
+        let work = async |waiting: Waiting| {
+            run.saw_oldest(waiting.oldest);
+            // Alerts first: somebody waits for them.
+            let (untold, over): (Vec<_>, Vec<_>) =
+                waiting.alerts.into_iter().partition(|alert| alert.untold().is_some());
+            let told = self.score.tell(&untold, run.clock, run.deadline).await;
+            run.told(&told, &run.alerts);
+            self.leave(&over, run).await;
+            let not_done = self.score.work_off(&waiting.submissions, run.clock, run.deadline).await;
+            run.scored(waiting.submissions.len(), not_done.len());
+        };
+        self.each_page(list, before, run, work).await;
     }
 
     /// Takes off their list `alerts` that were acknowledged before a step of their escalation was told.
@@ -179,31 +166,36 @@ impl Sweep {
 
     /// Looks at the critical alerts that nobody has acknowledged, those that are due for it at `now`.
     async fn open(&self, now: OffsetDateTime, run: &Run) {
-        let shards = stream::iter(run.shards());
-        let work = shards.for_each_concurrent(SHARDS_AT_ONCE, |shard| async move {
+        let work = async |waiting: Waiting| {
+            let looks = waiting.alerts.into_iter().map(|alert| self.look_at(alert, now, run));
+            let due: Vec<Alert> =
+                stream::iter(looks).buffer_unordered(UPDATES_AT_ONCE).filter_map(|due| async { due }).collect().await;
+            let told = self.score.tell(&due, run.clock, run.deadline).await;
+            run.told(&told, &run.escalated);
+        };
+        self.each_page(List::Open, now, run, work).await;
+    }
+
+    /// Gives what is on `list` since before `before` to `work`, page by page, as long as there is time.
+    async fn each_page(&self, list: List, before: OffsetDateTime, run: &Run, work: impl AsyncFn(Waiting)) {
+        let work = &work;
+        let shards = stream::iter(run.shards()).for_each_concurrent(SHARDS_AT_ONCE, |shard| async move {
             let mut position = None;
             while run.has_time() {
-                let waiting = match self.store.waiting(List::Open, shard, now, position, run.deadline).await {
+                let mut waiting = match self.store.waiting(list, shard, before, position, run.deadline).await {
                     Ok(waiting) => waiting,
                     Err(failure) => return run.failed(&failure),
                 };
-                run.saw_unreadable(&waiting);
-                let looks = waiting.alerts.into_iter().map(|alert| self.look_at(alert, now, run));
-                let due: Vec<Alert> = stream::iter(looks)
-                    .buffer_unordered(UPDATES_AT_ONCE)
-                    .filter_map(|due| async { due })
-                    .collect()
-                    .await;
-                let told = self.score.tell(&due, run.clock, run.deadline).await;
-                run.told(&told, &run.escalated);
-                position = waiting.next;
+                run.saw_unreadable(waiting.unreadable);
+                position = waiting.next.take();
+                work(waiting).await;
                 if position.is_none() {
                     return;
                 }
             }
             run.unfinished();
         });
-        work.await;
+        shards.await;
     }
 
     /// Decides what becomes of an open `alert`. Gives it back, a step further, if it is to be told again: the step is on its
@@ -275,16 +267,15 @@ impl Run {
         self.deadline.remaining() >= LEAST
     }
 
-    fn saw(&self, waiting: &records::Waiting) {
-        self.saw_unreadable(waiting);
-        let seconds = waiting.oldest.map_or(0, |oldest| (self.started - oldest).whole_seconds().max(0));
+    fn saw_oldest(&self, oldest: Option<OffsetDateTime>) {
+        let seconds = oldest.map_or(0, |oldest| (self.started - oldest).whole_seconds().max(0));
         self.oldest_pending_seconds.fetch_max(seconds.unsigned_abs(), Ordering::Relaxed);
     }
 
-    fn saw_unreadable(&self, waiting: &records::Waiting) {
-        if waiting.unreadable > 0 {
-            tracing::error!(event = "not_swept", unreadable = waiting.unreadable);
-            self.failures.fetch_add(waiting.unreadable as u64, Ordering::Relaxed);
+    fn saw_unreadable(&self, unreadable: usize) {
+        if unreadable > 0 {
+            tracing::error!(event = "not_swept", unreadable);
+            self.failures.fetch_add(unreadable as u64, Ordering::Relaxed);
         }
     }
 

@@ -273,6 +273,28 @@ async fn whatever_call_a_run_dies_at_each_step_is_told_at_least_once_and_none_is
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_step_whose_record_was_written_and_its_answer_lost_is_told_all_the_same() {
+    for fault in [Fault::ApplyTwice, Fault::ApplyAndCut, Fault::ApplyAndStall] {
+        let world = World::new();
+        send(&world, "S01", "P-1", UNSAFE).await;
+        score(&world, PLENTY).await;
+        let_wait(&world);
+        world.inject_into("UpdateItem RecordsTable", 1, fault.clone());
+        // Whether this run believes it or not: the step is on the row.
+        let _either = run(&world, AT_ONCE, PLENTY).await;
+        world.heal();
+        for step in 2..=3 {
+            let_wait(&world);
+            run(&world, AT_ONCE, PLENTY).await.unwrap();
+            assert!(steps(&world).len() >= step, "{fault:?}");
+        }
+        let mut told = steps(&world);
+        told.dedup();
+        assert!(told == [0, 1, 2] || told == [0, 1, 2, 3], "{fault:?}: {told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_runs_at_once_take_one_step() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
