@@ -89,11 +89,6 @@ impl Member {
     pub(crate) fn to_score(&self) -> ToScore<'_> {
         ToScore { submission: self.submission.clone(), instrument: &self.instrument, study: self.protocol.study() }
     }
-
-    /// Where a clinician opens its alerts, where its study says that.
-    pub(crate) fn alert_link(&self) -> Option<&str> {
-        self.protocol.alert_link()
-    }
 }
 
 /// What the submissions of a batch are scored by, each part read once.

@@ -10,18 +10,19 @@
 
 mod batch;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use alerts::{LinkTemplate, Notice, Topic};
-use clinical::ids::RuleId;
+use clinical::ids::{RuleId, StudyId};
+use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError};
 use lambda_runtime::LambdaEvent;
-use records::{Alert, AlertStatus, Commit, SetAside, Store, Submission};
+use records::{Alert, Commit, SetAside, Store, Submission};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
@@ -124,6 +125,59 @@ impl Score {
         .await
     }
 
+    /// Works off `records` as a batch of the stream, and says which are not done. For whoever finds submissions that wait
+    /// in the table.
+    pub async fn work_off(&self, records: &[Value], clock: Clock, deadline: Deadline) -> Vec<usize> {
+        let progress = Progress::new(records.len());
+        deadline.bound(self.work(records, &progress, clock, deadline)).await;
+        progress.not_done()
+    }
+
+    /// Publishes what of `alerts` nobody has confirmed, and marks it told. Answers for each of them, in order; one of which
+    /// nothing is untold is done.
+    pub async fn tell(&self, alerts: &[Alert], clock: Clock, deadline: Deadline) -> Vec<Result<(), Failure>> {
+        let links = self.links(alerts, deadline).await;
+        let untold: Vec<(usize, &Alert, Notice)> = alerts
+            .iter()
+            .enumerate()
+            .filter_map(|(at, alert)| Some((at, alert, notice(alert, links.get(&alert.study), alert.untold()?))))
+            .collect();
+        let notices: Vec<Notice> = untold.iter().map(|(.., notice)| notice.clone()).collect();
+        let published = self.topic.publish(&notices, deadline).await;
+        let marks = untold.into_iter().zip(published).map(|((at, alert, _), published)| async move {
+            let marked = async {
+                let message_id = published?;
+                self.store.mark_told(alert, &message_id, clock.now(), deadline).await
+            };
+            let marked = marked.await.inspect_err(|failure: &Failure| {
+                tracing::error!(event = "alert_not_confirmed", alert_id = %alert.id, %failure);
+            });
+            (at, marked)
+        });
+        let mut told = vec![Ok(()); alerts.len()];
+        let mut marks = stream::iter(marks).buffer_unordered(MARKS_AT_ONCE);
+        while let Some((at, marked)) = marks.next().await {
+            told[at] = marked;
+        }
+        told
+    }
+
+    /// Where clinicians open the alerts of those studies that say so themselves. A study that cannot be read now does not keep
+    /// an alert from them: they open it where the installation says.
+    async fn links(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, LinkTemplate> {
+        let studies: BTreeSet<&StudyId> = alerts.iter().map(|alert| &alert.study).collect();
+        let links = studies.into_iter().map(|study| async move {
+            match self.store.protocol(study, deadline).await {
+                Ok(protocol) => Some((study.clone(), LinkTemplate::new(protocol.alert_link()?))),
+                Err(failure) => {
+                    tracing::warn!(event = "study_not_read", %failure);
+                    None
+                }
+            }
+        });
+        join_all(links).await.into_iter().flatten().collect()
+    }
+
     async fn work(&self, records: &[Value], progress: &Progress, clock: Clock, deadline: Deadline) {
         let Batch { sites, unscorable, nothing_to_do, failures } = Batch::read(records, &self.store, deadline).await;
         progress.done(nothing_to_do);
@@ -147,8 +201,6 @@ impl Score {
         clock: Clock,
         deadline: Deadline,
     ) {
-        // They are of one study.
-        let link = site.first().and_then(Member::alert_link).map(LinkTemplate::new);
         let site = site.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
         let commit_by = deadline.earlier_by((deadline.remaining() / 4).min(PUBLISHING));
         let mut chunks = VecDeque::from(records::chunks(site));
@@ -168,8 +220,8 @@ impl Score {
                     }
                 }
             }
-            self.tell(untold, link.as_ref(), progress, clock, deadline).await;
-            self.tell_again(repeated, link.as_ref(), progress, clock, deadline).await;
+            self.tell_of(untold, progress, clock, deadline).await;
+            self.tell_again(repeated, progress, clock, deadline).await;
             self.set_aside(records, unscorable, progress, clock, deadline).await;
         }
     }
@@ -179,7 +231,6 @@ impl Score {
     async fn tell_again(
         &self,
         repeated: Vec<(Vec<usize>, Submission, Vec<RuleId>)>,
-        link: Option<&LinkTemplate>,
         progress: &Progress,
         clock: Clock,
         deadline: Deadline,
@@ -188,47 +239,24 @@ impl Score {
         match self.store.alerts(&raised, deadline).await {
             Ok(alerts) => {
                 let untold = repeated.into_iter().zip(alerts).map(|((indices, ..), alerts)| (indices, alerts));
-                self.tell(untold.collect(), link, progress, clock, deadline).await;
+                self.tell_of(untold.collect(), progress, clock, deadline).await;
             }
             Err(failure) => tracing::error!(event = "alerts_not_read", %failure),
         }
     }
 
-    /// Publishes those of the alerts that nobody has confirmed, marks them sent, and notes as done the records all of
-    /// whose alerts are.
-    async fn tell(
+    /// Tells what is untold of the alerts, and notes as done the records all of whose alerts are told.
+    async fn tell_of(
         &self,
-        untold: Vec<(Vec<usize>, Vec<Alert>)>,
-        link: Option<&LinkTemplate>,
+        raised: Vec<(Vec<usize>, Vec<Alert>)>,
         progress: &Progress,
         clock: Clock,
         deadline: Deadline,
     ) {
-        let pending: Vec<(usize, &Alert)> = untold
-            .iter()
-            .enumerate()
-            .flat_map(|(at, (_, alerts))| alerts.iter().map(move |alert| (at, alert)))
-            .filter(|(_, alert)| alert.status == AlertStatus::Pending)
-            .collect();
-        let notices: Vec<Notice> = pending.iter().map(|(_, alert)| notice(alert, link)).collect();
-        let published = self.topic.publish(&notices, deadline).await;
-        let failed: Vec<usize> = stream::iter(pending.into_iter().zip(published))
-            .map(|((at, alert), published)| async move {
-                let marked = async {
-                    let message_id = published?;
-                    self.store.mark_sent(alert, &message_id, clock.now(), deadline).await
-                };
-                marked.await.map_err(|failure: Failure| {
-                    tracing::error!(event = "alert_not_confirmed", alert_id = %alert.id, %failure);
-                    at
-                })
-            })
-            .buffer_unordered(MARKS_AT_ONCE)
-            .filter_map(|marked| async move { marked.err() })
-            .collect()
-            .await;
-        for (at, (indices, _)) in untold.into_iter().enumerate() {
-            if !failed.contains(&at) {
+        let alerts: Vec<Alert> = raised.iter().flat_map(|(_, alerts)| alerts.iter().cloned()).collect();
+        let mut told = self.tell(&alerts, clock, deadline).await.into_iter();
+        for (indices, alerts) in raised {
+            if told.by_ref().take(alerts.len()).filter(Result::is_err).count() == 0 {
                 progress.done(indices);
             }
         }
@@ -244,10 +272,8 @@ impl Score {
         deadline: Deadline,
     ) {
         for Unscorable { index, reason } in unscorable {
-            let record = &records[index];
-            let id = records::stream::identity(record);
-            let payload = record.to_string();
-            let kept = SetAside { id: &id, reason: &reason, payload: &payload };
+            let kept = SetAside { record: &records[index], reason: &reason };
+            let id = kept.id();
             match self.store.set_aside(&kept, clock.now(), deadline).await {
                 Ok(()) => {
                     tracing::error!(event = "record_set_aside", record = id, reason);
@@ -259,7 +285,7 @@ impl Score {
     }
 }
 
-fn notice(alert: &Alert, link: Option<&LinkTemplate>) -> Notice {
+fn notice(alert: &Alert, link: Option<&LinkTemplate>, escalation: u32) -> Notice {
     Notice {
         alert_id: alert.id.to_string(),
         study: alert.study.clone(),
@@ -269,6 +295,7 @@ fn notice(alert: &Alert, link: Option<&LinkTemplate>) -> Notice {
         raised_at: alert.raised_at,
         submission_id: alert.submission,
         link: link.cloned(),
+        escalation,
     }
 }
 
@@ -285,10 +312,13 @@ impl Progress {
         progress.extend(indices.into_iter().map(|index| (index, true)));
     }
 
-    fn answer(&self, records: &[Value]) -> Result<BatchAnswer, BatchError> {
+    fn not_done(&self) -> Vec<usize> {
         let progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let not_done = progress.iter().filter(|(_, done)| !**done);
-        let batch_item_failures = not_done.map(|(&index, _)| {
+        progress.iter().filter(|(_, done)| !**done).map(|(&index, _)| index).collect()
+    }
+
+    fn answer(&self, records: &[Value]) -> Result<BatchAnswer, BatchError> {
+        let batch_item_failures = self.not_done().into_iter().map(|index| {
             let number = records::stream::sequence_number(&records[index]).ok_or(BatchError::Nameless)?;
             Ok(BatchItemFailure { item_identifier: number.to_owned() })
         });

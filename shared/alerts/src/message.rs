@@ -32,6 +32,8 @@ pub struct Notice {
     pub submission_id: SubmissionId,
     /// Where a clinician opens it, where its study says that.
     pub link: Option<LinkTemplate>,
+    /// How often it was told before to no avail: 0 the first time, and then nothing of it stands in the message.
+    pub escalation: u32,
 }
 
 /// Where a clinician opens an alert: an address with `{alertId}` in it.
@@ -70,6 +72,8 @@ struct Body<'a> {
     raised_at: &'a str,
     submission_id: String,
     link: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    escalation: Option<u32>,
 }
 
 impl Notice {
@@ -92,13 +96,20 @@ impl Notice {
     }
 
     /// The attributes that subscribers filter by.
-    pub(crate) fn attributes(&self) -> [(&'static str, String); 4] {
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&'static str, String)> {
         [
             ("study", self.study.as_str().to_owned()),
             ("site", self.site.as_str().to_owned()),
             ("severity", self.severity.to_string()),
             ("rule", self.rule.as_str().to_owned()),
         ]
+        .into_iter()
+        .chain(self.escalated().map(|step| ("escalation", step.to_string())))
+    }
+
+    /// The step of the escalation, if this is not the first time.
+    fn escalated(&self) -> Option<u32> {
+        Some(self.escalation).filter(|step| *step > 0)
     }
 
     fn body(&self, raised_at: &str, link: &str) -> String {
@@ -111,14 +122,19 @@ impl Notice {
             raised_at,
             submission_id: self.submission_id.to_string(),
             link,
+            escalation: self.escalated(),
         };
         serde_json::to_string(&body).expect("strings always serialise")
     }
 
     fn email(&self, raised_at: &str, link: &str) -> String {
         let (severity, site, study) = (self.severity, self.site.as_str(), self.study.as_str());
+        let again = match self.escalated() {
+            Some(step) => format!("Nobody has acknowledged this alert yet (reminder {step}).\n\n"),
+            None => String::new(),
+        };
         format!(
-            "A patient's questionnaire at site {site} (study {study}) needs a look.\n\n\
+            "{again}A patient's questionnaire at site {site} (study {study}) needs a look.\n\n\
              Severity: {severity}\nRaised:   {raised_at}\nOpen:     {link}\n\n\
              This message holds no patient data. The same alert ({}) may arrive more than once.\n",
             self.alert_id
@@ -128,7 +144,11 @@ impl Notice {
     /// The longest of these that fits; the last one always does, ids having 64 characters at most.
     fn sms(&self, link: &str) -> String {
         let (severity, site) = (self.severity, self.site.as_str());
-        let with_link = format!("ePRO alert: {severity} at {site}. {link}");
+        let alert = match self.escalated() {
+            Some(step) => format!("ePRO alert, reminder {step}"),
+            None => "ePRO alert".to_owned(),
+        };
+        let with_link = format!("{alert}: {severity} at {site}. {link}");
         if with_link.chars().count() <= SMS_CHARACTERS {
             return with_link;
         }
@@ -152,6 +172,7 @@ mod tests {
             raised_at: datetime!(2026-11-23 07:58:05.25 UTC),
             submission_id: "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap(),
             link: None,
+            escalation: 0,
         }
     }
 
@@ -173,6 +194,19 @@ mod tests {
     }
 
     #[test]
+    fn a_message_says_that_it_is_an_escalation_and_the_first_one_does_not() {
+        let attributes = |notice: &Notice| notice.attributes().map(|(name, _)| name).collect::<Vec<_>>();
+        let first = notice("S01");
+        assert_eq!(attributes(&first), ["study", "site", "severity", "rule"]);
+        let second = Notice { escalation: 2, ..first };
+        assert_eq!(attributes(&second), ["study", "site", "severity", "rule", "escalation"]);
+        let message = by_protocol(&second, "https://a.example");
+        let body: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
+        assert_eq!(body["escalation"], 2);
+        assert!(message["email"].as_str().unwrap().starts_with("Nobody has acknowledged this alert yet (reminder 2)."));
+    }
+
+    #[test]
     fn an_sms_is_never_longer_than_140_characters() {
         let long_site = "S".repeat(64);
         for (site, link) in [
@@ -180,10 +214,12 @@ mod tests {
             ("S01", &"https://long.example/".repeat(9)),
             (&long_site, "https://a.example/x"),
         ] {
-            let message = by_protocol(&notice(site), link);
-            let sms = message["sms"].as_str().unwrap();
-            assert!(sms.chars().count() <= 140, "{sms}");
-            assert!(sms.contains(site) && sms.contains("0b5f1c9e"), "{sms}");
+            for escalation in [0, u32::MAX] {
+                let message = by_protocol(&Notice { escalation, ..notice(site) }, link);
+                let sms = message["sms"].as_str().unwrap();
+                assert!(sms.chars().count() <= 140, "{sms}");
+                assert!(sms.contains(site) && sms.contains("0b5f1c9e"), "{sms}");
+            }
         }
     }
 

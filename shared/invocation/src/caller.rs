@@ -74,6 +74,10 @@ impl Scope {
     pub const COUNTS_READ: Self = Self("counts:read");
     /// Record a site's API calls.
     pub const COUNTS_WRITE: Self = Self("counts:write");
+    /// Read a site's alerts.
+    pub const ALERTS_READ: Self = Self("alerts:read");
+    /// Acknowledge alerts.
+    pub const ALERTS_WRITE: Self = Self("alerts:write");
     /// Read the instruments' definitions.
     pub const INSTRUMENTS_READ: Self = Self("instruments:read");
     /// Read a site's patients.

@@ -33,6 +33,14 @@ impl Environment {
     pub fn required(&self, name: &'static str) -> Result<&str, EnvironmentError> {
         self.optional(name).ok_or(EnvironmentError { name, problem: "is not set" })
     }
+
+    /// The value of `name`, a whole number.
+    ///
+    /// # Errors
+    /// If it is not set, or is no such number.
+    pub fn number(&self, name: &'static str) -> Result<u32, EnvironmentError> {
+        self.required(name)?.parse().map_err(|_| EnvironmentError { name, problem: "is no whole number" })
+    }
 }
 
 impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
@@ -44,6 +52,16 @@ impl<K: Into<String>, V: Into<String>> FromIterator<(K, V)> for Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_is_whole_and_not_negative() {
+        let environment = Environment::from_iter([("A", "30"), ("B", "-1"), ("C", "1.5")]);
+        assert_eq!(environment.number("A").unwrap(), 30);
+        for name in ["B", "C"] {
+            let error = environment.number(name).unwrap_err().to_string();
+            assert!(error.contains("is no whole number"), "{error}");
+        }
+    }
 
     #[test]
     fn an_empty_variable_counts_as_not_set() {

@@ -5,21 +5,25 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use clinical::ids::{InstrumentId, PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use clinical::outcome::{FiredRule, Severity};
 use invocation::Deadline;
-use invocation::aws::{CallError, Failure, Limits, call};
+use invocation::aws::{CallError, Failure, Limits, call, is_passing};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::attributes::{Item, Reader, Unreadable, instant, rfc3339, text, unreadable};
+use crate::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
 use crate::digest::sha256;
 use crate::keys::{self, PK, SK};
 use crate::store::{MOST_KEYS, Store};
 use crate::submission::Submission;
+use crate::waiting::List;
 
 const MARK: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
+const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
 /// The public id of an alert: opaque, the same each time it is derived, and silent about the patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -51,21 +55,21 @@ impl FromStr for AlertId {
     }
 }
 
-/// How far an alert has come.
+/// How far an alert has come, as a clinician sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertStatus {
     /// Its row is there; nobody has been told for sure.
     Pending,
     /// SNS has confirmed it.
     Sent,
-    /// A clinician has taken it on.
+    /// A clinician has taken it on; SNS may still have to confirm it.
     Acknowledged,
     /// Raised inside the quiet period of an earlier one of the same rule: recorded, and not published.
     Quiet,
 }
 
 impl AlertStatus {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::Sent => "SENT",
@@ -107,6 +111,43 @@ pub struct Alert {
     pub correlation_id: String,
     /// How far it has come.
     pub status: AlertStatus,
+    /// The instrument of the submission, never named in what is published.
+    pub instrument: Option<InstrumentId>,
+    /// When SNS confirmed it first.
+    pub sent_at: Option<OffsetDateTime>,
+    /// Who has taken it on.
+    pub acknowledged: Option<Acknowledgement>,
+    /// The step that its escalation has come to: how often it is told once more, because nobody acknowledged it.
+    pub escalation: u32,
+    /// When SNS confirmed its last escalation.
+    pub escalated_at: Option<OffsetDateTime>,
+    /// The list of what waits that it is on.
+    pub(crate) list: Option<List>,
+}
+
+/// That a clinician has taken on an alert. The note is not in its `Debug`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The `sub` of the clinician's token.
+    pub by: String,
+    /// When, by the server's clock.
+    pub at: OffsetDateTime,
+    /// What the clinician added.
+    pub note: Option<String>,
+}
+
+impl fmt::Debug for Acknowledgement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Acknowledgement").field("by", &self.by).field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Acknowledgement {
+    pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Option<Self>, Unreadable> {
+        let Some(by) = reader.optional_text("acknowledged_by")? else { return Ok(None) };
+        let note = reader.optional_text("note")?.map(str::to_owned);
+        Ok(Some(Self { by: by.to_owned(), at: reader.instant("acknowledged_at")?, note }))
+    }
 }
 
 impl Alert {
@@ -123,7 +164,37 @@ impl Alert {
             raised_at,
             correlation_id: submission.correlation_id.clone(),
             status: if quiet { AlertStatus::Quiet } else { AlertStatus::Pending },
+            instrument: Some(submission.instrument.id.clone()),
+            sent_at: None,
+            acknowledged: None,
+            escalation: 0,
+            escalated_at: None,
+            list: (!quiet).then_some(List::Pending),
         }
+    }
+
+    /// What of it is to be published and was not confirmed yet: 0, the alert itself; above that the step of its escalation.
+    /// An acknowledged alert is still told once, as promise 4 says, and escalates no further.
+    pub fn untold(&self) -> Option<u32> {
+        match (self.list, self.sent_at, &self.acknowledged) {
+            (Some(List::Pending), None, _) => Some(0),
+            (Some(List::Pending), Some(_), None) => Some(self.escalation),
+            _ => None,
+        }
+    }
+
+    /// When SNS confirmed last that it was told; when it was raised, if it was not.
+    pub fn last_told(&self) -> OffsetDateTime {
+        self.escalated_at.or(self.sent_at).unwrap_or(self.raised_at)
+    }
+
+    /// Whether it is told again while nobody acknowledges it.
+    pub(crate) fn may_escalate(&self) -> bool {
+        self.severity == Severity::Critical
+    }
+
+    pub(crate) fn own_key(&self) -> Item {
+        Self::key(&self.study, &self.patient, &self.submission, &self.rule)
     }
 
     pub(crate) fn key(study: &StudyId, patient: &PatientId, submission: &SubmissionId, rule: &RuleId) -> Item {
@@ -135,7 +206,7 @@ impl Alert {
 
     /// Its item when it is raised.
     pub(crate) fn to_item(&self) -> Item {
-        let mut item = Self::key(&self.study, &self.patient, &self.submission, &self.rule);
+        let mut item = self.own_key();
         let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
         set("kind", text("alert"));
         set("alert_id", text(self.id.to_string()));
@@ -149,16 +220,36 @@ impl Alert {
         set("correlation_id", text(&self.correlation_id));
         set("status", text(self.status.as_str()));
         set("site_key", text(keys::site(&self.study, &self.site)));
-        set("site_sort", text(format!("ALERT#{}#{}", rfc3339(self.raised_at), self.id)));
-        if self.status == AlertStatus::Pending {
-            set("pending", text(keys::pending(&self.id.to_string())));
-            set("pending_since", instant(self.raised_at));
+        set("site_sort", text(keys::alert_of_site(self.raised_at, &self.id.to_string())));
+        if let Some(instrument) = &self.instrument {
+            set("instrument", text(instrument.as_str()));
         }
+        if let Some(list) = self.list {
+            set("pending", text(keys::waiting(list, &self.id.to_string())));
+            set("pending_since", text(sortable(self.raised_at)));
+        }
+        item
+    }
+
+    /// The item that tells where its row lies, for who knows nothing but its id. In the transaction that raises it, and not
+    /// an index: a clinician may answer an alert faster than an index follows.
+    pub(crate) fn to_pointer(&self) -> Item {
+        let its = keys::alert_id(&self.id.to_string());
+        let mut item = Item::from([(PK.to_owned(), text(its)), (SK.to_owned(), text(keys::POINTER))]);
+        let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
+        set("kind", text("alert-id"));
+        set("study", text(self.study.as_str()));
+        set("site", text(self.site.as_str()));
+        set("patient", text(self.patient.as_str()));
+        set("submission", text(self.submission.to_string()));
+        set("rule", text(self.rule.as_str()));
         item
     }
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
+        let escalation = reader.optional_count("escalation")?.map(u32::try_from).transpose();
+        let escalation = escalation.map_err(|_| unreadable("escalation", "is no step"))?;
         Ok(Self {
             id: reader.parsed("alert_id")?,
             study: reader.parsed("study")?,
@@ -170,6 +261,12 @@ impl Alert {
             raised_at: reader.instant("raised_at")?,
             correlation_id: reader.text("correlation_id")?.to_owned(),
             status: reader.text("status")?.parse().map_err(|()| unreadable("status", "is none of the known"))?,
+            instrument: reader.optional_parsed("instrument")?,
+            sent_at: reader.optional_instant("sent_at")?,
+            acknowledged: Acknowledgement::from_reader(reader)?,
+            escalation: escalation.unwrap_or_default(),
+            escalated_at: reader.optional_instant("escalated_at")?,
+            list: reader.optional_text("pending")?.and_then(List::of),
         })
     }
 }
@@ -207,36 +304,85 @@ impl Store {
         Ok(raised.iter().map(|(submission, _)| of(submission)).collect())
     }
 
-    /// Notes that SNS has confirmed `alert` as `message_id` at `sent_at`. One that is marked already stays as it is.
+    /// Notes that SNS has confirmed as `message_id`, at `at`, what was untold of `alert`. What is marked already stays as it
+    /// is, and so does an acknowledgement. An alert that may escalate goes on to the list of those that nobody acknowledged.
     ///
     /// # Errors
     /// If the store did not confirm it: the alert may be published once more.
-    pub async fn mark_sent(
+    pub async fn mark_told(
         &self,
         alert: &Alert,
         message_id: &str,
-        sent_at: OffsetDateTime,
+        at: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        let request = self
+        let told = self
             .dynamodb
             .update_item()
             .table_name(&self.tables.records)
-            .set_key(Some(Alert::key(&alert.study, &alert.patient, &alert.submission, &alert.rule)))
-            .update_expression(
-                "SET #status = :sent, sent_at = :at, message_id = :message REMOVE pending, pending_since",
-            )
-            .condition_expression("attribute_exists(pk) AND #status = :pending")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":sent", text(AlertStatus::Sent.as_str()))
-            .expression_attribute_values(":pending", text(AlertStatus::Pending.as_str()))
-            .expression_attribute_values(":at", instant(sent_at))
+            .set_key(Some(alert.own_key()))
+            .expression_attribute_values(":at", instant(at))
             .expression_attribute_values(":message", text(message_id));
-        let sent =
-            call(deadline, MARK, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-        match sent.await {
-            Ok(_) | Err(CallError::Refused(UpdateItemError::ConditionalCheckFailedException(_))) => Ok(()),
-            Err(error) => Err(error.of("UpdateItem of an alert")),
+        let (list, leave) = ("pending = :open, pending_since = :now", " REMOVE pending, pending_since");
+        let open = |update: UpdateItemFluentBuilder| {
+            update
+                .expression_attribute_values(":open", text(keys::waiting(List::Open, &alert.id.to_string())))
+                .expression_attribute_values(":now", text(sortable(at)))
+        };
+        if let Some(step @ 1..) = alert.untold() {
+            let set = format!("SET escalated_at = :at, escalation_message_id = :message, {list}");
+            let update = open(told)
+                .update_expression(set)
+                .condition_expression("escalation = :step AND pending = :listed")
+                .expression_attribute_values(":step", number(step))
+                .expression_attribute_values(":listed", text(keys::waiting(List::Pending, &alert.id.to_string())));
+            return self.update_once(update, deadline).await.map(drop);
+        }
+        let first = told.expression_attribute_names("#status", "status");
+        let sent = "SET #status = :sent, sent_at = :at, message_id = :message";
+        let update = if alert.may_escalate() {
+            open(first.clone()).update_expression(format!("{sent}, {list}"))
+        } else {
+            first.clone().update_expression(format!("{sent}{leave}"))
+        };
+        let update = update
+            .condition_expression("attribute_exists(pk) AND #status = :pending")
+            .expression_attribute_values(":sent", text(AlertStatus::Sent.as_str()))
+            .expression_attribute_values(":pending", text(AlertStatus::Pending.as_str()));
+        if self.update_once(update, deadline).await? {
+            return Ok(());
+        }
+        // Somebody marked it before, or a clinician was faster than SNS: then it stays acknowledged.
+        let update = first
+            .update_expression(format!("SET sent_at = :at, message_id = :message{leave}"))
+            .condition_expression("#status = :acknowledged AND attribute_not_exists(sent_at)")
+            .expression_attribute_values(":acknowledged", text(AlertStatus::Acknowledged.as_str()));
+        self.update_once(update, deadline).await.map(drop)
+    }
+
+    /// Sends `update` of an alert, and says whether its condition held. Tried again while other writes are in its way.
+    pub(crate) async fn update_once(
+        &self,
+        update: UpdateItemFluentBuilder,
+        deadline: Deadline,
+    ) -> Result<bool, Failure> {
+        const OPERATION: &str = "UpdateItem of an alert";
+        let mut wait = Duration::from_millis(15);
+        loop {
+            let sent = call(deadline, MARK, |timeouts| {
+                update.clone().customize().config_override(Store::timeouts(timeouts)).send()
+            });
+            match sent.await {
+                Ok(_) => return Ok(true),
+                Err(CallError::Refused(UpdateItemError::ConditionalCheckFailedException(_))) => return Ok(false),
+                Err(CallError::Refused(error))
+                    if error.code().is_some_and(is_passing) && deadline.clamp(wait, wait + MARK.least).is_some() =>
+                {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(LONGEST_WAIT);
+                }
+                Err(error) => return Err(error.of(OPERATION)),
+            }
         }
     }
 }

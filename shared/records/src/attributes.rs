@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Map, Value};
-use time::OffsetDateTime;
+use serde_json::{Map, Value, json};
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -39,6 +41,13 @@ pub(crate) fn rfc3339(value: OffsetDateTime) -> String {
     value.format(&Rfc3339).expect("a time that was parsed from RFC 3339, or read from the clock, can be written in it")
 }
 
+/// As [`instant`], written so that texts sort as their times do: in UTC, and in one width.
+pub(crate) fn sortable(value: OffsetDateTime) -> String {
+    const FIXED_WIDTH: &[BorrowedFormatItem<'_>] =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
+    value.to_offset(UtcOffset::UTC).format(FIXED_WIDTH).expect("the format takes only what every time has")
+}
+
 /// An item or a map in it, read attribute by attribute.
 #[derive(Clone, Copy)]
 pub(crate) struct Reader<'a>(pub(crate) &'a Item);
@@ -67,6 +76,10 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn instant(self, name: &str) -> Result<OffsetDateTime, Unreadable> {
         OffsetDateTime::parse(self.text(name)?, &Rfc3339).map_err(|_| unreadable(name, "is not a time"))
+    }
+
+    pub(crate) fn optional_instant(self, name: &str) -> Result<Option<OffsetDateTime>, Unreadable> {
+        self.optional_text(name)?.map(|_| self.instant(name)).transpose()
     }
 
     pub(crate) fn optional_count(self, name: &str) -> Result<Option<u64>, Unreadable> {
@@ -146,6 +159,24 @@ pub(crate) fn item_from_notation(item: &Map<String, Value>) -> Result<Item, Unre
         .collect()
 }
 
+/// `item` in the JSON notation of the stream; `None` if it holds a type that nothing here stores.
+pub(crate) fn item_to_notation(item: &Item) -> Option<Value> {
+    let members = item.iter().map(|(name, value)| Some((name.clone(), to_notation(value)?)));
+    members.collect::<Option<Map<_, _>>>().map(Value::Object)
+}
+
+fn to_notation(value: &AttributeValue) -> Option<Value> {
+    Some(match value {
+        AttributeValue::S(value) => json!({"S": value}),
+        AttributeValue::N(value) => json!({"N": value}),
+        AttributeValue::Bool(value) => json!({"BOOL": value}),
+        AttributeValue::Null(_) => json!({"NULL": true}),
+        AttributeValue::L(list) => json!({"L": list.iter().map(to_notation).collect::<Option<Vec<_>>>()?}),
+        AttributeValue::M(map) => json!({"M": item_to_notation(map)?}),
+        _ => return None,
+    })
+}
+
 fn from_notation(value: &Value) -> Option<AttributeValue> {
     let tagged = value.as_object()?;
     let (tag, value) = tagged.iter().next().filter(|_| tagged.len() == 1)?;
@@ -163,7 +194,7 @@ fn from_notation(value: &Value) -> Option<AttributeValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use time::macros::datetime;
 
     #[test]
     fn json_survives_being_stored() {
@@ -179,6 +210,20 @@ mod tests {
         let values: serde_json::Map<_, _> =
             item.iter().map(|(name, value)| (name.clone(), to_json(value).unwrap())).collect();
         assert_eq!(Value::Object(values), json!({"id": "x", "n": 3, "m": {"l": [true, null]}}));
+        assert_eq!(item_to_notation(&item), Some(notation), "and written as it was");
+    }
+
+    #[test]
+    fn times_sort_as_their_texts_do_whatever_their_fraction_and_offset() {
+        let times = [
+            datetime!(2026-11-23 08:00:00 UTC),
+            datetime!(2026-11-23 08:00:00.05 UTC),
+            datetime!(2026-11-23 09:00:00.1 +1),
+            datetime!(2026-11-23 08:00:01 UTC),
+        ];
+        let texts = times.map(sortable);
+        assert!(texts.is_sorted(), "{texts:?}");
+        assert_eq!(texts[2], "2026-11-23T08:00:00.100000000Z");
     }
 
     #[test]

@@ -10,19 +10,14 @@ use clinical::ids::{SiteId, StudyId};
 use invocation::aws::{CallError, Failure, Limits, call};
 use invocation::http::Invocation;
 use invocation::{Caller, Deadline};
-use time::format_description::FormatItem;
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::attributes::{Item, Reader, Unreadable, instant, text, unreadable};
+use crate::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
 use crate::keys::{self, PK, SK};
 use crate::store::{NOT_THERE, Page, Store};
 
 const PUT: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
-/// RFC 3339 in one width, so that the order of the texts is the order of the times.
-const FIXED_WIDTH: &[FormatItem<'_>] =
-    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 
 /// One entry: who did what to what, and when. Never what was read or written itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,8 +153,7 @@ impl Audit {
 
     /// Where it stands among the others: by time, then at random.
     fn place(&self) -> String {
-        let at = self.at.to_offset(UtcOffset::UTC).format(&FIXED_WIDTH);
-        format!("{}#{}", at.expect("the format takes only what every time has"), self.id)
+        format!("{}#{}", sortable(self.at), self.id)
     }
 
     /// Its item. What changes something puts it in the transaction of the change (`put_new`).
@@ -267,8 +261,8 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use time::Duration;
     use time::macros::datetime;
+    use time::{Duration, UtcOffset};
 
     fn entry() -> Audit {
         Audit {

@@ -107,8 +107,8 @@ pub fn chunks<T>(submissions: Vec<(T, ToScore<'_>)>) -> Vec<Chunk<'_, T>> {
 
 impl ToScore<'_> {
     fn most_writes(&self) -> usize {
-        // Its score, its patient's profile, an alert for each rule.
-        2 + self.instrument.rules().len()
+        // Its score, its patient's profile, and for each rule an alert and where it lies.
+        2 + 2 * self.instrument.rules().len()
     }
 }
 
@@ -266,8 +266,10 @@ impl Store {
             writes.push(score.build());
             parts.push(Part::Submission(index));
             for alert in &raised {
-                writes.push(TransactWriteItem::builder().put(self.put_new(alert.to_item())).build());
-                parts.push(Part::Alert(index));
+                for item in [alert.to_item(), alert.to_pointer()] {
+                    writes.push(TransactWriteItem::builder().put(self.put_new(item)).build());
+                    parts.push(Part::Alert(index));
+                }
             }
             alerts.push(raised);
         }

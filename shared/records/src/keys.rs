@@ -1,11 +1,19 @@
 //! Keys. No id can hold a `#` (see `clinical::ids`), so no two different things have the same key.
 
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
+use time::OffsetDateTime;
 
+use crate::attributes::sortable;
 use crate::digest::shard;
+use crate::waiting::List;
 
-/// Over how many values of `pending` the sparse index is spread: one value would be one hot partition at eight o'clock.
-const PENDING_SHARDS: u32 = 8;
+/// Over how many values of `pending` each list of the sparse index is spread: one value would be one hot partition at
+/// eight o'clock.
+pub(crate) const WAITING_SHARDS: u32 = 8;
+/// What the sort keys of alerts begin with.
+pub(crate) const ALERT: &str = "ALERT#";
+/// What sorts after all of them.
+pub(crate) const AFTER_ALERTS: &str = "ALERT$";
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
@@ -15,6 +23,8 @@ pub(crate) const CURRENT: &str = "CURRENT";
 pub(crate) const SET_ASIDE: &str = "SET-ASIDE";
 /// Both parts of the key of the item that holds what cursors are signed with.
 pub(crate) const CURSOR_KEY: &str = "KEY#CURSOR";
+/// Sort key of what tells where an alert lies.
+pub(crate) const POINTER: &str = "ALERT";
 
 pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
     format!("PATIENT#{}#{}", study.as_str(), patient.as_str())
@@ -25,7 +35,7 @@ pub(crate) fn submission(id: &SubmissionId) -> String {
 }
 
 pub(crate) fn alert(submission: &SubmissionId, rule: &RuleId) -> String {
-    format!("ALERT#{submission}#{}", rule.as_str())
+    format!("{ALERT}{submission}#{}", rule.as_str())
 }
 
 /// Hash key of the index `site`.
@@ -55,9 +65,24 @@ pub(crate) fn version(version: &InstrumentVersion) -> String {
     format!("VERSION#{}", version.as_str())
 }
 
-/// Hash key of the sparse index `pending`, for the item that `id` identifies.
-pub(crate) fn pending(id: &str) -> String {
-    format!("PENDING#{}", shard(id, PENDING_SHARDS))
+/// Sort key, in the index `site`, of the alert `id` that was raised at `raised_at`.
+pub(crate) fn alert_of_site(raised_at: OffsetDateTime, id: &str) -> String {
+    format!("{ALERT}{}#{id}", sortable(raised_at))
+}
+
+/// Key of what tells where the alert `id` lies.
+pub(crate) fn alert_id(id: &str) -> String {
+    format!("{ALERT}{id}")
+}
+
+/// Hash key of `list` in the sparse index `pending`, for the item that `id` identifies.
+pub(crate) fn waiting(list: List, id: &str) -> String {
+    waiting_shard(list, shard(id, WAITING_SHARDS))
+}
+
+/// Hash key of one shard of `list`.
+pub(crate) fn waiting_shard(list: List, shard: u32) -> String {
+    format!("{}#{shard}", list.as_str())
 }
 
 /// Key of one counter in the SiteCounts table.

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | [`Submission`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
+//! | where an alert lies | `ALERT#<id>` | `ALERT` |
 //! | [`Profile`] | same | `PROFILE` |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
 //! | a study | `STUDY#<study>` | `VERSION#<version>`, and the one in force as `CURRENT` |
@@ -14,7 +15,9 @@
 //!
 //! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].
 
+mod acknowledge;
 mod alert;
+mod alert_list;
 mod attributes;
 mod audit;
 mod commit;
@@ -29,8 +32,11 @@ mod store;
 pub mod stream;
 mod study;
 mod submission;
+mod waiting;
 
-pub use alert::{Alert, AlertId, AlertStatus};
+pub use acknowledge::AlertPlace;
+pub use alert::{Acknowledgement, Alert, AlertId, AlertStatus};
+pub use alert_list::{AlertFilter, StatusFilter};
 pub use attributes::Unreadable;
 pub use audit::{Actor, Audit, AuditAction};
 pub use commit::{Chunk, Commit, Progress, ToScore, chunks};
@@ -41,3 +47,4 @@ pub use set_aside::SetAside;
 pub use store::{Page, Store, Tables};
 pub use study::{InstrumentPut, StudyPut};
 pub use submission::{Amendment, Device, InstrumentRef, PutOutcome, Score, Submission};
+pub use waiting::{List, Position, Waiting};

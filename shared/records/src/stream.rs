@@ -1,9 +1,10 @@
 //! Records of the table's stream, read leniently: what one of them is stays that one's affair.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::attributes::{Unreadable, item_from_notation, unreadable};
+use crate::attributes::{Item, Unreadable, item_from_notation, item_to_notation, unreadable};
 use crate::digest::sha256_hex;
+use crate::keys::{PK, SK};
 use crate::submission::{KIND, Submission};
 
 /// The sequence number of `record`, by which a failure of it is reported; `None` if it has none.
@@ -39,10 +40,29 @@ pub fn submission(record: &Value) -> Result<Option<Submission>, Unreadable> {
     }
 }
 
+/// The key of the submission that `record` tells of, if it says which.
+pub(crate) fn key(record: &Value) -> Option<Item> {
+    item_from_notation(record.pointer("/dynamodb/Keys")?.as_object()?).ok()
+}
+
+/// A record that tells of the submission `item` as the stream did, for who finds it in the table. The stream numbers its
+/// records; this one has no number.
+pub(crate) fn record(item: &Item) -> Value {
+    let mut image = item.clone();
+    // How it waits is no part of what was sent: a submission gives the same record however long it waits.
+    image.retain(|name, _| !matches!(name.as_str(), "pending" | "pending_since"));
+    let keys: Item = [PK, SK].into_iter().filter_map(|name| Some((name.to_owned(), item.get(name)?.clone()))).collect();
+    // Without its image it cannot be scored, and is set aside as what it is.
+    let mut dynamodb = json!({"Keys": item_to_notation(&keys)});
+    if let Some(image) = item_to_notation(&image) {
+        dynamodb["NewImage"] = image;
+    }
+    json!({"eventName": "INSERT", "dynamodb": dynamodb})
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_record_without_a_sequence_number_is_still_identified() {

@@ -21,10 +21,11 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::alert::AlertId;
-use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, text, to_json, unreadable};
+use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, sortable, text, to_json, unreadable};
 use crate::audit::Audit;
 use crate::keys::{self, PK, SK};
 use crate::store::{NOT_THERE, Store};
+use crate::waiting::List;
 
 pub(crate) const KIND: &str = "submission";
 const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
@@ -312,8 +313,8 @@ impl Submission {
             set("claimed", map(self.claimed.iter().map(|(score, value)| (score.as_str(), number(value)))));
         }
         // Both go when it is scored: until then the sparse index holds it.
-        set("pending", text(keys::pending(&self.id.to_string())));
-        set("pending_since", instant(self.received_at));
+        set("pending", text(keys::waiting(List::Pending, &self.id.to_string())));
+        set("pending_since", text(sortable(self.received_at)));
         item
     }
 

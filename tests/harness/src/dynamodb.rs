@@ -54,14 +54,26 @@ impl Engine {
         answer["Items"].as_array().into_iter().flatten().map(plain_item).collect()
     }
 
-    pub(crate) fn set(&self, table: &str, item: &Value, attribute: &str, value: &str) {
+    pub(crate) fn set(&self, table: &str, item: &Value, attribute: &str, value: Value) {
         let request = json!({
             "TableName": table, "Key": {"pk": {"S": item["pk"]}, "sk": {"S": item["sk"]}},
             "UpdateExpression": "SET #a = :v", "ExpressionAttributeNames": {"#a": attribute},
-            "ExpressionAttributeValues": {":v": {"S": value}},
+            "ExpressionAttributeValues": {":v": value},
         });
         let request = serde_json::from_value(request).expect("an update is well formed");
         self.database.update_item(request).expect("the item is there");
+    }
+
+    pub(crate) fn copy(&self, table: &str, item: &Value, changes: &[(&str, &str)]) {
+        let key = json!({"TableName": table, "Key": {"pk": {"S": item["pk"]}, "sk": {"S": item["sk"]}}});
+        let request = serde_json::from_value(key).expect("a key is well formed");
+        let stored = self.database.get_item(request).expect("the table is there");
+        let mut stored = serde_json::to_value(stored).expect("answers serialise")["Item"].take();
+        for (name, value) in changes {
+            stored[name] = json!({"S": value});
+        }
+        let request = serde_json::from_value(json!({"TableName": table, "Item": stored}));
+        self.database.put_item(request.expect("a put is well formed")).expect("the table is there");
     }
 
     pub(crate) fn stream(&self) -> Vec<Value> {

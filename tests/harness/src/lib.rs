@@ -35,7 +35,7 @@ pub const RECORDS: &str = "RecordsTable";
 /// The table of the counts.
 pub const COUNTS: &str = "SiteCountsTable";
 
-/// How long a call that is not stalled takes, on the test's clock.
+/// How long a call that is not stalled takes, on the test's clock, unless a test says otherwise.
 const LATENCY: Duration = Duration::from_millis(2);
 
 const PLENTY: Duration = Duration::from_secs(10);
@@ -51,6 +51,7 @@ struct Inner {
     calls: Mutex<Vec<Call>>,
     pools: Mutex<BTreeSet<String>>,
     in_flight: AtomicUsize,
+    latency: Mutex<Duration>,
 }
 
 type Faults = Vec<Box<dyn FnMut(&Call) -> Option<Fault> + Send>>;
@@ -145,6 +146,7 @@ impl World {
             calls: Mutex::default(),
             pools: Mutex::default(),
             in_flight: AtomicUsize::default(),
+            latency: Mutex::new(LATENCY),
         }))
     }
 
@@ -256,8 +258,28 @@ impl World {
     /// Changes the item of `kind` in the Records table behind everybody's back: sets `attribute` to the text `value`.
     pub fn tamper(&self, kind: &str, attribute: &str, value: &str) {
         for item in self.items(kind) {
-            self.0.dynamodb.set(RECORDS, &item, attribute, value);
+            self.tamper_one(&item, attribute, value);
         }
+    }
+
+    /// As [`World::tamper`], of `item` only.
+    pub fn tamper_one(&self, item: &Value, attribute: &str, value: &str) {
+        self.set(item, attribute, serde_json::json!({"S": value}));
+    }
+
+    /// As [`World::tamper_one`], with a `value` in DynamoDB's notation.
+    pub fn set(&self, item: &Value, attribute: &str, value: Value) {
+        self.0.dynamodb.set(RECORDS, item, attribute, value);
+    }
+
+    /// Puts another item like `item` behind everybody's back, with other texts for some attributes.
+    pub fn copy(&self, item: &Value, changes: &[(&str, &str)]) {
+        self.0.dynamodb.copy(RECORDS, item, changes);
+    }
+
+    /// From now on each call takes `latency`, on the test's clock.
+    pub fn delay(&self, latency: Duration) {
+        *lock(&self.0.latency) = latency;
     }
 
     /// The records that the stream has of what was inserted so far, in the form that Lambda gives them.
@@ -270,7 +292,8 @@ impl World {
         let call = Call::of(&request);
         lock(&self.0.calls).push(call.clone());
         let fault = lock(&self.0.faults).iter_mut().find_map(|fault| fault(&call));
-        tokio::time::sleep(LATENCY).await;
+        let latency = *lock(&self.0.latency);
+        tokio::time::sleep(latency).await;
         match fault {
             None => Ok(self.apply(&call)),
             Some(Fault::Stall) => std::future::pending().await,

@@ -36,6 +36,7 @@ use crate::{
     issuer::{Issuer, IssuerError},
     lambda::{Functions, Settings, StartError},
     put::{self, LocalStore},
+    schedules::{self, Schedules},
     sns::{self, Sns},
     stream::{self, Destinations, Streams},
     template::{Function, Template, TemplateError},
@@ -55,6 +56,8 @@ pub struct Options {
     pub dynamodb: Option<String>,
     /// The template.
     pub template: PathBuf,
+    /// Values for its parameters, in the place of their defaults.
+    pub parameters: BTreeMap<String, String>,
     /// The workspace whose packages the functions are.
     pub workspace: PathBuf,
     /// Cargo's profile for the functions.
@@ -77,6 +80,7 @@ pub struct Cloud {
     server: JoinHandle<io::Result<()>>,
     functions: Functions,
     streams: Streams,
+    schedules: Schedules,
     sns: Sns,
     database: DynamoDb,
     /// Ours until the end.
@@ -113,6 +117,14 @@ pub enum Error {
     /// The template.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// A parameter that the template does not have.
+    #[error("the template has no parameter {name}. It has: {}", known.join(", "))]
+    Parameter {
+        /// Its name.
+        name: String,
+        /// Those that it has.
+        known: Vec<String>,
+    },
     /// The functions' executables.
     #[error(transparent)]
     Build(#[from] BuildError),
@@ -148,7 +160,8 @@ impl Cloud {
             Some(url) => DynamoDb::at(url)?,
             None => DynamoDb::embedded(folder("dynamodb").as_deref()).await?,
         };
-        let parameters = BTreeMap::from(
+        let mut parameters = options.parameters.clone();
+        parameters.extend(
             [
                 ("TokenIssuer", issuer.url()),
                 ("DynamoDbEndpoint", database.endpoint()),
@@ -157,6 +170,9 @@ impl Cloud {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         let template = Template::read(&options.template, &parameters)?;
+        if let Some(name) = options.parameters.keys().find(|name| !template.parameters.contains(name)) {
+            return Err(Error::Parameter { name: name.clone(), known: template.parameters });
+        }
         introduce(&template, &options, &data, &issuer);
 
         let binaries: Vec<String> = template.functions.iter().map(|function| function.binary.clone()).collect();
@@ -205,6 +221,7 @@ impl Cloud {
             .merge(sns.routes())
             .merge(failures.clone().routes())
             .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
+            .merge(schedules::routes(template.schedules.clone(), template.functions.clone(), functions.clone()))
             .merge(invocations(functions.clone(), template.functions.clone()));
         let (stop, stopping) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopping));
@@ -227,7 +244,8 @@ impl Cloud {
         let destinations = Destinations { failures, publish };
         let checkpoints = folder("stream");
         let streams = stream::start(&database, &template.streams, invoke, destinations, checkpoints.as_deref()).await?;
-        Ok(Self { url, stop, server, functions, streams, sns, database, _data: data })
+        let schedules = Schedules::start(&template.schedules, &functions);
+        Ok(Self { url, stop, server, functions, streams, schedules, sns, database, _data: data })
     }
 
     /// Where it serves: `http://127.0.0.1:3000`.
@@ -241,6 +259,7 @@ impl Cloud {
         self.stop.send_replace(true);
         // Requests that last longer end with their functions.
         let _ = timeout(GRACE, self.server).await;
+        self.schedules.stop().await;
         self.streams.stop().await;
         self.functions.stop(deadline.saturating_duration_since(Instant::now())).await;
         self.sns.stop().await;
@@ -264,13 +283,14 @@ async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Recei
 /// What this cloud is made of, and what it does not imitate.
 fn introduce(template: &Template, options: &Options, data: &Option<DataDir>, issuer: &Issuer) {
     let console = options.console;
-    let Template { functions, routes, tables, topics, streams, .. } = template;
+    let Template { functions, routes, tables, topics, streams, schedules, .. } = template;
     let parts = [
         (functions.len(), "function"),
         (routes.len(), "route"),
         (tables.len(), "table"),
         (topics.len(), "topic"),
         (streams.len(), "stream mapping"),
+        (schedules.len(), "schedule"),
     ];
     let parts = parts.map(|(number, what)| format!("{number} {what}{}", if number == 1 { "" } else { "s" }));
     console.say(format!("{}: {}", options.template.display(), parts.join(", ")));

@@ -2,7 +2,7 @@
 //!
 //! [`cloud`] starts the parts and wires them together: [`template`] says what is to run, [`data`] is where it is kept,
 //! [`dynamodb`] stores, [`executables`] builds the functions and [`lambda`] runs them, [`gateway`] brings them requests
-//! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`failures`] keeps what it gives up, and
+//! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`schedules`] wake them, [`failures`] keeps what it gives up, and
 //! [`sns`] takes what they publish.
 //!
 //! [`replay`] sends it real data, and [`put`] puts studies and instruments in force; [`import`], [`instruments`],
@@ -24,6 +24,7 @@ pub mod pattern;
 mod progress;
 pub mod put;
 pub mod replay;
+pub mod schedules;
 pub mod score;
 pub mod sns;
 pub mod storage;

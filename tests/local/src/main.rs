@@ -66,6 +66,9 @@ struct CloudArguments {
     /// The SAM template [default: template.yaml at the root of the workspace]
     #[arg(long, value_name = "FILE")]
     template: Option<PathBuf>,
+    /// A parameter of the template, in the place of its default: EscalationMinutes=5
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parameter)]
+    parameter: Vec<(String, String)>,
     /// Environments of one function at most; further invocations wait
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: u16,
@@ -391,6 +394,11 @@ fn tell(result: Result<put::Verdict, put::Error>) -> ExitCode {
     }
 }
 
+fn parameter(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("is not NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn per_second(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
     // Slower than one a day, or faster than any machine here, is a mistake.
@@ -404,6 +412,7 @@ fn options(cli: CloudArguments) -> Options {
         data: (!cli.memory).then(|| cli.data.unwrap_or_else(|| workspace.join(".local"))),
         dynamodb: cli.dynamodb,
         template: cli.template.unwrap_or_else(|| workspace.join("template.yaml")),
+        parameters: cli.parameter.into_iter().collect(),
         workspace,
         build_profile: cli.build_profile,
         concurrency: cli.concurrency.into(),

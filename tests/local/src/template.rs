@@ -24,6 +24,8 @@ pub const ACCOUNT: &str = "000000000000";
 pub struct Template {
     /// Where it was read.
     pub path: PathBuf,
+    /// The names of its parameters.
+    pub parameters: Vec<String>,
     /// `AWS::Serverless::Function`, in the order of the file.
     pub functions: Vec<Function>,
     /// The routes of the HTTP API, in the order of the file.
@@ -38,6 +40,8 @@ pub struct Template {
     pub subscriptions: Vec<Subscription>,
     /// The functions' events of type `DynamoDB`, in the order of the file.
     pub streams: Vec<StreamMapping>,
+    /// The functions' events of type `Schedule` and `ScheduleV2`, in the order of the file.
+    pub schedules: Vec<Schedule>,
     /// `AWS::S3::Bucket`, in the order of the file: logical ids, which are the names too.
     pub buckets: Vec<String>,
     /// What the template asks for that the local cloud knows and does not imitate: one sentence each, to be said
@@ -202,6 +206,30 @@ pub struct StreamMapping {
     pub filters: Vec<serde_json::Value>,
     /// Where records go that the mapping gives up on.
     pub on_failure: Option<FailureDestination>,
+}
+
+/// A function's event that comes again and again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// `<function>/<event>`.
+    pub name: String,
+    /// Logical id of the function.
+    pub function: String,
+    /// Who sends it.
+    pub scheduler: Scheduler,
+    /// How often it comes.
+    pub every: Duration,
+    /// What the function gets instead of the scheduler's own event: JSON.
+    pub input: Option<String>,
+}
+
+/// Who sends the event of a [`Schedule`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheduler {
+    /// A rule of EventBridge, of an event of type `Schedule`.
+    Rule,
+    /// The EventBridge Scheduler, of an event of type `ScheduleV2`.
+    Scheduler,
 }
 
 /// `StartingPosition`.

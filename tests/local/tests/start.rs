@@ -61,6 +61,15 @@ fn a_template_that_cannot_be_read_is_said_with_its_line() {
 }
 
 #[test]
+fn a_parameter_that_the_template_does_not_have_is_said_with_those_that_it_has() {
+    let (code, _, stderr) = run(&["--memory", "--port", "0", "--quiet", "--parameter", "EscalationMinute=1"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("no parameter EscalationMinute. It has: TokenIssuer, "), "{stderr}");
+    assert!(stderr.contains("EscalationMinutes"), "{stderr}");
+    assert_eq!(run(&["--parameter", "EscalationMinutes"]).0, Some(2));
+}
+
+#[test]
 fn options_that_exclude_each_other_or_do_not_exist_are_refused() {
     for arguments in [["--memory", "--data=x"], ["--prot", "1"], ["--port", "70000"], ["--concurrency", "0"]] {
         let (code, _, stderr) = run(&arguments);

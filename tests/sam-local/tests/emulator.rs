@@ -159,6 +159,42 @@ async fn a_sites_patients_are_listed_that_is_on_record_and_a_stalled_store_is_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_stream_lost_is_swept_and_its_alert_listed_and_acknowledged() {
+    let cloud = cloud().await;
+    for record in event("score-stream")["Records"].as_array().unwrap() {
+        cloud.put(&record["dynamodb"]["NewImage"]).await.unwrap();
+    }
+    let sweep = function(&cloud, "SweepFunction").await;
+    let swept = invoked(&sweep, &event("sweep-schedule")).await;
+    assert_eq!((&swept["submissions"], &swept["finished"]), (&json!(4), &json!(true)), "{swept}");
+    assert_eq!(cloud.inbox().await.unwrap().len(), 2);
+    // The alarm's metric filter looks for this field.
+    let log = sweep.log().unwrap();
+    let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let swept = lines.iter().find(|line| line["event"] == "swept").unwrap();
+    assert!(swept["oldest_pending_seconds"].as_u64().unwrap() > 0, "{swept}");
+    for secret in ["P-00", "not as this version", "PATIENT#"] {
+        assert!(!log.contains(secret), "{secret} is in the log");
+    }
+
+    let alerts = function_within(&cloud, "AlertsFunction", SHORT).await;
+    let listed = answer(&alerts, &event("alerts-get"), 200).await;
+    assert_eq!(listed["alerts"].as_array().unwrap().len(), 2, "{listed}");
+    cloud.store.set(Flow::NoAnswers);
+    let cut_off = alerts.invoke(&event("alerts-acknowledge")).await.unwrap();
+    assert_in_time(&cut_off, API_RESERVE);
+    answered(&cut_off, 503);
+    cloud.store.set(Flow::Open);
+    let first = answer(&alerts, &event("alerts-acknowledge"), 200).await;
+    assert_eq!(first["acknowledged"]["note"], "Called the patient; safe, comes in tomorrow.");
+    assert_eq!(answer(&alerts, &event("alerts-acknowledge"), 200).await, first);
+    assert_eq!(answer(&alerts, &event("alerts-get"), 200).await["alerts"].as_array().unwrap().len(), 1);
+    for secret in ["P-00", "Called the patient", "eyJ"] {
+        assert!(!alerts.log().unwrap().contains(secret), "{secret} is in the log");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settles_it() {
     let cloud = cloud().await;
     let submit = function_within(&cloud, "SubmitFunction", SHORT).await;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Authorizer, FailureDestination, Function, Index, Key, Route, StartingPosition, StreamMapping, Subscription, Table,
-    Template, Topic,
+    Authorizer, FailureDestination, Function, Index, Key, Route, Schedule, Scheduler, StartingPosition, StreamMapping,
+    Subscription, Table, Template, Topic,
     document::{self, At, TemplateError, Value},
     resolve::{Names, topic_arn},
 };
@@ -49,6 +49,8 @@ impl Template {
         let names = Names::read(&root, parameters)?;
         let mut reader = Reader { names, root: root.clone(), template: Template::default(), apis: Vec::new() };
         reader.template.path = file.to_owned();
+        let parameters = root.get("Parameters").map(|at| at.entries()).transpose()?.unwrap_or_default();
+        reader.template.parameters = parameters.into_iter().map(|(name, _)| name.to_owned()).collect();
         reader.resources()?;
         Ok(reader.template)
     }
@@ -316,7 +318,6 @@ impl<'a> Reader<'a> {
             ("Layers", "layers are not loaded"),
             ("SnapStart", "environments start plainly"),
             ("FileSystemConfigs", "no file system is mounted"),
-            ("EventInvokeConfig", "asynchronous invocations are not made here"),
             ("FunctionUrlConfig", "it has no URL of its own here"),
             ("DeadLetterQueue", "asynchronous invocations are not made here"),
             ("ProvisionedConcurrencyConfig", "environments start on demand"),
@@ -325,11 +326,20 @@ impl<'a> Reader<'a> {
                 self.notice(format!("{id} has {key}: {what}"));
             }
         }
+        // Here a scheduled event is brought once, so that only retries would be missing.
+        if let Some(at) = setting(&["EventInvokeConfig"]) {
+            let retries = at.get("MaximumRetryAttempts").map(|at| self.names.number(&at, 0, 2)).transpose()?;
+            if retries != Some(0) {
+                self.notice(format!("{id} has EventInvokeConfig: what fails asynchronously is not tried again here"));
+            }
+        }
         for (event, at) in properties.get("Events").map(|at| at.entries()).transpose()?.unwrap_or_default() {
             let kind = at.required("Type")?;
             match self.names.value(&kind)?.as_str() {
                 "HttpApi" => self.route(id, &at)?,
                 "DynamoDB" => self.stream(id, event, &at)?,
+                "Schedule" => self.schedule(id, event, &at, Scheduler::Rule)?,
+                "ScheduleV2" => self.schedule(id, event, &at, Scheduler::Scheduler)?,
                 other => self.notice(format!("{id} has the event {event} of type {other}: it never comes here")),
             }
         }
@@ -453,6 +463,47 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    fn schedule(
+        &mut self,
+        function: &str,
+        event: &str,
+        at: &At<'a>,
+        scheduler: Scheduler,
+    ) -> Result<(), TemplateError> {
+        let properties = at.required("Properties")?;
+        let expression = properties.required(match scheduler {
+            Scheduler::Rule => "Schedule",
+            Scheduler::Scheduler => "ScheduleExpression",
+        })?;
+        let text = self.names.value(&expression)?;
+        let every =
+            rate(&text).map_err(|problem| expression.error(format!("{text:?} {problem}"), "Use rate(5 minutes)"))?;
+        let off = properties.get("Enabled").is_some_and(|at| matches!(at.node.value, Value::Bool(false)))
+            || properties.get("State").map(|at| self.names.value(&at)).transpose()?.as_deref() == Some("DISABLED");
+        if off {
+            self.notice(format!("{function} has the event {event}, which is switched off: it never comes"));
+            return Ok(());
+        }
+        let input = match properties.get("Input") {
+            Some(at) => {
+                let text = self.names.value(&at)?;
+                if let Err(e) = serde_json::from_str::<serde_json::Value>(&text) {
+                    return Err(at.error(format!("the input is not JSON: {e}"), "Write it as '{\"key\": \"value\"}'"));
+                }
+                Some(text)
+            }
+            None => None,
+        };
+        self.template.schedules.push(Schedule {
+            name: format!("{function}/{event}"),
+            function: function.to_owned(),
+            scheduler,
+            every,
+            input,
+        });
+        Ok(())
+    }
+
     fn filters(&self, properties: &At<'_>) -> Result<Vec<serde_json::Value>, TemplateError> {
         let Some(filters) = properties.path(&["FilterCriteria", "Filters"]) else { return Ok(Vec::new()) };
         let read = |filter: At<'_>| {
@@ -485,4 +536,23 @@ impl<'a> Reader<'a> {
             )),
         }
     }
+}
+
+/// How often `rate(5 minutes)` comes; what is wrong with any other expression.
+fn rate(expression: &str) -> Result<Duration, &'static str> {
+    if expression.starts_with("cron(") || expression.starts_with("at(") {
+        return Err("is an expression that is not imitated here");
+    }
+    let wrong = "is no rate as EventBridge takes it";
+    let inner = expression.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')')).ok_or(wrong)?;
+    let (number, unit) = inner.split_once(' ').ok_or(wrong)?;
+    let number: u64 = number.parse().ok().filter(|number| (1..=100_000).contains(number)).ok_or(wrong)?;
+    // As EventBridge does: one minute, five minutes.
+    let seconds = match (number, unit) {
+        (1, "minute") | (2.., "minutes") => 60,
+        (1, "hour") | (2.., "hours") => 60 * 60,
+        (1, "day") | (2.., "days") => 24 * 60 * 60,
+        _ => return Err(wrong),
+    };
+    Ok(Duration::from_secs(number * seconds))
 }

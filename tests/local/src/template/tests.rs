@@ -55,6 +55,8 @@ Resources:
             FunctionResponseTypes: [ReportBatchItemFailures]
             FilterCriteria: {Filters: [{Pattern: '{"eventName":["INSERT"]}'}]}
             DestinationConfig: {OnFailure: {Type: S3, Destination: !GetAtt Bucket.Arn}}
+        Often: {Type: Schedule, Properties: {Schedule: rate(1 minute), Input: '{"a": 1}'}}
+        Nightly: {Type: ScheduleV2, Properties: {ScheduleExpression: rate(2 hours)}}
   Things:
     Type: AWS::DynamoDB::Table
     Properties:
@@ -139,6 +141,25 @@ fn a_stream_mapping_has_lambdas_defaults_where_it_says_nothing() {
 }
 
 #[test]
+fn a_schedule_says_who_sends_what_how_often() {
+    let template = parse(SMALL).expect("the template is good");
+    let schedule = |event: &str, scheduler, seconds, input: Option<&str>| Schedule {
+        name: format!("Work/{event}"),
+        function: "Work".to_owned(),
+        scheduler,
+        every: Duration::from_secs(seconds),
+        input: input.map(str::to_owned),
+    };
+    assert_eq!(
+        template.schedules,
+        [
+            schedule("Often", Scheduler::Rule, 60, Some("{\"a\": 1}")),
+            schedule("Nightly", Scheduler::Scheduler, 7_200, None),
+        ]
+    );
+}
+
+#[test]
 fn tables_topics_buckets_and_subscriptions_are_read() {
     let template = parse(SMALL).expect("the template is good");
     let table = &template.tables[0];
@@ -178,6 +199,10 @@ fn what_it_would_use_and_cannot_read_is_refused() {
         ("StartingPosition: LATEST", "StartingPosition: SOON", "\"SOON\" is not known"),
         ("BatchSize: 10", "BatchSize: 10001", "Use a whole number from 1 to 10000"),
         ("'{\"eventName\":[\"INSERT\"]}'", "'{\"eventName\":'", "the pattern is not JSON"),
+        ("rate(1 minute)", "cron(0 3 * * ? *)", "is an expression that is not imitated here. Use rate(5 minutes)"),
+        ("rate(1 minute)", "rate(1 minutes)", "is no rate as EventBridge takes it"),
+        ("rate(2 hours)", "rate(0 hours)", "is no rate"),
+        ("'{\"a\": 1}'", "'{\"a\": '", "the input is not JSON"),
         ("Type: S3, Destination", "Type: SQS, Destination", "is not imitated"),
         ("[ReportBatchItemFailures]", "[Everything]", "\"Everything\" is not known"),
         ("Path: /open", "Path: \"/things/{id}\", Method: GET", "this is not YAML"),
@@ -222,13 +247,14 @@ fn files_that_are_no_template_are_refused() {
 
 #[test]
 fn what_is_known_and_not_imitated_is_said() {
-    let more = "      Layers: [x]\n      Events:\n        Nightly: {Type: ScheduleV2, Properties: {}}\n";
+    let more = "      Layers: [x]\n      Events:\n        Queue: {Type: SQS, Properties: {}}\n        Off: {Type: Schedule, Properties: {Schedule: rate(1 day), Enabled: false}}\n";
     let template = parse(&SMALL.replacen("      Events:\n", more, 1)).expect("the template is good");
     assert_eq!(
         template.notices,
         [
             "Work has Layers: layers are not loaded",
-            "Work has the event Nightly of type ScheduleV2: it never comes here"
+            "Work has the event Queue of type SQS: it never comes here",
+            "Work has the event Off, which is switched off: it never comes",
         ]
     );
 }
@@ -243,4 +269,5 @@ fn the_projects_own_template_is_read_whole() {
     }
     assert!(template.routes.iter().all(|route| route.authorizer.is_some() && !route.scopes.is_empty()));
     assert!(template.streams.iter().any(|mapping| mapping.report_batch_item_failures));
+    assert!(!template.schedules.is_empty());
 }

@@ -1,0 +1,131 @@
+//! A clinician takes on an alert. Who is first is noted; whoever comes later is told who that was.
+
+use clinical::finding::{Finding, pointer};
+use invocation::aws::{Failure, FailureKind};
+use invocation::http::{self, Invocation};
+use invocation::{Caller, Findings, Problem, ProblemKind, Role, Scope, beside, body};
+use lambda_http::http::StatusCode;
+use lambda_http::{Body, Request, Response};
+use records::{Acknowledgement, AlertId, AlertPlace, Audit, AuditAction};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::Alerts;
+
+pub(crate) const ROUTE: &str = "POST /v1/alerts/{alertId}/acknowledge";
+/// As many characters as a note may have.
+const LONGEST_NOTE: usize = 2_000;
+/// As many bytes as a body with such a note may have: in JSON a character may be written in twelve.
+const LARGEST_BODY: usize = 32 * 1024;
+
+impl Alerts {
+    pub(crate) async fn acknowledge(
+        &self,
+        invocation: Invocation,
+        request: Request,
+    ) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::ALERTS_WRITE, &[Role::Clinician])?;
+        let note = note(&request)?;
+        let id: AlertId = http::path_parameter(&request, "alertId").parse().map_err(|_| not_found())?;
+        let place = self
+            .store
+            .alert_place(id, invocation.deadline)
+            .await
+            .map_err(|failure| Problem::not_read("the alert", &failure))?;
+        let place = place.filter(|place| is_theirs(place, &caller)).ok_or_else(not_found)?;
+
+        let entry = Audit::of(AuditAction::AlertAcknowledged, &caller, &invocation).at_site(&place.site).about(id);
+        let acknowledgement = Acknowledgement { by: caller.sub().to_owned(), at: entry.at, note };
+        let deadline = invocation.deadline;
+        let count = self.store.count_calls(&place.study, [&place.site], &invocation.request_id, deadline);
+        let acknowledge = self.store.acknowledge(&place, acknowledgement, &entry, deadline);
+        let held = beside(deadline, count, acknowledge).await.map_err(|failure| not_acknowledged(&failure))?;
+        let alert_id = id.to_string();
+        let body = AcknowledgedBody { alert_id, status: "acknowledged", acknowledged: AcknowledgementBody::of(&held) };
+        Ok(http::json(StatusCode::OK, &body))
+    }
+}
+
+/// Who took on an alert, and when.
+#[derive(Serialize)]
+pub(crate) struct AcknowledgementBody<'a> {
+    by: &'a str,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'a str>,
+}
+
+impl<'a> AcknowledgementBody<'a> {
+    pub(crate) fn of(acknowledgement: &'a Acknowledgement) -> Self {
+        let Acknowledgement { by, at, note } = acknowledgement;
+        Self { by, at: http::rfc3339(*at), note: note.as_deref() }
+    }
+}
+
+/// What never changes any more, so that every answer to the same alert is the same.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AcknowledgedBody<'a> {
+    alert_id: String,
+    status: &'static str,
+    acknowledged: AcknowledgementBody<'a>,
+}
+
+fn is_theirs(place: &AlertPlace, caller: &Caller) -> bool {
+    place.study == *caller.study() && caller.sites().contains(&place.site)
+}
+
+/// The note in the body, `{"note": "…"}`; a request may do without a body.
+fn note(request: &Request) -> Result<Option<String>, Problem> {
+    if matches!(request.body(), Body::Empty) || request.body().is_empty() {
+        return Ok(None);
+    }
+    let (value, mut findings) = body::json(request, LARGEST_BODY)?;
+    let mut wrong = |at: &str, code, detail: &str| {
+        findings.push_with(|| Finding { pointer: at.to_owned(), code, detail: detail.to_owned() });
+    };
+    let mut note = None;
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match (name.as_str(), value) {
+                    ("note", Value::Null) => {}
+                    ("note", Value::String(text)) if text.chars().count() > LONGEST_NOTE => {
+                        wrong("/note", "note.too-long", &format!("at most {LONGEST_NOTE} characters"));
+                    }
+                    ("note", Value::String(text)) => note = Some(text).filter(|text| !text.trim().is_empty()),
+                    ("note", _) => wrong("/note", "note.type", "a note is a text"),
+                    (name, _) => {
+                        wrong(&pointer("", name), "field.unknown", "an acknowledgement has no such field; remove it");
+                    }
+                }
+            }
+        }
+        _ => wrong("", "body.type", "the body is an object, {\"note\": \"…\"}, or there is none"),
+    }
+    if findings.is_empty() { Ok(note) } else { Err(invalid(findings)) }
+}
+
+fn invalid(findings: Findings) -> Problem {
+    Problem::new(ProblemKind::Invalid, "the alert was not acknowledged").with_errors(findings)
+}
+
+/// The same for an alert that is not there and one of somebody else's.
+fn not_found() -> Problem {
+    Problem::new(ProblemKind::NotFound, "no such alert is open to this token")
+}
+
+fn not_acknowledged(failure: &Failure) -> Problem {
+    tracing::error!(event = "not_acknowledged", %failure);
+    match failure.kind {
+        FailureKind::NotStarted | FailureKind::Passing => {
+            Problem::new(ProblemKind::NotDone, "the alert was not acknowledged; send the same again")
+        }
+        FailureKind::Unknown => Problem::new(
+            ProblemKind::OutcomeUnknown,
+            "whether the alert was acknowledged is not known; the same request again settles it",
+        ),
+        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the store refused the acknowledgement"),
+    }
+}

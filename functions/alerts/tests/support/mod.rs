@@ -1,0 +1,55 @@
+//! What the tests of the function share: alerts that `submit` and `score` have raised.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use alerts_function::Alerts;
+use harness::{World, claims, request, stream_event};
+use lambda_http::{Body, Request};
+use score::Score;
+use serde_json::{Value, json};
+use submit::Submit;
+use uuid::Uuid;
+
+pub(crate) const PLENTY: Duration = Duration::from_secs(60);
+pub(crate) const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
+pub(crate) const CLINICIAN: [(&str, &str); 3] = [("role", "clinician"), ("patient", ""), ("sub", "dr-chen")];
+
+/// Sends a PHQ-9 of `patient` at `site`.
+pub(crate) async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9]) {
+    let answers: BTreeMap<String, u8> =
+        (1..).zip(codes).map(|(item, code): (u8, u8)| (item.to_string(), code)).collect();
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": "2026-11-01T08:00:00Z", "answers": answers,
+    });
+    let claims = claims(&[("sites", site), ("patient", patient)]);
+    let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+/// Has `score` work off the whole stream; gives how many records are not done.
+pub(crate) async fn score(world: &World, remaining: Duration) -> usize {
+    let score = Score::new(world.store(), world.topic());
+    score.handle(stream_event(&world.stream(), remaining)).await.unwrap().batch_item_failures.len()
+}
+
+/// An alert of P-1 at S01, told; gives its id.
+pub(crate) async fn raised(world: &World) -> String {
+    send(world, "S01", "P-1", UNSAFE).await;
+    assert_eq!(score(world, PLENTY).await, 0);
+    alert_id(&world.items("alert")[0])
+}
+
+pub(crate) fn alert_id(row: &Value) -> String {
+    row["alert_id"].as_str().unwrap().to_owned()
+}
+
+/// The status and the body of the answer to `request`.
+pub(crate) async fn answer(world: &World, request: Request) -> (u16, Value) {
+    let response = Alerts::new(world.store()).handle(request).await.unwrap();
+    let Body::Text(text) = response.body() else { panic!("answers are text") };
+    (response.status().as_u16(), serde_json::from_str(text).unwrap())
+}

@@ -1,0 +1,314 @@
+//! Finds what waits too long, on a schedule, by the table's sparse index `pending`:
+//!
+//! 1. submissions that are not scored, because the stream lost them or gave up on them: scored by the code of `score`;
+//! 2. alerts that SNS never confirmed: published, then marked;
+//! 3. critical alerts that were told and that nobody has acknowledged: told again, step by step, up to a limit.
+//!
+//! What is done leaves its list, so a run that ends early is resumed by the next. Every step is safe beside a running
+//! `score`, beside another run, and after one that died anywhere.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use alerts::Topic;
+use clinical::ids::StudyId;
+use clinical::study::Escalation;
+use futures::stream::{self, StreamExt};
+use invocation::aws::{self, Failure};
+use invocation::telemetry::{self, InvocationIds};
+use invocation::{Clock, Deadline, Environment, EnvironmentError};
+use lambda_runtime::LambdaEvent;
+use records::{Alert, List, Store, Waiting};
+use score::Score;
+use serde::Serialize;
+use serde_json::Value;
+use time::OffsetDateTime;
+use tracing::Instrument;
+
+/// What is left of the time for answering once a step has run out of it.
+const WORDING: Duration = Duration::from_millis(10);
+/// How long something waits before it is looked for. What is well is done within a second or two, and a batch of `score`
+/// lives for a minute: who would have done it is not at it any more.
+const GRACE: time::Duration = time::Duration::minutes(3);
+/// A page is not begun with less time than this.
+const LEAST: Duration = Duration::from_millis(200);
+/// Parts of a list that are worked off at the same time. Submissions of one site meet at its counters.
+const SHARDS_AT_ONCE: usize = 2;
+const UPDATES_AT_ONCE: usize = 8;
+
+/// The function, with what it keeps between runs.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    store: Store,
+    score: Score,
+    escalation: Escalation,
+}
+
+/// What one run did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swept {
+    /// Submissions that waited and are scored, or set aside, now.
+    pub submissions: u64,
+    /// Alerts that waited and are told now.
+    pub alerts: u64,
+    /// Alerts that were told again.
+    pub escalated: u64,
+    /// How many seconds the oldest of what waited for its score or its publication had waited.
+    pub oldest_pending_seconds: u64,
+    /// Whether all lists were gone through; if not, the next run goes on.
+    pub finished: bool,
+}
+
+/// A run that could not do something. What it did is done; the next run tries the rest again.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{failures} of what waits could not be done; the log says why")]
+pub struct NotSwept {
+    failures: u64,
+}
+
+impl Sweep {
+    /// The function as its environment variables set it up.
+    ///
+    /// # Errors
+    /// If one is missing or cannot be read.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        let https = aws::https();
+        let store = Store::from_environment(environment, https.clone())?;
+        let escalation = Escalation {
+            after_minutes: environment.number("ESCALATION_MINUTES")?,
+            limit: environment.number("ESCALATION_LIMIT")?,
+        };
+        Ok(Self::new(store, Topic::from_environment(environment, https)?, escalation))
+    }
+
+    /// The function on `store` and `topic`; alerts escalate as `escalation` says where their study says nothing.
+    pub fn new(store: Store, topic: Topic, escalation: Escalation) -> Self {
+        Self { score: Score::new(store.clone(), topic), store, escalation }
+    }
+
+    /// Opens the connections ahead of the first run. What fails is opened by the first run.
+    pub async fn warm_up(&self) {
+        self.score.warm_up().await;
+    }
+
+    /// Works off what waits, as far as the deadline lets it. The event says nothing, or `{"again": "set-aside"}`: then it is
+    /// what was set aside, once its cause is mended.
+    ///
+    /// # Errors
+    /// If something could not be done.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Swept, NotSwept> {
+        let LambdaEvent { payload, context } = event;
+        let deadline = Deadline::of(&context, Deadline::STREAM_RESERVE);
+        let clock = Clock::system();
+        let ids = InvocationIds {
+            request_id: &context.request_id,
+            trace_id: context.xray_trace_id.as_deref(),
+            correlation_id: None,
+        };
+        let span = telemetry::invocation_span(&ids);
+        async {
+            let run = Run::new(clock, deadline.earlier_by(WORDING));
+            let work = async {
+                if payload["again"] == "set-aside" {
+                    self.pending(List::SetAside, clock.now(), &run).await;
+                } else {
+                    let now = clock.now();
+                    futures::join!(self.pending(List::Pending, now - GRACE, &run), self.open(now, &run));
+                }
+            };
+            // Each step keeps to the deadline by itself; this holds even if one does not.
+            if deadline.bound(work).await.is_none() {
+                run.unfinished();
+            }
+            let (swept, failures) = run.result();
+            tracing::info!(
+                event = "swept",
+                submissions = swept.submissions,
+                alerts = swept.alerts,
+                escalated = swept.escalated,
+                oldest_pending_seconds = swept.oldest_pending_seconds,
+                finished = swept.finished,
+                failures,
+                ms = clock.elapsed().as_millis() as u64,
+                remaining_ms = deadline.remaining().as_millis() as u64,
+            );
+            if failures == 0 { Ok(swept) } else { Err(NotSwept { failures }) }
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Scores the submissions and publishes the alerts that are on `list` since before `before`.
+    async fn pending(&self, list: List, before: OffsetDateTime, run: &Run) {
+        let work = async |waiting: Waiting| {
+            run.saw_oldest(waiting.oldest);
+            // Alerts first: somebody waits for them.
+            let (untold, over): (Vec<_>, Vec<_>) =
+                waiting.alerts.into_iter().partition(|alert| alert.untold().is_some());
+            let told = self.score.tell(&untold, run.clock, run.deadline).await;
+            run.told(&told, &run.alerts);
+            self.leave(&over, run).await;
+            let not_done = self.score.work_off(&waiting.submissions, run.clock, run.deadline).await;
+            run.scored(waiting.submissions.len(), not_done.len());
+        };
+        self.each_page(list, before, run, work).await;
+    }
+
+    /// Takes off their list `alerts` that were acknowledged before a step of their escalation was told.
+    async fn leave(&self, alerts: &[Alert], run: &Run) {
+        for alert in alerts {
+            if let Err(failure) = self.store.leave_list(alert, run.deadline).await {
+                run.failed(&failure);
+            }
+        }
+    }
+
+    /// Looks at the critical alerts that nobody has acknowledged, those that are due for it at `now`.
+    async fn open(&self, now: OffsetDateTime, run: &Run) {
+        let work = async |waiting: Waiting| {
+            let looks = waiting.alerts.into_iter().map(|alert| self.look_at(alert, now, run));
+            let due: Vec<Alert> =
+                stream::iter(looks).buffer_unordered(UPDATES_AT_ONCE).filter_map(|due| async { due }).collect().await;
+            let told = self.score.tell(&due, run.clock, run.deadline).await;
+            run.told(&told, &run.escalated);
+        };
+        self.each_page(List::Open, now, run, work).await;
+    }
+
+    /// Gives what is on `list` since before `before` to `work`, page by page, as long as there is time.
+    async fn each_page(&self, list: List, before: OffsetDateTime, run: &Run, work: impl AsyncFn(Waiting)) {
+        let work = &work;
+        let shards = stream::iter(run.shards()).for_each_concurrent(SHARDS_AT_ONCE, |shard| async move {
+            let mut position = None;
+            while run.has_time() {
+                let mut waiting = match self.store.waiting(list, shard, before, position, run.deadline).await {
+                    Ok(waiting) => waiting,
+                    Err(failure) => return run.failed(&failure),
+                };
+                run.saw_unreadable(waiting.unreadable);
+                position = waiting.next.take();
+                work(waiting).await;
+                if position.is_none() {
+                    return;
+                }
+            }
+            run.unfinished();
+        });
+        shards.await;
+    }
+
+    /// Decides what becomes of an open `alert`. Gives it back, a step further, if it is to be told again: the step is on its
+    /// row before it is published, so that each step is told at least once, and none is skipped.
+    async fn look_at(&self, alert: Alert, now: OffsetDateTime, run: &Run) -> Option<Alert> {
+        let Escalation { after_minutes, limit } = self.escalation(&alert.study, run).await;
+        let due = alert.last_told() + time::Duration::minutes(after_minutes.into());
+        let decided = if alert.acknowledged.is_some() || alert.escalation >= limit {
+            self.store.leave_list(&alert, run.deadline).await.map(|()| None)
+        } else if due > now {
+            self.store.look_again(&alert, due, run.deadline).await.map(|()| None)
+        } else {
+            self.store.escalate(alert, now, run.deadline).await
+        };
+        decided.unwrap_or_else(|failure| {
+            run.failed(&failure);
+            None
+        })
+    }
+
+    /// When alerts of `study` escalate. One that cannot be read now keeps no alert silent: then it is as the installation says.
+    async fn escalation(&self, study: &StudyId, run: &Run) -> Escalation {
+        match self.store.protocol(study, run.deadline).await {
+            Ok(protocol) => protocol.escalation().unwrap_or(self.escalation),
+            Err(failure) => {
+                tracing::warn!(event = "study_not_read", %failure);
+                self.escalation
+            }
+        }
+    }
+}
+
+/// One run, and what it has done so far.
+struct Run {
+    clock: Clock,
+    deadline: Deadline,
+    started: OffsetDateTime,
+    submissions: AtomicU64,
+    alerts: AtomicU64,
+    escalated: AtomicU64,
+    oldest_pending_seconds: AtomicU64,
+    failures: AtomicU64,
+    unfinished: AtomicBool,
+}
+
+impl Run {
+    fn new(clock: Clock, deadline: Deadline) -> Self {
+        Self {
+            clock,
+            deadline,
+            started: clock.now(),
+            submissions: AtomicU64::new(0),
+            alerts: AtomicU64::new(0),
+            escalated: AtomicU64::new(0),
+            oldest_pending_seconds: AtomicU64::new(0),
+            failures: AtomicU64::new(0),
+            unfinished: AtomicBool::new(false),
+        }
+    }
+
+    /// The parts of a list, from another one on each minute: one that is long keeps none waiting for ever.
+    fn shards(&self) -> impl Iterator<Item = u32> {
+        let all: Vec<u32> = List::shards().collect();
+        let (first, count) = (usize::from(self.started.minute()), all.len());
+        all.into_iter().cycle().skip(first % count).take(count)
+    }
+
+    fn has_time(&self) -> bool {
+        self.deadline.remaining() >= LEAST
+    }
+
+    fn saw_oldest(&self, oldest: Option<OffsetDateTime>) {
+        let seconds = oldest.map_or(0, |oldest| (self.started - oldest).whole_seconds().max(0));
+        self.oldest_pending_seconds.fetch_max(seconds.unsigned_abs(), Ordering::Relaxed);
+    }
+
+    fn saw_unreadable(&self, unreadable: usize) {
+        if unreadable > 0 {
+            tracing::error!(event = "not_swept", unreadable);
+            self.failures.fetch_add(unreadable as u64, Ordering::Relaxed);
+        }
+    }
+
+    /// The failures among `told` are in the log already.
+    fn told(&self, told: &[Result<(), Failure>], count: &AtomicU64) {
+        let failures = told.iter().filter(|told| told.is_err()).count();
+        count.fetch_add((told.len() - failures) as u64, Ordering::Relaxed);
+        self.failures.fetch_add(failures as u64, Ordering::Relaxed);
+    }
+
+    fn scored(&self, submissions: usize, not_done: usize) {
+        self.submissions.fetch_add((submissions - not_done) as u64, Ordering::Relaxed);
+        self.failures.fetch_add(not_done as u64, Ordering::Relaxed);
+    }
+
+    fn failed(&self, failure: &Failure) {
+        tracing::error!(event = "not_swept", %failure);
+        self.failures.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn unfinished(&self) {
+        self.unfinished.store(true, Ordering::Relaxed);
+    }
+
+    fn result(&self) -> (Swept, u64) {
+        let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let swept = Swept {
+            submissions: of(&self.submissions),
+            alerts: of(&self.alerts),
+            escalated: of(&self.escalated),
+            oldest_pending_seconds: of(&self.oldest_pending_seconds),
+            finished: !self.unfinished.load(Ordering::Relaxed),
+        };
+        (swept, of(&self.failures))
+    }
+}

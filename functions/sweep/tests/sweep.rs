@@ -1,0 +1,430 @@
+//! What becomes of what waits too long, over the real SDK, a store in memory and an SNS that keeps what it is sent.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use clinical::study::Escalation;
+use harness::{Fault, World, claims, context, request, stream_event};
+use invocation::Deadline;
+use lambda_runtime::LambdaEvent;
+use score::Score;
+use serde_json::{Value, json};
+use submit::Submit;
+use sweep::{NotSwept, Sweep, Swept};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(60);
+const LONG_AGO: &str = "2026-01-01T00:00:00.000000000Z";
+const CALM: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 0];
+const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
+const SEVERE: [u8; 9] = [3; 9];
+const AT_ONCE: Escalation = Escalation { after_minutes: 0, limit: 3 };
+const NEVER: Escalation = Escalation { limit: 0, ..AT_ONCE };
+const IN_HALF_AN_HOUR: Escalation = Escalation { after_minutes: 30, limit: 3 };
+
+async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9]) {
+    let answers: BTreeMap<String, u8> =
+        (1..).zip(codes).map(|(item, code): (u8, u8)| (item.to_string(), code)).collect();
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": "2026-11-01T08:00:00Z", "answers": answers,
+    });
+    let claims = claims(&[("sites", site), ("patient", patient)]);
+    let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+async fn score(world: &World, remaining: Duration) -> usize {
+    let score = Score::new(world.store(), world.topic());
+    score.handle(stream_event(&world.stream(), remaining)).await.unwrap().batch_item_failures.len()
+}
+
+/// The event that EventBridge sends.
+fn scheduled(remaining: Duration) -> LambdaEvent<Value> {
+    let event = json!({
+        "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
+        "source": "aws.events", "account": "000000000000", "time": "2026-11-23T08:00:00Z", "region": "eu-central-1",
+        "resources": ["arn:aws:events:eu-central-1:000000000000:rule/sweep"], "detail": {},
+    });
+    LambdaEvent::new(event, context(remaining))
+}
+
+async fn run(world: &World, escalation: Escalation, remaining: Duration) -> Result<Swept, NotSwept> {
+    Sweep::new(world.store(), world.topic(), escalation).handle(scheduled(remaining)).await
+}
+
+async fn sweep(world: &World) -> Swept {
+    run(world, IN_HALF_AN_HOUR, PLENTY).await.unwrap()
+}
+
+/// As if everything that is there had waited since long ago, and been told long ago.
+fn let_wait(world: &World) {
+    for item in world.items("submission").iter().chain(&world.items("alert")) {
+        for time in ["pending_since", "sent_at", "escalated_at"].into_iter().filter(|time| item[time].is_string()) {
+            world.tamper_one(item, time, LONG_AGO);
+        }
+    }
+}
+
+async fn submissions_counted(world: &World, site: &str) -> u64 {
+    let (study, site) = ("DEMO".parse().unwrap(), site.parse().unwrap());
+    world.store().site_counts(&study, &[site], Deadline::after(PLENTY)).await.unwrap()[0].submissions
+}
+
+/// The steps in which the alerts were told, in order: 0 is the first publication.
+fn steps(world: &World) -> Vec<u64> {
+    world.published().iter().map(|published| published.body()["escalation"].as_u64().unwrap_or(0)).collect()
+}
+
+fn list(row: &Value) -> &str {
+    row["pending"].as_str().and_then(|pending| pending.split_once('#')).map_or("", |(list, _)| list)
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_2_what_the_stream_lost_is_scored_counted_and_told() {
+    let world = World::new();
+    for n in 0..60 {
+        send(&world, &format!("S0{}", n % 2), &format!("P-{:02}", n % 20), if n % 6 == 0 { UNSAFE } else { CALM })
+            .await;
+    }
+    let_wait(&world);
+    let swept = sweep(&world).await;
+    assert_eq!((swept.submissions, swept.alerts, swept.finished), (60, 0, true));
+    assert!(swept.oldest_pending_seconds > 10_000_000, "since January");
+    assert!(world.items("submission").iter().all(|item| item["scored_at"].is_string() && item["pending"].is_null()));
+    assert_eq!((submissions_counted(&world, "S00").await, submissions_counted(&world, "S01").await), (30, 30));
+    assert_eq!((world.items("alert").len(), world.published().len()), (10, 10));
+    assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"));
+
+    let transactions = world.count_calls("TransactWriteItems");
+    assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() }, "nothing waits any more");
+    assert_eq!(world.count_calls("TransactWriteItems"), transactions);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_just_received_is_left_to_the_stream() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() });
+    assert_eq!(world.count_calls("TransactWriteItems"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_3_beside_a_running_score_and_another_sweep_each_is_counted_once() {
+    let world = World::new();
+    for n in 0..20 {
+        send(&world, "S01", &format!("P-{}", n % 5), UNSAFE).await;
+    }
+    let_wait(&world);
+    let (not_done, one, other) = tokio::join!(score(&world, PLENTY), sweep(&world), sweep(&world));
+    assert_eq!((not_done, one.finished, other.finished), (0, true, true));
+    assert_eq!(submissions_counted(&world, "S01").await, 20);
+    assert_eq!(world.items("alert").len(), 20);
+    assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_4_an_alert_that_was_never_confirmed_is_published_and_marked() {
+    // Never taken, taken without an answer, and taken with the mark lost.
+    for (operation, fault) in [
+        ("PublishBatch", Fault::Cut),
+        ("PublishBatch", Fault::ApplyAndCut),
+        ("UpdateItem RecordsTable", Fault::Cut),
+        ("UpdateItem RecordsTable", Fault::ApplyAndCut),
+    ] {
+        let world = World::new();
+        send(&world, "S01", "P-1", SEVERE).await;
+        world.inject_into(operation, usize::MAX, fault.clone());
+        assert_eq!(score(&world, Duration::from_secs(5)).await, 1);
+        world.heal();
+        assert_eq!(sweep(&world).await.alerts, 0, "score may still be at it");
+        let_wait(&world);
+        run(&world, NEVER, PLENTY).await.unwrap();
+        let rows = world.items("alert");
+        assert!(rows.iter().all(|row| row["status"] == "SENT" && list(row) != "PENDING"), "{operation} {fault:?}");
+        let ids: std::collections::BTreeSet<String> =
+            world.published().iter().map(|published| published.body()["alertId"].to_string()).collect();
+        assert_eq!((rows.len(), ids.len()), (2, 2), "{operation} {fault:?}");
+        assert!(steps(&world).iter().all(|step| *step == 0), "{operation} {fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_alert_that_nobody_acknowledges_is_told_again_up_to_the_limit() {
+    let world = World::new();
+    send(&world, "S01", "P-1", SEVERE).await;
+    assert_eq!(score(&world, PLENTY).await, 0);
+    assert_eq!(world.published().len(), 2, "a critical one and a warning");
+    for expected in [1, 1, 1, 0, 0] {
+        let_wait(&world);
+        assert_eq!(run(&world, AT_ONCE, PLENTY).await.unwrap().escalated, expected);
+    }
+    assert_eq!(steps(&world), [0, 0, 1, 2, 3]);
+    let critical = world.items("alert").into_iter().find(|row| row["severity"] == "critical").unwrap();
+    assert_eq!((&critical["escalation"], list(&critical), &critical["status"]), (&json!(3), "", &json!("SENT")));
+    let last = world.published().pop().unwrap();
+    assert_eq!(last.attributes["escalation"], "3");
+    assert_eq!((&last.body()["alertId"], last.body()["escalation"].as_u64()), (&critical["alert_id"], Some(3)));
+    let warning = world.items("alert").into_iter().find(|row| row["severity"] == "warning").unwrap();
+    assert_eq!((list(&warning), warning["escalation"].is_null()), ("", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn before_its_time_an_alert_is_not_told_again_and_not_looked_at_each_minute() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    // The test's clock may be a little ahead of the wall's, which the next run reads.
+    world.tamper("alert", "pending_since", LONG_AGO);
+    assert_eq!(sweep(&world).await.escalated, 0);
+    let row = &world.items("alert")[0];
+    let time = |name: &str| OffsetDateTime::parse(row[name].as_str().unwrap(), &Rfc3339).unwrap();
+    assert_eq!(time("pending_since") - time("sent_at"), time::Duration::minutes(30));
+    let looks = world.count_calls("BatchGetItem RecordsTable");
+    sweep(&world).await;
+    assert_eq!(world.count_calls("BatchGetItem RecordsTable"), looks);
+
+    let_wait(&world);
+    assert_eq!(sweep(&world).await.escalated, 1);
+    world.tamper("alert", "pending_since", LONG_AGO);
+    assert_eq!(sweep(&world).await.escalated, 0, "half an hour from the last time that it was told");
+    assert_eq!(steps(&world), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_escalates_an_alert_leaves_the_list() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    assert_eq!(list(&world.items("alert")[0]), "OPEN");
+    let_wait(&world);
+    assert_eq!(run(&world, NEVER, PLENTY).await.unwrap().escalated, 0);
+    assert_eq!(list(&world.items("alert")[0]), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_says_when_its_alerts_escalate_and_where_they_are_opened() {
+    for (own, expected) in [(json!({"afterMinutes": 10, "limit": 1}), 1), (json!({"afterMinutes": 10, "limit": 0}), 0)]
+    {
+        let world = World::new();
+        let alerts = json!({"link": "https://s.example/{alertId}", "escalation": own});
+        world.put_study(json!({"alerts": alerts})).await;
+        send(&world, "S01", "P-1", UNSAFE).await;
+        score(&world, PLENTY).await;
+        for _ in 0..3 {
+            let_wait(&world);
+            run(&world, AT_ONCE, PLENTY).await.unwrap();
+        }
+        assert_eq!(steps(&world).len(), 1 + expected, "{own}");
+        let links = world.published().into_iter().map(|published| published.body()["link"].to_string());
+        assert!(links.into_iter().all(|link| link.contains("https://s.example/")), "{own}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_cannot_be_read_keeps_no_alert_silent() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    let_wait(&world);
+    world.inject_into("GetItem RecordsTable", usize::MAX, Fault::Cut);
+    assert_eq!(run(&world, IN_HALF_AN_HOUR, PLENTY).await.unwrap().escalated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_call_a_run_dies_at_each_step_is_told_at_least_once_and_none_is_skipped() {
+    for cut_at in 0..24 {
+        let world = World::new();
+        for n in 0..3 {
+            send(&world, "S01", &format!("P-{n}"), UNSAFE).await;
+        }
+        score(&world, PLENTY).await;
+        let_wait(&world);
+        let before = world.calls().len();
+        let dying = Sweep::new(world.store(), world.topic(), AT_ONCE);
+        tokio::select! {
+            _ = dying.handle(scheduled(PLENTY)) => {}
+            () = async {
+                while world.calls().len() < before + cut_at {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            } => {}
+        }
+        for _ in 0..6 {
+            let_wait(&world);
+            run(&world, AT_ONCE, PLENTY).await.unwrap();
+        }
+        for row in world.items("alert") {
+            assert_eq!((&row["escalation"], list(&row)), (&json!(3), ""), "{cut_at}");
+            let of_row =
+                world.published().into_iter().filter(|published| published.body()["alertId"] == row["alert_id"]);
+            let mut told: Vec<u64> =
+                of_row.map(|published| published.body()["escalation"].as_u64().unwrap_or(0)).collect();
+            assert!(told.is_sorted(), "{cut_at}: {told:?}");
+            told.dedup();
+            assert_eq!(told, [0, 1, 2, 3], "{cut_at}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_record_was_written_and_its_answer_lost_is_told_all_the_same() {
+    for fault in [Fault::ApplyTwice, Fault::ApplyAndCut, Fault::ApplyAndStall] {
+        let world = World::new();
+        send(&world, "S01", "P-1", UNSAFE).await;
+        score(&world, PLENTY).await;
+        let_wait(&world);
+        world.inject_into("UpdateItem RecordsTable", 1, fault.clone());
+        // Whether this run believes it or not: the step is on the row.
+        let _either = run(&world, AT_ONCE, PLENTY).await;
+        world.heal();
+        for step in 2..=3 {
+            let_wait(&world);
+            run(&world, AT_ONCE, PLENTY).await.unwrap();
+            assert!(steps(&world).len() >= step, "{fault:?}");
+        }
+        let mut told = steps(&world);
+        told.dedup();
+        assert!(told == [0, 1, 2] || told == [0, 1, 2, 3], "{fault:?}: {told:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_runs_at_once_take_one_step() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    let_wait(&world);
+    let both = tokio::join!(run(&world, AT_ONCE, PLENTY), run(&world, AT_ONCE, PLENTY));
+    assert_eq!(both.0.unwrap().escalated + both.1.unwrap().escalated, 1);
+    assert_eq!(steps(&world), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_what_can_never_be_scored_is_set_aside_once_and_holds_up_no_other() {
+    let world = World::new();
+    send(&world, "S01", "P-0", CALM).await;
+    world.tamper("submission", "answers", "not a map");
+    for n in 1..4 {
+        send(&world, "S01", &format!("P-{n}"), CALM).await;
+    }
+    let_wait(&world);
+    assert_eq!(sweep(&world).await.submissions, 4);
+    assert_eq!(submissions_counted(&world, "S01").await, 3);
+    let aside = world.items("set-aside");
+    assert_eq!((aside.len(), &aside[0]["reason"]), (1, &json!("attribute answers is not a map")));
+    assert_eq!(sweep(&world).await.submissions, 0, "it is not tried again, and nobody is alarmed again");
+
+    // Somebody mends it, and has it tried again.
+    let broken = world.items("submission").into_iter().find(|item| list(item) == "SET-ASIDE").unwrap();
+    world.set(&broken, "answers", json!({"M": {"9": {"N": "1"}}}));
+    let again = LambdaEvent::new(json!({"again": "set-aside"}), context(PLENTY));
+    let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(again).await.unwrap();
+    assert_eq!((swept.submissions, submissions_counted(&world, "S01").await), (1, 4));
+    assert_eq!((world.items("set-aside").len(), world.published().len()), (1, 1));
+    assert!(world.items("submission").iter().all(|item| item["pending"].is_null()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_stream_set_aside_is_not_tried_again() {
+    let world = World::new();
+    send(&world, "S01", "P-1", CALM).await;
+    let mut stream = world.stream();
+    stream[0]["dynamodb"]["NewImage"]["instrument"]["M"]["version"]["S"] = json!("7.0.0");
+    let score = Score::new(world.store(), world.topic());
+    score.handle(stream_event(&stream, PLENTY)).await.unwrap();
+    let_wait(&world);
+    assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() });
+    assert_eq!(world.items("set-aside").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_early_is_resumed_by_the_next() {
+    let world = World::new();
+    for n in 0..120 {
+        send(&world, "S01", &format!("P-{n}"), CALM).await;
+    }
+    let_wait(&world);
+    // Slow enough that one run cannot do it all.
+    world.delay(Duration::from_millis(150));
+    let (mut runs, mut submissions) = (0, 0);
+    loop {
+        runs += 1;
+        let swept = run(&world, AT_ONCE, Duration::from_secs(3)).await;
+        if let Ok(swept) = swept {
+            submissions += swept.submissions;
+            if swept.finished {
+                break;
+            }
+        }
+        assert!(runs < 20, "it never ends");
+    }
+    assert!(runs > 1, "one run did it all, and proved nothing");
+    assert!(submissions <= 120);
+    assert_eq!(submissions_counted(&world, "S01").await, 120);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_cannot_be_read_fails_the_run_and_holds_up_no_other() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    world.tamper("alert", "severity", "very");
+    send(&world, "S01", "P-2", UNSAFE).await;
+    score(&world, PLENTY).await;
+    let_wait(&world);
+    let swept = run(&world, AT_ONCE, PLENTY).await.unwrap_err();
+    assert_eq!(swept.to_string(), "1 of what waits could not be done; the log says why");
+    assert_eq!(steps(&world), [0, 0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_does_the_rest() {
+    let stalls = [
+        "Query RecordsTable",
+        "GetItem RecordsTable",
+        "BatchGetItem RecordsTable",
+        "TransactWriteItems",
+        "PublishBatch",
+        "UpdateItem RecordsTable",
+        "PutItem RecordsTable",
+        "",
+    ];
+    for remaining in [0, 50, 100, 250, 500, 1_000, 3_000] {
+        for stalled in stalls {
+            let world = World::new();
+            send(&world, "S01", "P-0", UNSAFE).await;
+            score(&world, PLENTY).await;
+            send(&world, "S01", "P-1", UNSAFE).await;
+            world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
+            score(&world, Duration::from_secs(3)).await;
+            world.heal();
+            send(&world, "S01", "P-2", CALM).await;
+            send(&world, "S01", "P-3", CALM).await;
+            world.set(world.items("submission").last().unwrap(), "answers", json!({"S": "not a map"}));
+            let_wait(&world);
+
+            world.inject(move |call| (call.operation == stalled).then_some(Fault::Stall));
+            let start = Instant::now();
+            let result = run(&world, AT_ONCE, Duration::from_millis(remaining)).await;
+            let most = Duration::from_millis(remaining.saturating_sub(500));
+            assert!(start.elapsed() <= most, "{remaining} {stalled}: {:?}", start.elapsed());
+            match result {
+                Ok(swept) => assert_eq!(swept.finished, stalled.is_empty() && remaining > 500, "{remaining} {stalled}"),
+                Err(NotSwept { .. }) => assert!(!stalled.is_empty() && remaining > 500, "{remaining} {stalled}"),
+            }
+
+            world.heal();
+            let_wait(&world);
+            run(&world, AT_ONCE, PLENTY).await.unwrap();
+            assert_eq!(submissions_counted(&world, "S01").await, 3, "{remaining} {stalled}");
+            assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"), "{remaining} {stalled}");
+            assert_eq!(world.items("set-aside").len(), 1, "{remaining} {stalled}");
+        }
+    }
+}

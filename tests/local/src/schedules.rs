@@ -1,0 +1,227 @@
+//! Schedules: events that come again and again, as EventBridge brings them.
+//!
+//! An event comes once and is not waited for: what fails is not tried again, the next one is another event. The first comes
+//! one period after the start. `POST /local/schedules/{function}` has it come at once, for who does not want to wait.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use crate::{
+    lambda::{Functions, Invocation, Outcome},
+    template::{ACCOUNT, Function, REGION, Schedule, Scheduler},
+};
+
+/// The schedules that run.
+#[derive(Debug)]
+pub struct Schedules(JoinSet<()>);
+
+impl Schedules {
+    /// Starts all of them.
+    pub fn start(schedules: &[Schedule], functions: &Functions) -> Self {
+        let mut running = JoinSet::new();
+        for schedule in schedules {
+            running.spawn(run(schedule.clone(), functions.clone()));
+        }
+        Self(running)
+    }
+
+    /// Sends no more events. Invocations that run are not touched.
+    pub async fn stop(mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+/// `POST /local/schedules/{function}`, the function by its binary or its logical id: sends the events of its schedules now,
+/// and answers when they are done: `{"invocations": [{"schedule", "requestId", "outcome", "answer"}]}`.
+pub fn routes(schedules: Vec<Schedule>, known: Vec<Function>, functions: Functions) -> Router {
+    let state = Arc::new(Known { schedules, known, functions });
+    Router::new().route("/local/schedules/{function}", post(fire_now)).with_state(state)
+}
+
+async fn run(schedule: Schedule, functions: Functions) {
+    let mut due = interval_at(Instant::now() + schedule.every, schedule.every);
+    due.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        due.tick().await;
+        let (schedule, functions) = (schedule.clone(), functions.clone());
+        // Not waited for: the next one comes in its time, whatever this one takes.
+        tokio::spawn(async move { fire(&schedule, &functions).await });
+    }
+}
+
+async fn fire(schedule: &Schedule, functions: &Functions) -> Invocation {
+    let payload = Bytes::from(event(schedule, OffsetDateTime::now_utc()));
+    functions.invoke(&schedule.function, payload).await
+}
+
+/// What can be sent, and to whom.
+struct Known {
+    schedules: Vec<Schedule>,
+    known: Vec<Function>,
+    functions: Functions,
+}
+
+async fn fire_now(State(state): State<Arc<Known>>, Path(named): Path<String>) -> Response {
+    let Known { schedules, known, functions } = state.as_ref();
+    let function = known.iter().find(|function| function.name == named || function.binary == named);
+    let of = |name: &str| schedules.iter().filter(|schedule| schedule.function == name).collect::<Vec<_>>();
+    let its = function.map(|function| of(&function.name)).unwrap_or_default();
+    if its.is_empty() {
+        let names: Vec<&str> =
+            known.iter().filter(|it| !of(&it.name).is_empty()).map(|it| it.binary.as_str()).collect();
+        let detail = format!("No function of that name has a schedule. There are: {}", names.join(", "));
+        return (StatusCode::NOT_FOUND, Json(json!({"title": "Not Found", "status": 404, "detail": detail})))
+            .into_response();
+    }
+    let mut invocations = Vec::new();
+    for schedule in its {
+        let Invocation { request_id, outcome, .. } = fire(schedule, functions).await;
+        let (outcome, answer) = match outcome {
+            Outcome::Answer(answer) => ("answered", parsed(&answer)),
+            Outcome::FunctionError(error) => ("failed", parsed(&error)),
+            Outcome::TimedOut => ("timedOut", Value::Null),
+            Outcome::Crashed => ("crashed", Value::Null),
+            Outcome::Unavailable(reason) => ("refused", Value::String(reason)),
+        };
+        let schedule = &schedule.name;
+        invocations.push(json!({"schedule": schedule, "requestId": request_id, "outcome": outcome, "answer": answer}));
+    }
+    Json(json!({ "invocations": invocations })).into_response()
+}
+
+fn parsed(payload: &Bytes) -> Value {
+    serde_json::from_slice(payload).unwrap_or_default()
+}
+
+/// The event that comes at `now`.
+fn event(schedule: &Schedule, now: OffsetDateTime) -> String {
+    if let Some(input) = &schedule.input {
+        return input.clone();
+    }
+    let name = schedule.name.replace('/', "");
+    // The scheduler, unlike a rule, writes the empty detail as a text.
+    let (source, resource, detail) = match schedule.scheduler {
+        Scheduler::Rule => ("aws.events", format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}"), json!({})),
+        Scheduler::Scheduler => {
+            ("aws.scheduler", format!("arn:aws:scheduler:{REGION}:{ACCOUNT}:schedule/default/{name}"), json!("{}"))
+        }
+    };
+    let time = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+    json!({
+        "version": "0",
+        "id": uuid::Uuid::new_v4().to_string(),
+        "detail-type": "Scheduled Event",
+        "source": source,
+        "account": ACCOUNT,
+        "time": time,
+        "region": REGION,
+        "resources": [resource],
+        "detail": detail,
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::{console::Console, lambda::Settings};
+
+    fn schedule(scheduler: Scheduler, input: Option<&str>) -> Schedule {
+        Schedule {
+            name: "SweepFunction/EachMinute".to_owned(),
+            function: "SweepFunction".to_owned(),
+            scheduler,
+            every: Duration::from_secs(60),
+            input: input.map(str::to_owned),
+        }
+    }
+
+    /// A function that refuses what comes, since it may have no environment; what came is in the history all the same.
+    fn functions() -> (Functions, Function) {
+        let function = Function {
+            name: "SweepFunction".to_owned(),
+            binary: "sweep".to_owned(),
+            timeout: Duration::from_secs(10),
+            memory: 128,
+            reserved_concurrency: Some(0),
+            environment: BTreeMap::new(),
+            architecture: "arm64".to_owned(),
+        };
+        let settings = Settings {
+            concurrency: 1,
+            environment: BTreeMap::new(),
+            launcher: None,
+            console: Console { quiet: true, logs: false },
+        };
+        (Functions::new([(function.clone(), PathBuf::new())], settings), function)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_comes_once_each_period_until_the_end() {
+        let (functions, _) = functions();
+        let schedules = Schedules::start(&[schedule(Scheduler::Rule, None)], &functions);
+        let came = || functions.history().newest_first(None).len();
+        for (seconds, expected) in [(59, 0), (2, 1), (58, 1), (2, 2)] {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            assert_eq!(came(), expected);
+        }
+        schedules.stop().await;
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(came(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_event_comes_at_once_on_request_and_only_where_there_is_a_schedule() {
+        let (functions, function) = functions();
+        let state = Known { schedules: vec![schedule(Scheduler::Rule, None)], known: vec![function], functions };
+        let state = Arc::new(state);
+        for (named, status) in
+            [("sweep", StatusCode::OK), ("SweepFunction", StatusCode::OK), ("score", StatusCode::NOT_FOUND)]
+        {
+            let response = fire_now(State(Arc::clone(&state)), Path(named.to_owned())).await;
+            assert_eq!(response.status(), status, "{named}");
+        }
+        assert_eq!(state.functions.history().newest_first(None).len(), 2);
+    }
+
+    #[test]
+    fn the_event_is_that_of_eventbridge() {
+        let mut event: Value =
+            serde_json::from_str(&event(&schedule(Scheduler::Rule, None), datetime!(2026-11-23 08:00:00.123 UTC)))
+                .expect("the event is JSON");
+        let id = event["id"].take();
+        assert_eq!(id.as_str().map(str::len), Some(36));
+        let expected = json!({
+            "version": "0", "id": null, "detail-type": "Scheduled Event", "source": "aws.events",
+            "account": "000000000000", "time": "2026-11-23T08:00:00Z", "region": "us-east-1",
+            "resources": ["arn:aws:events:us-east-1:000000000000:rule/SweepFunctionEachMinute"], "detail": {},
+        });
+        assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn an_input_is_all_that_the_function_gets() {
+        let input = "{\"again\":\"set-aside\"}";
+        for scheduler in [Scheduler::Rule, Scheduler::Scheduler] {
+            assert_eq!(event(&schedule(scheduler, Some(input)), OffsetDateTime::UNIX_EPOCH), input);
+        }
+    }
+}
