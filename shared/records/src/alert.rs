@@ -69,7 +69,8 @@ pub enum AlertStatus {
 }
 
 impl AlertStatus {
-    pub(crate) fn as_str(self) -> &'static str {
+    /// The status as it is stored: `PENDING`, `SENT`, `ACKNOWLEDGED`, `QUIET`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::Sent => "SENT",

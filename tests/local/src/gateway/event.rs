@@ -400,6 +400,14 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_answer_that_is_no_text_comes_out_byte_for_byte() {
+        let bytes: Vec<u8> = (0..=255).collect();
+        let payload = json!({"statusCode": 200, "body": STANDARD.encode(&bytes), "isBase64Encoded": true});
+        let (_, _, body) = answer(payload).await.expect("the answer is good");
+        assert_eq!(body, bytes);
+    }
+
+    #[tokio::test]
     async fn an_answer_without_a_status_is_the_body() {
         let (status, headers, body) = answer(json!({"a": 1})).await.expect("the answer is good");
         assert_eq!((status, &body[..]), (200, &br#"{"a":1}"#[..]));
