@@ -17,7 +17,7 @@ use crate::submission::InstrumentRef;
 const READS_AT_ONCE: usize = 24;
 
 /// What is read of an item: never an answer.
-const ATTRIBUTES: [&str; 19] = [
+const ATTRIBUTES: [&str; 20] = [
     "kind",
     "site",
     "patient",
@@ -40,6 +40,7 @@ const ATTRIBUTES: [&str; 19] = [
     "sent_at",
     "acknowledged_at",
     "acknowledged_by",
+    "escalation",
 ];
 
 /// What the patients of one site sent in a period, and what was raised on it.
@@ -97,6 +98,8 @@ pub struct AlertHandling {
     pub status: AlertStatus,
     /// When SNS confirmed it.
     pub sent_at: Option<OffsetDateTime>,
+    /// How many times it was published again because nobody took it on.
+    pub escalation: u64,
     /// When a clinician took it on, and who (the subject of the token).
     pub acknowledged: Option<(OffsetDateTime, String)>,
 }
@@ -263,6 +266,7 @@ impl AlertHandling {
             raised_at: reader.instant("raised_at")?,
             status: reader.text("status")?.parse().map_err(|()| unreadable("status", "is none of the known"))?,
             sent_at: optional_instant("sent_at")?,
+            escalation: reader.optional_count("escalation")?.unwrap_or_default(),
             acknowledged: acknowledged.map(|(at, by)| (at, by.to_owned())),
         })
     }

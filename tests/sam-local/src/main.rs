@@ -38,6 +38,7 @@ const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("SweepFunction", "sweep-schedule", None),
     ("ValidateFunction", "validate-post", Some(200)),
     ("ValidateFunction", "validate-post-invalid", Some(422)),
+    ("ReportFunction", "report-get", Some(200)),
 ];
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -102,6 +103,7 @@ fn environment(cloud: &Cloud, host: &str) -> Result<tempfile::NamedTempFile> {
         "AuditFunction",
         "AlertsFunction",
         "SweepFunction",
+        "ReportFunction",
     ]
     .map(|name| {
         let variables = cloud.function(name).map(|function| &function.environment).into_iter().flatten();

@@ -195,6 +195,23 @@ async fn what_the_stream_lost_is_swept_and_its_alert_listed_and_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sites_report_is_a_pdf_in_base64_and_a_stalled_store_is_told_with_the_step() {
+    let cloud = cloud().await;
+    let report = function_within(&cloud, "ReportFunction", SHORT).await;
+    let made = invoked(&report, &event("report-get")).await;
+    assert_eq!((&made["statusCode"], &made["isBase64Encoded"]), (&json!(200), &json!(true)), "{made}");
+    assert_eq!(made["headers"]["content-type"], "application/pdf");
+    // `%PDF-`
+    assert!(made["body"].as_str().unwrap().starts_with("JVBERi"), "{made}");
+
+    cloud.store.set(Flow::NoAnswers);
+    let cut_off = report.invoke(&event("report-get")).await.unwrap();
+    assert_in_time(&cut_off, API_RESERVE);
+    let problem = answered(&cut_off, 504);
+    assert!(problem["detail"].as_str().unwrap().contains("the step "), "{problem}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settles_it() {
     let cloud = cloud().await;
     let submit = function_within(&cloud, "SubmitFunction", SHORT).await;

@@ -1,0 +1,133 @@
+//! The hash of the data behind a report.
+
+use records::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary, sha256_hex};
+use serde::Serialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::period::Period;
+
+/// The SHA-256, in hexadecimal, of `data` in its canonical form: JSON with sorted keys and no white space, times in UTC,
+/// everything in the order that [`records`] gives it. Who holds the same data gets the same hash, whenever and in
+/// whichever language the report is made.
+pub(crate) fn hash(study: &str, site: &str, period: &Period, data: &SitePeriod) -> String {
+    let canonical = Data {
+        from: period.from().to_string(),
+        patients: data.patients.iter().map(Patient::of).collect(),
+        site,
+        study,
+        to: period.to().to_string(),
+        unreadable: data.unreadable,
+        zone: period.zone().name(),
+    };
+    sha256_hex(&serde_json::to_vec(&canonical).expect("names, numbers and texts always serialise"))
+}
+
+// The fields of each stand in the order of their names: that is the order in which they are written.
+
+#[derive(Serialize)]
+struct Data<'a> {
+    from: String,
+    patients: Vec<Patient<'a>>,
+    site: &'a str,
+    study: &'a str,
+    to: String,
+    unreadable: u64,
+    zone: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Patient<'a> {
+    alerts: Vec<Alert<'a>>,
+    first_submission: Option<String>,
+    patient: &'a str,
+    submissions: Vec<Submission<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Alert<'a> {
+    acknowledged_at: Option<String>,
+    acknowledged_by: Option<&'a str>,
+    escalation: u64,
+    id: String,
+    raised_at: String,
+    rule: &'a str,
+    sent_at: Option<String>,
+    severity: &'static str,
+    status: &'static str,
+    submission: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Submission<'a> {
+    amends: Option<String>,
+    authored_at: String,
+    hash: &'a str,
+    id: String,
+    instrument: &'a str,
+    scores: Option<Vec<Score<'a>>>,
+    version: &'a str,
+}
+
+#[derive(Serialize)]
+struct Score<'a> {
+    band: Option<&'a str>,
+    id: &'a str,
+    /// As text, so that no reader rounds it.
+    value: String,
+}
+
+impl<'a> Patient<'a> {
+    fn of(patient: &'a PatientPeriod) -> Self {
+        Self {
+            alerts: patient.alerts.iter().map(Alert::of).collect(),
+            first_submission: patient.first_submission.map(utc),
+            patient: patient.patient.as_str(),
+            submissions: patient.submissions.iter().map(Submission::of).collect(),
+        }
+    }
+}
+
+impl<'a> Alert<'a> {
+    fn of(alert: &'a AlertHandling) -> Self {
+        Self {
+            acknowledged_at: alert.acknowledged.as_ref().map(|(at, _)| utc(*at)),
+            acknowledged_by: alert.acknowledged.as_ref().map(|(_, by)| by.as_str()),
+            escalation: alert.escalation,
+            id: alert.id.to_string(),
+            raised_at: utc(alert.raised_at),
+            rule: alert.rule.as_str(),
+            sent_at: alert.sent_at.map(utc),
+            severity: alert.severity.as_str(),
+            status: alert.status.as_str(),
+            submission: alert.submission.to_string(),
+        }
+    }
+}
+
+impl<'a> Submission<'a> {
+    fn of(submission: &'a SubmissionSummary) -> Self {
+        let score = |score: &'a clinical::outcome::Score| Score {
+            band: score.band.as_deref(),
+            id: score.id.as_str(),
+            value: score.value.normalize().to_string(),
+        };
+        Self {
+            amends: submission.amends.map(|id| id.to_string()),
+            authored_at: utc(submission.authored_at),
+            hash: &submission.instrument.hash,
+            id: submission.id.to_string(),
+            instrument: submission.instrument.id.as_str(),
+            scores: submission.scores.as_ref().map(|scores| scores.iter().map(score).collect()),
+            version: submission.instrument.version.as_str(),
+        }
+    }
+}
+
+fn utc(instant: OffsetDateTime) -> String {
+    let utc = instant.to_offset(time::UtcOffset::UTC).format(&Rfc3339);
+    utc.expect("a time that was read from RFC 3339 can be written in it")
+}

@@ -1,0 +1,231 @@
+//! `GET /v1/sites/{site}/report` tells how a site did in a period, as a PDF to print: compliance, score courses, alerts.
+//!
+//! A chain on one deadline: authorise, data, statistics, render. A step that cannot end in time is not started, and the
+//! answer names it.
+
+mod data;
+pub mod period;
+pub mod render;
+pub mod statistics;
+mod step;
+
+#[cfg(test)]
+#[path = "../tests/made_up/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "it is made for tests")]
+mod made_up;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use clinical::ids::SiteId;
+use clinical::study::Protocol;
+use invocation::aws;
+use invocation::http::{self, Invocation};
+use invocation::{
+    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
+};
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE};
+use lambda_http::http::{HeaderName, HeaderValue};
+use lambda_http::{Body, Request, RequestExt, Response};
+use records::{Audit, AuditAction, SitePeriod, Store};
+
+use crate::period::{Period, Zone};
+use crate::render::{Heading, LANGUAGES, Language, NotRendered};
+use crate::statistics::{Asked, statistics};
+use crate::step::{Step, Stop};
+
+/// As many bytes as a report may have: Lambda answers with 6 MB at most, and a PDF takes a third more in it, in base64.
+const MOST_BYTES: usize = 4_600_000;
+/// The hash of the data that a report was made from.
+const REPORT_HASH: HeaderName = HeaderName::from_static("x-report-hash");
+
+/// The function, with what it keeps between requests.
+#[derive(Clone, Debug)]
+pub struct Report {
+    store: Store,
+}
+
+impl Report {
+    /// The function as its environment variables set it up.
+    ///
+    /// # Errors
+    /// If one is missing.
+    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
+        Ok(Self::new(Store::from_environment(environment, aws::https())?))
+    }
+
+    /// The function on `store`.
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
+    pub async fn warm_up(&self) {
+        self.store.warm_up(&self.store.tables().records).await;
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// Never: an error is an answer.
+    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
+        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+            "GET /v1/sites/{site}/report" => self.report(invocation, request).await,
+            _ => Err(http::no_such_route()),
+        })
+        .await
+    }
+
+    async fn report(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        let caller = Caller::of(&request)?;
+        caller.require(Scope::REPORTS_READ, &[Role::Staff])?;
+        let site = caller.own_site(&http::path_parameter(&request, "site"))?;
+        let (id, deadline) = (&invocation.request_id, invocation.deadline);
+        let count = self.store.count_calls(caller.study(), [site], id, deadline);
+        let language = Language::of(language::of(&request, &LANGUAGES).unwrap_or_default());
+        let made = beside(deadline, count, Box::pin(self.made(&invocation, &request, &caller, site, language))).await;
+        made.map_err(|stop| stop.into_problem(language))
+    }
+
+    /// The chain, from what the study asks on.
+    async fn made(
+        &self,
+        invocation: &Invocation,
+        request: &Request,
+        caller: &Caller,
+        site: &SiteId,
+        language: Language,
+    ) -> Result<Response<Body>, Stop> {
+        let (now, deadline) = (invocation.clock.now(), invocation.deadline);
+        let protocol = self.protocol(caller, deadline).await?;
+        let place = protocol.study().and_then(|study| study.site(site));
+        let zone = place.and_then(|place| Zone::named(&place.time_zone)).unwrap_or_else(Zone::utc);
+        let query = request.query_string_parameters_ref();
+        let day = |name: &str| query.and_then(|query| query.first(name));
+        let period = Period::read(day("from"), day("to"), now, zone)?;
+
+        let entry = Audit::of(AuditAction::ReportRead, caller, invocation).at_site(site);
+        let entry = entry.about(format_args!("{}/{}", period.from(), period.to()));
+        let kept = self.keep(&entry, deadline);
+        let (data, ()) = tokio::try_join!(self.data(caller, site, &period, deadline), kept)?;
+        let data_ms = invocation.clock.elapsed().as_millis() as u64;
+
+        Step::Statistics.starts(deadline, Step::Statistics.least())?;
+        let hash = data::hash(caller.study().as_str(), site.as_str(), &period, &data);
+        let asked = Asked::at(&protocol, site);
+        let statistics = statistics(&data, &asked, &period, period.zone().local(now).date());
+        let statistics_ms = invocation.clock.elapsed().as_millis() as u64;
+
+        Step::Render.starts(deadline, render::expected(&statistics))?;
+        let study = protocol.study().and_then(|study| language.choose(&study.definition().title));
+        let heading = Heading {
+            study: &named(caller.study().as_str(), study),
+            site: &named(site.as_str(), place.map(|place| place.name.as_str())),
+            asked: &asked,
+            period: &period,
+            generated_at: now,
+            hash: &hash,
+            language,
+        };
+        let in_time = || !deadline.remaining().is_zero();
+        let pdf = render::render(&heading, &statistics, in_time).map_err(|reason| match reason {
+            NotRendered::Stopped => Stop::OutOfTime(Step::Render),
+            NotRendered::Refused => Problem::new(ProblemKind::Internal, "the report could not be written").into(),
+        })?;
+        tracing::info!(
+            event = "report_made",
+            data_ms,
+            statistics_ms = statistics_ms - data_ms,
+            render_ms = invocation.clock.elapsed().as_millis() as u64 - statistics_ms,
+            patients = statistics.counts.patients,
+            submissions = statistics.counts.submissions,
+            bytes = pdf.len(),
+        );
+        Ok(answer(pdf, &heading, site)?)
+    }
+
+    /// What is in force in the caller's study.
+    async fn protocol(&self, caller: &Caller, deadline: Deadline) -> Result<Arc<Protocol>, Stop> {
+        let later = Step::Data.least() + Step::Statistics.least() + Step::Render.least();
+        Step::Authorise.starts(deadline, Step::Authorise.least() + later)?;
+        let deadline = deadline.earlier_by(later);
+        Step::Authorise.bound(deadline, self.store.protocol(caller.study(), deadline)).await
+    }
+
+    /// Keeps who read the report: without that there is none.
+    async fn keep(&self, entry: &Audit, deadline: Deadline) -> Result<(), Stop> {
+        let deadline = deadline.earlier_by(Step::Statistics.least() + Step::Render.least());
+        Step::Audit.bound(deadline, self.store.audit(entry, deadline)).await
+    }
+
+    /// All of the period's data, in the time that the steps after it leave.
+    async fn data(
+        &self,
+        caller: &Caller,
+        site: &SiteId,
+        period: &Period,
+        deadline: Deadline,
+    ) -> Result<SitePeriod, Stop> {
+        let later = Step::Statistics.least() + Step::Render.least();
+        Step::Data.starts(deadline, Step::Data.least() + later)?;
+        let deadline = deadline.earlier_by(later);
+        let read = self.store.site_period(caller.study(), site, period.start(), period.end(), deadline);
+        Step::Data.bound(deadline, read).await
+    }
+}
+
+/// An id, with the name that people know it by.
+fn named(id: &str, name: Option<&str>) -> String {
+    name.map_or_else(|| id.to_owned(), |name| format!("{id} – {name}"))
+}
+
+fn answer(pdf: Vec<u8>, heading: &Heading<'_>, site: &SiteId) -> Result<Response<Body>, Problem> {
+    if pdf.len() > MOST_BYTES {
+        return Err(Problem::new(
+            ProblemKind::Invalid,
+            format!(
+                "the report would have {} bytes, and {MOST_BYTES} can be sent; ask for a shorter period",
+                pdf.len()
+            ),
+        ));
+    }
+    let (from, to) = (heading.period.from(), heading.period.to());
+    // Ids of sites hold nothing that a quoted name must not.
+    let disposition = format!("inline; filename=\"report-{}-{from}-{to}.pdf\"", site.as_str());
+    let header = |text: &str| HeaderValue::try_from(text).expect("ids, dates, hashes and tags are plain ASCII");
+    let mut response = Response::new(Body::Binary(pdf));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
+    headers.insert(CONTENT_DISPOSITION, header(&disposition));
+    headers.insert(CONTENT_LANGUAGE, header(heading.language.tag()));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REPORT_HASH, header(heading.hash));
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use time::macros::datetime;
+
+    #[test]
+    fn a_report_that_lambda_could_not_answer_with_is_refused_and_never_cut() {
+        let (protocol, now) = (Protocol::of_no_study(), datetime!(2026-11-23 16:00 UTC));
+        let site: SiteId = "S01".parse().unwrap();
+        let heading = Heading {
+            study: "DEMO",
+            site: "S01",
+            asked: &Asked::at(&protocol, &site),
+            period: &Period::read(None, None, now, Zone::utc()).unwrap(),
+            generated_at: now,
+            hash: "0",
+            language: Language::English,
+        };
+        let sent = answer(vec![0; MOST_BYTES], &heading, &site).unwrap();
+        assert!(matches!(sent.body(), Body::Binary(pdf) if pdf.len() == MOST_BYTES));
+        // What Lambda takes, less a thousand bytes for all that is around the body.
+        assert!(MOST_BYTES.div_ceil(3) * 4 < 6 * 1024 * 1024 - 1_000);
+        let problem = answer(vec![0; MOST_BYTES + 1], &heading, &site).unwrap_err();
+        assert_eq!(problem.kind(), ProblemKind::Invalid);
+    }
+}

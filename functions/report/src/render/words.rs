@@ -1,0 +1,279 @@
+//! What a report says, in the languages that it is written in.
+
+use clinical::definition::Texts;
+use clinical::outcome::Severity;
+use records::AlertStatus;
+
+/// The languages of reports, by BCP 47 tag.
+pub const LANGUAGES: [&str; 2] = ["en", "zh-Hans"];
+
+/// A language that a report is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// English.
+    English,
+    /// Chinese in simplified characters.
+    Chinese,
+}
+
+impl Language {
+    /// The language that `tag` names, one of [`LANGUAGES`]; English where it names none.
+    pub fn of(tag: &str) -> Self {
+        if tag == Self::Chinese.tag() { Self::Chinese } else { Self::English }
+    }
+
+    /// Its BCP 47 tag.
+    pub fn tag(self) -> &'static str {
+        match self {
+            Self::English => LANGUAGES[0],
+            Self::Chinese => LANGUAGES[1],
+        }
+    }
+
+    pub(super) fn words(self) -> &'static Words {
+        match self {
+            Self::English => &ENGLISH,
+            Self::Chinese => &CHINESE,
+        }
+    }
+
+    /// The text of `texts` in this language, or in English, or in whichever there is.
+    pub fn choose(self, texts: &Texts) -> Option<&str> {
+        let text = texts.get(self.tag()).or_else(|| texts.get("en")).or_else(|| texts.values().next());
+        text.map(String::as_str)
+    }
+
+    /// A band's name as people say it, where its definition names it only by its id.
+    pub(super) fn band(self, id: &str) -> &str {
+        let known = BANDS.iter().find(|(known, _)| self == Self::Chinese && *known == id);
+        known.map_or(id, |(_, chinese)| chinese)
+    }
+}
+
+pub(super) struct Words {
+    pub(super) title: &'static str,
+    pub(super) study: &'static str,
+    pub(super) site: &'static str,
+    pub(super) period: &'static str,
+    pub(super) generated: &'static str,
+    pub(super) summary: &'static str,
+    pub(super) patients: &'static str,
+    pub(super) active: &'static str,
+    pub(super) submissions: &'static str,
+    pub(super) compliance: &'static str,
+    pub(super) alerts: &'static str,
+    pub(super) open_alerts: &'static str,
+    pub(super) instruments: &'static str,
+    pub(super) instrument: &'static str,
+    pub(super) version: &'static str,
+    pub(super) expected: &'static str,
+    pub(super) done: &'static str,
+    pub(super) no_schedule: &'static str,
+    pub(super) nothing_due: &'static str,
+    pub(super) severity: &'static str,
+    pub(super) total: &'static str,
+    pub(super) patient: &'static str,
+    pub(super) last_submission: &'static str,
+    pub(super) courses: &'static str,
+    pub(super) points: &'static str,
+    pub(super) bands: &'static str,
+    pub(super) no_bands: &'static str,
+    pub(super) date: &'static str,
+    pub(super) rule: &'static str,
+    pub(super) raised: &'static str,
+    pub(super) status: &'static str,
+    pub(super) sent: &'static str,
+    pub(super) acknowledged: &'static str,
+    pub(super) escalated: &'static str,
+    pub(super) no_patients: &'static str,
+    pub(super) no_scores: &'static str,
+    pub(super) no_alerts: &'static str,
+    pub(super) no_submissions: &'static str,
+    pub(super) how_compliance: &'static str,
+    pub(super) how_courses: &'static str,
+    pub(super) continued: &'static str,
+    pub(super) hash: &'static str,
+    severities: [&'static str; 3],
+    pub(super) statuses: [&'static str; 4],
+    /// `{scored}`, `{not_scorable}`, `{waiting}`, `{corrections}`.
+    pub(super) scored: &'static str,
+    /// `{count}`.
+    pub(super) unreadable: &'static str,
+    /// `{page}`, `{pages}`.
+    pub(super) page: &'static str,
+}
+
+impl Words {
+    pub(super) fn severity(&self, severity: Severity) -> &'static str {
+        match severity {
+            Severity::Critical => self.severities[0],
+            Severity::Warning => self.severities[1],
+            Severity::Info => self.severities[2],
+        }
+    }
+
+    pub(super) fn status(&self, status: AlertStatus) -> &'static str {
+        match status {
+            AlertStatus::Pending => self.statuses[0],
+            AlertStatus::Sent => self.statuses[1],
+            AlertStatus::Acknowledged => self.statuses[2],
+            AlertStatus::Quiet => self.statuses[3],
+        }
+    }
+}
+
+static ENGLISH: Words = Words {
+    title: "Site report",
+    study: "Study",
+    site: "Site",
+    period: "Period",
+    generated: "Generated",
+    summary: "Summary",
+    patients: "Patients",
+    active: "with submissions",
+    submissions: "Submissions",
+    compliance: "Compliance",
+    alerts: "Alerts",
+    open_alerts: "not acknowledged",
+    instruments: "By instrument",
+    instrument: "Instrument",
+    version: "version",
+    expected: "Expected",
+    done: "Done",
+    no_schedule: "no schedule",
+    nothing_due: "nothing due",
+    severity: "Severity",
+    total: "Total",
+    patient: "Patient",
+    last_submission: "Last submission",
+    courses: "Score courses",
+    points: "score",
+    bands: "Bands:",
+    no_bands: "No bands are defined for this score.",
+    date: "date",
+    rule: "Rule",
+    raised: "Raised",
+    status: "Status",
+    sent: "Sent",
+    acknowledged: "Acknowledged",
+    escalated: "escalated",
+    no_patients: "The site has no patients yet.",
+    no_scores: "No scores in this period.",
+    no_alerts: "No alerts in this period.",
+    no_submissions: "no submissions",
+    how_compliance: "Compliance: the period, from the patient's first submission on, is divided into windows as the study \
+        schedules the instrument. Expected are the windows that are over, and those answered before they are; done are the \
+        windows with at least one submission, scored or not.",
+    how_courses: "One plot a patient, the same axes throughout: the score against the date of completion. The number is the \
+        last value. Corrected submissions are replaced by their corrections.",
+    continued: "(continued)",
+    hash: "SHA-256 of the data",
+    severities: ["critical", "warning", "info"],
+    statuses: ["pending", "sent", "acknowledged", "quiet"],
+    scored: "Of the submissions {scored} have a score, {not_scorable} could not be scored, {waiting} wait to be scored; \
+        {corrections} are corrections of others.",
+    unreadable: "{count} stored records could not be read and are not in this report.",
+    page: "Page {page} of {pages}",
+};
+
+static CHINESE: Words = Words {
+    title: "研究中心报告",
+    study: "研究",
+    site: "研究中心",
+    period: "报告期间",
+    generated: "生成时间",
+    summary: "概要",
+    patients: "患者",
+    active: "名有提交",
+    submissions: "提交",
+    compliance: "依从性",
+    alerts: "警报",
+    open_alerts: "条未确认",
+    instruments: "按量表统计",
+    instrument: "量表",
+    version: "版本",
+    expected: "应完成",
+    done: "已完成",
+    no_schedule: "无计划",
+    nothing_due: "无到期",
+    severity: "严重程度",
+    total: "合计",
+    patient: "患者",
+    last_submission: "最近提交",
+    courses: "评分变化",
+    points: "评分",
+    bands: "分级：",
+    no_bands: "该评分没有定义分级。",
+    date: "日期",
+    rule: "规则",
+    raised: "触发时间",
+    status: "状态",
+    sent: "发送时间",
+    acknowledged: "确认",
+    escalated: "升级",
+    no_patients: "该研究中心尚无患者。",
+    no_scores: "本期间没有评分。",
+    no_alerts: "本期间没有警报。",
+    no_submissions: "无提交",
+    how_compliance: "依从性：自患者首次提交起，按研究为该量表规定的间隔将报告期间划分为若干时间窗。应完成数为已结束的时间窗，\
+        以及结束前已作答的时间窗；已完成数为至少有一次提交（无论是否已评分）的时间窗。",
+    how_courses: "每位患者一幅图，坐标轴一致：评分随完成日期的变化。图中数字为最近一次的值。被更正的提交以其更正代替。",
+    continued: "（续）",
+    hash: "数据的 SHA-256",
+    severities: ["危急", "警告", "提示"],
+    statuses: ["待发送", "已发送", "已确认", "静默"],
+    scored: "提交中 {scored} 份已有评分，{not_scorable} 份无法评分，{waiting} 份等待评分；{corrections} 份是对其他提交的更正。",
+    unreadable: "有 {count} 条存储记录无法读取，未计入本报告。",
+    page: "第 {page} 页，共 {pages} 页",
+};
+
+/// The bands of the shipped instruments.
+static BANDS: [(&str, &str); 18] = [
+    ("none", "无"),
+    ("minimal", "极轻"),
+    ("low", "低"),
+    ("medium", "中"),
+    ("high", "高"),
+    ("mild", "轻度"),
+    ("moderate", "中度"),
+    ("moderately severe", "中重度"),
+    ("severe", "重度"),
+    ("normal", "正常"),
+    ("positive", "阳性"),
+    ("negative", "阴性"),
+    ("subthreshold", "阈下"),
+    ("likely well", "可能良好"),
+    ("possible", "可能"),
+    ("probable", "很可能"),
+    ("suggestive", "提示"),
+    ("indicative", "符合"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clinical::catalog::Catalog;
+
+    #[test]
+    fn every_band_that_ships_without_a_chinese_name_has_one_here() {
+        let scores = Catalog::shipped().iter().flat_map(|instrument| &instrument.definition().scores);
+        for band in scores.flat_map(|score| &score.bands).filter(|band| band.title.is_none()) {
+            assert_ne!(Language::Chinese.band(&band.id), band.id);
+        }
+    }
+
+    #[test]
+    fn the_sentences_with_numbers_have_the_same_places_in_each_language() {
+        let places = |text: &str| {
+            let mut places: Vec<_> =
+                text.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.to_owned())).collect();
+            places.sort();
+            places
+        };
+        for (english, chinese) in
+            [(ENGLISH.scored, CHINESE.scored), (ENGLISH.unreadable, CHINESE.unreadable), (ENGLISH.page, CHINESE.page)]
+        {
+            assert_eq!(places(english), places(chinese));
+        }
+    }
+}
