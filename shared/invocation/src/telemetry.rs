@@ -11,8 +11,22 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::Environment;
 
 /// The targets that are ours; all others may quote what they carry, so they may only warn.
-const OWN: [&str; 10] =
-    ["submit", "score", "counts", "report", "sweep", "alerts_function", "records", "alerts", "invocation", "clinical"];
+const OWN: [&str; 14] = [
+    "submit",
+    "score",
+    "sweep",
+    "counts",
+    "instruments",
+    "patients",
+    "audit",
+    "validate",
+    "alerts_function",
+    "report",
+    "records",
+    "alerts",
+    "invocation",
+    "clinical",
+];
 
 /// Sends what is traced to standard output, one JSON object a line, from the level that `LOG_LEVEL` names (`info` if it
 /// names none). Call it once, first thing in `main`.
