@@ -135,6 +135,19 @@ fn a_study_rule_with_a_fault_is_refused() {
     assert_eq!((faults[0].pointer.as_str(), faults[0].code), ("/rules/1/when/score", "rule.never"));
 }
 
+#[test]
+fn no_more_rules_may_be_in_force_than_can_be_stored_together() {
+    let own = with_rule(&json!({"score": {"of": "total", "atLeast": 5}}));
+    let rules = |n: usize| -> Vec<_> {
+        let rule =
+            |n| json!({"id": format!("r{n}"), "severity": "info", "when": {"score": {"of": "total", "atLeast": 3}}});
+        (0..n).map(|n| serde_json::from_value(rule(n)).unwrap()).collect()
+    };
+    assert!(own.with_rules(&rules(39), &[]).is_ok());
+    let faults = own.with_rules(&rules(40), &[]).unwrap_err();
+    assert_eq!((faults[0].pointer.as_str(), faults[0].code), ("/rules", "rule.many"));
+}
+
 /// Whether the rule fires at a total, or why that cannot be told.
 fn fires(rule: &Value, total: i64, history: &History) -> Result<bool, String> {
     let outcome = assess(rule, &json!({"1": total - total / 10, "2": total / 10}), history);

@@ -12,9 +12,20 @@ use crate::ids::ScoreId;
 /// As many submissions as a rule may look at: a month of a daily diary. They are kept with the patient.
 const MOST_CONSECUTIVE: usize = 31;
 
+/// As many rules as may be in force: all of them may fire on one submission, and what they raise is stored together.
+const MOST_RULES: usize = 40;
+
 impl<'a> Loader<'a> {
     pub(super) fn load_rules(&mut self) -> Vec<LoadedRule> {
         let definition = self.definition;
+        if definition.rules.len() > MOST_RULES {
+            self.fault(
+                "/rules",
+                "rule.many",
+                format!("there are {} rules, and at most {MOST_RULES} may be in force", definition.rules.len()),
+                "keep the rules that somebody acts on",
+            );
+        }
         let mut loaded = Vec::new();
         for (index, rule) in definition.rules.iter().enumerate() {
             let at = format!("/rules/{index}");
