@@ -164,7 +164,7 @@ fn a_studys_schedule_is_that_of_its_latest_version_at_the_sites_that_ask() {
             {"id": "phq-2", "version": "1.0.0"}
         ]
     }"#;
-    let protocol = Study::parse(study).unwrap().with_instruments(&[]).unwrap();
+    let protocol = Study::parse(study).unwrap().with_instruments(&[], |_| true).unwrap();
     let schedule = |site: &str| {
         let asked = Asked::at(&protocol, &site.parse().unwrap());
         asked.schedule.into_iter().map(|(id, every)| (id.as_str().to_owned(), every)).collect::<Vec<_>>()

@@ -93,7 +93,11 @@ fn study() -> Value {
 }
 
 fn load(study: &Value, own: &[Arc<Instrument>]) -> Result<Protocol, Vec<DefinitionFault>> {
-    Study::parse(&study.to_string())?.with_instruments(own)
+    Study::parse(&study.to_string())?.with_instruments(own, is_time_zone)
+}
+
+fn is_time_zone(name: &str) -> bool {
+    jiff::tz::db().get(name).is_ok()
 }
 
 fn with(pointer: &str, value: Value) -> Value {
@@ -194,7 +198,7 @@ fn a_study_survives_print_and_parse() {
 #[test]
 fn the_demonstration_study_has_no_faults() {
     let json = fs::read_to_string(root().join("studies/demo.json")).unwrap();
-    let protocol = Study::parse(&json).unwrap().with_instruments(&[]).unwrap();
+    let protocol = Study::parse(&json).unwrap().with_instruments(&[], is_time_zone).unwrap();
     assert!(protocol.study().unwrap().site(&"S02".parse().unwrap()).is_some());
 }
 

@@ -115,7 +115,7 @@ impl Store {
         let study = Study::parse(reader.text("json").map_err(|_| unreadable())?).map_err(|_| unreadable())?;
         let own: Vec<_> = study.own_instruments().map(|(id, version)| (id.clone(), version.clone())).collect();
         let own = self.own_instruments(&own, deadline).await?;
-        Ok(Arc::new(study.with_instruments(&own).map_err(|_| unreadable())?))
+        Ok(Arc::new(study.with_instruments(&own, |_| true).map_err(|_| unreadable())?))
     }
 
     /// Those of `wanted` that were put. None of them ships with the library.

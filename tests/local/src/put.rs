@@ -109,14 +109,19 @@ pub fn check_study(file: &Path, own: &[PathBuf]) -> Result<Verdict, Error> {
             Err(faults) => return Ok(Verdict::Faulty(faults)),
         }
     }
-    Ok(match in_file(file, Study::parse(&read(file)?).and_then(|study| study.with_instruments(&instruments))) {
-        Ok(protocol) => {
-            let instruments = protocol.catalog().iter().count();
-            let study = protocol.study().map(told).unwrap_or_default();
-            Verdict::Good(format!("{study} has no faults ({instruments} instruments)"))
-        }
-        Err(faults) => Verdict::Faulty(faults),
-    })
+    Ok(
+        match in_file(
+            file,
+            Study::parse(&read(file)?).and_then(|study| study.with_instruments(&instruments, is_time_zone)),
+        ) {
+            Ok(protocol) => {
+                let instruments = protocol.catalog().iter().count();
+                let study = protocol.study().map(told).unwrap_or_default();
+                Verdict::Good(format!("{study} has no faults ({instruments} instruments)"))
+            }
+            Err(faults) => Verdict::Faulty(faults),
+        },
+    )
 }
 
 /// Puts the study in `file` in force.
@@ -139,7 +144,7 @@ async fn put_checked(store: &Store, study: Study, file: &Path) -> Result<Verdict
     for (id, version) in study.own_instruments() {
         own.extend(store.instrument(id, version, deadline).await.map_err(Error::Store)?);
     }
-    let protocol = match in_file(file, study.with_instruments(&own)) {
+    let protocol = match in_file(file, study.with_instruments(&own, is_time_zone)) {
         Ok(protocol) => protocol,
         Err(faults) => return Ok(Verdict::Faulty(faults)),
     };
@@ -212,6 +217,10 @@ pub async fn seed(local: &LocalStore) -> Result<(), Error> {
         put_checked(&store, study, Path::new("demo.json")).await?;
     }
     Ok(())
+}
+
+fn is_time_zone(name: &str) -> bool {
+    jiff::tz::db().get(name).is_ok()
 }
 
 fn told(study: &Study) -> String {
