@@ -46,13 +46,7 @@ impl Alerts {
         let Wanted { filter, status, severity } = Wanted::of(request)?;
         // A cursor is for the list that it was given for, its filters included.
         let list = [ROUTE, study.as_str(), site.as_str(), &status, &severity];
-        let below = match &wish.cursor {
-            None => None,
-            Some(cursor) => {
-                let key = self.store.cursor_key(deadline).await.map_err(problem)?;
-                Some(key.position(&list, cursor, now)?)
-            }
-        };
+        let below = self.store.page_begins(&wish, &list, now, deadline, problem).await?;
         // Nobody sees alerts whose look at them is not on record.
         let entry = Audit::of(AuditAction::AlertsRead, caller, invocation).at_site(site);
         let data = deadline.no_later_than(DATA);

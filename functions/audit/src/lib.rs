@@ -73,13 +73,7 @@ impl AuditTrail {
         let not_read = |failure| Problem::not_read("the audit", &failure);
         let wish = Wish::of(request)?;
         let list = [ROUTE, study.as_str(), site.as_str()];
-        let below = match &wish.cursor {
-            None => None,
-            Some(cursor) => {
-                let key = self.store.cursor_key(deadline).await.map_err(not_read)?;
-                Some(key.position(&list, cursor, now)?)
-            }
-        };
+        let below = self.store.page_begins(&wish, &list, now, deadline, not_read).await?;
         let entry = Audit::of(AuditAction::AuditRead, caller, invocation).at_site(site);
         let entries = self.store.audit_entries(study, site, below.as_deref(), wish.limit, deadline);
         let (page, key, ()) =

@@ -84,13 +84,7 @@ impl Patients {
         let problem = |failure: Failure| read_problem(&failure, request);
         let wish = Wish::of(request)?;
         let list = [ROUTE, study.as_str(), site.as_str()];
-        let after = match &wish.cursor {
-            None => None,
-            Some(cursor) => {
-                let key = self.store.cursor_key(deadline).await.map_err(problem)?;
-                Some(key.position(&list, cursor, now)?)
-            }
-        };
+        let after = self.store.page_begins(&wish, &list, now, deadline, problem).await?;
         // Nobody sees patients whose look at them is not on record.
         let entry = Audit::of(AuditAction::PatientsRead, caller, invocation).at_site(site);
         let patients = self.store.patients(study, site, after.as_deref(), wish.limit, deadline.no_later_than(DATA));

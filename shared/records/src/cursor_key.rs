@@ -6,9 +6,10 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
-use invocation::cursor::Key;
+use invocation::cursor::{Key, Wish};
+use invocation::{Deadline, Problem};
+use time::OffsetDateTime;
 
 use crate::attributes::{Item, text};
 use crate::keys::{CURSOR_KEY, PK, SK};
@@ -25,6 +26,24 @@ impl Store {
     /// If the store did not give it in time.
     pub async fn cursor_key(&self, deadline: Deadline) -> Result<&Key, Failure> {
         self.cursor_key.get_or_try_init(|| self.stored_cursor_key(deadline)).await
+    }
+
+    /// Where the page that `wish` asks for begins in `list`; none: at the list's own beginning. `not_read` says what it
+    /// means that the key could not be read.
+    ///
+    /// # Errors
+    /// That, or a cursor that is not one of this list, or too old.
+    pub async fn page_begins(
+        &self,
+        wish: &Wish,
+        list: &[&str],
+        now: OffsetDateTime,
+        deadline: Deadline,
+        not_read: impl FnOnce(Failure) -> Problem,
+    ) -> Result<Option<String>, Problem> {
+        let Some(cursor) = &wish.cursor else { return Ok(None) };
+        let key = self.cursor_key(deadline).await.map_err(not_read)?;
+        key.position(list, cursor, now).map(Some)
     }
 
     /// One conditional put that makes it, or gives the one that is there: of two that come first at the same time, and of
