@@ -46,13 +46,20 @@ pub(crate) struct Sending<'a> {
     pub(crate) now: OffsetDateTime,
 }
 
-/// The submission that `request` carries as the app's own JSON.
+/// The JSON that `request` carries, with what is wrong with it as JSON.
 ///
 /// # Errors
-/// 413, 415, or 422 with all findings.
-pub(crate) fn sent(request: &Request, sending: Sending<'_>) -> Result<Sent, Problem> {
-    let (json, findings) = invocation::body::json(request, LARGEST_BODY)?;
-    read(&json, findings, sending).map_err(does_not_fit)
+/// 413, 415, or 422.
+pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
+    invocation::body::json(request, LARGEST_BODY)
+}
+
+/// The submission that `json` is in the app's own words. `findings` are those of the parser.
+///
+/// # Errors
+/// 422 with all findings.
+pub(crate) fn sent(json: &Value, findings: Findings, sending: Sending<'_>) -> Result<Sent, Problem> {
+    read(json, findings, sending).map_err(does_not_fit)
 }
 
 /// What is answered to a submission with `findings`.

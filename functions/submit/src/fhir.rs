@@ -13,19 +13,27 @@ use invocation::{Findings, Problem, ProblemKind, body, http, language};
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
+use serde_json::Value;
 
 use crate::LARGEST_BODY;
 use crate::body::{Sending, Sent, does_not_fit, read};
 
 const MEDIA_TYPES: [&str; 2] = ["application/fhir+json", "application/json"];
 
-/// The submission that `request` carries as a QuestionnaireResponse.
+/// The JSON that `request` carries, with what is wrong with it as JSON.
 ///
 /// # Errors
-/// 413, 415, or 422 with all findings, by FHIRPath expressions.
-pub(crate) fn sent(request: &Request, sending: Sending<'_>) -> Result<Sent, Problem> {
-    let (json, parsed) = body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)?;
-    let response = QuestionnaireResponse::read(&json, sending.protocol.catalog());
+/// 413, 415, or 422.
+pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
+    body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)
+}
+
+/// The submission that `json` is as a QuestionnaireResponse. `parsed` are the findings of the parser.
+///
+/// # Errors
+/// 422 with all findings, by FHIRPath expressions.
+pub(crate) fn sent(json: &Value, parsed: Findings, sending: Sending<'_>) -> Result<Sent, Problem> {
+    let response = QuestionnaireResponse::read(json, sending.protocol.catalog());
     let mut findings = Findings::default();
     findings.append_with(parsed, |finding| Some(Finding { pointer: expression(&finding.pointer), ..finding }));
     let mut told = BTreeSet::new();

@@ -19,12 +19,15 @@ use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use clinical::study::Protocol;
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
-use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemForm, ProblemKind, Role, Scope, beside};
+use invocation::{
+    Caller, Environment, EnvironmentError, Findings, Problem, ProblemForm, ProblemKind, Role, Scope, beside,
+};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
 use records::{Amendment, Audit, AuditAction, PutOutcome, Store, Submission};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::body::{Sending, Sent};
@@ -42,8 +45,16 @@ struct Sender<'a> {
     patient: &'a PatientId,
 }
 
-/// Reads the submission that a request carries.
-type Read = fn(&Request, Sending<'_>) -> Result<Sent, Problem>;
+/// How a submission is written.
+struct Words {
+    /// The JSON of a request, and what is wrong with it as JSON: what can be told without a look at the study.
+    parsed: fn(&Request) -> Result<(Value, Findings), Problem>,
+    /// The submission that it is.
+    sent: fn(&Value, Findings, Sending<'_>) -> Result<Sent, Problem>,
+}
+
+const OWN: Words = Words { parsed: body::parsed, sent: body::sent };
+const FHIR: Words = Words { parsed: fhir::parsed, sent: fhir::sent };
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -82,10 +93,10 @@ impl Submit {
         };
         http::answer_in(form, request, async |invocation: Invocation, request: Request| {
             match http::route(&request).as_str() {
-                "POST /v1/submissions" => self.post(invocation, request, body::sent).await,
+                "POST /v1/submissions" => self.post(invocation, request, OWN).await,
                 "POST /v1/submissions/batch" => self.post_batch(invocation, request).await,
                 "GET /v1/submissions/{id}" => self.get(invocation, request).await,
-                "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, fhir::sent).await,
+                "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, FHIR).await,
                 "GET /v1/fhir/Questionnaire/{id}" => self.questionnaire(invocation, request).await,
                 _ => Err(http::no_such_route()),
             }
@@ -93,15 +104,17 @@ impl Submit {
         .await
     }
 
-    /// Takes the submission that `read` finds in the body.
-    async fn post(&self, invocation: Invocation, request: Request, read: Read) -> Result<Response<Body>, Problem> {
+    /// Takes the submission that the body is in these `words`.
+    async fn post(&self, invocation: Invocation, request: Request, words: Words) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let count = self.count(&invocation, caller.study(), site);
         let work = async {
+            let (json, findings) = (words.parsed)(&request)?;
             let protocol = self.protocol_at(site, &invocation, &caller).await?;
-            let sent = read(&request, Sending { protocol: &protocol, site, now: invocation.clock.now() })?;
+            let sending = Sending { protocol: &protocol, site, now: invocation.clock.now() };
+            let sent = (words.sent)(&json, findings, sending)?;
             let sender = Sender { invocation: &invocation, caller: &caller, site, patient };
             let (status, submission) = self.store(sent, sender).await?;
             Ok(receipt_answer(status, &submission))

@@ -251,8 +251,12 @@ async fn a_function_starts_and_answers_while_its_store_is_away() {
     cloud.store.set(Flow::NoRequests);
     let submit = function(&cloud, "SubmitFunction").await;
 
-    // What needs no store is answered as ever.
-    answer(&submit, &event("submit-post-invalid"), 422).await;
+    // What needs no store is answered as ever; what the study asks cannot be known, so nothing is taken or refused by it.
+    let mut no_json = event("submit-post-invalid");
+    no_json["headers"]["content-type"] = "text/plain".into();
+    answer(&submit, &no_json, 415).await;
+    let problem = answer(&submit, &event("submit-post-invalid"), 503).await;
+    assert_eq!(problem["type"], "urn:epro:problem:not-done");
 }
 
 #[tokio::test(flavor = "multi_thread")]
