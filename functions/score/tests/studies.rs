@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
+use clinical::study::Study;
 use harness::{Fault, World, claims, request, stream_event};
+use invocation::Deadline;
 use lambda_http::Body;
+use records::{Actor, Audit, AuditAction, StudyPut};
 use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
@@ -148,4 +151,31 @@ async fn a_patient_sees_its_score_where_the_study_shows_it() {
         let state: Value = serde_json::from_str(text).unwrap();
         assert_eq!((&state["status"], state.get("score").is_some()), (&json!("scored"), shown));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_once_put_stays_as_it_is_with_who_put_it() {
+    let world = World::new();
+    world.put_study(json!({})).await;
+    let version = |world: &World| world.items("study").into_iter().find(|item| item["sk"] == "VERSION#1.0.0").unwrap();
+    world.tamper("study", "put_by", "the-first");
+    world.put_study(json!({})).await;
+    assert_eq!(version(&world)["put_by"], "the-first");
+    assert_eq!(world.items("audit").len(), 1, "what changes nothing is no change");
+
+    let put = async |changes: Value| {
+        let mut study: Value = serde_json::from_str(version(&world)["json"].as_str().unwrap()).unwrap();
+        study.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        let study = Study::parse(&study.to_string()).unwrap();
+        let actor = Actor { sub: "dm-2".to_owned(), role: "data-manager".to_owned() };
+        let at = time::OffsetDateTime::UNIX_EPOCH;
+        let audit = Audit::by(actor, AuditAction::StudyPut, Some(study.id()), at);
+        world.store().put_study(&study, &audit, Deadline::after(PLENTY)).await.unwrap()
+    };
+    assert_eq!(put(json!({"patientsSeeScores": true})).await, StudyPut::OtherContent);
+    assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce);
+    assert_eq!(put(json!({})).await, StudyPut::LaterInForce("1.1.0".parse().unwrap()));
+    assert_eq!(put(json!({"version": "1.0.1"})).await, StudyPut::LaterInForce("1.1.0".parse().unwrap()));
+    assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce);
+    assert_eq!(world.items("study").len(), 3, "two versions, and the one in force");
 }

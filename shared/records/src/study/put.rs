@@ -14,13 +14,11 @@ use super::instrument_key;
 use crate::attributes::{Item, Reader, instant, text};
 use crate::audit::Audit;
 use crate::keys::{self, PK, SK};
-use crate::store::Store;
+use crate::store::{NOT_THERE, Store};
 
 const OF_STUDY: &str = "TransactWriteItems of a study";
 const OF_INSTRUMENT: &str = "TransactWriteItems of an instrument";
 const PUT: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
-/// What is put is not there yet, or is there as it is.
-const NEW_OR_SAME: &str = "attribute_not_exists(pk) OR #hash = :hash";
 /// No later version is in force.
 const NOT_EARLIER: &str = "attribute_not_exists(pk) OR #rank <= :rank";
 
@@ -62,10 +60,10 @@ impl Store {
             item
         };
         let put = |sk: String| Put::builder().table_name(table).set_item(Some(item(sk)));
+        // Written once, and who put it first stays with it: a repeat is known by what is there.
         let version = put(keys::version(study.version()))
-            .condition_expression(NEW_OR_SAME)
-            .expression_attribute_names("#hash", "hash")
-            .expression_attribute_values(":hash", text(study.hash()));
+            .condition_expression(NOT_THERE)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let current = put(keys::CURRENT.to_owned())
             .condition_expression(NOT_EARLIER)
             .expression_attribute_names("#rank", "rank")
@@ -83,7 +81,7 @@ impl Store {
         match sent.await {
             Ok(_) => Ok(StudyPut::InForce),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                refused(&cancelled.cancellation_reasons.unwrap_or_default())
+                before(&cancelled.cancellation_reasons.unwrap_or_default(), study.hash())
                     .ok_or_else(|| Failure::passing(OF_STUDY, "another transaction was in its way"))
             }
             Err(error) => Err(error.of(OF_STUDY)),
@@ -107,9 +105,8 @@ impl Store {
         let put = Put::builder()
             .table_name(&self.tables.records)
             .set_item(Some(item))
-            .condition_expression(NEW_OR_SAME)
-            .expression_attribute_names("#hash", "hash")
-            .expression_attribute_values(":hash", text(instrument.hash()));
+            .condition_expression(NOT_THERE)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         let writes = [
             TransactWriteItem::builder().put(put.build().expect("table and item are set")).build(),
             TransactWriteItem::builder().put(self.put_new(audit.to_item())).build(),
@@ -121,6 +118,7 @@ impl Store {
             Ok(_) => Ok(InstrumentPut::Stored),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                 match cancelled.cancellation_reasons.unwrap_or_default().first() {
+                    Some(reason) if failed(reason) && is_same(reason, instrument.hash()) => Ok(InstrumentPut::Stored),
                     Some(reason) if failed(reason) => Ok(InstrumentPut::OtherContent),
                     _ => Err(Failure::passing(OF_INSTRUMENT, "another transaction was in its way")),
                 }
@@ -140,13 +138,22 @@ fn written(json: &str, hash: &str, audit: &Audit) -> Item {
     ])
 }
 
-/// Which of the conditions on a study's items failed, if one did.
-fn refused(reasons: &[CancellationReason]) -> Option<StudyPut> {
-    if reasons.first().is_some_and(failed) {
+/// What the conditions that failed say of a study of this `hash`, if one did. A version is stored in the transaction that
+/// puts it in force, so one that is there was in force, and is unless a later one is.
+fn before(reasons: &[CancellationReason], hash: &str) -> Option<StudyPut> {
+    let version = reasons.first().filter(|reason| failed(reason));
+    if version.is_some_and(|version| !is_same(version, hash)) {
         return Some(StudyPut::OtherContent);
     }
-    let current = reasons.get(1).filter(|reason| failed(reason))?.item()?;
-    Some(StudyPut::LaterInForce(Reader(current).parsed("version").ok()?))
+    match reasons.get(1).filter(|reason| failed(reason)) {
+        Some(current) => Some(StudyPut::LaterInForce(Reader(current.item()?).parsed("version").ok()?)),
+        None => version.map(|_| StudyPut::InForce),
+    }
+}
+
+/// Whether what is there has this `hash`.
+fn is_same(reason: &CancellationReason, hash: &str) -> bool {
+    reason.item().is_some_and(|item| Reader(item).text("hash") == Ok(hash))
 }
 
 fn failed(reason: &CancellationReason) -> bool {
