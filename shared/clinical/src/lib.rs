@@ -18,6 +18,7 @@ mod alert;
 pub mod answers;
 mod canonical;
 pub mod catalog;
+pub mod course;
 pub mod dataset;
 pub mod definition;
 mod exact;
