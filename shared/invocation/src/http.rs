@@ -14,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 use tracing::Instrument;
 
 use crate::telemetry::{self, InvocationIds};
-use crate::{Clock, CorrelationId, Deadline, Problem, ProblemForm, ProblemKind};
+use crate::{Clock, CorrelationId, Deadline, Problem, ProblemForm, ProblemKind, metrics};
 
 /// What is left of the time for putting the answer into words once a step has run out of it.
 const WORDING: Duration = Duration::from_millis(10);
@@ -86,6 +86,9 @@ where
         if let Ok(value) = HeaderValue::from_str(correlation_id.as_str()) {
             response.headers_mut().insert(CorrelationId::HEADER, value);
         }
+        if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+            metrics::count(metrics::REFUSED, 1);
+        }
         tracing::info!(
             event = "answered",
             route,
@@ -151,6 +154,7 @@ mod tests {
     use super::*;
     use std::time::{SystemTime, UNIX_EPOCH};
 
+    use crate::metrics::Captured;
     use lambda_http::Context;
     use tokio::time::Instant;
 
@@ -190,6 +194,18 @@ mod tests {
             // The wall clock goes on while Tokio's is stopped.
             assert!((took - expected_ms).abs() <= 50, "{wish}: {took} ms");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_a_metric() {
+        let metrics = Captured::begin();
+        for kind in [ProblemKind::Unauthenticated, ProblemKind::Forbidden, ProblemKind::NotFound, ProblemKind::Invalid]
+        {
+            let refused = |_, _| async { Err(Problem::new(kind, "")) };
+            answer(request(3_000, &[]), refused).await.unwrap();
+        }
+        answer(request(3_000, &[]), |_, _| async { Ok(json(StatusCode::OK, &[1])) }).await.unwrap();
+        assert_eq!(metrics.sum(metrics::REFUSED), Some(2));
     }
 
     #[tokio::test]

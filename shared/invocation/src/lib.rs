@@ -1,6 +1,6 @@
 //! What every invocation of every function has, whatever it is for: a [`Deadline`], a [`Caller`], a [`CorrelationId`],
 //! a body that is checked before it is believed ([`body`]), lists in pages ([`cursor`]), an answer in one shape ([`Problem`]) and in the caller's [`language`], SDK settings that obey the
-//! deadline ([`aws`]) and logs that say nothing of a patient ([`telemetry`]).
+//! deadline ([`aws`]), logs that say nothing of a patient ([`telemetry`]) and [`metrics`] for alarms.
 
 pub mod aws;
 pub mod body;
@@ -13,6 +13,7 @@ mod environment;
 mod fhir;
 pub mod http;
 pub mod language;
+pub mod metrics;
 mod problem;
 pub mod telemetry;
 

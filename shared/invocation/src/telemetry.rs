@@ -8,7 +8,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::Environment;
+use crate::{Environment, metrics};
 
 /// The targets that are ours; all others may quote what they carry, so they may only warn.
 const OWN: [&str; 14] = [
@@ -29,8 +29,9 @@ const OWN: [&str; 14] = [
 ];
 
 /// Sends what is traced to standard output, one JSON object a line, from the level that `LOG_LEVEL` names (`info` if it
-/// names none). Call it once, first thing in `main`.
+/// names none), and [`metrics`] too. Call it once, first thing in `main`.
 pub fn start(environment: &Environment) {
+    metrics::start(environment);
     let level: Level = environment.optional("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
     let targets = OWN
         .into_iter()

@@ -1,0 +1,173 @@
+//! Metrics, which alarms stand on: one line of CloudWatch's embedded metric format on standard output for each value,
+//! written whatever `LOG_LEVEL` is. A metric has no dimension, and nothing in it identifies a patient.
+
+use std::cell::RefCell;
+use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::json;
+
+use crate::Environment;
+
+/// Records that can never be scored and were quarantined.
+pub const RECORDS_QUARANTINED: &str = "RecordsQuarantined";
+/// Seconds that the oldest of what waits for its score or its publication has waited. Each run of `sweep` writes it.
+pub const OLDEST_PENDING_SECONDS: &str = "OldestPendingSeconds";
+/// What a run of `sweep` could not do. Each run writes it, zero too.
+pub const SWEEP_FAILURES: &str = "SweepFailures";
+/// Alerts that nobody acknowledged though they were published as often as their study allows.
+pub const ALERTS_EXHAUSTED: &str = "AlertsExhausted";
+/// Alert rules of submissions that could not be evaluated again after an earlier submission arrived.
+pub const NOT_REEVALUATED: &str = "NotReevaluated";
+/// API calls whose count was given up.
+pub const API_CALLS_NOT_COUNTED: &str = "ApiCallsNotCounted";
+/// Requests that were answered 401 or 403.
+pub const REFUSED: &str = "Refused";
+/// Times that a study could not be read and its defaults, or what was known of it before, were used.
+pub const STUDY_NOT_READ: &str = "StudyNotRead";
+
+/// All of them; each has an alarm in the template.
+pub const ALL: [&str; 8] = [
+    RECORDS_QUARANTINED,
+    OLDEST_PENDING_SECONDS,
+    SWEEP_FAILURES,
+    ALERTS_EXHAUSTED,
+    NOT_REEVALUATED,
+    API_CALLS_NOT_COUNTED,
+    REFUSED,
+    STUDY_NOT_READ,
+];
+
+static NAMESPACE: OnceLock<String> = OnceLock::new();
+
+thread_local! {
+    static CAPTURED: RefCell<Option<Vec<Metric>>> = const { RefCell::new(None) };
+}
+
+/// Takes the namespace from `METRICS_NAMESPACE`. Before that nothing is written.
+pub(crate) fn start(environment: &Environment) {
+    NAMESPACE.get_or_init(|| environment.optional("METRICS_NAMESPACE").unwrap_or("ePRO").to_owned());
+}
+
+/// Writes that `name` happened `value` times.
+pub fn count(name: &'static str, value: u64) {
+    Metric { name, unit: "Count", value }.write();
+}
+
+/// Writes that `name` is `value` seconds.
+pub fn seconds(name: &'static str, value: u64) {
+    Metric { name, unit: "Seconds", value }.write();
+}
+
+/// One value of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its unit, as CloudWatch names it.
+    pub unit: &'static str,
+    /// The value.
+    pub value: u64,
+}
+
+impl Metric {
+    fn write(self) {
+        CAPTURED.with_borrow_mut(|captured| captured.iter_mut().for_each(|metrics| metrics.push(self)));
+        let Some(namespace) = NAMESPACE.get() else { return };
+        // One write, so that no line of the log stands in its midst. Where standard output is closed there is nobody left
+        // to report to.
+        let _ = io::stdout().lock().write_all(self.line(namespace, SystemTime::now()).as_bytes());
+    }
+
+    fn line(self, namespace: &str, now: SystemTime) -> String {
+        let Self { name, unit, value } = self;
+        let directive = json!({"Namespace": namespace, "Dimensions": [[]], "Metrics": [{"Name": name, "Unit": unit}]});
+        let milliseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let line = json!({"_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]}, name: value});
+        format!("{line}\n")
+    }
+}
+
+/// The metrics that are written on this thread, from its making on. For tests.
+#[derive(Debug)]
+pub struct Captured(());
+
+impl Captured {
+    /// Begins to capture.
+    #[must_use]
+    pub fn begin() -> Self {
+        CAPTURED.set(Some(Vec::new()));
+        Self(())
+    }
+
+    /// What was written so far.
+    pub fn metrics(&self) -> Vec<Metric> {
+        CAPTURED.with_borrow(|captured| captured.clone().unwrap_or_default())
+    }
+
+    /// The sum of the values of `name` so far; `None` if none was written.
+    pub fn sum(&self, name: &str) -> Option<u64> {
+        self.metrics().iter().filter(|metric| metric.name == name).map(|metric| metric.value).reduce(|a, b| a + b)
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        CAPTURED.set(None);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    use serde_json::Value;
+
+    #[test]
+    fn a_metric_is_one_line_of_the_embedded_metric_format() {
+        let metric = Metric { name: OLDEST_PENDING_SECONDS, unit: "Seconds", value: 42 };
+        let line = metric.line("ePRO/a \"stack\"", UNIX_EPOCH + Duration::from_millis(1_795_420_683_123));
+        assert_eq!(line.matches('\n').count(), 1);
+        assert_eq!(
+            serde_json::from_str::<Value>(&line).unwrap(),
+            json!({
+                "_aws": {
+                    "Timestamp": 1_795_420_683_123_u64,
+                    "CloudWatchMetrics": [{
+                        "Namespace": "ePRO/a \"stack\"", "Dimensions": [[]],
+                        "Metrics": [{"Name": "OldestPendingSeconds", "Unit": "Seconds"}],
+                    }],
+                },
+                "OldestPendingSeconds": 42,
+            })
+        );
+    }
+
+    #[test]
+    fn a_test_sees_what_its_own_thread_writes_while_it_captures() {
+        count(REFUSED, 1);
+        let captured = Captured::begin();
+        count(REFUSED, 2);
+        std::thread::spawn(|| count(REFUSED, 4)).join().unwrap();
+        seconds(OLDEST_PENDING_SECONDS, 0);
+        count(REFUSED, 8);
+        assert_eq!(captured.sum(REFUSED), Some(10));
+        assert_eq!(captured.sum(OLDEST_PENDING_SECONDS), Some(0));
+        assert_eq!(captured.sum(ALERTS_EXHAUSTED), None);
+    }
+
+    #[test]
+    fn every_metric_has_its_alarm_and_no_alarm_depends_on_what_functions_log() {
+        let template = include_str!("../../../template.yaml");
+        let lines: Vec<&str> = template.lines().map(str::trim).collect();
+        let own = |pair: &&[&str]| pair[0] == "Namespace: !Sub ePRO/${AWS::StackName}";
+        let alarms = lines.windows(2).filter(own).filter_map(|pair| pair[1].strip_prefix("MetricName: "));
+        assert_eq!(alarms.collect::<BTreeSet<_>>(), ALL.into());
+        // The gateway's access log has no level.
+        let filters = template.split("\n\n").filter(|resource| resource.contains("AWS::Logs::MetricFilter"));
+        assert!(filters.into_iter().all(|filter| filter.contains("LogGroupName: !Ref ApiLogs")));
+    }
+}
