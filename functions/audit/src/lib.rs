@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 
-use clinical::ids::SiteId;
+use clinical::ids::{PatientId, SiteId};
 use invocation::aws;
 use invocation::cursor::Wish;
 use invocation::http::{self, Invocation};
@@ -101,24 +101,36 @@ struct EntryBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     site: Option<&'a SiteId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    patient: Option<&'a PatientId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     subject: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    /// None: it was done outside of a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
     correlation_id: &'a str,
 }
 
 #[derive(Serialize)]
 struct ActorBody<'a> {
     sub: &'a str,
+    iss: &'a str,
     role: &'a str,
 }
 
 impl<'a> EntryBody<'a> {
     fn of(entry: &'a Audit) -> Self {
+        let principal = &entry.actor.principal;
         Self {
             at: http::rfc3339(entry.at),
-            actor: ActorBody { sub: &entry.actor.sub, role: &entry.actor.role },
+            actor: ActorBody { sub: principal.sub(), iss: principal.iss(), role: &entry.actor.role },
             action: entry.action.as_str(),
             site: entry.site.as_ref(),
+            patient: entry.patient.as_ref(),
             subject: entry.subject.as_deref(),
+            reason: entry.reason.as_deref(),
+            request_id: entry.request_id.as_deref(),
             correlation_id: &entry.correlation_id,
         }
     }

@@ -64,8 +64,9 @@ async fn a_site_sees_who_did_what_to_it_and_to_its_study_newest_first() {
     entries.retain(|entry| entry["action"] != "audit-read");
     let entry = |action: &str, minute: u8| {
         json!({
-            "at": format!("2026-11-20T08:0{minute}:00Z"), "actor": {"sub": "user-1", "role": "staff"}, "action": action,
-            "subject": minute.to_string(), "correlationId": "c-1",
+            "at": format!("2026-11-20T08:0{minute}:00Z"), "action": action, "subject": minute.to_string(),
+            "actor": {"sub": "user-1", "iss": "https://issuer.example", "role": "staff"},
+            "requestId": "r-1", "correlationId": "c-1",
         })
     };
     let mut of_site = entry("alert-acknowledged", 1);

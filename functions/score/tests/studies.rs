@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clinical::study::Study;
 use harness::{Fault, World, claims, request, stream_event};
-use invocation::Deadline;
+use invocation::{Deadline, Principal};
 use lambda_http::Body;
 use records::{Actor, Audit, AuditAction, StudyPut};
 use score::Score;
@@ -167,9 +167,10 @@ async fn a_version_once_put_stays_as_it_is_with_who_put_it() {
         let mut study: Value = serde_json::from_str(version(&world)["json"].as_str().unwrap()).unwrap();
         study.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
         let study = Study::parse(&study.to_string()).unwrap();
-        let actor = Actor { sub: "dm-2".to_owned(), role: "data-manager".to_owned() };
+        let principal = Principal::new("dm-2", "https://sts.amazonaws.com").unwrap();
+        let actor = Actor { principal, role: "data-manager".to_owned() };
         let at = time::OffsetDateTime::UNIX_EPOCH;
-        let audit = Audit::by(actor, AuditAction::StudyPut, Some(study.id()), at);
+        let audit = Audit::by(actor, AuditAction::StudyPut, Some(study.id()), "a repeat", at);
         world.store().put_study(&study, &audit, Deadline::after(PLENTY)).await.unwrap()
     };
     assert_eq!(put(json!({"patientsSeeScores": true})).await, StudyPut::OtherContent);

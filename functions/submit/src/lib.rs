@@ -147,6 +147,7 @@ impl Submit {
             site: site.clone(),
             patient: patient.clone(),
             group: caller.group().cloned(),
+            principal: caller.principal().clone(),
             digest: sent.digest(),
             id: sent.id,
             instrument: sent.instrument,
@@ -164,7 +165,7 @@ impl Submit {
             None => self.store.put_submission(&submission, invocation.deadline).await,
             Some(Amendment { of, .. }) => {
                 let audit = Audit::of(AuditAction::SubmissionAmended, caller, invocation).at_site(site);
-                let audit = audit.about(format!("{of} by {}", submission.id));
+                let audit = audit.of_patient(patient).about(format!("{of} by {}", submission.id));
                 self.store.put_amendment(&submission, &audit, invocation.deadline).await
             }
         };

@@ -14,13 +14,54 @@ use crate::{Problem, ProblemKind};
 /// (the scope) is checked again: a route that somebody forgets to guard in the template must not open the door.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    sub: String,
+    principal: Principal,
     study: StudyId,
     role: Role,
     sites: BTreeSet<SiteId>,
     patient: Option<PatientId>,
     group: Option<GroupId>,
     scopes: BTreeSet<String>,
+}
+
+/// Who did something, in the words of the one who vouches for it. A `sub` is unique within its `iss` only, so neither is
+/// kept without the other. Its `Debug` is empty: a `sub` may be a patient's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Principal {
+    sub: String,
+    iss: String,
+}
+
+impl Principal {
+    const LONGEST_ISSUER: usize = 512;
+
+    /// The principal that `iss` names `sub`: printable ASCII without a space, at most 255 characters as OpenID Connect
+    /// has it for `sub`, and 512 for `iss`.
+    ///
+    /// API Gateway writes a claim that is null as Go does, `<nil>`: that is nobody's name, nor is the word `null`.
+    pub fn new(sub: &str, iss: &str) -> Option<Self> {
+        let fits = |text: &str, most| {
+            (1..=most).contains(&text.len())
+                && text.bytes().all(|b| b.is_ascii_graphic())
+                && !["<nil>", "null"].contains(&text)
+        };
+        (fits(sub, 255) && fits(iss, Self::LONGEST_ISSUER)).then(|| Self { sub: sub.to_owned(), iss: iss.to_owned() })
+    }
+
+    /// The name that the issuer gave: the `sub` of an access token.
+    pub fn sub(&self) -> &str {
+        &self.sub
+    }
+
+    /// Who gave it: the `iss` of an access token.
+    pub fn iss(&self) -> &str {
+        &self.iss
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Principal(..)")
+    }
 }
 
 /// What a caller is.
@@ -114,8 +155,9 @@ impl Caller {
         if claim("token_use") != Some("access") {
             return Err(unauthenticated("the token is no access token"));
         }
-        let Some(sub) = claim("sub").filter(|sub| is_subject(sub)) else {
-            return Err(unauthenticated("the token does not say who it is for, in at most 255 printable characters"));
+        let principal = Principal::new(claim("sub").unwrap_or_default(), claim("iss").unwrap_or_default());
+        let Some(principal) = principal else {
+            return Err(unauthenticated("the token's sub or iss is missing, null or not printable ASCII"));
         };
         let study = claim("study").and_then(|study| study.parse().ok());
         let role = claim("role").and_then(|role| role.parse().ok());
@@ -132,7 +174,7 @@ impl Caller {
             return Err(unauthenticated("the token is a patient's, and does not say whose"));
         }
         let scopes = words(claim("scope").unwrap_or_default()).map(str::to_owned).collect();
-        Ok(Self { sub: sub.to_owned(), study, role, sites, patient, group, scopes })
+        Ok(Self { principal, study, role, sites, patient, group, scopes })
     }
 
     /// Lets the caller through who has `scope` and one of `roles`.
@@ -149,9 +191,14 @@ impl Caller {
         Ok(())
     }
 
-    /// Who calls, as the token's issuer names it (`sub`): 1 to 255 printable ASCII characters, no space among them.
+    /// Who calls: the token's `sub` and `iss`.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
+    /// The token's `sub`.
     pub fn sub(&self) -> &str {
-        &self.sub
+        self.principal.sub()
     }
 
     /// The group of patients that the caller is of, where the study tells such apart.
@@ -211,11 +258,6 @@ fn words(claim: &str) -> impl Iterator<Item = &str> {
     inner.split([' ', ',']).filter(|word| !word.is_empty())
 }
 
-/// Whether `sub` is as OpenID Connect has it, and fit to be stored and read by people.
-fn is_subject(sub: &str) -> bool {
-    (1..=255).contains(&sub.len()) && sub.bytes().all(|b| b.is_ascii_graphic())
-}
-
 fn unauthenticated(detail: &'static str) -> Problem {
     Problem::new(ProblemKind::Unauthenticated, detail)
 }
@@ -232,6 +274,7 @@ mod tests {
         let mut claims = HashMap::from(
             [
                 ("sub", "u-1"),
+                ("iss", "https://issuer.example"),
                 ("token_use", "access"),
                 ("scope", "submissions:write submissions:read"),
                 ("study", "DEMO"),
@@ -249,9 +292,16 @@ mod tests {
     fn a_patient_is_known_by_its_token() {
         let caller = caller(&[]).unwrap();
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]).unwrap();
-        assert_eq!((caller.sub(), caller.study().as_str()), ("u-1", "DEMO"));
+        let (sub, iss) = (caller.principal().sub(), caller.principal().iss());
+        assert_eq!((sub, iss, caller.study().as_str()), ("u-1", "https://issuer.example", "DEMO"));
         assert_eq!(caller.patient().unwrap().as_str(), "P-001");
         assert_eq!(caller.only_site().unwrap().as_str(), "S01");
+    }
+
+    #[test]
+    fn who_called_is_in_no_debug_text() {
+        let text = format!("{:?}", caller(&[]).unwrap());
+        assert!(!text.contains("u-1") && !text.contains("issuer.example"), "{text}");
     }
 
     #[test]
@@ -259,6 +309,10 @@ mod tests {
         let long = "x".repeat(256);
         let unclear = [
             ("sub", ""),
+            ("sub", "<nil>"),
+            ("sub", "null"),
+            ("iss", ""),
+            ("iss", "<nil>"),
             ("sub", "a b"),
             ("sub", "ä"),
             ("sub", "a\nb"),

@@ -17,7 +17,7 @@ pub mod metrics;
 mod problem;
 pub mod telemetry;
 
-pub use caller::{Caller, Role, Scope};
+pub use caller::{Caller, Principal, Role, Scope};
 pub use clock::Clock;
 pub use correlation::CorrelationId;
 pub use deadline::{Deadline, beside};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use invocation::Principal;
 use serde_json::{Map, Value, json};
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
@@ -80,6 +81,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn optional_instant(self, name: &str) -> Result<Option<OffsetDateTime>, Unreadable> {
         self.optional_text(name)?.map(|_| self.instant(name)).transpose()
+    }
+
+    /// The principal that `sub` and `iss` name.
+    pub(crate) fn principal(self) -> Result<Principal, Unreadable> {
+        Principal::new(self.text("sub")?, self.text("iss")?).ok_or_else(|| unreadable("sub", "names no principal"))
     }
 
     pub(crate) fn optional_count(self, name: &str) -> Result<Option<u64>, Unreadable> {

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use clinical::ids::{SiteId, StudyId};
+use clinical::ids::{PatientId, SiteId, StudyId};
 use invocation::aws::{CallError, Failure, Limits, call};
 use invocation::http::Invocation;
-use invocation::{Caller, Deadline};
+use invocation::{Caller, Deadline, Principal};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -32,8 +32,14 @@ pub struct Audit {
     pub study: Option<StudyId>,
     /// The site that it concerns; none: the whole study.
     pub site: Option<SiteId>,
+    /// The patient whose data was read or changed, where it was one patient's.
+    pub patient: Option<PatientId>,
     /// What it was done to: an alert's id, a submission's, a study's version. Never a name or an answer.
     pub subject: Option<String>,
+    /// Why, where the one who did it had to give a reason. Never in a patient's words.
+    pub reason: Option<String>,
+    /// The invocation that did it, by Lambda's id; none: it was done outside of one.
+    pub request_id: Option<String>,
     /// Ties it to the request.
     pub correlation_id: String,
     /// Tells it from others of the same instant. Made with it, so that a repeat of the same write is the same entry.
@@ -43,15 +49,15 @@ pub struct Audit {
 /// Who did something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// The `sub` of the access token.
-    pub sub: String,
+    /// By the access token, or by AWS for what is done from the command line.
+    pub principal: Principal,
     /// The role that the token gave.
     pub role: String,
 }
 
 impl From<&Caller> for Actor {
     fn from(caller: &Caller) -> Self {
-        Self { sub: caller.sub().to_owned(), role: caller.role().to_string() }
+        Self { principal: caller.principal().clone(), role: caller.role().to_string() }
     }
 }
 
@@ -126,23 +132,44 @@ impl Audit {
             action,
             study: Some(caller.study().clone()),
             site: None,
+            patient: None,
             subject: None,
+            reason: None,
+            request_id: Some(invocation.request_id.clone()),
             correlation_id: invocation.correlation_id.as_str().to_owned(),
             id: Uuid::new_v4(),
         }
     }
 
-    /// That `actor` did `action` at `at`, outside of a request, to `study` as a whole or to what all studies may use.
-    pub fn by(actor: Actor, action: AuditAction, study: Option<&StudyId>, at: OffsetDateTime) -> Self {
+    /// That `actor` did `action` at `at` for `reason`, outside of a request, to `study` as a whole or to what all studies
+    /// may use.
+    pub fn by(actor: Actor, action: AuditAction, study: Option<&StudyId>, reason: &str, at: OffsetDateTime) -> Self {
         let id = Uuid::new_v4();
-        let (study, correlation_id) = (study.cloned(), id.to_string());
-        Self { at, actor, action, study, site: None, subject: None, correlation_id, id }
+        Self {
+            at,
+            actor,
+            action,
+            study: study.cloned(),
+            site: None,
+            patient: None,
+            subject: None,
+            reason: Some(reason.to_owned()),
+            request_id: None,
+            correlation_id: id.to_string(),
+            id,
+        }
     }
 
     /// This entry, of `site` only.
     #[must_use]
     pub fn at_site(self, site: &SiteId) -> Self {
         Self { site: Some(site.clone()), ..self }
+    }
+
+    /// This entry, of the data of `patient`.
+    #[must_use]
+    pub fn of_patient(self, patient: &PatientId) -> Self {
+        Self { patient: Some(patient.clone()), ..self }
     }
 
     /// This entry, with what it was done to.
@@ -164,7 +191,8 @@ impl Audit {
             ("kind".to_owned(), text("audit")),
             ("audit_id".to_owned(), text(self.id.to_string())),
             ("at".to_owned(), instant(self.at)),
-            ("sub".to_owned(), text(&self.actor.sub)),
+            ("sub".to_owned(), text(self.actor.principal.sub())),
+            ("iss".to_owned(), text(self.actor.principal.iss())),
             ("role".to_owned(), text(&self.actor.role)),
             ("action".to_owned(), text(self.action.as_str())),
             ("correlation_id".to_owned(), text(&self.correlation_id)),
@@ -172,7 +200,10 @@ impl Audit {
         let known = [
             ("study", self.study.as_ref().map(StudyId::as_str)),
             ("site", self.site.as_ref().map(SiteId::as_str)),
+            ("patient", self.patient.as_ref().map(PatientId::as_str)),
             ("subject", self.subject.as_deref()),
+            ("reason", self.reason.as_deref()),
+            ("request_id", self.request_id.as_deref()),
         ];
         item.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), text(value?)))));
         item
@@ -180,13 +211,17 @@ impl Audit {
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
+        let optional_text = |name| Ok(reader.optional_text(name)?.map(str::to_owned));
         Ok(Self {
             at: reader.instant("at")?,
-            actor: Actor { sub: reader.text("sub")?.to_owned(), role: reader.text("role")?.to_owned() },
+            actor: Actor { principal: reader.principal()?, role: reader.text("role")?.to_owned() },
             action: reader.text("action")?.parse().map_err(|()| unreadable("action", "is none of the known"))?,
             study: reader.optional_parsed("study")?,
             site: reader.optional_parsed("site")?,
-            subject: reader.optional_text("subject")?.map(str::to_owned),
+            patient: reader.optional_parsed("patient")?,
+            subject: optional_text("subject")?,
+            reason: optional_text("reason")?,
+            request_id: optional_text("request_id")?,
             correlation_id: reader.text("correlation_id")?.to_owned(),
             id: reader.parsed("audit_id")?,
         })
@@ -267,11 +302,17 @@ mod tests {
     fn entry() -> Audit {
         Audit {
             at: datetime!(2026-11-23 08:00:00.123 UTC),
-            actor: Actor { sub: "auth0|7d2e9a10".to_owned(), role: "staff".to_owned() },
+            actor: Actor {
+                principal: Principal::new("auth0|7d2e9a10", "https://tenant.eu.auth0.com/").unwrap(),
+                role: "staff".to_owned(),
+            },
             action: AuditAction::PatientsRead,
             study: Some("DEMO".parse().unwrap()),
             site: Some("S01".parse().unwrap()),
+            patient: None,
             subject: None,
+            reason: None,
+            request_id: Some("r-1".to_owned()),
             correlation_id: "c-1".to_owned(),
             id: Uuid::from_u128(7),
         }
@@ -280,8 +321,10 @@ mod tests {
     #[test]
     fn an_entry_survives_being_stored() {
         let study_wide = Audit { site: None, ..entry() }.about("2.0.0");
-        let of_all = Audit { study: None, ..study_wide.clone() };
-        for entry in [entry(), study_wide, of_all] {
+        let of_all =
+            Audit { study: None, reason: Some("a new arm".to_owned()), request_id: None, ..study_wide.clone() };
+        let of_patient = entry().of_patient(&"P-001".parse().unwrap());
+        for entry in [entry(), study_wide, of_all, of_patient] {
             assert_eq!(Audit::from_item(&entry.to_item()), Ok(entry));
         }
     }

@@ -12,8 +12,8 @@ use clinical::ids::{
 };
 use clinical::outcome::{Claims, Outcome};
 use clinical::study::Study;
-use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
+use invocation::{Deadline, Principal};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -52,6 +52,8 @@ pub struct Submission {
     pub authored_at: OffsetDateTime,
     /// When it was received, by the server's clock, in UTC.
     pub received_at: OffsetDateTime,
+    /// Who sent it, by the access token.
+    pub principal: Principal,
     /// SHA-256 of the canonical body: what tells a repeat from a conflict.
     pub digest: String,
     /// Ties it to the request that brought it.
@@ -297,6 +299,8 @@ impl Submission {
         set("answers", AttributeValue::M(answers.collect()));
         set("authored_at", instant(self.authored_at));
         set("received_at", instant(self.received_at));
+        set("sub", text(self.principal.sub()));
+        set("iss", text(self.principal.iss()));
         set("digest", text(&self.digest));
         set("correlation_id", text(&self.correlation_id));
         set("request_id", text(&self.request_id));
@@ -344,6 +348,7 @@ impl Submission {
             answers: answers_from_attributes(reader.map("answers")?)?,
             authored_at: reader.instant("authored_at")?,
             received_at: reader.instant("received_at")?,
+            principal: reader.principal()?,
             digest: reader.text("digest")?.to_owned(),
             correlation_id: reader.text("correlation_id")?.to_owned(),
             request_id: reader.text("request_id")?.to_owned(),

@@ -63,8 +63,9 @@ async fn an_entry_says_who_by_the_token_and_what_and_no_more() {
     assert_eq!(stored["sk"], format!("2026-11-23T08:03:00.000000000Z#{}", id.as_str().unwrap()));
     stored.as_object_mut().unwrap().retain(|name, _| !["sk", "audit_id"].contains(&name.as_str()));
     let expected = serde_json::json!({
-        "pk": "AUDIT#DEMO#S01", "kind": "audit", "at": "2026-11-23T08:03:00Z", "sub": "user-1", "role": "staff",
-        "action": "report-read", "study": "DEMO", "site": "S01", "subject": "3", "correlation_id": "c-1",
+        "pk": "AUDIT#DEMO#S01", "kind": "audit", "at": "2026-11-23T08:03:00Z", "sub": "user-1",
+        "iss": "https://issuer.example", "role": "staff", "action": "report-read", "study": "DEMO", "site": "S01",
+        "subject": "3", "request_id": "r-1", "correlation_id": "c-1",
     });
     assert_eq!(stored, expected);
 }

@@ -24,7 +24,7 @@ use aws_smithy_types::body::SdkBody;
 use clinical::instrument::Instrument;
 use clinical::study::Study;
 use invocation::aws::sdk_config;
-use invocation::{Deadline, Environment};
+use invocation::{Deadline, Environment, Principal};
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use serde_json::Value;
 
@@ -180,9 +180,10 @@ impl World {
     }
 
     fn audit(&self, action: AuditAction) -> Audit {
-        let actor = Actor { sub: "dm-1".to_owned(), role: "data-manager".to_owned() };
+        let principal = Principal::new("dm-1", "https://sts.amazonaws.com").expect("both are printable");
+        let actor = Actor { principal, role: "data-manager".to_owned() };
         let study = "DEMO".parse().expect("a study id");
-        Audit::by(actor, action, Some(&study), time::OffsetDateTime::UNIX_EPOCH)
+        Audit::by(actor, action, Some(&study), "a test asks for it", time::OffsetDateTime::UNIX_EPOCH)
     }
 
     /// The topic in it.

@@ -20,6 +20,7 @@ pub fn context(remaining: Duration) -> Context {
 pub fn claims(changes: &[(&str, &str)]) -> Map<String, Value> {
     let usual = [
         ("sub", "user-1"),
+        ("iss", "https://issuer.example"),
         ("token_use", "access"),
         (
             "scope",

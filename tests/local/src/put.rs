@@ -15,7 +15,7 @@ use clinical::{
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use invocation::{Deadline, Environment, EnvironmentError, aws};
+use invocation::{Deadline, Environment, EnvironmentError, Principal, aws};
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -149,7 +149,7 @@ async fn put_checked(store: &Store, study: Study, file: &Path) -> Result<Verdict
         Err(faults) => return Ok(Verdict::Faulty(faults)),
     };
     let Some(study) = protocol.study() else { return Ok(Verdict::Refused("there is no study in it".to_owned())) };
-    let audit = Audit::by(actor(), AuditAction::StudyPut, Some(study.id()), OffsetDateTime::now_utc());
+    let audit = Audit::by(actor(), AuditAction::StudyPut, Some(study.id()), "", OffsetDateTime::now_utc());
     let audit = audit.about(study.version());
     let told = told(study);
     Ok(match store.put_study(study, &audit, deadline).await.map_err(Error::Store)? {
@@ -193,7 +193,7 @@ pub async fn put_instrument(file: &Path, target: &Target) -> Result<Verdict, Err
             "{id} {version} ships with the program, and a version never changes; give this one another id or version"
         )));
     }
-    let audit = Audit::by(actor(), AuditAction::InstrumentPut, None, OffsetDateTime::now_utc());
+    let audit = Audit::by(actor(), AuditAction::InstrumentPut, None, "", OffsetDateTime::now_utc());
     let audit = audit.about(format!("{id} {version}"));
     let put = store(target).await?.put_instrument(&instrument, &audit, Deadline::after(PATIENCE)).await;
     Ok(match put.map_err(Error::Store)? {
@@ -246,7 +246,8 @@ fn in_file<T>(file: &Path, checked: Result<T, Vec<DefinitionFault>>) -> Result<T
 fn actor() -> Actor {
     let user: String = env::var("USER").unwrap_or_default().chars().filter(char::is_ascii_graphic).take(200).collect();
     let user = if user.is_empty() { "unknown".to_owned() } else { user };
-    Actor { sub: format!("command-line:{user}"), role: "data-manager".to_owned() }
+    let principal = Principal::new(&format!("command-line:{user}"), "local").expect("both are printable");
+    Actor { principal, role: "data-manager".to_owned() }
 }
 
 async fn store(target: &Target) -> Result<Store, Error> {

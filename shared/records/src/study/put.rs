@@ -134,7 +134,7 @@ fn written(json: &str, hash: &str, audit: &Audit) -> Item {
         ("json".to_owned(), text(json)),
         ("hash".to_owned(), text(hash)),
         ("put_at".to_owned(), instant(audit.at)),
-        ("put_by".to_owned(), text(&audit.actor.sub)),
+        ("put_by".to_owned(), text(audit.actor.principal.sub())),
     ])
 }
 
