@@ -76,8 +76,8 @@ impl Sweep {
         let https = aws::https();
         let store = Store::from_environment(environment, https.clone())?;
         let escalation = Escalation {
-            after_minutes: environment.number("ESCALATION_MINUTES")?,
-            limit: environment.number("ESCALATION_LIMIT")?,
+            after_minutes: environment.number("ESCALATION_MINUTES", 0..=10_080)?,
+            limit: environment.number("ESCALATION_LIMIT", 0..=100)?,
         };
         Ok(Self::new(store, Topic::from_environment(environment, https)?, escalation))
     }

@@ -60,17 +60,22 @@ fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direct
     let Some(earlier) = earlier else { return Ok(false) };
     let now = assessed.scores[score].ok_or_else(|| format!("score {id} could not be computed"))?.value;
     let then = *earlier.get(id).ok_or_else(|| format!("the {name} has no score {id}"))?;
+    // What is stored came from scores within their definitions' bounds; the arithmetic does not rely on it.
+    let too_large = || format!("the change of score {id} is too large");
     let worsening = match worse {
-        Direction::Higher => now - then,
-        Direction::Lower => then - now,
+        Direction::Higher => now.checked_sub(then),
+        Direction::Lower => then.checked_sub(now),
     };
+    let worsening = worsening.ok_or_else(too_large)?;
     match by {
         By::Points(points) => Ok(worsening >= points),
         By::Percent(_) if then == Decimal::ZERO => {
             Err(format!("score {id} of the {name} is 0, so there is no percentage"))
         }
-        // Scores and percentages are small by the limits of definitions, so that this cannot overflow.
-        By::Percent(percent) => Ok(worsening * Decimal::ONE_HUNDRED >= percent * then.abs()),
+        By::Percent(percent) => {
+            let change = worsening.checked_mul(Decimal::ONE_HUNDRED).zip(percent.checked_mul(then.abs()));
+            change.map(|(change, line)| change >= line).ok_or_else(too_large)
+        }
     }
 }
 

@@ -124,9 +124,8 @@ impl Form {
     ///
     /// Everything that is wrong with it, each fault with its place and what to do; of faults in its form the first only.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
-        let (definition, program) = load::load(json)?;
-        // It was read a moment ago as a definition, so that reading it as any JSON cannot fail.
-        let hash = sha256(&canonical(&serde_json::from_str(json).unwrap_or_default()));
+        let (definition, program, document) = load::load(json)?;
+        let hash = sha256(&canonical(&document));
         Ok(Self { definition, program, hash })
     }
 

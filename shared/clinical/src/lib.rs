@@ -16,6 +16,7 @@
 
 mod alert;
 pub mod answers;
+mod bounds;
 mod canonical;
 pub mod catalog;
 pub mod course;

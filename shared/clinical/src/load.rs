@@ -11,9 +11,11 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_path_to_error::Segment;
 
 use self::operations::{Lists, MOST_DECIMALS, Part, values_of};
+use crate::bounds::{self, Schema};
 use crate::definition::{Against, Definition, Direction, Item, ItemKind, Prorate, ScoreDefinition};
 use crate::exact::{self, Exact};
 use crate::finding::pointer;
@@ -151,10 +153,15 @@ impl<T: PartialOrd> Within<T> {
 /// # Errors
 ///
 /// Everything that is wrong with it; of faults in its form the first only.
-pub(crate) fn load(json: &str) -> Result<(Definition, Program), Vec<DefinitionFault>> {
-    let definition = read(json, "instrument.schema.json").map_err(|fault| vec![fault])?;
-    let program = check(&definition)?;
-    Ok((definition, program))
+pub(crate) fn load(json: &str) -> Result<(Definition, Program, Value), Vec<DefinitionFault>> {
+    let (definition, document) = read(json, &bounds::INSTRUMENT)?;
+    let checked = check(&definition);
+    let beyond = bounds::INSTRUMENT.beyond_bounds(&document, checked.as_ref().err().map_or(&[], Vec::as_slice));
+    match checked {
+        Ok(program) if beyond.is_empty() => Ok((definition, program, document)),
+        Ok(_) => Err(beyond),
+        Err(faults) => Err(faults.into_iter().chain(beyond).collect()),
+    }
 }
 
 /// Checks a definition and resolves its names.
@@ -178,33 +185,28 @@ pub(crate) fn check(definition: &Definition) -> Result<Program, Vec<DefinitionFa
     }
 }
 
-/// Reads a document in the form that `schema` says.
+/// Reads a document in the form that `schema` describes: what it defines, and the document itself.
 ///
 /// # Errors
 ///
 /// The first fault of its form.
-pub(crate) fn read<T: DeserializeOwned>(json: &str, schema: &str) -> Result<T, DefinitionFault> {
+pub(crate) fn read<T: DeserializeOwned>(json: &str, schema: &Schema) -> Result<(T, Value), Vec<DefinitionFault>> {
+    let fault = |pointer: String, error: &serde_json::Error, advice: String| {
+        vec![DefinitionFault { file: None, pointer, code: "form", problem: error.to_string(), advice }]
+    };
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let document = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| DefinitionFault {
-        file: None,
-        pointer: error.path().iter().fold(String::new(), |parent, segment| match segment {
+    let definition = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let place = error.path().iter().fold(String::new(), |parent, segment| match segment {
             Segment::Seq { index } => pointer(&parent, index),
             Segment::Map { key } => pointer(&parent, key),
             // An operation is an enum by its key, which the path has already as that.
             Segment::Enum { .. } | Segment::Unknown => parent,
-        }),
-        code: "form",
-        problem: error.inner().to_string(),
-        advice: format!("write it as {schema} says"),
+        });
+        fault(place, error.inner(), format!("write it as {} says", schema.name))
     })?;
-    deserializer.end().map_err(|error| DefinitionFault {
-        file: None,
-        pointer: String::new(),
-        code: "form",
-        problem: error.to_string(),
-        advice: "keep one JSON object in the file".into(),
-    })?;
-    Ok(document)
+    let document = serde_json::from_str(json)
+        .map_err(|error| fault(String::new(), &error, "keep one JSON object in the file".into()))?;
+    Ok((definition, document))
 }
 
 struct Loader<'a> {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
 use crate::canonical::{canonical, sha256};
 use crate::catalog::{Catalog, NotFound};
 use crate::definition::{RuleDefinition, TextLicence, Texts};
@@ -136,9 +137,8 @@ impl Study {
     ///
     /// The first fault of its form, with its place and what to do.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
-        let definition = load::read(json, "study.schema.json").map_err(|fault| vec![fault])?;
-        // It was read a moment ago as a study, so that reading it as any JSON cannot fail.
-        let json = canonical(&serde_json::from_str(json).unwrap_or_default());
+        let (definition, document) = load::read(json, &bounds::STUDY)?;
+        let json = canonical(&document);
         let hash = sha256(&json);
         Ok(Self { definition, json, hash })
     }
@@ -214,6 +214,9 @@ impl Study {
             }
         }
         let catalog = Chosen::Study { for_all: Catalog::of(instruments), of_groups };
+        // It is canonical JSON, so that reading it cannot fail.
+        let document = serde_json::from_str(&self.json).unwrap_or_default();
+        checks.faults.extend(bounds::STUDY.beyond_bounds(&document, &checks.faults));
         checks.done(Protocol { study: Some(self), catalog })
     }
 }

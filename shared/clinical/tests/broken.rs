@@ -66,6 +66,10 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("change-of-nothing", "rule.never", "/rules/0/when/change"),
     ("change-beyond-the-range", "rule.never", "/rules/0/when/change"),
     ("more-times-than-submissions", "rule.never", "/rules/0/when/consecutive"),
+    ("quiet-for-millennia", "bounds", "/rules/0/quietHours"),
+    ("answer-without-end", "bounds", "/items/3/maxLength"),
+    ("name-too-long", "bounds", "/title/en"),
+    ("too-many-sources", "bounds", "/sources"),
 ];
 
 #[test]

@@ -30,6 +30,16 @@ fn a_change_in_percent_is_of_the_earlier_score() {
 }
 
 #[test]
+fn a_change_from_a_number_that_no_score_can_be_is_not_evaluated() {
+    let absurd = EarlierScores::from([("total".parse().unwrap(), Decimal::MIN)]);
+    let history = History::Known { baseline: Some(absurd.clone()), latest: vec![absurd], more: false };
+    for by in ["by", "byPercent"] {
+        let rule = json!({"change": {"of": "total", "against": "previous", "worse": "higher", (by): 3}});
+        assert_eq!(fires(&rule, 7, &history), Err("the change of score total is too large".to_owned()));
+    }
+}
+
+#[test]
 fn a_change_is_measured_from_the_baseline_or_from_the_one_before() {
     let history = History::Known { baseline: Some(scored(2)), latest: vec![scored(6), scored(4)], more: false };
     let against = |what: &str| json!({"change": {"of": "total", "against": what, "worse": "higher", "by": 4}});

@@ -10,11 +10,15 @@ use serde_json::Value;
 
 /// What is wrong in these is their form, which is the schema's part.
 const OF_THE_FORM: &[&str] = &[
+    "answer-without-end.json",
     "empty-text.json",
     "decimals-out-of-range.json",
+    "name-too-long.json",
     "no-source.json",
     "nothing-to-sum.json",
     "number-too-large.json",
+    "quiet-for-millennia.json",
+    "too-many-sources.json",
     "two-operations.json",
     "unknown-field.json",
     "unknown-operation.json",

@@ -64,6 +64,15 @@ fn broken() -> Vec<Broken> {
         ),
         ("/instruments/0/byGroup", json!({"a group": []}), "form", "/instruments/0/byGroup/a group"),
         ("/instruments/0/without", json!(["nothing"]), "rule.unknown", "/instruments/0/without/0"),
+        (
+            "/instruments/0/rules",
+            json!([{
+                "id": "watch", "severity": "info", "quietHours": 99_999_999, "when": {"score": {"of": "total", "atLeast": 9}}
+            }]),
+            "bounds",
+            "/instruments/0/rules/0/quietHours",
+        ),
+        ("/sites/0/name", json!("x".repeat(201)), "bounds", "/sites/0/name"),
         ("/alerts", json!({"link": "https://a.example/alerts"}), "alerts.link", "/alerts/link"),
         ("/alerts", json!({"link": "javascript:x?{alertId}"}), "alerts.link", "/alerts/link"),
         (
@@ -213,7 +222,8 @@ fn the_published_schema_takes_what_loads_and_refuses_what_is_wrong_in_form() {
     for good in [study(), read("studies/demo.json")] {
         assert!(schemas.validate(&good, schema).is_ok());
     }
-    let of_the_form = ["form", "study.languages", "site.none", "instrument.none", "instrument.interval", "alerts.link"];
+    let of_the_form =
+        ["form", "study.languages", "site.none", "instrument.none", "instrument.interval", "alerts.link", "bounds"];
     for (pointer, value, code, _) in broken() {
         let refused = schemas.validate(&with(pointer, value.clone()), schema).is_err();
         let expected = of_the_form.contains(&code) || code == "alerts.escalation";

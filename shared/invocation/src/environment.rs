@@ -1,6 +1,7 @@
 //! Settings, which come from the function's environment variables.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 
 /// The settings of a function, as its environment variables give them. A variable that is set to nothing counts as not
 /// set, because SAM cannot leave one out that the template declares.
@@ -34,12 +35,16 @@ impl Environment {
         self.optional(name).ok_or(EnvironmentError { name, problem: "is not set" })
     }
 
-    /// The value of `name`, a whole number.
+    /// The value of `name`, a whole number within `bounds`, which are those of the template's parameter.
     ///
     /// # Errors
     /// If it is not set, or is no such number.
-    pub fn number(&self, name: &'static str) -> Result<u32, EnvironmentError> {
-        self.required(name)?.parse().map_err(|_| EnvironmentError { name, problem: "is no whole number" })
+    pub fn number(&self, name: &'static str, bounds: RangeInclusive<u32>) -> Result<u32, EnvironmentError> {
+        let number = self.required(name)?.parse().map_err(|_| EnvironmentError { name, problem: "is no whole number" });
+        number.and_then(|number| {
+            let within = bounds.contains(&number).then_some(number);
+            within.ok_or(EnvironmentError { name, problem: "is out of bounds" })
+        })
     }
 }
 
@@ -56,10 +61,19 @@ mod tests {
     #[test]
     fn a_number_is_whole_and_not_negative() {
         let environment = Environment::from_iter([("A", "30"), ("B", "-1"), ("C", "1.5")]);
-        assert_eq!(environment.number("A").unwrap(), 30);
+        assert_eq!(environment.number("A", 0..=30).unwrap(), 30);
         for name in ["B", "C"] {
-            let error = environment.number(name).unwrap_err().to_string();
+            let error = environment.number(name, 0..=30).unwrap_err().to_string();
             assert!(error.contains("is no whole number"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_number_is_within_its_bounds() {
+        let environment = Environment::from_iter([("A", "10081"), ("B", "4294967295"), ("C", "0")]);
+        for name in ["A", "B", "C"] {
+            let error = environment.number(name, 1..=10_080).unwrap_err().to_string();
+            assert!(error.contains("is out of bounds"), "{error}");
         }
     }
 

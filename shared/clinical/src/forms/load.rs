@@ -6,8 +6,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use regex_lite::Regex;
 use rust_decimal::Decimal;
+use serde_json::Value;
 
 use super::definition::{CheckSeverity, Comparison, Field, FieldKind, FormDefinition};
+use crate::bounds;
 use crate::definition::Texts;
 use crate::finding::pointer;
 use crate::ids::FieldId;
@@ -106,13 +108,14 @@ pub(super) enum Limit {
 /// # Errors
 ///
 /// Everything that is wrong with it; of faults in its form the first only.
-pub(super) fn load(json: &str) -> Result<(FormDefinition, Program), Vec<DefinitionFault>> {
-    let definition: FormDefinition = read(json, "form.schema.json").map_err(|fault| vec![fault])?;
+pub(super) fn load(json: &str) -> Result<(FormDefinition, Program, Value), Vec<DefinitionFault>> {
+    let (definition, document): (FormDefinition, Value) = read(json, &bounds::FORM)?;
     let mut loader =
         Loader { definition: &definition, faults: Vec::new(), places: HashMap::new(), units: HashMap::new() };
     let program = loader.program();
-    let faults = loader.faults;
-    if faults.is_empty() { Ok((definition, program)) } else { Err(faults) }
+    let mut faults = loader.faults;
+    faults.extend(bounds::FORM.beyond_bounds(&document, &faults));
+    if faults.is_empty() { Ok((definition, program, document)) } else { Err(faults) }
 }
 
 struct Loader<'a> {

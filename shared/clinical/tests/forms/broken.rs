@@ -64,6 +64,10 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("change-with-two-limits", "check.limit", "/checks/2/rule/change"),
     ("change-of-less-than-nothing", "check.limit", "/checks/2/rule/change"),
     ("change-by-no-date", "field.type", "/checks/2/rule/change/by"),
+    ("repeats-without-end", "bounds", "/checks/2/rule/repeats/most"),
+    ("limit-beyond-bounds", "bounds", "/checks/0/rule/range/max"),
+    ("factor-beyond-bounds", "bounds", "/units/LB/multiply"),
+    ("text-without-end", "bounds", "/fields/0/maxLength"),
 ];
 
 #[test]
