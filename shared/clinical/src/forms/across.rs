@@ -1,4 +1,5 @@
-//! Checks over several rows of a batch. What they say of a row does not depend on where in the batch it stands.
+//! Checks over several rows of a batch. What they say of a row does not depend on where in the batch it stands, except
+//! that a check once per group is reported at the group's first row.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -55,7 +56,8 @@ pub(super) fn check<'a>(
         rule => {
             let most = if let LoadedRule::Repeats { most, .. } = rule { *most } else { 1 };
             for rows in groups.larger_than(most) {
-                for row in &rows {
+                let at_each = if check.once_per_group { 1 } else { rows.len() };
+                for row in &rows[..at_each] {
                     let others = rows.iter().copied().filter(|other| other != row).take(OTHERS).collect();
                     verdicts.push((*row, finding(None, None, others)));
                 }

@@ -62,6 +62,7 @@ impl<'a> Cell<'a> {
                 let fits = field.pattern.as_ref().is_none_or(|pattern| pattern.is_match(text));
                 (!fits).then_some(FieldFault::Pattern)
             }
+            Some(Content::Date(date)) => date.is_before_1900().then_some(FieldFault::Early),
             Some(_) => None,
         };
         self.value = content.unwrap_or(Content::Unreadable);

@@ -10,6 +10,8 @@ const DAY: i64 = 24 * HOUR;
 /// No place on Earth is further ahead of UTC, or further behind it.
 const AHEAD: i64 = 14 * HOUR;
 const BEHIND: i64 = 12 * HOUR;
+/// The first second of 1900.
+const START_OF_1900: i64 = -25_567 * DAY;
 
 /// The seconds that a date, as far as it is known, may be: both ends belong to it. Seconds of UTC where it has an offset,
 /// else of the local time of wherever the row comes from, which the row does not tell.
@@ -21,7 +23,8 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Reads `2012`, `2012-11`, `2012-11-23`; with `times` also `2012-11-23T08`, `T08:15`, `T08:15:30`, `T08:15:30.5`, each
+    /// Reads `2012`, `2012-11`, `2012-11-23`, and `2012---23` where the month is not known, as SDTM writes it. That is
+    /// taken for all days from the first to the last that it may be. With `times` reads also `2012-11-23T08`, `T08:15`, `T08:15:30`, `T08:15:30.5`, each
     /// of them with or without `Z` or an offset.
     pub(super) fn read(text: &str, times: bool) -> Option<Self> {
         let (date, time) = match text.split_once('T') {
@@ -29,6 +32,15 @@ impl Moment {
             Some(_) => return None,
             None => (text, None),
         };
+        if let (9, [.., b'-', b'-', b'-', _, _], None) = (date.len(), date.as_bytes(), time) {
+            // January and December have every day that a month can have.
+            let (year, day) = (number(date.get(..4)?)?, number(date.get(7..)?)?);
+            return Some(Self {
+                first: midnight(year, 1, day)?,
+                last: midnight(year, 12, day)? + DAY - 1,
+                local: true,
+            });
+        }
         let (year, month, day) = match (date.len(), date.as_bytes()) {
             (4, _) => (number(date)?, None, None),
             (7, [.., b'-', _, _]) => (number(date.get(..4)?)?, Some(number(date.get(5..)?)?), None),
@@ -61,6 +73,11 @@ impl Moment {
     pub(super) fn is_after(self, other: Self) -> bool {
         let (this, other) = Self::comparable(self, other);
         this.first > other.last
+    }
+
+    /// Whether this lies before 1900: no subject of a trial was born then.
+    pub(super) fn is_before_1900(self) -> bool {
+        self.last < START_OF_1900
     }
 
     /// Whether this lies after `now`, in seconds of UTC since 1970, wherever on Earth it was written down.
@@ -157,6 +174,8 @@ mod tests {
             ("1970", 0, 365 * DAY),
             ("1972-02", 2 * 365 * DAY + 31 * DAY, 29 * DAY),
             ("1970-12", 334 * DAY, 31 * DAY),
+            ("1970---03", 2 * DAY, 335 * DAY),
+            ("1970---31", 30 * DAY, 335 * DAY),
             ("1970-01-02", DAY, DAY),
             ("1970-01-01T01", HOUR, HOUR),
             ("1970-01-01T01:02", HOUR + 2 * MINUTE, MINUTE),
@@ -183,7 +202,11 @@ mod tests {
             "2012-1-1",
             "2012/11/23",
             "23.11.2012",
-            "2012---23",
+            "2012---32",
+            "2012---00",
+            "2012---1",
+            "2012---23T08",
+            "2012--23",
             "--11-23",
             "2012-11-23T",
             "2012-11-23T24:00",
@@ -215,6 +238,10 @@ mod tests {
             ("2012-11", "2012-11-23", false),
             ("2013", "2012-11", true),
             ("2012", "2012-11", false),
+            ("2012---23", "2012-01-22", true),
+            ("2012---23", "2012-01-23", false),
+            ("2012-12-24", "2012---23", true),
+            ("2012-12-23", "2012---23", false),
             ("2012-11-23T08:15", "2012-11-23T08:14", true),
             ("2012-11-23T08:15", "2012-11-23", false),
             // One instant, written down in two places.
@@ -256,9 +283,26 @@ mod tests {
             ("1952-02-29", "2013-02-28", Some((60, 60))),
             ("1950", "2012-11-23", Some((61, 62))),
             ("1950-11", "2012-11", Some((61, 62))),
+            ("1950---03", "2012-12-02", Some((61, 62))),
+            ("1950---03", "2012-12-03", Some((62, 62))),
             ("2013", "2012", None),
         ] {
             assert_eq!(moment(birth).years_until(moment(day)), range, "{birth} {day}");
+        }
+    }
+
+    #[test]
+    fn a_date_is_before_1900_only_if_it_is_so_whatever_is_not_known_of_it() {
+        for (text, before) in [
+            ("1899-12-31", true),
+            ("1899", true),
+            ("0001-01-01", true),
+            ("1900-01-01", false),
+            ("1900", false),
+            ("1899-12-31T23:59:59", true),
+            ("1900-01-01T00:00", false),
+        ] {
+            assert_eq!(moment(text).is_before_1900(), before, "{text}");
         }
     }
 }

@@ -112,7 +112,7 @@ pub enum FieldKind {
     Integer,
     /// A number, as a number or as text.
     Decimal,
-    /// A date of ISO 8601, whole or partial: `2012`, `2012-11`, `2012-11-23`.
+    /// A date of ISO 8601, whole or partial: `2012`, `2012-11`, `2012-11-23`, `2012---23` where the month is not known.
     Date,
     /// A date, or one with a time: `2012-11-23T08:15`, with or without seconds and offset.
     Datetime,
@@ -137,6 +137,10 @@ pub struct Check {
     /// The rows that it is for; without it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<Condition>,
+    /// Whether a finding over rows with the same values is reported once, at the first of them, and names the others; for
+    /// `unique` and `repeats` of soft checks. Otherwise it is reported at each.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub once_per_group: bool,
     /// What must hold.
     pub rule: Rule,
     /// What a finding says. It names no value.
@@ -292,6 +296,9 @@ pub enum Comparison {
 pub struct Equals {
     /// Which field.
     pub field: FieldId,
+    /// The unit that the entered number is converted to, where it has one; without it the number is taken as entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
     /// What is computed.
     pub to: Computed,
     /// To how many decimals the result is rounded, half up; without it not at all.

@@ -55,6 +55,7 @@ pub(super) struct LoadedUnit {
 pub(super) struct LoadedCheck {
     pub(super) severity: CheckSeverity,
     pub(super) when: Option<LoadedCondition>,
+    pub(super) once_per_group: bool,
     pub(super) rule: LoadedRule,
 }
 
@@ -78,7 +79,7 @@ pub(super) enum LoadedRule {
     Order { first: usize, then: usize },
     NotFuture(usize),
     Compare { field: usize, is: Comparison, than: usize },
-    Equals { field: usize, to: LoadedComputed, decimals: Option<u32>, tolerance: Decimal },
+    Equals { field: usize, unit: Option<usize>, to: LoadedComputed, decimals: Option<u32>, tolerance: Decimal },
     Unique(Vec<usize>),
     Repeats { of: Vec<usize>, most: usize },
     Change { field: usize, unit: Option<usize>, same: Vec<usize>, by: usize, most: Limit },

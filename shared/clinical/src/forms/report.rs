@@ -97,6 +97,8 @@ pub enum FieldFault {
     Pattern,
     /// It is no unit of the form.
     Unit,
+    /// It is a date before 1900.
+    Early,
 }
 
 /// What is wrong with a row as a whole.

@@ -311,8 +311,8 @@ impl RowChecker<'_> {
                     (Err(reason), _) | (_, Err(reason)) => Said::Not(reason),
                 }
             }
-            LoadedRule::Equals { field, to, decimals, tolerance } => {
-                let entered = match self.number(*field, None, cells) {
+            LoadedRule::Equals { field, unit, to, decimals, tolerance } => {
+                let entered = match self.number(*field, *unit, cells) {
                     Ok(Some(entered)) => entered,
                     Ok(None) => return Said::Nothing,
                     Err(reason) => return Said::Not(reason),

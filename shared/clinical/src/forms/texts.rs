@@ -34,6 +34,8 @@ impl Form {
             FieldFault::Length => {
                 format!("{id} must have at most {} characters", self.program.fields[field].max_length)
             }
+            FieldFault::Early if chinese => format!("{id} 早于 1900 年"),
+            FieldFault::Early => format!("{id} lies before 1900"),
             FieldFault::Pattern => {
                 let pattern = definition.pattern.as_deref().unwrap_or_default();
                 if chinese {
@@ -133,6 +135,7 @@ impl FieldFault {
             Self::Length => "length",
             Self::Pattern => "pattern",
             Self::Unit => "unit",
+            Self::Early => "early",
         }
     }
 }
@@ -162,8 +165,10 @@ fn kind_text(kind: FieldKind, language: Language) -> &'static str {
         (FieldKind::Integer, Language::Chinese) => "必须是整数",
         (FieldKind::Decimal, Language::English) => "must be a number",
         (FieldKind::Decimal, Language::Chinese) => "必须是数字",
-        (FieldKind::Date, Language::English) => "must be a date: 2012, 2012-11 or 2012-11-23",
-        (FieldKind::Date, Language::Chinese) => "必须是日期：2012、2012-11 或 2012-11-23",
+        (FieldKind::Date, Language::English) => {
+            "must be a date: 2012, 2012-11, 2012-11-23, or 2012---23 without the month"
+        }
+        (FieldKind::Date, Language::Chinese) => "必须是日期：2012、2012-11、2012-11-23，或缺少月份的 2012---23",
         (FieldKind::Datetime, Language::English) => {
             "must be a date, with or without a time: 2012, 2012-11, 2012-11-23 or 2012-11-23T08:15"
         }

@@ -198,6 +198,14 @@ fn what_was_entered_is_what_is_computed() {
         &[(json!({"N": 1, "A": 1, "B": 2}), ""), (json!({"N": 1, "A": 1, "B": 0}), "| c too-large")],
     );
     each(
+        json!({"equals": {"field": "WEIGHT", "unit": "kg", "to": {"sum": ["A"]}, "tolerance": 1}}),
+        &[
+            (json!({"WEIGHT": 100, "UNIT": "LB", "A": 45}), ""),
+            (json!({"WEIGHT": 100, "UNIT": "LB", "A": 47}), "c WEIGHT"),
+            (json!({"WEIGHT": 100, "UNIT": "C", "A": 47}), "| c no-conversion"),
+        ],
+    );
+    each(
         json!({"equals": {"field": "N", "to": {"years": ["D1", "D2"]}}}),
         &[
             (json!({"N": 62, "D1": "1950-11-23", "D2": "2012-11-23"}), ""),
@@ -223,6 +231,48 @@ fn rows_with_the_same_key_are_all_told_and_name_each_other() {
     let batch = clinical::forms::batch::Batch::read(rows.to_string().as_bytes(), clinical::forms::batch::Notation::Any);
     let answer = crate::answer(&form, &batch.unwrap(), &crate::context(), 1, false);
     assert_eq!(answer["rows"][0]["findings"][0]["otherRows"], json!([2]));
+}
+
+#[test]
+fn rows_with_the_same_key_are_told_once_at_the_first_where_the_check_says_so() {
+    let mut definition = serde_json::to_value(form(json!({"unique": ["ID", "VISIT"]}), None).definition()).unwrap();
+    definition["checks"][0]["severity"] = json!("soft");
+    definition["checks"][0]["oncePerGroup"] = json!(true);
+    let once = clinical::forms::Form::parse(&definition.to_string()).unwrap();
+    let rows = json!([
+        {"ID": "P-1", "VISIT": 1}, {"ID": "P-2", "VISIT": 1}, {"ID": "P-1", "VISIT": 1}, {"ID": "P-2", "VISIT": 1},
+        {"ID": "P-1", "VISIT": 1},
+    ]);
+    assert_eq!(told(&once, &rows), ["c -", "c -", "", "", ""]);
+    let batch = clinical::forms::batch::Batch::read(rows.to_string().as_bytes(), clinical::forms::batch::Notation::Any);
+    let answer = crate::answer(&once, &batch.unwrap(), &crate::context(), 1, false);
+    assert_eq!(answer["rows"][0]["findings"][0]["otherRows"], json!([2, 4]));
+}
+
+#[test]
+fn a_date_before_1900_is_found_and_still_compared() {
+    each(
+        json!({"order": {"first": "D1", "then": "D2"}}),
+        &[
+            (json!({"D1": "1900-01-01", "D2": "2012"}), ""),
+            (json!({"D1": "1899-12-31", "D2": "2012"}), "D1.early D1"),
+            (json!({"D1": "1900", "D2": "1899"}), "D2.early D2, c D2"),
+            (json!({"D1": "0012-11-23T08:00"}), "D1.early D1"),
+        ],
+    );
+}
+
+#[test]
+fn a_date_without_its_month_is_as_long_as_that_leaves_open() {
+    each(
+        json!({"order": {"first": "D1", "then": "D2"}}),
+        &[
+            (json!({"D1": "1950---03", "D2": "1950-01-03"}), ""),
+            (json!({"D1": "1950---03", "D2": "1950-01-02"}), "c D2"),
+            (json!({"D1": "1950-12-04", "D2": "1950---03"}), "c D2"),
+            (json!({"D1": "1950---32", "D2": "1950"}), "D1.type D1 | c field-unreadable"),
+        ],
+    );
 }
 
 #[test]

@@ -10,7 +10,10 @@ use crate::told;
 /// The SHA-256 of each definition, by `jq -cSj . FILE | sha256sum`.
 const SHIPPED: &[(&str, &str, &str)] = &[
     ("ae", "1.0.0", "d9202d06555b047c3c7934e8255ecb08a4daa814170f0c59d6acaaec5a09248f"),
+    ("ae", "1.1.0", "98b5f8dd9f1a8050235ec09125905209bd38abaaf14209a90961dbd56cc93611"),
     ("dm", "1.0.0", "6c27bb7573ce9fc3ada1a4b5a0098bff996872e322dd5e2f90e85e2433aa4b12"),
+    ("dm", "1.1.0", "760bec2e38dad689e938f2acf8dce8ad937ab02796aecba6cbeba101599ed51d"),
+    ("lb", "1.0.0", "ce605161f004159816f27a337d55e40e005ec92f0443141590db043e7d1d4d84"),
     ("vs", "1.0.0", "ae4b2a97351fd89f63ac6cff1d9e3d55087107dd8b450e1acbdbf02814c0c8f7"),
 ];
 
@@ -116,18 +119,43 @@ fn adverse_events() {
             (json!({"AEREL": "", "AEOUT": ""}), "causality-required AEREL, outcome-required AEOUT"),
             (json!({"AESER": "Y"}), "serious-names-a-criterion AESDTH"),
             (json!({"AESER": "Y", "AESHOSP": "Y"}), ""),
+            (json!({"AESER": "Y", "AESCAN": "Y"}), ""),
+            (json!({"AESER": "Y", "AESOD": "Y"}), ""),
+            (json!({"AESCAN": "Y"}), "criterion-makes-serious AESER"),
+            (json!({"AESOD": "Y"}), "criterion-makes-serious AESER"),
             (json!({"AESHOSP": "Y"}), "criterion-makes-serious AESER"),
-            (json!({"AEOUT": "FATAL"}), "fatal-is-serious AESER"),
+            (json!({"AEOUT": "FATAL"}), "fatal-is-death AESDTH, fatal-is-serious AESER"),
+            (json!({"AEOUT": "FATAL", "AESER": "Y", "AESHOSP": "Y"}), "fatal-is-death AESDTH"),
+            (json!({"AEOUT": "FATAL", "AESER": "Y", "AESDTH": "Y"}), ""),
+            (json!({"DTHDTC": "2012-11-23"}), "death-date-is-fatal AEOUT"),
+            (json!({"DTHDTC": "2012-11-23", "AEOUT": ""}), "outcome-required AEOUT, death-date-is-fatal AEOUT"),
             (json!({"AEOUT": "FATAL", "AESER": "Y", "AESDTH": "N", "AESHOSP": "Y"}), "fatal-is-death AESDTH"),
             (json!({"AEOUT": "FATAL", "AESER": "Y", "AESDTH": "Y", "DTHDTC": "2012-10"}), "death-after-start DTHDTC"),
             (json!({"AESER": "Y", "AESDTH": "Y"}), "death-is-fatal AEOUT"),
             (json!({"AEOUT": "NOT RECOVERED/NOT RESOLVED"}), "open-when-not-recovered AEENDTC"),
+            (json!({"AEENRTPT": "AFTER", "AEENTPT": "2012-11-20"}), ""),
+            (json!({"AEENRTPT": "AFTER"}), "time-point-required AEENTPT"),
+            (json!({"AEENRTPT": "DURING", "AEENTPT": "2012-11-20"}), "AEENRTPT.codes AEENRTPT"),
+            (json!({"AEENRTPT": "ONGOING", "AEENTPT": "2012-11-20"}), "ongoing-at-time-point AEENDTC"),
+            (json!({"AEENRTPT": "ONGOING", "AEENTPT": "WEEK 4", "AEENDTC": "", "AEOUT": "UNKNOWN"}), ""),
+            (
+                json!({"AEENRTPT": "ONGOING", "AEENTPT": "WEEK 4", "AEONGO": "N", "AEENDTC": "", "AEOUT": "UNKNOWN"}),
+                "end-when-over AEENDTC, ongoing-both-ways AEONGO",
+            ),
+            (json!({"AEENRTPT": "BEFORE", "AEENTPT": "2012-11-20", "AEENDTC": ""}), ""),
+            (
+                json!({"AEENRTPT": "BEFORE", "AEENTPT": "2012-11-20", "AEENDTC": "", "AEONGO": "Y"}),
+                "ended-both-ways AEONGO",
+            ),
+            (json!({"AESTDTC": "1812-11", "AEENDTC": "2012---23"}), "AESTDTC.early AESTDTC"),
             (json!({"AESTDTC": "2027"}), "start-not-future AESTDTC, end-after-start AEENDTC"),
             (json!({"AETERM": "", "AESER": null}), "AETERM.required AETERM, AESER.required AESER"),
         ],
     );
     let twice = json!([clean, clean]);
-    assert_eq!(told(shipped("ae"), &twice), ["one-row-an-event -", "one-row-an-event -"]);
+    assert_eq!(told(shipped("ae"), &twice), ["one-row-an-event -", ""], "once for all rows of the event");
+    let former = catalog::find(&"ae".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+    assert_eq!(told(former, &twice), ["one-row-an-event -", "one-row-an-event -"]);
 }
 
 #[test]
@@ -149,16 +177,148 @@ fn demographics() {
             (json!({"AGE": "", "AGEU": "", "BRTHDTC": ""}), "birth-or-age BRTHDTC"),
             (json!({"SEX": "X"}), "SEX.codes SEX"),
             (json!({"RACE": "MARTIAN"}), "RACE.codes RACE"),
-            (json!({"COUNTRY": "US"}), "COUNTRY.pattern COUNTRY"),
-            (json!({"COUNTRY": "USA\nX"}), "COUNTRY.pattern COUNTRY"),
+            (json!({"COUNTRY": "US"}), "COUNTRY.codes COUNTRY"),
+            (json!({"COUNTRY": "GER"}), "COUNTRY.codes COUNTRY"),
+            (json!({"COUNTRY": "ZZZ"}), "COUNTRY.codes COUNTRY"),
+            (json!({"COUNTRY": "DEU"}), ""),
+            (json!({"COUNTRY": "CHN"}), ""),
+            (json!({"COUNTRY": "ZWE"}), ""),
+            (json!({"AGE": 65, "AGEU": "MONTHS", "BRTHDTC": ""}), "age-usual AGE"),
+            (json!({"AGE": 65, "AGEU": "MONTHS"}), "age-usual AGE, age-in-other-units-fits-consent AGE"),
+            (json!({"AGE": 740, "AGEU": "MONTHS"}), ""),
+            (json!({"AGE": 65, "AGEU": "MONTHS", "RFICDTC": ""}), "age-usual AGE, age-in-other-units-fits-start AGE"),
+            (json!({"AGE": 1500, "AGEU": "MONTHS", "BRTHDTC": ""}), "age-possible AGE"),
+            (
+                json!({"AGE": 65, "AGEU": "YEAR"}),
+                "AGEU.unit AGEU | age-possible field-unreadable, age-usual field-unreadable, \
+                 age-fits-consent field-unreadable, age-in-other-units-fits-consent field-unreadable",
+            ),
+            (json!({"BRTHDTC": "1851"}), "BRTHDTC.early BRTHDTC, age-fits-consent AGE"),
+            (json!({"BRTHDTC": "1950---03"}), ""),
             (json!({"RFSTDTC": "2012-11-19"}), "start-after-consent RFSTDTC"),
             (json!({"RFENDTC": "2012-11-29"}), "end-after-start RFENDTC"),
             (json!({"DTHFL": "Y"}), "death-date-required DTHDTC"),
             (json!({"DTHDTC": "2013"}), "death-flag-required DTHFL"),
-            (json!({"DTHFL": "Y", "DTHDTC": "2012-11-19"}), "death-after-consent DTHDTC"),
+            (json!({"DTHFL": "Y", "DTHDTC": "2012-11-19"}), "death-after-consent DTHDTC, death-after-start DTHDTC"),
+            (json!({"DTHFL": "Y", "DTHDTC": "2012-11-29"}), "death-after-start DTHDTC"),
+            (json!({"DTHFL": "Y", "DTHDTC": "2012-11-30"}), ""),
+            (json!({"RFSTDTC": "2027-01-01", "RFENDTC": ""}), "start-not-future RFSTDTC"),
+            (json!({"RFENDTC": "2027-01-01"}), "end-not-future RFENDTC"),
         ],
     );
     assert_eq!(told(shipped("dm"), &json!([clean, clean])), ["one-row-a-subject -", "one-row-a-subject -"]);
+}
+
+#[test]
+fn laboratory_results() {
+    let clean = json!({
+        "DOMAIN": "LB", "SITEID": "S01", "USUBJID": "P-1", "VISITNUM": 3, "LBDTC": "2012-11-23T08:15", "LBTESTCD": "K",
+        "LBSPEC": "SERUM", "LBNAM": "CENTRAL LAB", "LBLOC": "CENTRAL", "LBREFID": "A-17", "LBORRES": "4.1",
+        "LBORRESU": "mEq/L", "LBORNRLO": "3.5", "LBORNRHI": "5.1", "LBSTRESC": "4.1", "LBSTRESN": 4.1,
+        "LBSTRESU": "mmol/L", "LBSTNRLO": 3.5, "LBSTNRHI": 5.1, "LBNRIND": "NORMAL",
+    });
+    each(
+        "lb",
+        &clean,
+        &[
+            (json!({"LBORRES": ""}), "result-required LBORRES"),
+            (
+                json!({"LBSTAT": "NOT DONE"}),
+                "result-when-not-done LBORRES, result-when-not-done LBSTRESC, result-when-not-done LBSTRESN, \
+                 result-when-not-done LBNRIND, reason-not-done LBREASND",
+            ),
+            (
+                json!({
+                    "LBSTAT": "NOT DONE", "LBREASND": "HEMOLYZED", "LBORRES": "", "LBSTRESC": "", "LBSTRESN": null,
+                    "LBNRIND": "",
+                }),
+                "",
+            ),
+            (json!({"LBSTRESU": ""}), "unit-required LBSTRESU"),
+            (json!({"LBORRESU": ""}), "original-unit-required LBORRESU"),
+            (json!({"LBTESTCD": "PH", "LBSTRESU": "", "LBORRESU": ""}), ""),
+            (json!({"LBTESTCD": "KALIUM"}), "LBTESTCD.codes LBTESTCD"),
+            (json!({"LBSTRESC": ""}), "standard-text-required LBSTRESC"),
+            (json!({"LBSTRESN": -4.1, "LBNRIND": "LOW"}), "result-not-negative LBSTRESN"),
+            (
+                json!({"LBSTRESN": "4,1"}),
+                "LBSTRESN.type LBSTRESN | result-not-negative field-unreadable, \
+                normal-not-below-range field-unreadable, normal-not-above-range field-unreadable, \
+                potassium-grave field-unreadable",
+            ),
+            (json!({"LBDTC": "2027-01-01"}), "collection-not-future LBDTC"),
+            (json!({"LBDTC": "1812-11-23"}), "LBDTC.early LBDTC"),
+            (json!({"LBENDTC": "2027-01-01"}), "collection-end-not-future LBENDTC"),
+            (json!({"LBENDTC": "2012-11-22"}), "collection-end-after-start LBENDTC"),
+            // The range, and where the result lies in it.
+            (
+                json!({"LBSTNRLO": 5.1, "LBSTNRHI": 3.5}),
+                "range-upside-down LBSTNRLO, normal-not-below-range LBSTRESN, \
+                normal-not-above-range LBSTRESN",
+            ),
+            (json!({"LBSTNRLO": "", "LBSTNRHI": "", "LBORNRLO": "", "LBORNRHI": ""}), "range-required LBSTNRLO"),
+            (json!({"LBNRIND": ""}), "indicator-required LBNRIND"),
+            (json!({"LBNRIND": "RAISED"}), "LBNRIND.codes LBNRIND"),
+            (json!({"LBNRIND": "LOW"}), "low-is-below-range LBSTRESN"),
+            (json!({"LBNRIND": "HIGH"}), "high-is-above-range LBSTRESN"),
+            (json!({"LBNRIND": "HIGH", "LBSTRESN": 5.1}), "high-is-above-range LBSTRESN"),
+            (json!({"LBNRIND": "HIGH", "LBSTRESN": 5.11}), ""),
+            (json!({"LBNRIND": "LOW", "LBSTRESN": 3.49}), ""),
+            (json!({"LBSTRESN": 3.5}), ""),
+            (json!({"LBSTRESN": 3.49}), "normal-not-below-range LBSTRESN"),
+            (json!({"LBSTRESN": 5.11}), "normal-not-above-range LBSTRESN"),
+            (json!({"LBNRIND": "LOW", "LBSTRESN": 6}), "low-and-above-range LBSTRESN, low-is-below-range LBSTRESN"),
+            (json!({"LBNRIND": "HIGH", "LBSTRESN": 3}), "high-and-below-range LBSTRESN, high-is-above-range LBSTRESN"),
+            (json!({"LBNRIND": "LOW LOW", "LBSTRESN": 2.4}), "potassium-grave LBSTRESN"),
+            // In other units the limits are not applied.
+            (json!({"LBNRIND": "HIGH", "LBSTRESN": 410, "LBSTRESU": "mg/dL"}), ""),
+            // Who measured it.
+            (json!({"LBNAM": "", "LBLOC": ""}), "laboratory-named LBNAM"),
+            (json!({"LBLOC": "LOCAL", "LBNAM": ""}), "local-laboratory-named LBNAM"),
+            (json!({"LBLOC": "LOCAL", "LBREFID": ""}), ""),
+            (json!({"LBREFID": ""}), "central-specimen-named LBREFID"),
+            // A finding that is text has neither number nor unit.
+            (
+                json!({
+                    "LBTESTCD": "NITRITE", "LBSPEC": "URINE", "LBORRES": "NEGATIVE", "LBSTRESC": "NEGATIVE", "LBSTRESN": null,
+                    "LBORRESU": "", "LBSTRESU": "", "LBSTNRLO": "", "LBSTNRHI": "", "LBORNRLO": "", "LBORNRHI": "",
+                    "LBSTNRC": "NEGATIVE",
+                }),
+                "",
+            ),
+            (json!({"SITEID": "S03"}), "known-site SITEID"),
+            (json!({"USUBJID": "P-7"}), "known-subject USUBJID"),
+        ],
+    );
+    assert_eq!(told(shipped("lb"), &json!([clean, clean, clean])), ["one-row-a-measurement -", "", ""]);
+}
+
+#[test]
+fn a_laboratory_result_that_endangers_a_patient_is_asked_about() {
+    for (test, usual, grave, unit) in [
+        ("K", "4.1", "7.1", "mmol/L"),
+        ("K", "4.1", "2.4", "mEq/L"),
+        ("NA", "140", "119", "mmol/L"),
+        ("NA", "140", "161", "mmol/L"),
+        ("CA", "2.4", "3.5", "mmol/L"),
+        ("GLUC", "5", "1.6", "mmol/L"),
+        ("HGB", "140", "79", "g/L"),
+        ("PLAT", "200", "24", "10^9/L"),
+        ("NEUT", "4", "0.49", "10^9/L"),
+        ("WBC", "7", "0.9", "10^9/L"),
+        ("WBC", "7", "101", "10^9/L"),
+    ] {
+        let row = |value: &str, specimen: &str| {
+            let row = json!({
+                "USUBJID": "P-1", "LBDTC": "2012-11-23", "LBTESTCD": test, "LBSPEC": specimen, "LBNAM": "LAB", "LBORRES": value,
+                "LBORRESU": unit, "LBSTRESN": value, "LBSTRESU": unit, "LBSTNRC": "SEE REPORT",
+            });
+            told(shipped("lb"), &json!([row])).remove(0)
+        };
+        assert_eq!(row(usual, "BLOOD"), "", "{test} {usual}");
+        assert!(row(grave, "BLOOD").ends_with("-grave LBSTRESN"), "{test} {grave}: {}", row(grave, "BLOOD"));
+        assert_eq!(row(grave, "URINE"), "", "{test} {grave}");
+    }
 }
 
 #[test]

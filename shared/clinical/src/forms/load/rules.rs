@@ -5,7 +5,7 @@ use rust_decimal::Decimal;
 use super::{Limit, LoadedCheck, LoadedComputed, LoadedCondition, LoadedRule, Loader};
 use crate::definition::Number;
 use crate::finding::pointer;
-use crate::forms::definition::{Change, Check, Computed, Condition, Equals, FieldKind, Range, Rule};
+use crate::forms::definition::{Change, Check, CheckSeverity, Computed, Condition, Equals, FieldKind, Range, Rule};
 use crate::ids::FieldId;
 
 const NUMBERS: [FieldKind; 2] = [FieldKind::Integer, FieldKind::Decimal];
@@ -34,7 +34,16 @@ impl<'a> Loader<'a> {
             let when = check.when.as_ref().map(|when| self.condition(when, &pointer(&at, "when")));
             let rule = self.rule(check, &pointer(&at, "rule"));
             if let (Some(rule), Some(when)) = (rule, when.map_or(Some(None), |when| when.map(Some))) {
-                checks.push(LoadedCheck { severity: check.severity, when, rule });
+                let over_groups = matches!(rule, LoadedRule::Unique(_) | LoadedRule::Repeats { .. });
+                if check.once_per_group && (!over_groups || check.severity == CheckSeverity::Hard) {
+                    self.fault(
+                        pointer(&at, "oncePerGroup"),
+                        "check.once",
+                        "only a soft check over rows with the same values is reported once for them",
+                        "remove it: a hard check rejects each of the rows, and other checks are about one row",
+                    );
+                }
+                checks.push(LoadedCheck { severity: check.severity, when, once_per_group: check.once_per_group, rule });
             }
         }
         checks
@@ -150,6 +159,10 @@ impl<'a> Loader<'a> {
 
     fn equals(&mut self, equals: &'a Equals, at: &str) -> Option<LoadedRule> {
         let field = self.field(&equals.field, &pointer(at, "field"), &NUMBERS);
+        let unit = match (field, equals.unit.as_deref()) {
+            (Some(field), Some(unit)) => self.unit(field, Some(unit), at),
+            _ => Some(None),
+        };
         let to = self.computed(&equals.to, &pointer(at, "to"));
         if equals.decimals.is_some_and(|decimals| decimals > MOST_DECIMALS) {
             self.fault(
@@ -168,7 +181,7 @@ impl<'a> Loader<'a> {
                 "give by how much the two may differ, or leave it out",
             );
         }
-        Some(LoadedRule::Equals { field: field?, to: to?, decimals: equals.decimals, tolerance })
+        Some(LoadedRule::Equals { field: field?, unit: unit?, to: to?, decimals: equals.decimals, tolerance })
     }
 
     fn computed(&mut self, computed: &'a Computed, at: &str) -> Option<LoadedComputed> {
