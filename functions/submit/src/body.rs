@@ -11,19 +11,19 @@ use clinical::outcome::Claims;
 use clinical::study::Protocol;
 use invocation::{Findings, Problem, ProblemKind};
 use lambda_http::Request;
-use records::{Amendment, Device, InstrumentRef, sha256_hex};
+use records::{Device, InstrumentRef, sha256_hex};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use time::{Duration, OffsetDateTime};
 
 use crate::LARGEST_BODY;
+use crate::clock::utc;
 
-/// How far a device's clock may run ahead of the server's.
-const AHEAD: Duration = Duration::seconds(60);
 const LONGEST_DEVICE: usize = 200;
 const LONGEST_REASON: usize = 2_000;
-const FIELDS: [&str; 8] = ["id", "instrument", "version", "authoredAt", "answers", "device", "amends", "reason"];
+const FIELDS: [&str; 9] =
+    ["id", "instrument", "version", "authoredAt", "sentAt", "answers", "device", "amends", "reason"];
 
 /// A submission as the app sent it, found to fit its instrument.
 pub(crate) struct Sent {
@@ -31,19 +31,26 @@ pub(crate) struct Sent {
     pub(crate) instrument: InstrumentRef,
     pub(crate) answers: Answers,
     pub(crate) authored_at: OffsetDateTime,
+    /// The device's clock when it was sent. No part of the digest: a repeat is sent at another time.
+    pub(crate) sent_at: Option<OffsetDateTime>,
     pub(crate) device: Option<Device>,
-    pub(crate) amends: Option<Amendment>,
+    pub(crate) amends: Option<Correction>,
     /// The scores that the sender computed. What the patient said is the same with and without them, and so is the digest.
     pub(crate) claimed: Claims,
 }
 
-/// Where and when a submission is sent.
+/// The submission that is corrected, and why.
+pub(crate) struct Correction {
+    pub(crate) of: SubmissionId,
+    pub(crate) reason: String,
+}
+
+/// Where a submission is sent.
 #[derive(Clone, Copy)]
 pub(crate) struct Sending<'a> {
     /// What is in force in the study.
     pub(crate) protocol: &'a Protocol,
     pub(crate) site: &'a SiteId,
-    pub(crate) now: OffsetDateTime,
 }
 
 /// The JSON that `request` carries, with what is wrong with it as JSON.
@@ -82,7 +89,8 @@ pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Re
     }
     let id = reader.id(object);
     let instrument = reader.instrument(object, sending);
-    let authored_at = reader.authored_at(object, sending.now);
+    let authored_at = reader.authored_at(object);
+    let sent_at = reader.sent_at(object);
     let answers = reader.answers(object, instrument);
     let device = reader.device(object);
     let amends = reader.amends(object, id.as_ref());
@@ -96,6 +104,7 @@ pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Re
             },
             answers,
             authored_at,
+            sent_at,
             device,
             amends,
             claimed: Claims::default(),
@@ -115,7 +124,7 @@ impl Sent {
             authored_at: self.authored_at.format(&Rfc3339).expect("it was read from RFC 3339"),
             answers: self.answers.iter().map(|(item, answer)| (item.as_str(), CanonicalAnswer::of(answer))).collect(),
             device: self.device.as_ref().map(|device| [device.app.as_deref(), device.os.as_deref()]),
-            amends: self.amends.as_ref().map(|Amendment { of, reason }| [of.to_string(), reason.clone()]),
+            amends: self.amends.as_ref().map(|Correction { of, reason }| [of.to_string(), reason.clone()]),
         };
         sha256_hex(&serde_json::to_vec(&canonical).expect("names, numbers and texts always serialise"))
     }
@@ -231,20 +240,29 @@ impl Reader {
         }
     }
 
-    fn authored_at(&mut self, object: &Map<String, Value>, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        match OffsetDateTime::parse(self.required_text(object, "authoredAt")?, &Rfc3339) {
-            Err(_) => {
-                let detail = "a time with its offset, in RFC 3339, such as 2026-11-23T07:58:03+08:00";
-                self.find("/authoredAt", "authored-at.format", detail);
-                None
-            }
-            Ok(authored_at) if authored_at > now + AHEAD => {
-                let detail = "it lies more than 60 seconds ahead of the server's clock; check the device's clock";
-                self.find("/authoredAt", "authored-at.future", detail);
-                None
-            }
-            Ok(authored_at) => Some(authored_at),
+    fn authored_at(&mut self, object: &Map<String, Value>) -> Option<OffsetDateTime> {
+        let text = self.required_text(object, "authoredAt")?;
+        self.time(text, "/authoredAt", ["authored-at.format", "authored-at.range"])
+    }
+
+    fn sent_at(&mut self, object: &Map<String, Value>) -> Option<OffsetDateTime> {
+        let text = self.text(object, "", "sentAt")?;
+        self.time(text, "/sentAt", ["sent-at.format", "sent-at.range"])
+    }
+
+    /// The time that `text` is, with its offset; with `codes` for one that cannot be read, and for one that is in no year
+    /// from 0 to 9999 in UTC. Any other is taken, however far in the past or the future: a wrong clock costs no answer.
+    fn time(&mut self, text: &str, pointer: &str, [format, range]: [&'static str; 2]) -> Option<OffsetDateTime> {
+        let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) else {
+            let detail = "a time with its offset, in RFC 3339, such as 2026-11-23T07:58:03+08:00";
+            self.find(pointer, format, detail);
+            return None;
+        };
+        if utc(time).is_none() {
+            self.find(pointer, range, "the time must be in the years 0000 to 9999 in UTC");
+            return None;
         }
+        Some(time)
     }
 
     fn answers(&mut self, object: &Map<String, Value>, instrument: Option<&Instrument>) -> Option<Answers> {
@@ -294,7 +312,7 @@ impl Reader {
         Some(Device { app: part("app"), os: part("os") })
     }
 
-    fn amends(&mut self, object: &Map<String, Value>, id: Option<&SubmissionId>) -> Option<Amendment> {
+    fn amends(&mut self, object: &Map<String, Value>, id: Option<&SubmissionId>) -> Option<Correction> {
         let amended = self.text(object, "", "amends");
         let reason = self.text(object, "", "reason").filter(|reason| !reason.trim().is_empty());
         let amended = match amended.map(str::parse::<SubmissionId>) {
@@ -312,7 +330,7 @@ impl Reader {
             self.find("/reason", "field.too-long", format!("at most {LONGEST_REASON} characters"));
         }
         match (amended, reason) {
-            (Some(of), Some(reason)) => Some(Amendment { of, reason: reason.to_owned() }),
+            (Some(of), Some(reason)) => Some(Correction { of, reason: reason.to_owned() }),
             (Some(_), None) => {
                 self.find("/reason", "field.required", "a correction says why");
                 None

@@ -8,6 +8,8 @@
 
 mod batch;
 mod body;
+mod clock;
+mod correction;
 mod fhir;
 mod receipt;
 
@@ -26,8 +28,9 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{Amendment, Audit, AuditAction, PutOutcome, Store, Submission};
+use records::{PutOutcome, Store, Submission};
 use serde_json::Value;
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::body::{Sending, Sent};
@@ -43,6 +46,7 @@ struct Sender<'a> {
     caller: &'a Caller,
     site: &'a SiteId,
     patient: &'a PatientId,
+    received_at: OffsetDateTime,
 }
 
 /// How a submission is written.
@@ -110,13 +114,13 @@ impl Submit {
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let count = self.count(&invocation, caller.study(), site);
+        let sender =
+            Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
             let (json, findings) = (words.parsed)(&request)?;
             let protocol = self.protocol_at(site, &invocation, &caller).await?;
-            let sending = Sending { protocol: &protocol, site, now: invocation.clock.now() };
-            let sent = (words.sent)(&json, findings, sending)?;
-            let sender = Sender { invocation: &invocation, caller: &caller, site, patient };
-            let (status, submission) = self.store(sent, sender).await?;
+            let sent = (words.sent)(&json, findings, Sending { protocol: &protocol, site })?;
+            let (status, submission) = self.store(sent, &protocol, sender).await?;
             Ok(receipt_answer(status, &submission))
         };
         beside(invocation.deadline, count, work).await
@@ -128,56 +132,67 @@ impl Submit {
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let count = self.count(&invocation, caller.study(), site);
+        // One for all entries, so that they keep their order whatever is known of the device's clock.
+        let sender =
+            Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
             let entries = batch::entries(&request)?;
             let protocol = self.protocol_at(site, &invocation, &caller).await?;
-            let sending = Sending { protocol: &protocol, site, now: invocation.clock.now() };
-            let sender = Sender { invocation: &invocation, caller: &caller, site, patient };
-            let results = batch::take(&entries, sending, |sent| self.store(sent, sender)).await;
+            let sending = Sending { protocol: &protocol, site };
+            let results = batch::take(&entries, sending, |sent| self.store(sent, &protocol, sender)).await;
             Ok(http::json(StatusCode::MULTI_STATUS, &results.body(&invocation.correlation_id)))
         };
         beside(invocation.deadline, count, work).await
     }
 
-    /// Stores what was sent, and gives it as it is stored, with the status that says whether it was there before.
-    async fn store(&self, sent: Sent, sender: Sender<'_>) -> Result<(StatusCode, Submission), Problem> {
-        let Sender { invocation, caller, site, patient } = sender;
+    /// Stores what was sent, and returns it as it is stored, with the status that says whether it was there before.
+    async fn store(
+        &self,
+        sent: Sent,
+        protocol: &Protocol,
+        sender: Sender<'_>,
+    ) -> Result<(StatusCode, Submission), Problem> {
+        let Sender { invocation, caller, site, patient, received_at } = sender;
+        let digest = sent.digest();
+        let (effective_at, clock) = clock::effective(sent.authored_at, sent.sent_at, received_at);
         let submission = Submission {
             study: caller.study().clone(),
             site: site.clone(),
             patient: patient.clone(),
             group: caller.group().cloned(),
             principal: caller.principal().clone(),
-            digest: sent.digest(),
+            digest,
             id: sent.id,
             instrument: sent.instrument,
             answers: sent.answers,
             authored_at: sent.authored_at,
-            received_at: invocation.clock.now(),
+            effective_at,
+            clock,
+            received_at,
             correlation_id: invocation.correlation_id.to_string(),
             request_id: invocation.request_id.clone(),
             nonce: Uuid::new_v4(),
-            amends: sent.amends,
+            study_version: protocol.study().map(|study| (study.version().clone(), study.hash().to_owned())),
+            amends: None,
+            amended_by: None,
             device: sent.device,
             claimed: sent.claimed,
         };
-        let put = match &submission.amends {
-            None => self.store.put_submission(&submission, invocation.deadline).await,
-            Some(Amendment { of, .. }) => {
-                let audit = Audit::of(AuditAction::SubmissionAmended, caller, invocation).at_site(site);
-                let audit = audit.of_patient(patient).about(format!("{of} by {}", submission.id));
-                self.store.put_amendment(&submission, &audit, invocation.deadline).await
-            }
+        let (outcome, submission) = match sent.amends {
+            None => match self.store.put_submission(&submission, invocation.deadline).await {
+                Ok(outcome) => (outcome, submission),
+                Err(failure) => return Err(put_problem(&failure)),
+            },
+            Some(correction) => correction::put(&self.store, submission, correction, sender).await?,
         };
-        match put {
-            Ok(PutOutcome::Stored) => Ok((StatusCode::ACCEPTED, submission)),
-            Ok(PutOutcome::Repeated(stored)) => Ok((StatusCode::OK, *stored)),
-            Ok(PutOutcome::Conflict) => Err(Problem::new(
+        match outcome {
+            PutOutcome::Stored => Ok((StatusCode::ACCEPTED, submission)),
+            PutOutcome::Repeated(stored) => Ok((StatusCode::OK, *stored)),
+            PutOutcome::Conflict => Err(Problem::new(
                 ProblemKind::SubmissionConflict,
                 "another body is stored under this id, and stays; send a correction under an id of its own, with \
                  `amends` and `reason`",
             )),
-            Err(failure) => Err(put_problem(&failure)),
         }
     }
 

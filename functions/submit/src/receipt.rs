@@ -1,6 +1,6 @@
 //! What is answered about a submission.
 
-use records::{Score, Submission};
+use records::{ClockNote, Score, Submission};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -16,6 +16,23 @@ pub(crate) struct Receipt<'a> {
     instrument: &'a str,
     version: &'a str,
     correlation_id: &'a str,
+    /// Left out where the submission counts as completed when the device says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<ClockBody>,
+}
+
+/// How the time at which a submission counts as completed came about.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClockBody {
+    skew_seconds: Option<i64>,
+    used_received_at: bool,
+}
+
+impl From<ClockNote> for ClockBody {
+    fn from(ClockNote { skew_seconds, used_received_at }: ClockNote) -> Self {
+        Self { skew_seconds, used_received_at }
+    }
 }
 
 impl<'a> Receipt<'a> {
@@ -27,6 +44,7 @@ impl<'a> Receipt<'a> {
             instrument: submission.instrument.id.as_str(),
             version: submission.instrument.version.as_str(),
             correlation_id: &submission.correlation_id,
+            clock: submission.clock.map(ClockBody::from),
         }
     }
 }

@@ -151,26 +151,3 @@ async fn promises_6_and_7_what_the_deadline_left_out_says_so_and_may_be_sent_aga
     assert_eq!(send_within(&world, &body, Duration::from_millis(100)).await.0, 503);
     assert!(world.items("submission").is_empty());
 }
-
-#[tokio::test(start_paused = true)]
-async fn a_correction_is_audited_in_the_transaction_that_stores_it_and_once() {
-    let world = World::new();
-    let first = submission();
-    let correction = with(with(submission(), "amends", first["id"].clone()), "reason", json!("wrong week"));
-    assert_eq!(statuses(&send(&world, &[first.clone(), correction.clone()]).await), [202, 202]);
-    assert_eq!(statuses(&send(&world, std::slice::from_ref(&correction)).await), [200]);
-    let changed = with(correction.clone(), "reason", json!("another"));
-    assert_eq!(statuses(&send(&world, &[changed]).await), [409]);
-    let audit = world.items("audit");
-    assert_eq!(audit.len(), 1);
-    let [of, by] = [&first, &correction].map(|submission| submission["id"].as_str().unwrap());
-    assert_eq!(audit[0]["subject"], format!("{of} by {by}"));
-    assert_eq!((&audit[0]["action"], &audit[0]["site"]), (&json!("submission-amended"), &json!("S01")));
-    assert!(!audit[0].to_string().contains("wrong week"));
-
-    world.inject_into("TransactWriteItems", 1, Fault::conflict(2, 0));
-    let next = with(with(submission(), "amends", first["id"].clone()), "reason", json!("again"));
-    assert_eq!(statuses(&send(&world, std::slice::from_ref(&next)).await), [503]);
-    assert_eq!(statuses(&send(&world, &[next]).await), [202]);
-    assert_eq!((world.items("submission").len(), world.items("audit").len()), (3, 2));
-}

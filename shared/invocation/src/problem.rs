@@ -94,6 +94,10 @@ pub enum ProblemKind {
     NotFound,
     /// 409: another body was stored under this id.
     SubmissionConflict,
+    /// 409: the submission that this one corrects is not stored; it may be on its way.
+    OriginalMissing,
+    /// 409: the submission that this one corrects was corrected by another one.
+    AlreadyAmended,
     /// 413: the body is too large.
     TooLarge,
     /// 415: the body is not of the type that is taken.
@@ -119,7 +123,7 @@ impl ProblemKind {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::SubmissionConflict => StatusCode::CONFLICT,
+            Self::SubmissionConflict | Self::OriginalMissing | Self::AlreadyAmended => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -137,6 +141,8 @@ impl ProblemKind {
             Self::SubmissionConflict => {
                 ("urn:epro:problem:submission-conflict", "Another body is stored under this id")
             }
+            Self::OriginalMissing => ("urn:epro:problem:original-missing", "What is corrected is not stored yet"),
+            Self::AlreadyAmended => ("urn:epro:problem:already-amended", "What is corrected is corrected already"),
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
             Self::Invalid => ("urn:epro:problem:invalid", "Content does not fit"),
@@ -150,7 +156,12 @@ impl ProblemKind {
 
     /// In how many seconds to try again, where that may help and cannot harm.
     fn retry_after(self) -> Option<HeaderValue> {
-        matches!(self, Self::NotDone | Self::OutcomeUnknown | Self::TimedOut).then(|| HeaderValue::from_static("1"))
+        match self {
+            Self::NotDone | Self::OutcomeUnknown | Self::TimedOut => Some(HeaderValue::from_static("1")),
+            // The app has to send the original before.
+            Self::OriginalMissing => Some(HeaderValue::from_static("5")),
+            _ => None,
+        }
     }
 }
 

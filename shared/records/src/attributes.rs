@@ -96,6 +96,24 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(crate) fn optional_integer(self, name: &str) -> Result<Option<i64>, Unreadable> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::N(value)) => {
+                value.parse().map(Some).map_err(|_| unreadable(name, "is not an integer"))
+            }
+            Some(_) => Err(unreadable(name, "is not a number")),
+        }
+    }
+
+    pub(crate) fn flag(self, name: &str) -> Result<bool, Unreadable> {
+        match self.0.get(name) {
+            Some(AttributeValue::Bool(value)) => Ok(*value),
+            Some(_) => Err(unreadable(name, "is not true or false")),
+            None => Err(unreadable(name, "is missing")),
+        }
+    }
+
     pub(crate) fn optional_map(self, name: &str) -> Result<Option<Reader<'a>>, Unreadable> {
         match self.0.get(name) {
             None | Some(AttributeValue::Null(_)) => Ok(None),

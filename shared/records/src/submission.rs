@@ -3,9 +3,9 @@
 use std::fmt;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
 use clinical::answers::{Answer, Answers};
+use clinical::course::Place;
 use clinical::definition::Number;
 use clinical::ids::{
     GroupId, InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, StudyVersion, SubmissionId,
@@ -17,21 +17,21 @@ use invocation::{Deadline, Principal};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use std::time::Duration;
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
 use crate::alert::AlertId;
 use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, sortable, text, to_json, unreadable};
-use crate::audit::Audit;
 use crate::keys::{self, PK, SK};
 use crate::store::{NOT_THERE, Store};
 use crate::waiting::List;
 
 pub(crate) const KIND: &str = "submission";
-const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
-const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
+pub(crate) const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
+pub(crate) const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
 
-/// One completed questionnaire, as it was sent. Written once; only its [`Score`] is added later.
+/// One completed questionnaire, as it was sent. Written once; only its [`Score`] and [`amended_by`](Self::amended_by) are
+/// added later.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Submission {
     /// The study.
@@ -50,6 +50,11 @@ pub struct Submission {
     pub answers: Answers,
     /// When the patient completed it, by the device's clock, with its offset.
     pub authored_at: OffsetDateTime,
+    /// When the patient completed it, as far as the clocks can be trusted, in UTC: `authored_at`, corrected by what is
+    /// known of the device's clock, and never after `received_at`. Courses and periods go by it.
+    pub effective_at: OffsetDateTime,
+    /// Why `effective_at` is another instant than `authored_at`; `None` where it is the same.
+    pub clock: Option<ClockNote>,
     /// When it was received, by the server's clock, in UTC.
     pub received_at: OffsetDateTime,
     /// Who sent it, by the access token.
@@ -62,8 +67,13 @@ pub struct Submission {
     pub request_id: String,
     /// Random, and never told: what opaque ids are derived from, so that they say nothing of the patient.
     pub nonce: Uuid,
+    /// The version and content hash of the study's data under which it was accepted; `None` if none were stored.
+    pub study_version: Option<(StudyVersion, String)>,
     /// The submission that this one corrects, and why.
     pub amends: Option<Amendment>,
+    /// The submission that corrects this one. The transaction that stores the correction sets it; a new submission has
+    /// none, and [`Store::put_submission`] does not write it.
+    pub amended_by: Option<SubmissionId>,
     /// What it was entered on.
     pub device: Option<Device>,
     /// The scores that its sender computed. Never believed: what differs from ours is told.
@@ -81,6 +91,16 @@ pub struct InstrumentRef {
     pub hash: String,
 }
 
+/// How the effective time of a submission came about where it is not the time that the device gave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockNote {
+    /// By how many seconds the device's clock was ahead of the server's when the submission was sent; negative where it
+    /// was behind, `None` where the device did not say.
+    pub skew_seconds: Option<i64>,
+    /// Whether the time of reception was used, because the device's time lies after it.
+    pub used_received_at: bool,
+}
+
 /// The submission that is corrected, and why. The reason, in the patient's words, is not in its `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Amendment {
@@ -88,11 +108,13 @@ pub struct Amendment {
     pub of: SubmissionId,
     /// Why.
     pub reason: String,
+    /// The place of the first submission of the chain, which the correction takes in the course.
+    pub place: Place,
 }
 
 impl fmt::Debug for Amendment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Amendment").field("of", &self.of).finish_non_exhaustive()
+        f.debug_struct("Amendment").field("of", &self.of).field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -174,43 +196,6 @@ impl Store {
         }
     }
 
-    /// As [`put_submission`](Self::put_submission), for a `submission` that corrects another one: in one transaction with
-    /// `audit`, which says so.
-    ///
-    /// # Errors
-    /// As there.
-    pub async fn put_amendment(
-        &self,
-        submission: &Submission,
-        audit: &Audit,
-        deadline: Deadline,
-    ) -> Result<PutOutcome, Failure> {
-        const OPERATION: &str = "TransactWriteItems of a correction";
-        let put = Put::builder()
-            .table_name(&self.tables.records)
-            .set_item(Some(submission.to_item()))
-            .condition_expression(NOT_THERE)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .build()
-            .expect("table and item are set");
-        let writes = [put, self.put_new(audit.to_item())].map(|put| TransactWriteItem::builder().put(put).build());
-        let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
-        let sent =
-            call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-        match sent.await {
-            Ok(_) => Ok(PutOutcome::Stored),
-            Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                match cancelled.cancellation_reasons().first() {
-                    Some(reason) if reason.code() == Some("ConditionalCheckFailed") => {
-                        stored_before(submission, reason.item(), OPERATION)
-                    }
-                    _ => Err(Failure::passing(OPERATION, "another transaction was in its way")),
-                }
-            }
-            Err(error) => Err(error.of(OPERATION)),
-        }
-    }
-
     /// The submission `id` of `patient`, with its score if it has one by now.
     ///
     /// # Errors
@@ -239,21 +224,36 @@ impl Store {
 }
 
 /// What it means that an item was there under the id of `submission`.
-fn stored_before(submission: &Submission, item: Option<&Item>, operation: &'static str) -> Result<PutOutcome, Failure> {
+pub(crate) fn stored_before(
+    submission: &Submission,
+    item: Option<&Item>,
+    operation: &'static str,
+) -> Result<PutOutcome, Failure> {
     let item = item.ok_or_else(|| Failure::unreadable(operation, "the stored item did not come back"))?;
     let stored =
         Submission::from_item(item).map_err(|_| Failure::unreadable(operation, "the stored item cannot be read"))?;
-    Ok(if stored.request_id == submission.request_id && stored.nonce == submission.nonce {
+    Ok(what_is_stored(submission, stored))
+}
+
+/// What it means that `stored` is stored under the id of `submission`.
+pub(crate) fn what_is_stored(submission: &Submission, stored: Submission) -> PutOutcome {
+    if stored.request_id == submission.request_id && stored.nonce == submission.nonce {
         // The SDK sent it again because the first answer was lost, and met its own write.
         PutOutcome::Stored
     } else if stored.digest == submission.digest {
         PutOutcome::Repeated(Box::new(stored))
     } else {
         PutOutcome::Conflict
-    })
+    }
 }
 
 impl Submission {
+    /// Where it stands in the course: its own place, or that of the first submission of the chain that it corrects.
+    pub fn place(&self) -> Place {
+        let own = Place { at: self.effective_at, id: self.id };
+        self.amends.as_ref().map_or(own, |amendment| amendment.place)
+    }
+
     /// Its key in the Records table.
     pub(crate) fn key(&self) -> Item {
         Item::from([
@@ -298,6 +298,13 @@ impl Submission {
         set("instrument", map(instrument));
         set("answers", AttributeValue::M(answers.collect()));
         set("authored_at", instant(self.authored_at));
+        // In a form that sorts as the times do, so that the store can leave out what lies outside of a period.
+        set("effective_at", text(sortable(self.effective_at)));
+        if let Some(ClockNote { skew_seconds, used_received_at }) = self.clock {
+            let skew = skew_seconds.map(|skew| ("skew_seconds", number(skew)));
+            let used = ("used_received_at", AttributeValue::Bool(used_received_at));
+            set("clock", map(skew.into_iter().chain([used])));
+        }
         set("received_at", instant(self.received_at));
         set("sub", text(self.principal.sub()));
         set("iss", text(self.principal.iss()));
@@ -305,9 +312,13 @@ impl Submission {
         set("correlation_id", text(&self.correlation_id));
         set("request_id", text(&self.request_id));
         set("nonce", text(self.nonce.to_string()));
-        if let Some(Amendment { of, reason }) = &self.amends {
+        if let Some((version, hash)) = &self.study_version {
+            set("study_version", study_to_attribute(version, hash));
+        }
+        if let Some(Amendment { of, reason, place }) = &self.amends {
             set("amends", text(of.to_string()));
             set("reason", text(reason));
+            set("place", map([("at", text(sortable(place.at))), ("id", text(place.id.to_string()))]));
         }
         if let Some(Device { app, os }) = &self.device {
             let known = [("app", app), ("os", os)];
@@ -325,10 +336,11 @@ impl Submission {
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
         let instrument = reader.map("instrument")?;
-        let amends = match (reader.optional_parsed("amends")?, reader.optional_text("reason")?) {
-            (Some(of), Some(reason)) => Some(Amendment { of, reason: reason.to_owned() }),
-            (None, None) => None,
-            _ => return Err(unreadable("reason", "does not go with amends")),
+        let place = place_of_chain(reader)?;
+        let amends = match (reader.optional_parsed("amends")?, reader.optional_text("reason")?, place) {
+            (Some(of), Some(reason), Some(place)) => Some(Amendment { of, reason: reason.to_owned(), place }),
+            (None, None, None) => None,
+            _ => return Err(unreadable("amends", "does not go with reason and place")),
         };
         let device = reader.optional_map("device")?.map(|device| {
             let part = |name| Ok(device.optional_text(name)?.map(str::to_owned));
@@ -347,13 +359,17 @@ impl Submission {
             },
             answers: answers_from_attributes(reader.map("answers")?)?,
             authored_at: reader.instant("authored_at")?,
+            effective_at: effective_at(reader)?,
+            clock: reader.optional_map("clock")?.map(clock_from_attributes).transpose()?,
             received_at: reader.instant("received_at")?,
             principal: reader.principal()?,
             digest: reader.text("digest")?.to_owned(),
             correlation_id: reader.text("correlation_id")?.to_owned(),
             request_id: reader.text("request_id")?.to_owned(),
             nonce: reader.parsed("nonce")?,
+            study_version: reader.optional_map("study_version")?.map(study_from_attributes).transpose()?,
             amends,
+            amended_by: reader.optional_parsed("amended_by")?,
             device: device.transpose()?,
             claimed: reader.optional_map("claimed")?.map(claimed_from_attributes).transpose()?.unwrap_or_default(),
         };
@@ -391,7 +407,7 @@ impl Score {
         let alerts =
             self.alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
         let study = self.study.as_ref();
-        let study = study.map(|(version, hash)| map([("version", text(version.as_str())), ("hash", text(hash))]));
+        let study = study.map(|(version, hash)| study_to_attribute(version, hash));
         let score = [
             ("instrument_hash", text(&self.instrument_hash)),
             ("scores", from_json(&self.scores)),
@@ -433,8 +449,35 @@ pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue
     AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }
 
+fn study_to_attribute(version: &StudyVersion, hash: &str) -> AttributeValue {
+    map([("version", text(version.as_str())), ("hash", text(hash))])
+}
+
 fn study_from_attributes(study: Reader<'_>) -> Result<(StudyVersion, String), Unreadable> {
     Ok((study.parsed("version")?, study.text("hash")?.to_owned()))
+}
+
+/// When a submission counts as completed, in UTC, as [`Submission::to_item`] wrote it.
+pub(crate) fn effective_at(submission: Reader<'_>) -> Result<OffsetDateTime, Unreadable> {
+    in_utc(submission, "effective_at")
+}
+
+/// The place in the course that a correction takes over; `None` of a submission that corrects nothing.
+pub(crate) fn place_of_chain(submission: Reader<'_>) -> Result<Option<Place>, Unreadable> {
+    let place = submission.optional_map("place")?;
+    place.map(|place| Ok(Place { at: in_utc(place, "at")?, id: place.parsed("id")? })).transpose()
+}
+
+fn in_utc(reader: Reader<'_>, name: &str) -> Result<OffsetDateTime, Unreadable> {
+    let at = reader.instant(name)?.checked_to_offset(UtcOffset::UTC);
+    at.ok_or_else(|| unreadable(name, "is not a time in UTC"))
+}
+
+pub(crate) fn clock_from_attributes(clock: Reader<'_>) -> Result<ClockNote, Unreadable> {
+    Ok(ClockNote {
+        skew_seconds: clock.optional_integer("skew_seconds")?,
+        used_received_at: clock.flag("used_received_at")?,
+    })
 }
 
 /// The claims that are not what was computed; where nothing could be computed every claim differs.

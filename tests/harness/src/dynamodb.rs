@@ -38,8 +38,10 @@ impl Engine {
         };
         match answer {
             Ok(answer) => {
-                if call.operation == format!("PutItem {RECORDS}") && call.body["Item"]["kind"]["S"] == "submission" {
-                    self.stream_insert(&call.body["Item"]);
+                for put in puts(call).filter(|put| put["TableName"] == RECORDS) {
+                    if put["Item"]["kind"]["S"] == "submission" {
+                        self.stream_insert(&put["Item"]);
+                    }
                 }
                 (200, answer.to_string())
             }
@@ -94,6 +96,13 @@ impl Engine {
             "eventSourceARN": "arn:aws:dynamodb:eu-central-1:000000000000:table/RecordsTable/stream/x",
         }));
     }
+}
+
+/// The puts that `call` makes, by itself or in a transaction.
+fn puts(call: &Call) -> impl Iterator<Item = &Value> {
+    let alone = (call.name() == "PutItem").then_some(&call.body);
+    let together = call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Put"));
+    alone.into_iter().chain(together)
 }
 
 fn run<Q: DeserializeOwned, A: Serialize>(

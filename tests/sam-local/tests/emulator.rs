@@ -368,6 +368,7 @@ async fn the_streams_event_shows_what_submit_stores() {
         "instrument",
         "answers",
         "authored_at",
+        "effective_at",
         "digest",
         "pending",
     ] {

@@ -1,0 +1,101 @@
+//! Corrections: what may be corrected, and what is answered where it may not be.
+
+use clinical::finding::Finding;
+use clinical::ids::{PatientId, StudyId, SubmissionId};
+use invocation::{Deadline, Problem, ProblemKind};
+use records::{Amendment, Audit, AuditAction, CorrectionOutcome, PutOutcome, Store, Submission, Target};
+
+use crate::body::Correction;
+use crate::{Sender, put_problem};
+
+/// As many links of a chain of corrections as are followed to its end.
+const MOST_LINKS: usize = 32;
+
+/// Why a correction is refused.
+enum Refusal {
+    /// The original is not stored.
+    Missing,
+    /// The original answers another instrument.
+    OtherInstrument,
+    /// The original is corrected by this submission already.
+    AmendedBy(SubmissionId),
+}
+
+/// Stores `submission`, which corrects what `correction` names, and returns it as it was put.
+///
+/// # Errors
+/// 409 or 422 if what it corrects may not be corrected by it, 503 or 500 if the store did not confirm it.
+pub(crate) async fn put(
+    store: &Store,
+    mut submission: Submission,
+    correction: Correction,
+    sender: Sender<'_>,
+) -> Result<(PutOutcome, Submission), Problem> {
+    let Sender { invocation, caller, site, .. } = sender;
+    let deadline = invocation.deadline;
+    let Correction { of, reason } = correction;
+    let target = store.correction_target(&submission.study, &submission.patient, &of, deadline).await;
+    let target = target.map_err(|failure| Problem::not_read("what is corrected", &failure))?;
+    let refusal = match target {
+        None => Refusal::Missing,
+        Some(Target { instrument, .. }) if instrument != submission.instrument.id => Refusal::OtherInstrument,
+        Some(Target { amended_by: Some(by), .. }) if by != submission.id => Refusal::AmendedBy(by),
+        Some(Target { place, .. }) => {
+            let audit = Audit::of(AuditAction::SubmissionAmended, caller, invocation).at_site(site);
+            let audit = audit.of_patient(&submission.patient).about(format!("{of} by {}", submission.id));
+            let amendment = Amendment { of, reason, place };
+            submission.amends = Some(amendment.clone());
+            match store.put_correction(&submission, &amendment, &audit, deadline).await {
+                Ok(CorrectionOutcome::Put(outcome)) => return Ok((outcome, submission)),
+                Ok(CorrectionOutcome::AmendedBy(by)) => Refusal::AmendedBy(by),
+                Err(failure) => return Err(put_problem(&failure)),
+            }
+        }
+    };
+    // What is stored under its own id comes first: a repeat gets its receipt, whatever became of the original since.
+    match store.stored_under_id_of(&submission, deadline).await {
+        Ok(Some(outcome)) => Ok((outcome, submission)),
+        Ok(None) => Err(refusal.problem(store, &submission, deadline).await),
+        Err(failure) => Err(Problem::not_read("what is stored under the id", &failure)),
+    }
+}
+
+impl Refusal {
+    async fn problem(self, store: &Store, submission: &Submission, deadline: Deadline) -> Problem {
+        let (kind, code, detail) = match self {
+            Self::Missing => {
+                let detail = "the submission that this one corrects is not stored; send the original first, then this \
+                              one again, unchanged";
+                (ProblemKind::OriginalMissing, "amends.not-stored", detail.to_owned())
+            }
+            Self::OtherInstrument => {
+                let detail = "the submission that this one corrects answers another instrument";
+                (ProblemKind::Invalid, "amends.other-instrument", detail.to_owned())
+            }
+            Self::AmendedBy(by) => {
+                let last = last_link(store, &submission.study, &submission.patient, by, deadline).await;
+                let detail = format!("it is corrected already; to correct it again, amend the last correction, {last}");
+                (ProblemKind::AlreadyAmended, "amends.amended", detail)
+            }
+        };
+        let finding = Finding { pointer: "/amends".to_owned(), code, detail: detail.clone() };
+        Problem::new(kind, format!("{detail}; this request stored nothing")).with_errors(finding)
+    }
+}
+
+/// The last correction of the chain that `link` is in, as far as it can be followed in time.
+async fn last_link(
+    store: &Store,
+    study: &StudyId,
+    patient: &PatientId,
+    mut link: SubmissionId,
+    deadline: Deadline,
+) -> SubmissionId {
+    for _ in 0..MOST_LINKS {
+        match store.correction_target(study, patient, &link, deadline).await {
+            Ok(Some(Target { amended_by: Some(next), .. })) => link = next,
+            _ => break,
+        }
+    }
+    link
+}
