@@ -201,7 +201,7 @@ async fn promise_9_alerts_are_for_the_clinicians_of_the_site() {
 #[tokio::test(start_paused = true)]
 async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
     for remaining in [0, 50, 100, 250, 500, 1_000, 3_000, 10_000] {
-        for stalled in ["Query RecordsTable", "PutItem RecordsTable", "UpdateItem SiteCountsTable", ""] {
+        for stalled in ["Query RecordsTable", "PutItem RecordsTable", "TransactWriteItems SiteCountsTable", ""] {
             let world = World::new();
             raised(&world).await;
             world.inject(move |call| (call.operation == stalled).then_some(Fault::Stall));

@@ -56,9 +56,14 @@ impl Counts {
         let caller = Caller::of(&request)?;
         caller.require(Scope::COUNTS_WRITE, &[Role::Service])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
-        // The call that it records is its own: one request, one more.
-        let counted = self.store.count_call(caller.study(), site, &invocation.request_id, invocation.deadline).await;
-        counted.map_err(|failure| count_problem(&failure))?;
+        // The call that it records is its own: one request, one more, unless the caller says that it is the same one.
+        let key = idempotency_key(&request)?;
+        let id = match &key {
+            Some(key) => format!("{} {key}", caller.sub()),
+            None => invocation.request_id.clone(),
+        };
+        let counted = self.store.count_call(caller.study(), site, &id, invocation.deadline).await;
+        counted.map_err(|failure| count_problem(&failure, key.is_some()))?;
         Ok(http::json(StatusCode::ACCEPTED, &Recorded { site: site.as_str(), recorded: 1 }))
     }
 
@@ -126,12 +131,23 @@ impl<'a> SiteBody<'a> {
     }
 }
 
-fn count_problem(failure: &Failure) -> Problem {
+/// By which the caller makes the repeats of a call known, within ten minutes.
+fn idempotency_key(request: &Request) -> Result<Option<&str>, Problem> {
+    let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
+    let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
+    key.map(Some).ok_or_else(|| Problem::new(ProblemKind::Invalid, "an Idempotency-Key has 1 to 255 ASCII characters"))
+}
+
+fn count_problem(failure: &Failure, may_be_repeated: bool) -> Problem {
     tracing::error!(event = "api_call_not_counted", %failure);
     match failure.kind {
         FailureKind::NotStarted | FailureKind::Passing => {
             Problem::new(ProblemKind::NotDone, "the call was not counted; record it again")
         }
+        FailureKind::Unknown if may_be_repeated => Problem::new(
+            ProblemKind::OutcomeUnknown,
+            "whether the call was counted is not known; record it again within ten minutes, under the same Idempotency-Key",
+        ),
         FailureKind::Unknown => Problem::new(
             ProblemKind::MayRepeat,
             "whether the call was counted is not known; recording it again may count it twice",

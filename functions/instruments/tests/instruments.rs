@@ -204,7 +204,7 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
             let world = World::new();
             let told = format!("{remaining} {fault:?}");
             if let Some(fault) = fault {
-                world.inject_into("UpdateItem SiteCountsTable", usize::MAX, fault);
+                world.inject_into("TransactWriteItems SiteCountsTable", usize::MAX, fault);
             }
             let time = Duration::from_millis(remaining);
             // A stalled count costs what it may go on beside, and no more; and the study has to be read, the first time.

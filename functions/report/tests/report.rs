@@ -331,7 +331,7 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_names
                     "the patients" => call.operation == RECORDS && reads_of_a_site(&call.body),
                     "a patient's records" => call.operation == RECORDS && !reads_of_a_site(&call.body),
                     "the entry" => call.operation == "PutItem RecordsTable",
-                    "the count" => call.operation == "UpdateItem SiteCountsTable",
+                    "the count" => call.operation == "TransactWriteItems SiteCountsTable",
                     _ => false,
                 };
                 hit.then_some(Fault::Stall)

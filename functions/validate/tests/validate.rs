@@ -216,7 +216,9 @@ async fn promise_9_batches_are_for_staff_and_each_is_one_call_of_their_sites() {
     assert_eq!(send(&world, request("GET /v1/forms", &[], "", Some(claims(&STAFF)), None, PLENTY)).await.0, 404);
     assert_eq!(world.calls(), []);
     send(&world, post("", &json!([row("P-1", 1)]))).await;
-    assert_eq!(world.count_calls("UpdateItem SiteCountsTable"), 2, "two sites");
+    let counted =
+        world.calls().into_iter().find(|call| call.operation == "TransactWriteItems SiteCountsTable").unwrap();
+    assert_eq!(counted.body["TransactItems"].as_array().unwrap().len(), 2, "two sites");
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +252,9 @@ async fn in_a_study_that_enrols_first_a_subject_is_one_who_has_sent_something_at
 async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
     for enrols in [false, true] {
         for remaining in [0, 50, 100, 250, 500, 1_000, 3_000, 10_000] {
-            for stalled in ["GetItem RecordsTable", "BatchGetItem RecordsTable", "UpdateItem SiteCountsTable", ""] {
+            for stalled in
+                ["GetItem RecordsTable", "BatchGetItem RecordsTable", "TransactWriteItems SiteCountsTable", ""]
+            {
                 let world = World::new();
                 world.put_study(json!({"subjectsEnrolFirst": enrols})).await;
                 enrol(&world, "S01", "P-1").await;

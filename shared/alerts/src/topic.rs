@@ -8,7 +8,7 @@ use aws_sdk_sns::config::Builder;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use invocation::aws::{Failure, FailureKind, Limits, SharedHttpClient, call, sdk_config};
+use invocation::aws::{Attempts, Failure, FailureKind, Limits, SharedHttpClient, call, sdk_config};
 use invocation::{Deadline, Environment, EnvironmentError};
 
 use crate::message::{LinkTemplate, Notice};
@@ -31,7 +31,8 @@ pub struct Topic {
 impl Topic {
     /// The topic `arn`, reached as `config` says, with alerts that are opened at `link`.
     pub fn new(config: &SdkConfig, arn: &str, link: LinkTemplate) -> Self {
-        Self { sns: Client::new(config), arn: arn.to_owned(), link }
+        let config = Builder::from(config).interceptor(Attempts::default()).build();
+        Self { sns: Client::from_conf(config), arn: arn.to_owned(), link }
     }
 
     /// The topic that the environment variables name, reached by `https`.

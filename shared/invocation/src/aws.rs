@@ -3,21 +3,30 @@
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
+use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 pub use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeTransmitInterceptorContextMut, BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_runtime_api::client::stalled_stream_protection::StalledStreamProtectionConfig;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use aws_types::region::Region;
+use tokio::time::Instant;
 
 use crate::{Deadline, Environment, EnvironmentError};
 
@@ -26,8 +35,13 @@ const ATTEMPTS: u32 = 4;
 /// The SDK's own first wait is a second, longer than a patient should wait for the whole answer.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(400);
-/// A healthy answer takes milliseconds; an attempt that takes a second is better sent again, on another connection.
-const LONGEST_ATTEMPT: Duration = Duration::from_secs(1);
+/// A healthy answer takes milliseconds: a first attempt that takes a second is better sent again, on another connection.
+const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
+/// How many times as long as one that had no answer the next attempt may take, and as the last answer took the first.
+const LONGER: u32 = 4;
+/// TCP and TLS. The same for every call: the SDK keeps a connection pool for each different one. An attempt's time bounds
+/// it too.
+const CONNECT: Duration = Duration::from_secs(3);
 
 /// The HTTPS client that every SDK client of this process shares: one connection pool, one TLS stack (rustls on ring).
 pub fn https() -> SharedHttpClient {
@@ -71,6 +85,8 @@ const NO_ANSWER: &str = "no answer in time";
 
 /// What DynamoDB calls a request that it will never take.
 const INVALID: &str = "ValidationException";
+/// What DynamoDB answers while it still works on an earlier attempt at the same transaction.
+const IN_PROGRESS: &str = "TransactionInProgressException";
 
 /// How long one call of a service may take.
 #[derive(Clone, Copy, Debug)]
@@ -95,10 +111,10 @@ where
     S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
     let time = deadline.clamp(limits.most, limits.least).ok_or(CallError::NotStarted)?;
-    let attempt = (time * 2 / 5).max(limits.least).min(LONGEST_ATTEMPT).min(time);
+    // The first attempt's; `Attempts` gives more to those that follow.
+    let attempt = (time * 2 / 5).max(limits.least).min(FIRST_ATTEMPT).min(time);
     let timeouts = TimeoutConfig::builder()
-        // The same for every call: the SDK keeps a connection pool for each different one. The attempt's bounds it.
-        .connect_timeout(LONGEST_ATTEMPT)
+        .connect_timeout(CONNECT)
         .operation_attempt_timeout(attempt)
         .operation_timeout(time)
         .build();
@@ -107,6 +123,78 @@ where
     match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
         None => Err(CallError::Unknown { reason: NO_ANSWER, code: None }),
         Some(result) => result.map_err(CallError::from_sdk),
+    }
+}
+
+/// Times the attempts of a client's calls by how slow the service is. One that had no answer is sent again at once, on
+/// another connection, and the next may take four times as long: on a slow service an attempt that is always cut off
+/// after the same time never succeeds, however much the deadline leaves. What the last answer took is remembered, so that
+/// the next call does not begin with an attempt that is too short.
+///
+/// For a client's configuration, as an interceptor.
+#[derive(Debug, Default)]
+pub struct Attempts {
+    /// Milliseconds that the last answered attempt took.
+    last_answer: AtomicU64,
+}
+
+/// When an attempt began.
+#[derive(Debug)]
+struct Began(Instant);
+
+impl Storable for Began {
+    type Storer = StoreReplace<Self>;
+}
+
+impl Attempts {
+    fn lengthen(cfg: &mut ConfigBag, longer: impl FnOnce(Duration) -> Duration) {
+        let Some(timeouts) = cfg.load::<TimeoutConfig>().cloned() else { return };
+        let Some(attempt) = timeouts.operation_attempt_timeout() else { return };
+        let timeouts = timeouts.into_builder().operation_attempt_timeout(longer(attempt)).build();
+        cfg.interceptor_state().store_put(timeouts);
+    }
+}
+
+impl Intercept for Attempts {
+    fn name(&self) -> &'static str {
+        "Attempts"
+    }
+
+    fn modify_before_retry_loop(
+        &self,
+        _: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let last = Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
+        Self::lengthen(cfg, |first| first.max(last * LONGER));
+        Ok(())
+    }
+
+    fn read_before_attempt(
+        &self,
+        _: &BeforeTransmitInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        cfg.interceptor_state().store_put(Began(Instant::now()));
+        Ok(())
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        cfg: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().is_some() {
+            if let Some(Began(began)) = cfg.load::<Began>() {
+                self.last_answer.store(began.elapsed().as_millis() as u64, Ordering::Relaxed);
+            }
+        } else if context.output_or_error().is_some_and(|result| result.is_err_and(|error| error.is_timeout_error())) {
+            Self::lengthen(cfg, |attempt| attempt * LONGER);
+        }
+        Ok(())
     }
 }
 
@@ -151,6 +239,9 @@ impl<E: ProvideErrorMetadata> CallError<E> {
             Self::NotStarted => (FailureKind::NotStarted, "too little time was left", None),
             Self::NotBuilt => (FailureKind::Refused, "the request could not be built", None),
             Self::Unknown { reason, code } => (FailureKind::Unknown, reason, code),
+            Self::Refused(error) if error.code() == Some(IN_PROGRESS) => {
+                (FailureKind::Unknown, "an earlier attempt is still in progress", Some(IN_PROGRESS.to_owned()))
+            }
             Self::Refused(error) => {
                 let code = error.code().map(str::to_owned);
                 let kind =

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lambda_http::Context;
 use tokio::time::Instant;
 
-/// How long work that runs [`beside`] the request's own may go on after it. Both take the same few milliseconds as a rule;
-/// under load a shorter grace lost one API call in twenty-five, and a stall costs no patient more than this.
+/// How long a request waits, once its own work is done, for what runs [`beside`] it. Both take the same few milliseconds
+/// as a rule, and a stall costs no patient more than this.
 const GRACE: Duration = Duration::from_millis(250);
 
 /// The instant by which an invocation must have answered, its reserve already taken off.

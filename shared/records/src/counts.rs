@@ -1,20 +1,17 @@
 //! Counts of what each site sends: atomic counters, spread over shards.
 //!
-//! Key: study, site, metric, shard. There are two metrics, kept apart because a plain write to an item that a transaction
-//! holds is refused: `api_calls`, to which every request adds, and `scored`, to which only the transactions that score
-//! add: submissions, alerts, and submissions by instrument, all in one item.
+//! Key: study, site, metric, shard. There are two metrics, kept apart so that requests and scoring do not conflict:
+//! `api_calls`, to which every request adds ([`api_calls`](crate::api_calls)), and `scored`, to which only the
+//! transactions that score add: submissions, alerts, and submissions by instrument, all in one item.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes, Update};
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
-use aws_smithy_types::retry::RetryConfig;
 use clinical::ids::{InstrumentId, SiteId, StudyId};
-use futures::future::join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
-use invocation::aws::{CallError, Failure, Limits, call, is_passing};
+use invocation::aws::{Failure, Limits, call};
 
 use crate::attributes::{Item, Reader, Unreadable, number, text};
 use crate::digest::shard;
@@ -24,16 +21,15 @@ use crate::store::{MOST_KEYS, Store};
 /// Over how many items one site's counter is spread. One item takes a transaction at a time: at 100 a second ten of them
 /// meet a conflict at 11 % of first attempts, one at most of them. More may be added at any time, never fewer: the
 /// counts in the shards left out would be lost.
-const SHARDS: u32 = 10;
-const API_CALLS: &str = "api_calls";
+pub(crate) const SHARDS: u32 = 10;
+pub(crate) const API_CALLS: &str = "api_calls";
 const SCORED: &str = "scored";
 const SUBMISSIONS: &str = "submissions";
 const ALERTS: &str = "alerts";
 /// Before an instrument's id, the attribute of its submissions.
 const INSTRUMENT: &str = "instrument#";
 
-const ADD: Limits = Limits { most: Duration::from_secs(1), least: Duration::from_millis(30) };
-const READ: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
+const READ: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(30) };
 const READS_AT_ONCE: usize = 4;
 
 /// What one site sent.
@@ -83,63 +79,6 @@ impl Addition {
 }
 
 impl Store {
-    /// Adds one to the API calls of `site`. `id` spreads the calls over the shards. Tried again only after a refusal that
-    /// says that nothing was added: one that may have been is not repeated, or it would count twice.
-    ///
-    /// # Errors
-    /// If nothing says that it was added.
-    pub async fn count_call(
-        &self,
-        study: &StudyId,
-        site: &SiteId,
-        id: &str,
-        deadline: Deadline,
-    ) -> Result<(), Failure> {
-        const OPERATION: &str = "UpdateItem of a site's API calls";
-        let key = keys::counter(study, site, API_CALLS, shard(id, SHARDS));
-        let mut wait = Duration::from_millis(15);
-        loop {
-            let request = self
-                .dynamodb
-                .update_item()
-                .table_name(&self.tables.counts)
-                .key(PK, text(&key))
-                .update_expression("ADD #n :one")
-                .expression_attribute_names("#n", API_CALLS)
-                .expression_attribute_values(":one", number(1));
-            let sent = call(deadline, ADD, |timeouts| {
-                let once = Store::timeouts(timeouts).retry_config(RetryConfig::disabled());
-                request.customize().config_override(once).send()
-            });
-            match sent.await {
-                Ok(_) => return Ok(()),
-                Err(CallError::Refused(error)) if error.code().is_some_and(is_passing) => {
-                    if deadline.clamp(wait, wait).is_none() {
-                        return Err(CallError::Refused(error).of(OPERATION));
-                    }
-                    tokio::time::sleep(wait).await;
-                    wait *= 2;
-                }
-                Err(error) => return Err(error.of(OPERATION)),
-            }
-        }
-    }
-
-    /// Records one API call of each of `sites`, for what runs beside a request's own work: that goes on whatever becomes of
-    /// the counting, and a call that was not counted is told to the log.
-    pub async fn count_calls<'a>(
-        &self,
-        study: &StudyId,
-        sites: impl IntoIterator<Item = &'a SiteId>,
-        id: &str,
-        deadline: Deadline,
-    ) {
-        let calls = join_all(sites.into_iter().map(|site| self.count_call(study, site, id, deadline)));
-        for failure in calls.await.into_iter().filter_map(Result::err) {
-            tracing::warn!(event = "api_call_not_counted", %failure);
-        }
-    }
-
     /// The counts of each of `sites`, in their order. All of them, or none: a count without one of its shards is wrong.
     ///
     /// # Errors

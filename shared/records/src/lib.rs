@@ -18,6 +18,7 @@
 mod acknowledge;
 mod alert;
 mod alert_list;
+mod api_calls;
 mod attributes;
 mod audit;
 mod commit;

@@ -9,11 +9,12 @@ use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::Put;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use invocation::aws::{Failure, Limits, SharedHttpClient, call, sdk_config};
+use invocation::aws::{Attempts, Failure, Limits, SharedHttpClient, call, sdk_config};
 use invocation::cursor::Key;
 use invocation::{Deadline, Environment, EnvironmentError};
 use tokio::sync::OnceCell;
 
+use crate::api_calls::ApiCalls;
 use crate::attributes::{Item, text};
 use crate::keys::{PK, SK};
 use crate::study::Known;
@@ -57,12 +58,14 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
-/// What is stored. Made once an environment: it holds the connections, and what is known of studies.
+/// What is stored. Made once an environment: it holds the connections, what is known of studies, and the API calls whose
+/// count is not confirmed yet.
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) dynamodb: Client,
     pub(crate) tables: Tables,
     pub(crate) known: Arc<Known>,
+    pub(crate) api_calls: Arc<ApiCalls>,
     /// Once it was read.
     pub(crate) cursor_key: Arc<OnceCell<Key>>,
 }
@@ -70,7 +73,14 @@ pub struct Store {
 impl Store {
     /// A store on `tables`, reached as `config` says.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
-        Self { dynamodb: Client::new(config), tables, known: Arc::default(), cursor_key: Arc::default() }
+        let config = Builder::from(config).interceptor(Attempts::default()).build();
+        Self {
+            dynamodb: Client::from_conf(config),
+            tables,
+            known: Arc::default(),
+            api_calls: Arc::default(),
+            cursor_key: Arc::default(),
+        }
     }
 
     /// A store on the tables that the environment variables name, reached by `https`.

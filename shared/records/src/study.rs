@@ -14,8 +14,9 @@ use clinical::catalog::Catalog;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId};
 use clinical::instrument::Instrument;
 use clinical::study::{Protocol, Study};
-use invocation::Deadline;
 use invocation::aws::{Failure, Limits, call};
+use invocation::{Deadline, metrics};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::attributes::{Item, Reader, text};
@@ -26,48 +27,119 @@ mod put;
 
 pub use put::{InstrumentPut, StudyPut};
 
-/// How long what was read of a study is taken to be in force.
-const FRESH: Duration = Duration::from_secs(60);
-/// How long what was read before is gone by where a study cannot be read again.
+/// How old what was read of a study may be.
+const IN_FORCE: Duration = Duration::from_secs(60);
+/// From when on it is read again beside a request, which goes on with what is known.
+const READ_AHEAD: Duration = Duration::from_secs(30);
+/// How long what was read before is in force without another try where a study cannot be read again.
 const WITHOUT_NEWS: Duration = Duration::from_secs(5);
-const READ: Limits = Limits { most: Duration::from_secs(1), least: Duration::from_millis(30) };
-/// Where something is known already, nobody waits longer for something newer.
-const READ_AGAIN: Limits = Limits { most: Duration::from_millis(300), ..READ };
+/// A request waits no longer than this for something newer where something is known, however old.
+const NEWS: Duration = Duration::from_millis(300);
+/// What is not known may take what the deadline leaves.
+const READ: Limits = Limits { most: Duration::from_secs(10), least: Duration::from_millis(30) };
 const OF_A_STUDY: &str = "GetItem of a study";
 const OF_INSTRUMENTS: &str = "BatchGetItem of instruments";
 
 /// What this environment knows of studies and of instruments that do not ship.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    protocols: Mutex<HashMap<StudyId, (Instant, Arc<Protocol>)>>,
+    protocols: Mutex<HashMap<StudyId, KnownProtocol>>,
     /// A version never changes.
     instruments: Mutex<HashMap<(InstrumentId, InstrumentVersion), Arc<Instrument>>>,
 }
 
+/// What is known of a study.
+#[derive(Clone, Debug)]
+struct KnownProtocol {
+    protocol: Arc<Protocol>,
+    /// From when on it is read again beside a request.
+    read_again: Instant,
+    /// From when on a request waits for that.
+    outdated: Instant,
+    /// Closed when the reading that is under way ends.
+    reading: Option<watch::Receiver<()>>,
+}
+
+impl KnownProtocol {
+    fn new(protocol: Arc<Protocol>) -> Self {
+        let now = Instant::now();
+        Self { protocol, read_again: now + READ_AHEAD, outdated: now + IN_FORCE, reading: None }
+    }
+
+    fn is_being_read(&self) -> bool {
+        self.reading.as_ref().is_some_and(|reading| reading.has_changed().is_ok())
+    }
+
+    /// Goes on with what is known for a while.
+    fn without_news(&mut self) {
+        self.outdated = self.outdated.max(Instant::now() + WITHOUT_NEWS);
+    }
+}
+
 impl Store {
-    /// What is in force for `study`, as of a minute ago at most. Where it cannot be read again, what was read before
-    /// stays in force.
+    /// What is in force for `study`, as of a minute ago at most. It is read again beside the requests that use it. Where
+    /// that takes too long or fails, what was read before stays in force.
     ///
     /// # Errors
     /// If it was never read, and the store did not answer in time, or with something that cannot be read.
     pub async fn protocol(&self, study: &StudyId, deadline: Deadline) -> Result<Arc<Protocol>, Failure> {
-        let known = lock(&self.known.protocols).get(study).cloned();
-        let known = match known {
-            Some((until, protocol)) if Instant::now() < until => return Ok(protocol),
-            Some((_, protocol)) => Some(protocol),
-            None => None,
+        let Some(known) = self.known_protocol(study, deadline) else {
+            // The rest is for what the request does with it.
+            let deadline = deadline.earlier_by(deadline.remaining() / 3);
+            // Seldom needed, and large.
+            let protocol = Box::pin(self.read_protocol(study, None, deadline)).await?;
+            lock(&self.known.protocols).insert(study.clone(), KnownProtocol::new(Arc::clone(&protocol)));
+            return Ok(protocol);
         };
-        // Seldom needed, and large.
-        let (protocol, until) = match Box::pin(self.read_protocol(study, known.as_ref(), deadline)).await {
-            Ok(protocol) => (protocol, Instant::now() + FRESH),
-            Err(failure) => {
-                let protocol = known.ok_or_else(|| failure.clone())?;
-                tracing::warn!(event = "study_not_read_again", %failure);
-                (protocol, Instant::now() + WITHOUT_NEWS)
+        if known.outdated > Instant::now() {
+            return Ok(known.protocol);
+        }
+        let ended = match known.reading {
+            // It changes never, and is closed at the end.
+            Some(mut reading) => deadline.no_later_than(NEWS).bound(reading.changed()).await.is_some(),
+            None => true,
+        };
+        let mut protocols = lock(&self.known.protocols);
+        let Some(now_known) = protocols.get_mut(study) else { return Ok(known.protocol) };
+        if !ended {
+            now_known.without_news();
+        }
+        Ok(Arc::clone(&now_known.protocol))
+    }
+
+    /// What is known of `study`. Starts to read it again where it is time for that.
+    fn known_protocol(&self, study: &StudyId, deadline: Deadline) -> Option<KnownProtocol> {
+        let mut protocols = lock(&self.known.protocols);
+        let known = protocols.get_mut(study)?;
+        if !known.is_being_read() && known.read_again <= Instant::now() {
+            let (ended, reading) = watch::channel(());
+            known.reading = Some(reading);
+            let (store, study, protocol) = (self.clone(), study.clone(), Arc::clone(&known.protocol));
+            // On its own: whoever waits for it may give up, and it goes on beside the request's other work.
+            tokio::spawn(async move {
+                store.read_again(study, protocol, deadline).await;
+                drop(ended);
+            });
+        }
+        Some(known.clone())
+    }
+
+    async fn read_again(&self, study: StudyId, known: Arc<Protocol>, deadline: Deadline) {
+        let read = self.read_protocol(&study, Some(&known), deadline).await;
+        let mut protocols = lock(&self.known.protocols);
+        match read {
+            Ok(protocol) => {
+                protocols.insert(study, KnownProtocol::new(protocol));
             }
-        };
-        lock(&self.known.protocols).insert(study.clone(), (until, Arc::clone(&protocol)));
-        Ok(protocol)
+            Err(failure) => {
+                tracing::warn!(event = "study_not_read_again", %failure);
+                metrics::count(metrics::STUDY_NOT_READ, 1);
+                if let Some(known) = protocols.get_mut(&study) {
+                    known.read_again = Instant::now() + WITHOUT_NEWS;
+                    known.without_news();
+                }
+            }
+        }
     }
 
     /// The instrument `id` in `version`, whatever studies ask now: the shipped one or the one that was put.
@@ -98,9 +170,8 @@ impl Store {
             .table_name(&self.tables.records)
             .key(PK, text(keys::study(study)))
             .key(SK, text(keys::CURRENT));
-        let limits = if known.is_some() { READ_AGAIN } else { READ };
         let sent =
-            call(deadline, limits, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
+            call(deadline, READ, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
         let Some(item) = sent.await.map_err(|error| error.of(OF_A_STUDY))?.item else {
             return Ok(Arc::new(Protocol::of_no_study()));
         };

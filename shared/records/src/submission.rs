@@ -27,7 +27,8 @@ use crate::store::{NOT_THERE, Store};
 use crate::waiting::List;
 
 pub(crate) const KIND: &str = "submission";
-pub(crate) const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
+/// The last that a request does: it may take what the deadline leaves.
+pub(crate) const PUT: Limits = Limits { most: Duration::from_secs(10), least: Duration::from_millis(50) };
 pub(crate) const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
 
 /// One completed questionnaire, as it was sent. Written once; only its [`Score`] and [`amended_by`](Self::amended_by) are

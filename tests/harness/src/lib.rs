@@ -59,7 +59,8 @@ type Faults = Vec<Box<dyn FnMut(&Call) -> Option<Fault> + Send>>;
 /// One HTTP request of the SDK's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The operation, with the table where it has one: `PutItem RecordsTable`, `PublishBatch`.
+    /// The operation, with the table where it has one: `PutItem RecordsTable`, `PublishBatch`. A transaction has one where it
+    /// writes counts and nothing else.
     pub operation: String,
     /// The request: DynamoDB's JSON, or SNS's form.
     pub body: Value,
@@ -335,7 +336,7 @@ impl Call {
         let table = match (body["TableName"].as_str(), body["RequestItems"].as_object()) {
             (Some(table), _) => Some(table),
             (None, Some(tables)) => tables.keys().next().map(String::as_str),
-            (None, None) => None,
+            (None, None) => counts_alone(&body),
         };
         let operation = table.map_or_else(|| name.to_owned(), |table| format!("{name} {table}"));
         Self { operation, body }
@@ -349,6 +350,14 @@ impl Call {
     pub fn name(&self) -> &str {
         self.operation.split(' ').next().unwrap_or_default()
     }
+}
+
+/// The table of the counts, if the transaction `body` writes to nothing else.
+fn counts_alone(body: &Value) -> Option<&'static str> {
+    let mut writes = body["TransactItems"].as_array()?.iter();
+    let of_counts =
+        |write: &Value| write.as_object().is_some_and(|write| write.values().all(|w| w["TableName"] == COUNTS));
+    writes.all(of_counts).then_some(COUNTS)
 }
 
 fn cut() -> ConnectorError {

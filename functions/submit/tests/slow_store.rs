@@ -1,0 +1,95 @@
+//! What a patient sees of a store that answers late, over the real SDK and on a stopped clock.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use harness::{Fault, World, claims, request};
+use lambda_http::Request;
+use serde_json::json;
+use submit::Submit;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(10);
+
+fn post(instrument: &str, remaining: Duration) -> Request {
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": instrument, "version": "1.0.0",
+        "authoredAt": "2026-11-23T07:58:03+08:00", "answers": {},
+    });
+    request("POST /v1/submissions", &[], "", Some(claims(&[])), Some(&body.to_string()), remaining)
+}
+
+/// The status, and how long it took.
+async fn send(submit: &Submit, request: Request) -> (u16, Duration) {
+    let start = Instant::now();
+    let response = submit.handle(request).await.unwrap();
+    (response.status().as_u16(), start.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cold_start_on_a_slow_store_stores_what_is_sent() {
+    for millis in [600, 1_500, 3_000] {
+        let world = World::new();
+        world.put_study(json!({})).await;
+        world.delay(Duration::from_millis(millis));
+        let submit = Submit::new(world.store());
+        submit.warm_up().await;
+        let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
+        assert_eq!(status, 202, "{millis} ms late: {took:?}");
+        assert_eq!(world.items("submission").len(), 1, "{millis} ms late");
+        // The second is no cold start any more: one answer of the store, and the grace of the count.
+        let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
+        assert_eq!(status, 202, "{millis} ms late: {took:?}");
+        assert!(took <= Duration::from_millis(millis + 300), "{millis} ms late: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_lost_costs_a_second() {
+    for operation in ["GetItem RecordsTable", "PutItem RecordsTable"] {
+        let world = World::new();
+        world.put_study(json!({})).await;
+        world.inject_into(operation, 1, Fault::Stall);
+        let (status, took) = send(&Submit::new(world.store()), post("phq-9", PLENTY)).await;
+        assert_eq!(status, 202, "{operation}");
+        assert!(took <= Duration::from_millis(1_300), "{operation}: {took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_waits_for_a_newer_version_of_a_study_that_is_known() {
+    let world = World::new();
+    world.put_study(json!({})).await;
+    let submit = Submit::new(world.store());
+    assert_eq!(send(&submit, post("phq-9", PLENTY)).await.0, 202);
+    world.put_study(json!({"version": "1.1.0", "instruments": [{"id": "gad-7", "version": "1.0.0"}]})).await;
+    tokio::time::advance(Duration::from_secs(40)).await;
+    let late = Duration::from_millis(600);
+    world.delay(late);
+    // Read beside the put of what is sent under the version that is known.
+    let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
+    assert_eq!(status, 202);
+    assert!(took <= late + Duration::from_millis(260), "{took:?}");
+    // Both answers came in the same millisecond.
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(send(&submit, post("phq-9", PLENTY)).await.0, 422, "what was read meanwhile is in force");
+    assert_eq!(send(&submit, post("gad-7", PLENTY)).await.0, 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_known_for_longer_than_a_minute_is_waited_for_only_shortly_and_then_read_all_the_same() {
+    let world = World::new();
+    world.put_study(json!({})).await;
+    let submit = Submit::new(world.store());
+    assert_eq!(send(&submit, post("phq-9", PLENTY)).await.0, 202);
+    world.put_study(json!({"version": "1.1.0", "instruments": [{"id": "gad-7", "version": "1.0.0"}]})).await;
+    tokio::time::advance(Duration::from_secs(600)).await;
+    let late = Duration::from_millis(600);
+    world.delay(late);
+    let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
+    assert_eq!(status, 202);
+    assert!(took <= late + Duration::from_millis(560), "{took:?}");
+    assert_eq!(send(&submit, post("gad-7", PLENTY)).await.0, 202, "a store that is always late is read all the same");
+}
