@@ -35,7 +35,9 @@ const READ_AHEAD: Duration = Duration::from_secs(30);
 const WITHOUT_NEWS: Duration = Duration::from_secs(5);
 /// A request waits no longer than this for something newer where something is known, however old.
 const NEWS: Duration = Duration::from_millis(300);
-/// What is not known may take what the deadline leaves.
+/// What is not known may take what the deadline leaves, but for a third of what is more than this: that is for what the
+/// request does with it.
+const SHORT: Duration = Duration::from_millis(500);
 const READ: Limits = Limits { most: Duration::from_secs(10), least: Duration::from_millis(30) };
 const OF_A_STUDY: &str = "GetItem of a study";
 const OF_INSTRUMENTS: &str = "BatchGetItem of instruments";
@@ -84,8 +86,7 @@ impl Store {
     /// If it was never read, and the store did not answer in time, or with something that cannot be read.
     pub async fn protocol(&self, study: &StudyId, deadline: Deadline) -> Result<Arc<Protocol>, Failure> {
         let Some(known) = self.known_protocol(study, deadline) else {
-            // The rest is for what the request does with it.
-            let deadline = deadline.earlier_by(deadline.remaining() / 3);
+            let deadline = deadline.earlier_by(deadline.remaining().saturating_sub(SHORT) / 3);
             // Seldom needed, and large.
             let protocol = Box::pin(self.read_protocol(study, None, deadline)).await?;
             lock(&self.known.protocols).insert(study.clone(), KnownProtocol::new(Arc::clone(&protocol)));
