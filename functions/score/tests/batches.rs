@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use clinical::catalog::Catalog;
 use harness::{Call, Fault, World, claims, context, request, stream_event};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
@@ -22,6 +23,11 @@ async fn send(world: &World, site: &str, patient: &str, codes: &[(u8, u8)]) -> S
     send_as(world, "phq-9", site, patient, codes, "2026-11-01T08:00:00Z").await
 }
 
+/// The version of a shipped instrument that is asked.
+fn latest(instrument: &str) -> String {
+    Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap().version().to_string()
+}
+
 async fn send_as(
     world: &World,
     instrument: &str,
@@ -33,7 +39,7 @@ async fn send_as(
     let id = Uuid::now_v7().to_string();
     let answers: BTreeMap<String, u8> = codes.iter().map(|(item, code)| (item.to_string(), *code)).collect();
     let body = json!({
-        "id": id, "instrument": instrument, "version": "1.0.0", "authoredAt": authored_at, "answers": answers,
+        "id": id, "instrument": instrument, "version": latest(instrument), "authoredAt": authored_at, "answers": answers,
     });
     let claims = claims(&[("sites", site), ("patient", patient)]);
     let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);

@@ -4,13 +4,14 @@
 
 use std::time::Duration;
 
+use clinical::catalog::Catalog;
 use clinical::study::Study;
 use harness::{Fault, World, claims, request, stream_event};
 use invocation::{Deadline, Principal};
 use lambda_http::Body;
 use records::{Actor, Audit, AuditAction, StudyPut};
 use score::Score;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use submit::Submit;
 use uuid::Uuid;
 
@@ -20,10 +21,15 @@ async fn send(world: &World, instrument: &str, answers: Value, authored_at: &str
     send_as(world, &[], instrument, answers, authored_at).await;
 }
 
+/// The version of a shipped instrument that is asked.
+fn latest(instrument: &str) -> String {
+    Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap().version().to_string()
+}
+
 async fn send_as(world: &World, token: &[(&str, &str)], instrument: &str, answers: Value, authored_at: &str) {
     let id = Uuid::now_v7().to_string();
     let body = json!({
-        "id": id, "instrument": instrument, "version": "1.0.0", "authoredAt": authored_at, "answers": answers,
+        "id": id, "instrument": instrument, "version": latest(instrument), "authoredAt": authored_at, "answers": answers,
     });
     let request = request("POST /v1/submissions", &[], "", Some(claims(token)), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
@@ -51,7 +57,7 @@ async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_wh
         let own =
             json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": threshold}}}]);
         let link = json!({"link": "https://s.example/{alertId}"});
-        let instruments = json!([{"id": "audit-c", "version": "1.0.0", "rules": own}]);
+        let instruments = json!([{"id": "audit-c", "version": "1.1.0", "rules": own}]);
         world.put_study(json!({"instruments": instruments, "alerts": link})).await;
         send(&world, "audit-c", audit_c.clone(), "2026-11-01T08:00:00Z").await;
         assert_eq!(work_off(&world).await, 0);
@@ -69,7 +75,7 @@ async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_wh
 async fn a_line_may_depend_on_the_group_that_the_token_names() {
     let world = World::new();
     let line = |at_least: u8| json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": at_least}}}]);
-    let asked = json!([{"id": "audit-c", "version": "1.0.0", "rules": line(3), "byGroup": {"men": line(4)}}]);
+    let asked = json!([{"id": "audit-c", "version": "1.1.0", "rules": line(3), "byGroup": {"men": line(4)}}]);
     world.put_study(json!({"instruments": asked})).await;
     for (patient, group) in [("P-1", "men"), ("P-2", "women"), ("P-3", "")] {
         let answers = json!({"1": 2, "2": 1, "3": 0});
@@ -79,6 +85,44 @@ async fn a_line_may_depend_on_the_group_that_the_token_names() {
     let mut alerted: Vec<_> = world.items("alert").iter().map(|alert| alert["patient"].clone()).collect();
     alerted.sort_by_key(Value::to_string);
     assert_eq!(alerted, ["P-2", "P-3"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_man_may_leave_out_what_is_asked_of_women_and_nobody_else() {
+    let all = |leave_out: u8| -> Value {
+        (1..=15)
+            .filter(|item| *item != leave_out)
+            .map(|item: u8| (item.to_string(), json!(1)))
+            .collect::<Map<_, _>>()
+            .into()
+    };
+    let not_applicable = |mut answers: Value| {
+        answers["4"] = json!(9);
+        answers
+    };
+    for (group, answers, total) in [
+        ("men", all(4), Some(14)),
+        ("male", all(4), Some(14)),
+        ("men", all(0), Some(15)),
+        ("men", not_applicable(all(0)), Some(14)),
+        ("men", all(5), None),
+        ("women", all(4), None),
+        ("", all(4), None),
+        ("", not_applicable(all(0)), Some(14)),
+    ] {
+        for with_study in [false, true] {
+            let world = World::new();
+            if with_study {
+                world.put_study(json!({"instruments": [{"id": "phq-15", "version": "1.1.0"}]})).await;
+            }
+            send_as(&world, &[("group", group)], "phq-15", answers.clone(), "2026-11-01T08:00:00Z").await;
+            assert_eq!(work_off(&world).await, 0);
+            let score = world.items("submission")[0]["score"].clone();
+            let expected = total.map_or(Value::Null, |total| json!(total));
+            assert_eq!(score["scores"][0]["value"], expected, "{group:?} {answers} {with_study}");
+            assert_eq!(score["notScored"].as_array().map_or(0, Vec::len), usize::from(total.is_none()));
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

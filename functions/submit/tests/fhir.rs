@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use clinical::catalog::Catalog;
 use harness::{Fault, World, claims, request};
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};
@@ -182,11 +183,79 @@ async fn each_fault_of_the_whole_is_told_in_fhirs_words() {
     assert_eq!(world.count_calls("PutItem RecordsTable"), 0);
 }
 
+/// The stored answers to `instrument` in its latest version, as they are scored: the total, its band and the rules that fire.
+fn scored(world: &World, instrument: &str) -> (String, Option<String>, Vec<String>) {
+    let instrument = Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap();
+    let stored = &world.items("submission")[0];
+    assert_eq!(stored["instrument"]["hash"], instrument.hash());
+    let outcome = instrument.assess(&instrument.check(stored["answers"].as_object().unwrap()).unwrap()).unwrap();
+    let total = &outcome.scores[0];
+    let fired = outcome.alerts.iter().map(|fired| fired.rule.to_string()).collect();
+    (total.value.to_string(), total.band.clone(), fired)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_worst_answers_of_a_mother_are_stored_and_scored_as_the_worst() {
+    let (_, questionnaire, _) = send(&World::new(), get("epds", "", &[])).await;
+    let worst = |item: &Value| {
+        let options = item["answerOption"].as_array().unwrap().iter();
+        let weight = |option: &&Value| option["valueCoding"]["extension"][0]["valueDecimal"].as_i64();
+        options.max_by_key(weight).unwrap().clone()
+    };
+    let items = questionnaire["item"].as_array().unwrap().iter();
+    let as_options: Vec<_> = items.map(|item| json!({"linkId": item["linkId"], "answer": [worst(item)]})).collect();
+    let as_published_scores: Vec<_> =
+        (1..=10).map(|item| json!({"linkId": item.to_string(), "answer": [{"valueInteger": 3}]})).collect();
+    for items in [as_options, as_published_scores] {
+        let world = World::new();
+        let mut body = official();
+        body["questionnaire"] =
+            json!(format!("{}|{}", questionnaire["url"].as_str().unwrap(), questionnaire["version"].as_str().unwrap()));
+        body["item"] = json!(items);
+        assert_eq!(send_fhir(&world, &body).await.0, 202);
+        let alerts = vec!["safety".to_owned(), "threshold".to_owned()];
+        assert_eq!(scored(&world, "epds"), ("30".to_owned(), Some("probable".to_owned()), alerts));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_code_of_another_system_or_with_the_text_of_another_choice_is_refused_and_nothing_is_written() {
+    let own = "urn:epro:questionnaire:phq-9:frequency";
+    let world = World::new();
+    for (coding, code) in [
+        (json!({"system": "http://example.org/phq9-1-to-4", "code": "1"}), "item.system"),
+        (json!({"code": "1"}), "item.system"),
+        (json!({"system": own, "code": "1", "display": "Nearly every day"}), "item.display"),
+    ] {
+        let mut body = official();
+        body["item"] = json!([{"linkId": "1", "answer": [{"valueCoding": coding}]}]);
+        let (status, outcome) = send_fhir(&world, &body).await;
+        assert_eq!((status, issues(&outcome)), (422, vec![("QuestionnaireResponse.item[0].answer[0]", code)]));
+    }
+    assert_eq!(world.count_calls("PutItem RecordsTable"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_applicable_is_stored_as_it_was_answered() {
+    let world = World::new();
+    let list = "urn:epro:questionnaire:pro-ctcae:present-or-not-sexually-active";
+    let mut body = official();
+    body["questionnaire"] = json!("urn:epro:questionnaire:pro-ctcae|1.1.0");
+    body["item"] = json!([
+        {"linkId": "PROCTCAE_70A", "answer": [{"valueCoding": {"system": list, "code": "98"}}]},
+        {"linkId": "PROCTCAE_9A", "answer": [{"valueInteger": 0}]},
+    ]);
+    assert_eq!(send_fhir(&world, &body).await.0, 202);
+    assert_eq!(world.items("submission")[0]["answers"], json!({"11": 0, "110": 98}));
+    assert_eq!(scored(&world, "pro-ctcae").0, "0");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_question_may_stand_five_deep() {
     let weight = json!([{"url": "http://hl7.org/fhir/StructureDefinition/ordinalValue", "valueDecimal": 2}]);
+    let coding = json!({"system": "urn:epro:questionnaire:phq-9:frequency", "code": "2", "extension": weight});
     for (depth, expected) in [(5, 202), (6, 422)] {
-        let mut item = json!({"linkId": "1", "answer": [{"valueCoding": {"code": "often", "extension": weight}}]});
+        let mut item = json!({"linkId": "1", "answer": [{"valueCoding": coding}]});
         for _ in 1..depth {
             item = json!({"linkId": "group", "item": [item]});
         }

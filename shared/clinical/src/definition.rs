@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use rust_decimal::Decimal;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{self, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{self, IntoDeserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ids::{InstrumentId, InstrumentVersion, ItemId, RuleId, ScoreId};
+use crate::ids::{GroupId, InstrumentId, InstrumentVersion, ItemId, RuleId, ScoreId};
 use crate::outcome::{self, Severity};
 
 /// A text in one or more languages, by BCP 47 tag.
@@ -42,6 +42,9 @@ pub struct Definition {
     /// The sets of choices that items use, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub code_lists: BTreeMap<String, Vec<Code>>,
+    /// Tables that give a value for a combination of values, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tables: BTreeMap<String, Vec<Row>>,
     /// The items, in the order in which they are asked.
     pub items: Vec<Item>,
     /// The scores, in the order in which they are reported.
@@ -103,9 +106,32 @@ pub struct Code {
     /// What the patient reads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Texts>,
-    /// Whether the choice counts as no answer in scores, as "not applicable" does.
+    /// Whether the choice is recorded but counts as no answer in scores, as "prefer not to answer" does.
     #[serde(default, skip_serializing_if = "is_false")]
     pub counts_as_missing: bool,
+    /// Whether the choice means that the question is not for this patient: it drops out of a list as an item that is
+    /// not asked does, and is not missing.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub counts_as_not_asked: bool,
+}
+
+/// A row of a table: it applies where every value is in its cell.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Row {
+    /// A cell for each part; `None` takes any value, and a part that is missing.
+    pub when: Vec<Option<Cell>>,
+    /// What the table gives then.
+    pub value: Number,
+}
+
+/// The values that a part may have. Written as a number, or as its least and greatest value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cell {
+    /// The least value.
+    pub from: Number,
+    /// The greatest value.
+    pub to: Number,
 }
 
 /// One question.
@@ -114,6 +140,9 @@ pub struct Code {
 pub struct Item {
     /// The item's id: `1` to `n` in the shipped instruments.
     pub id: ItemId,
+    /// What the instrument's owner calls the item in data sets; the `linkId` in FHIR. The id, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ItemId>,
     /// What an answer is.
     #[serde(rename = "type")]
     pub kind: ItemKind,
@@ -141,6 +170,20 @@ pub struct Item {
     /// The item is asked only if this is not zero. An item that is not asked must not be answered and is not missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_when: Option<Operation>,
+    /// If this is zero, the item may be left out and is not missing then. An answer counts all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_when: Option<Operation>,
+    /// Groups of patients, as their tokens name them, who may leave the item out; it is not missing then. An answer
+    /// counts all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_needed_for: Vec<GroupId>,
+}
+
+impl Item {
+    /// What others call the item: its name, or its id.
+    pub fn published_name(&self) -> &ItemId {
+        self.name.as_ref().unwrap_or(&self.id)
+    }
 }
 
 /// What an answer is.
@@ -262,6 +305,8 @@ pub enum Apply {
     Recode(Recode),
     /// A value for each range of values.
     Lookup(Lookup),
+    /// A value for each combination of the parts' values.
+    Combination(Combination),
     /// How many of the parts are at least `least`.
     CountAtLeast(CountAtLeast),
     /// The least of the parts.
@@ -314,6 +359,16 @@ pub struct Lookup {
     pub of: Operation,
     /// Rows of least value, greatest value and new value, ascending.
     pub table: Vec<(Number, Number, Number)>,
+}
+
+/// A value for each combination of the parts' values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Combination {
+    /// The parts, in the order of the table's cells.
+    pub of: Vec<Operation>,
+    /// The name of the table.
+    pub table: String,
 }
 
 /// How many of the parts are at least `least`.
@@ -478,6 +533,49 @@ impl Serialize for Number {
 impl<'de> Deserialize<'de> for Number {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         outcome::from_number(deserializer).map(Self)
+    }
+}
+
+impl Serialize for Cell {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.from == self.to { self.from.serialize(serializer) } else { (self.from, self.to).serialize(serializer) }
+    }
+}
+
+/// By hand, because an untagged enum would lose the place and the reason of a fault inside it.
+impl<'de> Deserialize<'de> for Cell {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyCell;
+
+        impl<'de> Visitor<'de> for AnyCell {
+            type Value = Cell;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or the least and the greatest value")
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Cell, E> {
+                let number = Number(number.into());
+                Ok(Cell { from: number, to: number })
+            }
+
+            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Cell, E> {
+                let number = Number(number.into());
+                Ok(Cell { from: number, to: number })
+            }
+
+            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Cell, E> {
+                let number = Number::deserialize(number.into_deserializer())?;
+                Ok(Cell { from: number, to: number })
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Cell, A::Error> {
+                let (from, to) = Deserialize::deserialize(SeqAccessDeserializer::new(seq))?;
+                Ok(Cell { from, to })
+            }
+        }
+
+        deserializer.deserialize_any(AnyCell)
     }
 }
 

@@ -4,6 +4,7 @@
 //! definition becomes a `Questionnaire`, and a `Questionnaire` with weights the draft of a definition. Names that others
 //! gave to items and choices, such as those of LOINC, are data: one file an instrument, in the folder `fhir`.
 
+mod coding;
 mod import;
 mod names;
 mod questionnaire;
@@ -16,6 +17,7 @@ pub use response::Response;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
+use crate::ids::InstrumentId;
 use crate::outcome;
 
 /// Where a choice's weight stands: on its coding, or beside it.
@@ -26,6 +28,11 @@ const MAX_VALUE: &str = "http://hl7.org/fhir/StructureDefinition/maxValue";
 const MAX_DECIMAL_PLACES: &str = "http://hl7.org/fhir/StructureDefinition/maxDecimalPlaces";
 /// What the last part of an instrument's canonical URL follows.
 const CANONICAL: &str = "urn:epro:questionnaire:";
+
+/// The code system of the choices of the list `list` of the instrument `id`.
+fn own_system(id: &InstrumentId, list: &str) -> String {
+    format!("{CANONICAL}{id}:{list}")
+}
 
 /// The value of the extension `url` of `element`: whichever `value[x]` it has.
 fn extension<'a>(element: &'a Map<String, Json>, url: &str) -> Option<&'a Json> {

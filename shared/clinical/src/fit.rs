@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 
 use crate::answers::Answer;
 use crate::exact::{self, Exact};
-use crate::load::{LoadedItem, LoadedKind};
+use crate::load::{CountsAs, LoadedItem, LoadedKind};
 use crate::outcome;
 use crate::score::Value;
 
@@ -65,8 +65,9 @@ pub(crate) fn fit(item: &LoadedItem, answer: &Answer) -> Result<Value, Misfit> {
         (LoadedKind::Code(codes), Answer::Number(number)) => {
             let code = exact::from_decimal(*number).filter(Exact::is_integer).map(|code| *code.numer());
             match codes.iter().find(|(allowed, _)| Some(*allowed) == code) {
-                Some((_, true)) => Ok(Value::Missing),
-                Some((code, false)) => Ok(Value::Known(Exact::new_raw(*code, 1))),
+                Some((code, CountsAs::Number)) => Ok(Value::Known(Exact::new_raw(*code, 1))),
+                Some((_, CountsAs::Missing)) => Ok(Value::Missing),
+                Some((_, CountsAs::NotAsked)) => Ok(Value::Hidden),
                 None => Err(Misfit::Code(listed(codes.iter().map(|(code, _)| code)))),
             }
         }

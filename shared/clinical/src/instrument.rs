@@ -1,7 +1,10 @@
 //! An instrument: checks answers, scores them, and tells which alert rules fire.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
+use num_traits::Zero;
+use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json};
 
 use crate::alert::{self, Assessed};
@@ -12,11 +15,12 @@ use crate::exact;
 use crate::finding::{Finding, pointer};
 use crate::fit::{Misfit, answer, fit};
 use crate::history::History;
-use crate::ids::{InstrumentId, InstrumentVersion, RuleId};
+use crate::ids::{GroupId, InstrumentId, InstrumentVersion, ItemId, RuleId};
 pub use crate::load::DefinitionFault;
 use crate::load::{self, LoadedCondition, LoadedItem, LoadedScore, Program};
 pub use crate::outcome::{FiredRule, MissingApplied, MissingRule, NotEvaluated, NotScored, Outcome, Score, Severity};
 use crate::score::{Needed, Node, Partly, Value, Values};
+use crate::weight;
 
 /// A definition that was checked. Immutable; the definition's content hash identifies it.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub struct Instrument {
     program: Program,
     json: String,
     hash: String,
+    /// The same for the patients of each group that may leave items out.
+    of_groups: Vec<(GroupId, Arc<Instrument>)>,
 }
 
 /// Stored answers that do not fit the definition that is to score them.
@@ -49,7 +55,29 @@ impl Instrument {
         let (definition, program, document) = load::load(json)?;
         let json = canonical(&document);
         let hash = sha256(&json);
-        Ok(Self { definition, program, json, hash })
+        Self { definition, program, json, hash, of_groups: Vec::new() }.with_groups(None)
+    }
+
+    /// The instrument with one for each group of patients who may leave items out, all under the rules of `in_force`.
+    fn with_groups(mut self, in_force: Option<&Definition>) -> Result<Self, Vec<DefinitionFault>> {
+        let mut groups: Vec<_> = self.definition.items.iter().flat_map(|item| &item.not_needed_for).cloned().collect();
+        groups.sort();
+        groups.dedup();
+        for group in groups {
+            let mut program = load::check(in_force.unwrap_or(&self.definition))?;
+            for (loaded, item) in program.items.iter_mut().zip(&self.definition.items) {
+                loaded.not_needed = item.not_needed_for.contains(&group);
+            }
+            let Self { definition, json, hash, .. } = &self;
+            let (definition, json, hash) = (definition.clone(), json.clone(), hash.clone());
+            self.of_groups.push((group, Arc::new(Self { definition, program, json, hash, of_groups: Vec::new() })));
+        }
+        Ok(self)
+    }
+
+    /// The instrument as it is scored for the patients of `group`; `None` if that is as for all.
+    pub fn for_group(&self, group: &GroupId) -> Option<&Arc<Self>> {
+        self.of_groups.iter().find(|(own, _)| own == group).map(|(_, instrument)| instrument)
     }
 
     /// Like `parse`, for a definition from a file: its faults tell the file's name.
@@ -83,7 +111,8 @@ impl Instrument {
         }
         let program = load::check(&in_force)?;
         let Self { definition, json, hash, .. } = self;
-        Ok(Self { definition: definition.clone(), program, json: json.clone(), hash: hash.clone() })
+        let (definition, json, hash) = (definition.clone(), json.clone(), hash.clone());
+        Self { definition, program, json, hash, of_groups: Vec::new() }.with_groups(Some(&in_force))
     }
 
     /// The instrument's id, for example `phq-9`.
@@ -119,6 +148,14 @@ impl Instrument {
     /// The definition as it is written. Which alert rules are in force may be a study's choice.
     pub fn definition(&self) -> &Definition {
         &self.definition
+    }
+
+    /// What each choice of the item `id` adds to the score that it is part of, for items of type `code` and `boolean`:
+    /// its value inside the sum or mean. `None` if it adds to no score, or differently to several. What counts as
+    /// missing or as not asked is left out.
+    pub fn weights(&self, id: &ItemId) -> Option<Vec<(i64, Decimal)>> {
+        let place = self.program.items.iter().position(|item| item.id == *id)?;
+        weight::weights(&self.program, place)
     }
 
     /// The alert rules that are in force.
@@ -208,11 +245,18 @@ impl Instrument {
             }
         }
         for (place, item) in program.items.iter().enumerate() {
-            let Some(enable_when) = &item.enable_when else { continue };
-            if !enable_when.value(&Values { items: &items, scores: &[] }, &mut None).is_true() {
+            let answered = answers.get(&item.id).is_some();
+            let value = |condition: &Node| condition.value(&Values { items: &items, scores: &[] }, &mut None);
+            if item.enable_when.as_ref().is_some_and(|condition| !value(condition).is_true()) {
                 items[place] = Value::Hidden;
-                if answers.get(&item.id).is_some() {
+                if answered {
                     findings.push(finding(item.id.as_str(), &Misfit::Hidden));
+                }
+            } else if !answered {
+                // Where the answers that tell whether it is needed are missing themselves, it is.
+                let is_zero = |condition: &Node| matches!(value(condition), Value::Known(number) if number.is_zero());
+                if item.not_needed || item.needed_when.as_ref().is_some_and(is_zero) {
+                    items[place] = Value::Hidden;
                 }
             }
         }
@@ -365,7 +409,8 @@ impl Parts {
                 }
                 parts.iter().for_each(|part| self.collect(part));
             }
-            Node::CountAtLeast(parts, _)
+            Node::Combination(parts, _)
+            | Node::CountAtLeast(parts, _)
             | Node::Min(parts)
             | Node::Max(parts)
             | Node::All(parts)

@@ -34,3 +34,4 @@ mod load;
 pub mod outcome;
 mod score;
 pub mod study;
+mod weight;

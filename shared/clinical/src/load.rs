@@ -5,7 +5,7 @@ mod rules;
 pub(crate) mod texts;
 
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use rust_decimal::Decimal;
@@ -16,7 +16,7 @@ use serde_path_to_error::Segment;
 
 use self::operations::{Lists, MOST_DECIMALS, Part, values_of};
 use crate::bounds::{self, Schema};
-use crate::definition::{Against, Definition, Direction, Item, ItemKind, Prorate, ScoreDefinition};
+use crate::definition::{Against, Code, Definition, Direction, Item, ItemKind, Operation, Prorate, ScoreDefinition};
 use crate::exact::{self, Exact};
 use crate::finding::pointer;
 use crate::ids::{ItemId, RuleId, ScoreId};
@@ -70,12 +70,23 @@ pub(crate) struct LoadedItem {
     pub(crate) id: ItemId,
     pub(crate) kind: LoadedKind,
     pub(crate) enable_when: Option<Node>,
+    pub(crate) needed_when: Option<Node>,
+    /// Whether the patients whom the program is for may leave the item out.
+    pub(crate) not_needed: bool,
+}
+
+/// What a choice is in scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CountsAs {
+    Number,
+    Missing,
+    NotAsked,
 }
 
 #[derive(Debug)]
 pub(crate) enum LoadedKind {
-    /// The codes, and whether each counts as missing.
-    Code(Vec<(i64, bool)>),
+    /// The codes, and what each is in scores.
+    Code(Vec<(i64, CountsAs)>),
     Codes(Vec<i64>),
     Integer {
         min: Decimal,
@@ -177,6 +188,7 @@ pub(crate) fn check(definition: &Definition) -> Result<Program, Vec<DefinitionFa
         items_done: false,
         scores: Vec::new(),
         order: Vec::new(),
+        tables_used: BTreeSet::new(),
     };
     let program = loader.program();
     match program {
@@ -217,6 +229,7 @@ struct Loader<'a> {
     items_done: bool,
     scores: Vec<Progress>,
     order: Vec<usize>,
+    tables_used: BTreeSet<&'a str>,
 }
 
 enum Progress {
@@ -230,12 +243,14 @@ impl<'a> Loader<'a> {
     fn program(&mut self) -> Option<Program> {
         self.check_texts();
         self.check_code_lists();
+        self.check_names();
         let items = self.load_items();
         self.items_done = true;
         self.scores = self.definition.scores.iter().map(|_| Progress::ToDo).collect();
         for index in 0..self.definition.scores.len() {
             self.load_score(index);
         }
+        self.check_tables();
         let rules = self.load_rules();
         let scores = std::mem::take(&mut self.scores)
             .into_iter()
@@ -273,11 +288,16 @@ impl<'a> Loader<'a> {
         }
         for (index, item) in definition.items.iter().enumerate() {
             let at = format!("/items/{index}");
-            let enable_when = item.enable_when.as_ref().and_then(|operation| {
-                self.operation(operation, &pointer(&at, "enableWhen"), &mut Lists { rule: None, applied: 0 })
-            });
+            let mut condition = |condition: &'a Option<Operation>, name| {
+                let lists = &mut Lists { rule: None, applied: 0 };
+                let (node, _) = self.operation(condition.as_ref()?, &pointer(&at, name), lists)?;
+                Some(node)
+            };
+            let enable_when = condition(&item.enable_when, "enableWhen");
+            let needed_when = condition(&item.needed_when, "neededWhen");
             let kind = self.item_kind(item, &at);
-            let part = kind.as_ref().and_then(|kind| values_of(kind, item.enable_when.is_some()));
+            let hideable = item.enable_when.is_some() || item.needed_when.is_some() || !item.not_needed_for.is_empty();
+            let part = kind.as_ref().and_then(|kind| values_of(kind, hideable));
             if self.items.insert(&item.id, (index, part)).is_some() {
                 self.fault(
                     pointer(&at, "id"),
@@ -287,7 +307,7 @@ impl<'a> Loader<'a> {
                 );
             }
             if let Some(kind) = kind {
-                loaded.push(LoadedItem { id: item.id.clone(), kind, enable_when: enable_when.map(|(node, _)| node) });
+                loaded.push(LoadedItem { id: item.id.clone(), kind, enable_when, needed_when, not_needed: false });
             }
         }
         loaded
@@ -328,9 +348,7 @@ impl<'a> Loader<'a> {
                     return None;
                 };
                 Some(match item.kind {
-                    ItemKind::Code => {
-                        LoadedKind::Code(list.iter().map(|code| (code.code, code.counts_as_missing)).collect())
-                    }
+                    ItemKind::Code => LoadedKind::Code(list.iter().map(|code| (code.code, counts_as(code))).collect()),
                     _ => LoadedKind::Codes(list.iter().map(|code| code.code).collect()),
                 })
             }
@@ -515,5 +533,13 @@ impl<'a> Loader<'a> {
             self.fault(at, code, format!("there is no score {id}"), "name a score of `scores`");
         }
         index
+    }
+}
+
+fn counts_as(code: &Code) -> CountsAs {
+    match code {
+        Code { counts_as_not_asked: true, .. } => CountsAs::NotAsked,
+        Code { counts_as_missing: true, .. } => CountsAs::Missing,
+        _ => CountsAs::Number,
     }
 }

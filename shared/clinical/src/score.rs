@@ -1,5 +1,7 @@
 //! Scoring: a definition, resolved and checked, applied to answers.
 
+use std::sync::Arc;
+
 use num_traits::Zero;
 
 use crate::exact::{self, Exact};
@@ -30,6 +32,7 @@ pub(crate) enum Node {
     Recode(Box<Node>, Vec<(Exact, Exact)>),
     /// From, to, value.
     Lookup(Box<Node>, Vec<(Exact, Exact, Exact)>),
+    Combination(Vec<Node>, Arc<[TableRow]>),
     CountAtLeast(Vec<Node>, Exact),
     Min(Vec<Node>),
     Max(Vec<Node>),
@@ -40,6 +43,25 @@ pub(crate) enum Node {
     Equals(Box<(Node, Node)>),
     All(Vec<Node>),
     Any(Vec<Node>),
+}
+
+/// A row of a table of combinations: a range for each part that the row looks at, and its value.
+#[derive(Debug)]
+pub(crate) struct TableRow {
+    pub(crate) cells: Vec<Option<(Exact, Exact)>>,
+    pub(crate) value: Exact,
+}
+
+impl TableRow {
+    /// Whether each part that the row looks at is known and in its range. No two rows apply to one combination, so that
+    /// a row that applies holds whatever the parts are that it does not look at.
+    pub(crate) fn applies(&self, parts: &[Option<Exact>]) -> bool {
+        self.cells.iter().zip(parts).all(|(cell, part)| match (cell, part) {
+            (None, _) => true,
+            (Some((from, to)), Some(value)) => from <= value && value <= to,
+            (Some(_), None) => false,
+        })
+    }
 }
 
 /// How many parts of a list must be there.
@@ -89,6 +111,7 @@ impl Node {
             Node::Lookup(of, table) => of.value(values, partly).map(|number| {
                 table.iter().find(|(from, to, _)| *from <= number && number <= *to).map(|(_, _, value)| *value)
             }),
+            Node::Combination(parts, rows) => combined(parts, rows, values, partly),
             Node::CountAtLeast(parts, least) => fold(parts, values, partly, |so_far, part| {
                 exact::add(so_far.unwrap_or_default(), truth(part >= *least))
             }),
@@ -172,6 +195,24 @@ fn prorated(sum: Exact, answered: usize, of: usize) -> Value {
             .zip(count(answered))
             .and_then(|(of, answered)| exact::multiply(sum, of).and_then(|whole| exact::divide(whole, answered))),
     )
+}
+
+/// The value of the row that applies. Where none does, a part that it would take is missing or not asked.
+fn combined(parts: &[Node], rows: &[TableRow], values: &Values<'_>, partly: &mut Option<Partly>) -> Value {
+    let mut known = Vec::with_capacity(parts.len());
+    let mut otherwise = Value::Hidden;
+    for part in parts {
+        known.push(match part.value(values, partly) {
+            Value::Known(number) => Some(number),
+            Value::Overflow => return Value::Overflow,
+            Value::Missing => {
+                otherwise = Value::Missing;
+                None
+            }
+            Value::Hidden => None,
+        });
+    }
+    rows.iter().find(|row| row.applies(&known)).map_or(otherwise, |row| Value::Known(row.value))
 }
 
 fn fold(

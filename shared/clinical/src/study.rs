@@ -260,8 +260,8 @@ impl Protocol {
         }
     }
 
-    /// The instrument `id` in `version` under the rules that are in force for the patients of `group`; for those of none,
-    /// and of one that the study does not tell apart, as for all.
+    /// The instrument `id` in `version` as it is scored for the patients of `group`, under the rules that are in force for
+    /// them; for those of none, and of one that neither the study nor the instrument tells apart, as for all.
     ///
     /// # Errors
     ///
@@ -278,7 +278,8 @@ impl Protocol {
             }
             _ => None,
         };
-        of_group.map_or_else(|| self.catalog().find(id, version), Ok)
+        let instrument = of_group.map_or_else(|| self.catalog().find(id, version), Ok)?;
+        Ok(group.and_then(|group| instrument.for_group(group)).unwrap_or(instrument))
     }
 
     /// Whether `site` is one of its sites.

@@ -95,6 +95,7 @@ fn every_operation_computes_what_it_says() {
         (json!({"reverse": "a"}), json!([0, 10]), json!(3)),
         (json!({"recode": {"of": "b", "to": [[0, 0], [1, 5], [2, 2.5], [3, 1], [4, 9]]}}), json!([0, 9]), json!(2.5)),
         (json!({"lookup": {"of": "a", "table": [[0, 6, 38.5], [7, 10, 41]]}}), json!([38.5, 41]), json!(41)),
+        (json!({"combination": {"of": ["b", "a"], "table": "grade"}}), json!([0, 2.5]), json!(2.5)),
         (json!({"countAtLeast": {"of": ["a", "b"], "least": 3}}), json!([0, 2]), json!(1)),
         (json!({"min": ["a", "b"]}), json!([0, 4]), json!(2)),
         (json!({"max": ["a", "b"]}), json!([0, 10]), json!(7)),
@@ -106,16 +107,119 @@ fn every_operation_computes_what_it_says() {
         (json!({"all": [{"atLeast": ["a", 7]}, {"atLeast": ["b", 3]}]}), json!([0, 1]), json!(0)),
         (json!({"any": [{"atLeast": ["a", 7]}, {"atLeast": ["b", 3]}]}), json!([0, 1]), json!(1)),
     ] {
-        let instrument = load(
+        let mut definition = definition(
             json!([
                 {"id": "a", "type": "integer", "min": 0, "max": 10},
                 {"id": "b", "type": "integer", "min": 0, "max": 4},
             ]),
             json!([{"id": "score", "value": value, "decimals": 2, "range": range}]),
         );
+        if value.to_string().contains("table\":\"grade") {
+            definition["tables"] = json!({"grade": [
+                {"when": [[0, 1], [0, 10]], "value": 0},
+                {"when": [[2, 4], [0, 6]], "value": 1},
+                {"when": [[2, 4], [7, 10]], "value": 2.5},
+            ]});
+        }
+        let instrument = Instrument::parse(&definition.to_string()).unwrap();
         assert_eq!(written(&assess(&instrument, json!({"a": 7, "b": 2}))), json!({"score": expected}), "{value}");
         let missing = assess(&instrument, json!({"b": 2}));
         assert_eq!(missing.scores.is_empty(), value.to_string().contains("\"a\""), "{value}");
+    }
+}
+
+#[test]
+fn an_item_may_be_left_out_where_it_is_not_needed_and_counts_where_it_is_answered() {
+    let instrument = load(
+        json!([
+            {"id": "1", "type": "integer", "min": 0, "max": 4},
+            {"id": "2", "type": "integer", "min": 0, "max": 4, "neededWhen": {"atLeast": ["1", 1]}},
+        ]),
+        json!([{"id": "total", "value": {"sum": ["1", "2"]}, "range": [0, 8]}]),
+    );
+    for (answers, total) in [
+        (json!({"1": 0}), json!({"total": 0})),
+        (json!({"1": 0, "2": null}), json!({"total": 0})),
+        (json!({"1": 0, "2": 3}), json!({"total": 3})),
+        (json!({"1": 1, "2": 3}), json!({"total": 4})),
+        (json!({"1": 1}), json!({})),
+        // Whether it is needed is not known: it is.
+        (json!({"2": 3}), json!({})),
+        (json!({}), json!({})),
+    ] {
+        assert_eq!(written(&assess(&instrument, answers.clone())), total, "{answers}");
+    }
+    let nothing = assess(&instrument, json!({}));
+    assert_eq!(nothing.not_scored[0].reason, "items 1, 2 are not answered; all 2 are needed");
+}
+
+#[test]
+fn the_patients_of_a_group_may_leave_out_what_they_need_not_answer() {
+    let instrument = load(
+        json!([
+            {"id": "1", "type": "integer", "min": 0, "max": 4},
+            {"id": "2", "type": "integer", "min": 0, "max": 4, "notNeededFor": ["men"]},
+        ]),
+        json!([{"id": "total", "value": {"sum": ["1", "2"]}, "range": [0, 8]}]),
+    );
+    let watch =
+        serde_json::from_value(json!({"id": "watch", "severity": "info", "when": {"item": {"of": "1", "atLeast": 2}}}));
+    let under_rules = instrument.with_rules(&[watch.unwrap()], &[]).unwrap();
+    let men = "men".parse().unwrap();
+    assert!(instrument.for_group(&"women".parse().unwrap()).is_none());
+    for (for_men, rules) in [(instrument.for_group(&men), 0), (under_rules.for_group(&men), 1)] {
+        let for_men = for_men.unwrap();
+        assert_eq!((for_men.hash(), for_men.rules().len()), (instrument.hash(), rules));
+        assert_eq!(written(&assess(for_men, json!({"1": 2}))), json!({"total": 2}));
+        assert_eq!(written(&assess(for_men, json!({"1": 2, "2": 1}))), json!({"total": 3}));
+        assert_eq!(written(&assess(for_men, json!({"2": 1}))), json!({}));
+        assert_eq!(assess(for_men, json!({"1": 2})).alerts.len(), rules);
+    }
+    assert_eq!(written(&assess(&instrument, json!({"1": 2}))), json!({}));
+}
+
+#[test]
+fn a_choice_that_counts_as_not_asked_drops_out_of_lists() {
+    let mut definition = definition(
+        json!([{"id": "1", "type": "code", "codes": "list"}, {"id": "2", "type": "code", "codes": "list"}]),
+        json!([
+            {"id": "total", "value": {"sum": ["1", "2"]}, "range": [0, 4]},
+            {"id": "mean", "value": {"mean": ["1", "2"]}, "range": [1, 2]},
+            {"id": "second", "value": "2", "range": [1, 2]},
+        ]),
+    );
+    definition["codeLists"]["list"][2]["countsAsNotAsked"] = json!(true);
+    let instrument = Instrument::parse(&definition.to_string()).unwrap();
+    let not_asked = assess(&instrument, json!({"1": 2, "2": 3}));
+    assert_eq!(written(&not_asked), json!({"total": 2, "mean": 2}));
+    assert_eq!(not_asked.not_scored[0].reason, "its items are not asked");
+    assert_eq!(written(&assess(&instrument, json!({"1": 2, "2": 1}))), json!({"total": 3, "mean": 2, "second": 1}));
+}
+
+#[test]
+fn a_combination_needs_only_the_parts_that_its_row_looks_at() {
+    let mut definition = definition(
+        json!([
+            {"id": "1", "type": "integer", "min": 0, "max": 2},
+            {"id": "2", "type": "integer", "min": 0, "max": 2, "enableWhen": {"atLeast": ["1", 1]}},
+        ]),
+        json!([{"id": "grade", "value": {"combination": {"of": ["1", "2"], "table": "grade"}}, "range": [0, 3]}]),
+    );
+    definition["tables"] = json!({"grade": [
+        {"when": [0, null], "value": 0},
+        {"when": [[1, 2], [0, 1]], "value": 1},
+        {"when": [[1, 2], 2], "value": 3},
+    ]});
+    let instrument = Instrument::parse(&definition.to_string()).unwrap();
+    for (answers, grade) in [
+        (json!({"1": 0}), Some(0)),
+        (json!({"1": 1, "2": 1}), Some(1)),
+        (json!({"1": 2, "2": 2}), Some(3)),
+        (json!({"1": 2}), None),
+        (json!({}), None),
+    ] {
+        let expected = grade.map_or(json!({}), |grade| json!({"grade": grade}));
+        assert_eq!(written(&assess(&instrument, answers.clone())), expected, "{answers}");
     }
 }
 

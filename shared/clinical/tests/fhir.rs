@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
 use clinical::catalog::Catalog;
+use clinical::definition::{Apply, Operation};
 use clinical::fhir::{Response, import, questionnaire};
 use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
@@ -89,7 +90,8 @@ fn a_code_of_others_means_the_choice_with_the_text_that_they_give_it() {
         let asked = definition.items.iter().find(|asked| asked.id.as_str() == item).unwrap();
         let choices = &definition.code_lists[asked.codes.as_ref().unwrap()];
         for (code, text) in published {
-            let mut response = response(json!([{"linkId": item, "answer": [{"valueCoding": {"code": code}}]}]));
+            let coding = json!({"system": "http://loinc.org", "code": code, "display": text});
+            let mut response = response(json!([{"linkId": item, "answer": [{"valueCoding": coding}]}]));
             response["questionnaire"] = json!(format!("urn:epro:questionnaire:{id}|1.0.0"));
             let meant = read(&response).submission["answers"][item].as_i64().unwrap();
             let choice = choices.iter().find(|choice| choice.code == meant).unwrap();
@@ -158,23 +160,291 @@ fn a_total_in_a_response_is_no_answer_and_is_not_believed() {
     }
 }
 
+/// The answers that `answer` to `item` of `instrument` is read as, and the codes of what is wrong with it.
+fn answered(instrument: &Instrument, item: &str, answer: &Value) -> (Value, Vec<&'static str>) {
+    let mut response = response(json!([{"linkId": item, "answer": [answer]}]));
+    response["questionnaire"] = json!(format!("urn:epro:questionnaire:{}|{}", instrument.id(), instrument.version()));
+    let read = read(&response);
+    (read.submission["answers"].clone(), read.findings.iter().map(|finding| finding.code).collect())
+}
+
 #[test]
-fn an_answer_is_read_by_code_by_weight_and_as_a_number() {
+fn an_answer_is_read_by_its_code_in_a_known_system_and_as_a_number() {
+    const OWN: &str = "urn:epro:questionnaire:phq-9:frequency";
+    const HL7: &str = "http://hl7.org/fhir/uv/sdc/CodeSystem/CSPHQ9";
     let weight = |url: &str, value: Value| json!({"url": url, "valueDecimal": value});
     let item_weight = "http://hl7.org/fhir/StructureDefinition/itemWeight";
     let same = [
-        json!({"valueCoding": {"code": "2"}}),
+        json!({"valueCoding": {"system": OWN, "code": "2"}}),
+        json!({"valueCoding": {"system": OWN, "code": "2", "version": "1.0.0"}}),
+        json!({"valueCoding": {"system": OWN, "code": "2", "display": " More than half  the Days"}}),
+        json!({"valueCoding": {"system": OWN, "code": "2", "display": "一半以上的天数"}}),
+        json!({"valueCoding": {"system": OWN, "code": "2", "display": "mehr als die Hälfte der Tage"}}),
         json!({"valueCoding": {"system": "http://loinc.org", "code": "LA6570-1"}}),
-        json!({"valueCoding": {"code": "often", "extension": [weight(ORDINAL, json!(2))]}}),
-        json!({"valueCoding": {"display": "often", "extension": [weight(item_weight, json!(2.0))]}}),
-        json!({"valueCoding": {"code": "often"}, "extension": [weight(ORDINAL, json!(2))]}),
-        json!({"valueCoding": {"code": "2", "extension": [weight(ORDINAL, json!(2))]}}),
+        json!({"valueCoding": {"system": HL7, "code": "More than half the days"}}),
+        json!({"valueCoding": {"system": HL7, "code": "More than half the days", "extension": [weight(ORDINAL, json!(2))]}}),
+        json!({"valueCoding": {"system": OWN, "code": "2", "extension": [weight(item_weight, json!(2.0))]}}),
+        json!({"valueCoding": {"system": OWN, "code": "2"}, "extension": [weight(ORDINAL, json!(2))]}),
         json!({"valueInteger": 2}),
         json!({"valueDecimal": 2}),
     ];
     for answer in same {
-        let read = read(&response(json!([{"linkId": "7", "answer": [answer]}])));
-        assert_eq!((read.submission["answers"].clone(), read.findings), (json!({"7": 2}), vec![]), "{answer}");
+        assert_eq!(answered(instrument("phq-9"), "7", &answer), (json!({"7": 2}), vec![]), "{answer}");
+    }
+}
+
+#[test]
+fn a_code_of_a_system_that_is_not_known_or_with_the_text_of_another_choice_is_no_answer() {
+    const OWN: &str = "urn:epro:questionnaire:phq-9:frequency";
+    let ordinal = json!([{"url": ORDINAL, "valueDecimal": 1}]);
+    for (coding, code) in [
+        (json!({"system": "http://example.org/phq9-1-to-4", "code": "1"}), "item.system"),
+        (json!({"system": "http://example.org/phq9-1-to-4", "code": "1", "extension": ordinal}), "item.system"),
+        (json!({"system": "http://example.org/phq9-1-to-4", "code": "LA6569-3"}), "item.system"),
+        (json!({"system": "urn:epro:questionnaire:phq-9:difficulty", "code": "1"}), "item.system"),
+        (json!({"system": "urn:epro:questionnaire:gad-7:frequency", "code": "1"}), "item.system"),
+        (json!({"system": OWN, "version": "0.9.0", "code": "1"}), "item.system"),
+        (json!({"system": 1, "code": "1"}), "item.system"),
+        // Without a system a code is a word that everybody may have used, and a weight or a text are no code.
+        (json!({"code": "1"}), "item.system"),
+        (json!({"code": "1", "extension": ordinal}), "item.system"),
+        (json!({"display": "Several days", "extension": ordinal}), "item.system"),
+        (json!({"system": OWN}), "item.code"),
+        (json!({"system": OWN, "code": "7"}), "item.code"),
+        (json!({"system": OWN, "code": "01"}), "item.code"),
+        (json!({"system": OWN, "code": "LA6569-3"}), "item.code"),
+        (json!({"system": "http://loinc.org", "code": "1"}), "item.code"),
+        // An answer of LOINC's, but to the question of how difficult it all is.
+        (json!({"system": "http://loinc.org", "code": "LA6572-7"}), "item.code"),
+        (json!({"system": "http://loinc.org", "code": "LA6568-5", "extension": ordinal}), "item.weight"),
+        (json!({"system": OWN, "code": "2", "extension": ordinal}), "item.weight"),
+        (json!({"system": OWN, "code": "1", "display": "Nearly every day"}), "item.display"),
+        (json!({"system": OWN, "code": "1", "display": "几乎每天"}), "item.display"),
+        (json!({"system": "http://loinc.org", "code": "LA6569-3", "display": "not at all"}), "item.display"),
+    ] {
+        let read = answered(instrument("phq-9"), "7", &json!({"valueCoding": coding}));
+        assert_eq!(read, (json!({}), vec![code]), "{coding}");
+    }
+    let pain = json!({"valueCoding": {"system": "http://loinc.org", "code": "LA6111-4"}});
+    assert_eq!(answered(instrument("pain-nrs"), "1", &pain), (json!({}), vec!["item.type"]));
+}
+
+#[test]
+fn a_yes_or_no_is_read_from_the_systems_that_have_one() {
+    let coding = |system: &str, code: &str| json!({"valueCoding": {"system": system, "code": code}});
+    let gds_15 = instrument("gds-15");
+    for (yes, no) in [
+        (json!({"valueBoolean": true}), json!({"valueBoolean": false})),
+        (
+            coding("http://terminology.hl7.org/CodeSystem/v2-0136", "Y"),
+            coding("http://terminology.hl7.org/CodeSystem/v2-0136", "N"),
+        ),
+        (coding("http://loinc.org", "LA33-6"), coding("http://loinc.org", "LA32-8")),
+        (coding("http://snomed.info/sct", "373066001"), coding("http://snomed.info/sct", "373067005")),
+    ] {
+        assert_eq!(answered(gds_15, "1", &yes), (json!({"1": true}), vec![]));
+        assert_eq!(answered(gds_15, "1", &no), (json!({"1": false}), vec![]));
+    }
+    let weight = |value: i64| json!([{"url": ORDINAL, "valueDecimal": value}]);
+    // Not to be satisfied with one's life adds 1.
+    let no =
+        |weight: Value| json!({"valueCoding": {"system": "http://loinc.org", "code": "LA32-8", "extension": weight}});
+    assert_eq!(answered(gds_15, "1", &no(weight(1))), (json!({"1": false}), vec![]));
+    assert_eq!(answered(gds_15, "1", &no(weight(0))), (json!({}), vec!["item.weight"]));
+    for (answer, code) in [
+        (coding("http://example.org/yes", "Y"), "item.system"),
+        (json!({"valueCoding": {"code": "Y"}}), "item.system"),
+        (coding("http://terminology.hl7.org/CodeSystem/v2-0532", "UNK"), "item.code"),
+        (json!({"valueCoding": {"system": "http://loinc.org", "code": "LA33-6", "display": "No"}}), "item.display"),
+        // 1 is yes as a code, and no as a score.
+        (json!({"valueInteger": 1}), "item.ambiguous"),
+    ] {
+        assert_eq!(answered(gds_15, "1", &answer), (json!({}), vec![code]), "{answer}");
+    }
+    assert_eq!(answered(gds_15, "2", &json!({"valueInteger": 1})), (json!({"2": 1}), vec![]));
+}
+
+#[test]
+fn a_number_that_is_the_code_of_one_choice_and_the_weight_of_another_is_refused() {
+    for (id, item, number, expected) in [
+        ("ces-d", "4", json!({"valueInteger": 3}), Err("item.ambiguous")),
+        ("ces-d", "4", json!({"valueDecimal": 0.0}), Err("item.ambiguous")),
+        ("ces-d", "3", json!({"valueInteger": 3}), Ok(3)),
+        ("epds", "10", json!({"valueInteger": 3}), Ok(3)),
+        // The codes of the RAND-36 are 1 to 5, its weights 0 to 100: a 5 can only be a code.
+        ("rand-36", "1", json!({"valueInteger": 5}), Ok(5)),
+        ("phq-9", "10", json!({"valueInteger": 3}), Ok(3)),
+    ] {
+        let read = answered(instrument(id), item, &number);
+        let expected = match expected {
+            Ok(code) => (json!({item: code}), vec![]),
+            Err(code) => (json!({}), vec![code]),
+        };
+        assert_eq!(read.1, expected.1, "{id} {number}");
+        assert_eq!(read.0.to_string().parse::<Value>().unwrap(), expected.0, "{id} {number}");
+    }
+}
+
+/// The options of each choice that `instrument` tells in FHIR, by item id, with the code and the weight.
+fn options(instrument: &Instrument) -> Vec<(String, Vec<(i64, Option<f64>, Value)>)> {
+    let questionnaire = questionnaire(instrument, "en");
+    let items = questionnaire["item"].as_array().unwrap().iter();
+    let items = items.filter_map(|item| {
+        let name = item["linkId"].as_str().unwrap();
+        let asked = instrument.definition().items.iter().find(|asked| asked.published_name().as_str() == name)?;
+        let options = item["answerOption"].as_array()?.iter().map(|option| {
+            let weight = &option["valueCoding"]["extension"][0];
+            assert!(weight.is_null() || weight["url"] == ORDINAL);
+            let code = option["valueCoding"]["code"].as_str().unwrap().parse().unwrap();
+            (code, weight["valueDecimal"].as_f64(), option.clone())
+        });
+        Some((asked.id.to_string(), options.collect()))
+    });
+    items.collect()
+}
+
+#[test]
+fn what_an_ordinal_value_says_is_what_the_choice_adds_to_its_score() {
+    let mut checked = 0;
+    for instrument in Catalog::shipped().iter() {
+        let options = options(instrument);
+        let number = |code: &i64| json!(code);
+        // Every item is answered, so that one of them changes alone.
+        let mut start: Map<String, Value> = instrument
+            .definition()
+            .items
+            .iter()
+            .map(|item| (item.id.to_string(), item.min.map_or(json!(false), |min| json!(min))))
+            .collect();
+        start.extend(options.iter().map(|(item, options)| (item.clone(), number(&options[0].0))));
+        let scores = |answers: &Map<String, Value>| -> Vec<Option<f64>> {
+            let outcome = instrument.assess(&instrument.check(answers).unwrap()).unwrap();
+            let value = |score: &clinical::outcome::Score| score.value.to_string().parse::<f64>().unwrap();
+            let find = |id| outcome.scores.iter().find(|score| score.id == id).map(value);
+            instrument.definition().scores.iter().map(|score| find(score.id.clone())).collect()
+        };
+        let before = scores(&start);
+        // By how much a score changes for 1 of weight, for each item and choice that changes it.
+        let mut slopes: Vec<Vec<(String, f64)>> = vec![Vec::new(); before.len()];
+        for (item, options) in &options {
+            for (code, weight, _) in &options[1..] {
+                let mut answers = start.clone();
+                answers.insert(item.clone(), number(code));
+                for (place, (old, new)) in before.iter().zip(scores(&answers)).enumerate() {
+                    let (Some(old), Some(new)) = (old, new) else { continue };
+                    let (first, weight) = (options[0].1, weight);
+                    match weight.zip(first) {
+                        Some((weight, first)) if new != *old => {
+                            slopes[place].push((format!("{item}={code}"), (new - old) / (weight - first)));
+                        }
+                        Some((weight, first)) => assert!(weight != first, "{} {item}={code}", instrument.id()),
+                        None => assert_eq!(new, *old, "{} {item}={code} has no weight", instrument.id()),
+                    }
+                }
+            }
+        }
+        for (score, slopes) in instrument.definition().scores.iter().zip(slopes) {
+            let Some((_, first)) = slopes.first() else { continue };
+            let name = format!("{} {}: {slopes:?}", instrument.id(), score.id);
+            let rounding = if score.decimals == 0 { 0.0 } else { 0.01 };
+            checked += slopes.len();
+            // More of each item is more of the score, or less of it, for all of them alike.
+            assert!(slopes.iter().all(|(_, slope)| slope.signum() == first.signum()), "{name}");
+            let Operation::Apply(apply) = &score.value else {
+                assert!(slopes.iter().all(|(_, slope)| *slope == 1.0), "{name}");
+                continue;
+            };
+            match apply.as_ref() {
+                Apply::Sum(_) => assert!(slopes.iter().all(|(_, slope)| *slope == 1.0), "{name}"),
+                // A mean of scores of several items each.
+                Apply::Mean(parts) if parts.iter().any(is_score) => {}
+                Apply::Mean(_) | Apply::Linear(_) => {
+                    assert!(slopes.iter().all(|(_, slope)| (slope - first).abs() <= rounding), "{name}");
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(checked > 1_000, "{checked}");
+}
+
+fn is_score(part: &Operation) -> bool {
+    serde_json::to_value(part).unwrap().to_string().contains("\"score\"")
+}
+
+#[test]
+fn the_choices_of_the_reversed_items_carry_what_they_add() {
+    let weights = |id: &str, item: &str| -> Vec<Option<f64>> {
+        let all = options(instrument(id));
+        all.iter().find(|(asked, _)| asked == item).unwrap().1.iter().map(|(_, weight, _)| *weight).collect()
+    };
+    let known = |weights: &[f64]| weights.iter().copied().map(Some).collect::<Vec<_>>();
+    assert_eq!(weights("ces-d", "4"), known(&[3.0, 2.0, 1.0, 0.0]));
+    assert_eq!(weights("ces-d", "3"), known(&[0.0, 1.0, 2.0, 3.0]));
+    assert_eq!(weights("epds", "1"), known(&[0.0, 1.0, 2.0, 3.0]));
+    assert_eq!(weights("epds", "3"), known(&[3.0, 2.0, 1.0, 0.0]));
+    assert_eq!(weights("rand-36", "1"), known(&[100.0, 75.0, 50.0, 25.0, 0.0]));
+    assert_eq!(weights("rand-36", "24"), known(&[0.0, 20.0, 40.0, 60.0, 80.0, 100.0]));
+    assert_eq!(weights("eortc-qlq-c30", "8"), known(&[1.0, 2.0, 3.0, 4.0]));
+    assert_eq!(weights("who-5", "1"), known(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
+    assert_eq!(weights("phq-15", "4"), [Some(0.0), Some(1.0), Some(2.0), None]);
+    // They are in no score.
+    assert_eq!(weights("phq-9", "10"), [None; 4]);
+    assert_eq!(weights("rand-36", "2"), [None; 5]);
+}
+
+#[test]
+fn the_worst_answers_of_a_mother_are_30_however_a_client_sends_them() {
+    let epds = instrument("epds");
+    let by_option = options(epds).into_iter().map(|(item, options)| {
+        let worst = options.into_iter().find(|(_, weight, _)| *weight == Some(3.0)).unwrap();
+        json!({"linkId": item, "answer": [worst.2]})
+    });
+    let by_number = (1..=10).map(|item| json!({"linkId": item.to_string(), "answer": [{"valueInteger": 3}]}));
+    for items in [by_option.collect::<Vec<_>>(), by_number.collect()] {
+        let mut response = response(json!(items));
+        response["questionnaire"] = json!(format!("urn:epro:questionnaire:epds|{}", epds.version()));
+        let outcome = assessed(&read(&response), epds);
+        assert_eq!((total(&outcome).as_str(), outcome.scores[0].band.as_deref()), ("30", Some("probable")));
+        let fired: Vec<_> = outcome.alerts.iter().map(|fired| fired.rule.as_str()).collect();
+        assert_eq!(fired, ["safety", "threshold"]);
+    }
+}
+
+#[test]
+fn an_item_is_called_as_its_owner_calls_it_and_answered_under_that_name_or_its_own() {
+    let pro_ctcae = instrument("pro-ctcae");
+    let questionnaire = questionnaire(pro_ctcae, "en");
+    let names: Vec<_> =
+        questionnaire["item"].as_array().unwrap().iter().map(|item| item["linkId"].as_str().unwrap()).collect();
+    assert_eq!(
+        (names[0], names[5], names[68], names[123]),
+        ("PROCTCAE_1A", "PROCTCAE_5A", "PROCTCAE_48A", "PROCTCAE_80A")
+    );
+    for name in ["PROCTCAE_48C", "71"] {
+        assert_eq!(answered(pro_ctcae, name, &json!({"valueInteger": 4})), (json!({"71": 4}), vec![]));
+    }
+    let prefers_not = json!({"valueCoding": {"system": "urn:epro:questionnaire:pro-ctcae:present-or-not-sexually-active", "code": "99"}});
+    assert_eq!(answered(pro_ctcae, "PROCTCAE_69A", &prefers_not), (json!({"109": 99}), vec![]));
+}
+
+#[test]
+fn an_item_that_may_be_left_out_need_not_be_asked() {
+    let audit_c = questionnaire(instrument("audit-c"), "en");
+    let asked_when = audit_c["item"][1]["enableWhen"].as_array().unwrap();
+    let codes: Vec<_> = asked_when.iter().map(|when| when["answerCoding"]["code"].as_str().unwrap()).collect();
+    assert_eq!((codes, &audit_c["item"][1]["enableBehavior"]), (vec!["1", "2", "3", "4"], &json!("any")));
+}
+
+#[test]
+fn loincs_notice_goes_with_its_codes() {
+    for (id, there) in [("phq-9", true), ("gad-7", true), ("pcl-5", false)] {
+        let questionnaire = questionnaire(instrument(id), "en");
+        assert_eq!(
+            questionnaire["copyright"].as_str().unwrap().contains("content from LOINC (http://loinc.org)"),
+            there
+        );
+        assert_eq!(questionnaire.to_string().contains("\"system\":\"http://loinc.org\""), there);
     }
 }
 
@@ -211,13 +481,14 @@ fn each_type_of_item_takes_its_own_values() {
 
 #[test]
 fn every_fault_is_found_at_once_and_where_it_is() {
+    let own = |code: &str| json!({"system": "urn:epro:questionnaire:phq-9:frequency", "code": code});
     let items = json!([
-        {"linkId": "1", "answer": [{"valueCoding": {"code": "0"}}, {"valueCoding": {"code": "1"}}]},
+        {"linkId": "1", "answer": [{"valueCoding": own("0")}, {"valueCoding": own("1")}]},
         {"linkId": "2", "answer": [{"valueString": "often"}]},
-        {"linkId": "group", "item": [{"linkId": "3", "answer": [{"valueCoding": {"code": "often"}}]}]},
+        {"linkId": "group", "item": [{"linkId": "3", "answer": [{"valueCoding": own("often")}]}]},
         {"linkId": "99", "answer": [{"valueInteger": 1}]},
         {"linkId": "4", "answer": [{"valueInteger": 1, "valueString": "x"}]},
-        {"linkId": "5", "answer": [{"valueCoding": {"code": "1", "extension": [{"url": ORDINAL, "valueDecimal": 2}]}}]},
+        {"linkId": "5", "answer": [{"valueCoding": own("1"), "extension": [{"url": ORDINAL, "valueDecimal": 2}]}]},
         {"linkId": "6", "answer": [{"valueInteger": 1}]},
         {"linkId": "6", "answer": [{"valueInteger": 2}]},
         {"answer": []},
@@ -312,7 +583,8 @@ fn every_shipped_definition_told_in_fhir_and_answered_gives_the_same_result() {
             let mut items = Vec::new();
             for (item, asked) in questionnaire["item"].as_array().unwrap().iter().filter_map(|item| {
                 let id = item["linkId"].as_str().unwrap();
-                let asked = instrument.definition().items.iter().find(|asked| asked.id.as_str() == id);
+                let mut items = instrument.definition().items.iter();
+                let asked = items.find(|asked| asked.published_name().as_str() == id);
                 asked.map(|asked| (item, asked))
             }) {
                 let (answer, value) = match item["type"].as_str().unwrap() {
@@ -372,8 +644,8 @@ fn an_exported_questionnaire_comes_back_as_a_definition_that_scores_alike() {
         assert_eq!(again.definition().items.len(), instrument.definition().items.len());
         let answers: Map<String, Value> =
             again.definition().items.iter().map(|item| (item.id.to_string(), json!(1))).collect();
-        let outcome = again.assess(&again.check(&answers).unwrap()).unwrap();
-        assert_eq!(total(&outcome), answers.len().to_string(), "{id}");
+        let (again, own) = [&again, instrument].map(|one| one.assess(&one.check(&answers).unwrap()).unwrap()).into();
+        assert_eq!(total(&again), total(&own), "{id}");
         assert!(imported.notes.iter().any(|note| note.contains("`bands`")));
     }
 }
@@ -416,4 +688,66 @@ fn what_an_import_cannot_carry_over_is_said() {
         assert!(imported.notes.iter().any(|note| note.contains(expected)), "{expected}: {:#?}", imported.notes);
     }
     assert!(import(&json!({"resourceType": "Patient"})).is_err());
+}
+
+#[test]
+fn choices_are_read_from_a_value_set_in_the_file_and_one_that_is_elsewhere_is_named() {
+    let weighed = |code: &str, display: &str, weight: i64| {
+        json!({"system": "http://x", "code": code, "display": display,
+               "extension": [{"url": ORDINAL, "valueDecimal": weight}]})
+    };
+    let yes_and_no = [weighed("n", "No", 0), weighed("y", "Yes", 1)];
+    let mut retired = weighed("r", "Retired", 7);
+    retired["inactive"] = json!(true);
+    let contained = json!([
+        {"resourceType": "ValueSet", "id": "composed", "url": "http://x/vs/composed", "version": "2",
+         "compose": {"include": [{"system": "http://x", "concept": yes_and_no}]}},
+        {"resourceType": "ValueSet", "id": "expanded", "compose": {"include": [{"system": "http://x"}]},
+         "expansion": {"contains": [
+            {"abstract": true, "display": "Answers", "contains": [yes_and_no[0], retired]}, yes_and_no[1],
+         ]}},
+        {"resourceType": "ValueSet", "id": "including",
+         "compose": {"include": [{"valueSet": ["http://x/vs/composed|2"]}, {"concept": [weighed("m", "Maybe", 2)]}],
+                     "exclude": [{"concept": [{"code": "m"}]}]}},
+        {"resourceType": "ValueSet", "id": "whole", "compose": {"include": [{"system": "http://x/cs"}]}},
+        {"resourceType": "CodeSystem", "id": "cs", "url": "http://x/cs", "concept": yes_and_no},
+        {"resourceType": "ValueSet", "id": "unlisted", "compose": {"include": [{"system": "http://snomed.info/sct"}]}},
+        {"resourceType": "ValueSet", "id": "circle", "url": "http://x/circle",
+         "compose": {"include": [{"valueSet": ["http://x/circle"]}]}},
+    ]);
+    let asked = |set: &str| {
+        let source = json!({
+            "resourceType": "Questionnaire", "id": "q", "title": "Q", "contained": contained,
+            "item": [
+                {"linkId": "1", "type": "boolean", "text": "Well?"},
+                {"linkId": "2", "type": "choice", "text": "How?", "answerValueSet": set},
+            ],
+        });
+        import(&source).unwrap()
+    };
+    for set in ["#composed", "http://x/vs/composed", "http://x/vs/composed|2", "#expanded", "#including", "#whole"] {
+        let imported = asked(set);
+        let definition: Value = serde_json::from_str(&imported.definition).unwrap();
+        let expected = json!([{"code": 0, "text": {"en": "No"}}, {"code": 1, "text": {"en": "Yes"}}]);
+        assert_eq!(definition["codeLists"]["list-1"], expected, "{set}");
+        assert!(Instrument::parse(&imported.definition).is_ok());
+    }
+    for (set, told) in [
+        (
+            "http://loinc.org/vs/LL358-3",
+            "2: its choices are in the ValueSet http://loinc.org/vs/LL358-3, which is not in the file",
+        ),
+        (
+            "http://x/vs/composed|3",
+            "2: its choices are in the ValueSet http://x/vs/composed|3, which is not in the file",
+        ),
+        ("#nowhere", "2: its choices are in the ValueSet #nowhere, which is not in the file"),
+        ("#unlisted", "2: its choices are codes of http://snomed.info/sct, which the ValueSet #unlisted does not list"),
+        ("#circle", "2: its choices are in the ValueSet http://x/circle, which is not in the file"),
+    ] {
+        let imported = asked(set);
+        let definition: Value = serde_json::from_str(&imported.definition).unwrap();
+        assert_eq!(definition["items"].as_array().unwrap().len(), 1, "{set}");
+        assert!(imported.notes.iter().any(|note| note.starts_with(told)), "{set}: {:?}", imported.notes);
+    }
 }

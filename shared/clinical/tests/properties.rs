@@ -4,7 +4,7 @@
 
 use clinical::answers::{Answer, Answers};
 use clinical::catalog::Catalog;
-use clinical::definition::{Apply, Definition, Item, ItemKind, Operation};
+use clinical::definition::{Apply, Definition, Item, ItemKind, Operation, Row};
 use clinical::instrument::Instrument;
 use proptest::collection::vec;
 use proptest::option;
@@ -41,8 +41,11 @@ proptest! {
         for score in &outcome.scores {
             let definition = instrument.definition().scores.iter().find(|definition| definition.id == score.id).unwrap();
             let Some(items) = plain_sum(&definition.value) else { continue };
-            let answered = items.iter().filter(|item| answers(instrument, &picks).contains_key(item.as_str())).count();
-            prop_assert_eq!(answered, items.len());
+            let answers = answers(instrument, &picks);
+            let needed = items.iter().filter(|item| is_needed(instrument, item, &answers));
+            for item in needed {
+                prop_assert!(answers.contains_key(item.as_str()), "{}", item);
+            }
         }
     }
 
@@ -55,7 +58,7 @@ proptest! {
         let raised = &instrument.definition().items[place];
         let Some(higher) = allowed(instrument, raised).into_iter()
             .filter(|value| value.as_i64() > before[raised.id.as_str()].as_i64())
-            .find(|value| value.is_number()) else { return Ok(()) };
+            .find(|value| value.is_number() && is_number_in_scores(instrument, raised, value)) else { return Ok(()) };
         let mut after = before.clone();
         after.insert(raised.id.to_string(), higher);
         let (before, after) = (values(instrument, &before), values(instrument, &after));
@@ -63,6 +66,43 @@ proptest! {
             if plain_sum(&definition.value).is_some() {
                 prop_assert!(low <= high, "{}", definition.id);
             }
+        }
+    }
+
+    #[test]
+    fn a_combination_is_decided_as_soon_as_what_is_missing_cannot_change_it(picks in vec(0..6_usize, 124)) {
+        let pro_ctcae = Catalog::shipped().latest(&"pro-ctcae".parse().unwrap()).unwrap();
+        let sent: Map<String, Value> = pro_ctcae.definition().items.iter().zip(&picks)
+            .filter_map(|(item, pick)| Some((item.id.to_string(), allowed(pro_ctcae, item).get(*pick)?.clone())))
+            .filter(|(_, answer)| answer.as_i64() <= Some(4))
+            .collect();
+        let outcome = pro_ctcae.assess(&pro_ctcae.check(&sent).unwrap()).unwrap();
+        let grades = pro_ctcae.definition().scores.iter().filter(|score| score.id.as_str().ends_with("_COMP"));
+        for grade in grades {
+            let Operation::Apply(apply) = &grade.value else { unreachable!("a grade is computed") };
+            let Apply::Combination(combination) = apply.as_ref() else { unreachable!("a grade is a combination") };
+            let parts: Vec<_> = combination.of.iter().map(|part| match part {
+                Operation::Item(item) => sent.get(item.as_str()).and_then(Value::as_i64),
+                _ => unreachable!("a grade is of items"),
+            }).collect();
+            // What each way to complete the answers would give.
+            let rows = &pro_ctcae.definition().tables[&combination.table];
+            let mut possible: Vec<Decimal> = completions(&parts).iter().map(|parts| {
+                let fits = |row: &&Row| row.when.iter().zip(parts).all(|(cell, part)| {
+                    cell.is_none_or(|cell| (cell.from.0..=cell.to.0).contains(&Decimal::from(*part)))
+                });
+                let fitting: Vec<_> = rows.iter().filter(fits).collect();
+                assert_eq!(fitting.len(), 1, "{parts:?}");
+                fitting[0].value.0
+            }).collect();
+            possible.dedup();
+            let found = outcome.scores.iter().find(|score| score.id == grade.id).map(|score| score.value);
+            if parts.iter().all(Option::is_some) || parts[0] == Some(0) {
+                prop_assert_eq!(found, Some(possible[0]), "{}", grade.id);
+            } else {
+                prop_assert_eq!(found, None, "{}", grade.id);
+            }
+            prop_assert!(found.is_none() || possible.len() == 1);
         }
     }
 
@@ -85,7 +125,7 @@ proptest! {
     ) {
         let mut document: Value = serde_json::from_str(pick(which).json()).unwrap();
         let mut places = places(&document, String::new());
-        places.retain(|place| ["/items", "/scores", "/codeLists", "/rules"].iter().any(|part| place.starts_with(part)));
+        places.retain(|place| ["/items", "/scores", "/codeLists", "/tables", "/rules"].iter().any(|part| place.starts_with(part)));
         let place = document.pointer_mut(&places[place.index(places.len())]).unwrap();
         *place = change;
         let Ok(instrument) = Instrument::parse(&document.to_string()) else { return Ok(()) };
@@ -175,6 +215,32 @@ fn plain_sum(value: &Operation) -> Option<Vec<String>> {
         _ => None,
     });
     items.collect()
+}
+
+/// Whether an item may not be left out under these answers: the one condition that a shipped instrument has is that
+/// another item is at least something.
+fn is_needed(instrument: &Instrument, item: &str, answers: &Map<String, Value>) -> bool {
+    let item = instrument.definition().items.iter().find(|asked| asked.id.as_str() == item).unwrap();
+    let Some(condition) = &item.needed_when else { return true };
+    let Operation::Apply(apply) = condition else { unreachable!("a condition is an operation") };
+    let Apply::AtLeast(pair) = apply.as_ref() else { unreachable!("no shipped item has another condition") };
+    let (Operation::Item(of), Operation::Constant(least)) = pair.as_ref() else { unreachable!("an item, a number") };
+    answers.get(of.as_str()).is_none_or(|answer| Decimal::from(answer.as_i64().unwrap()) >= least.0)
+}
+
+/// Whether an answer is a number in scores, neither missing nor not asked.
+fn is_number_in_scores(instrument: &Instrument, item: &Item, answer: &Value) -> bool {
+    let Some(list) = item.codes.as_ref().map(|name| &instrument.definition().code_lists[name]) else { return true };
+    let code = list.iter().find(|code| Some(code.code) == answer.as_i64()).unwrap();
+    !code.counts_as_missing && !code.counts_as_not_asked
+}
+
+/// Every way to answer what is missing.
+fn completions(parts: &[Option<i64>]) -> Vec<Vec<i64>> {
+    parts.iter().fold(vec![Vec::new()], |so_far, part| {
+        let values = part.map_or(0..=4, |part| part..=part);
+        values.flat_map(|value| so_far.iter().map(move |before| [before.as_slice(), &[value]].concat())).collect()
+    })
 }
 
 /// All scores by place.

@@ -19,6 +19,7 @@ const OF_THE_FORM: &[&str] = &[
     "number-too-large.json",
     "quiet-for-millennia.json",
     "too-many-sources.json",
+    "table-cell-of-a-word.json",
     "two-operations.json",
     "unknown-field.json",
     "unknown-operation.json",

@@ -160,9 +160,9 @@ fn a_group_has_its_own_line_and_everybody_else_the_one_for_all() {
     let mut rules = line(3);
     rules.as_array_mut().unwrap().push(extra);
     let audit_c =
-        json!({"id": "audit-c", "version": "1.0.0", "languages": ["en"], "rules": rules, "byGroup": {"men": line(4)}});
+        json!({"id": "audit-c", "version": "1.1.0", "languages": ["en"], "rules": rules, "byGroup": {"men": line(4)}});
     let protocol = load(&with("/instruments/0", audit_c), &[]).unwrap();
-    let (id, version) = ("audit-c".parse().unwrap(), "1.0.0".parse().unwrap());
+    let (id, version) = ("audit-c".parse().unwrap(), "1.1.0".parse().unwrap());
     for (group, answers, expected) in [
         (None, json!({"1": 3, "2": 0, "3": 0}), vec!["threshold"]),
         (Some("women"), json!({"1": 3, "2": 0, "3": 0}), vec!["threshold"]),

@@ -1,6 +1,6 @@
 //! `cargo run -- instruments`: the instruments that there are, for a person.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use clinical::{
     catalog::{Catalog, NotFound},
@@ -16,20 +16,36 @@ const LONGEST_TERMS: usize = 100;
 ///
 /// # Errors
 /// What a person reads where there is none.
-pub fn find(named: &str) -> Result<&'static Instrument, String> {
+fn find(named: &str) -> Result<&'static Arc<Instrument>, String> {
     let nothing = || "there is no such instrument; `cargo run -- instruments` lists them".to_owned();
     let (id, version) = named.split_once('@').map_or((named, None), |(id, version)| (id, Some(version)));
     let id = id.parse().map_err(|_| nothing())?;
     let newest = Catalog::shipped().latest(&id).ok_or_else(nothing)?;
     let Some(version) = version else { return Ok(newest) };
     let version = version.parse().map_err(|_| "a version is written like 1.0.0".to_owned())?;
-    Catalog::shipped().find(&id, &version).map(Arc::as_ref).map_err(|not_found| match not_found {
+    Catalog::shipped().find(&id, &version).map_err(|not_found| match not_found {
         NotFound::Instrument => nothing(),
         NotFound::Version { known } => {
             let known: Vec<_> = known.iter().map(InstrumentVersion::as_str).collect();
             format!("{id} is not there in this version, but in {}", known.join(", "))
         }
     })
+}
+
+/// The instrument that `named` names, as [`find`] does, or the one whose definition is in the file of this path.
+///
+/// # Errors
+/// What a person reads where there is none, or where the definition has faults: all of them.
+pub fn named(named: &str) -> Result<Arc<Instrument>, String> {
+    if !(named.contains(['/', '\\']) || named.ends_with(".json")) {
+        return find(named).map(Arc::clone);
+    }
+    let json = fs::read_to_string(named).map_err(|error| format!("cannot read the file: {error}"))?;
+    let instrument = Instrument::parse_file(named, &json).map_err(|faults| {
+        let told: String = faults.iter().map(|fault| format!("\n  {fault}")).collect();
+        format!("the definition has faults ({}){told}", faults.len())
+    })?;
+    Ok(Arc::new(instrument))
 }
 
 /// The `instruments` in a table with a head: id, version, title, how many items and scores, languages, whether the texts
@@ -95,6 +111,24 @@ mod tests {
         for nothing in ["", "phq", "PHQ-9", "@1.0.0"] {
             assert!(find(nothing).unwrap_err().starts_with("there is no such instrument"), "{nothing}");
         }
+    }
+
+    #[test]
+    fn a_definition_is_read_from_its_file_and_all_its_faults_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("own.json");
+        let path = file.to_str().unwrap();
+        let json = find("phq-2").unwrap().json().replace("\"phq-2\"", "\"own-2\"");
+        fs::write(&file, &json).unwrap();
+        assert_eq!(named(path).unwrap().id().as_str(), "own-2");
+        assert_eq!(named("phq-2").unwrap().id().as_str(), "phq-2");
+        fs::write(&file, json.replace("\"range\":[0,6]", "\"range\":[0,5]")).unwrap();
+        let told = named(path).unwrap_err();
+        assert!(
+            told.starts_with("the definition has faults (") && told.contains("own.json: /scores/0/range: "),
+            "{told}"
+        );
+        assert!(named("/nowhere/own.json").unwrap_err().starts_with("cannot read the file: "));
     }
 
     #[test]

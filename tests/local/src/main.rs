@@ -7,13 +7,14 @@ use std::{
     os::unix::process::{CommandExt, parent_id},
     path::{Path, PathBuf},
     process::{self, ExitCode},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
 use clinical::{
     catalog::Catalog,
-    ids::{FormVersion, SiteId},
+    ids::{FormVersion, GroupId, SiteId},
     instrument::Instrument,
 };
 use local::{
@@ -100,11 +101,15 @@ enum Command {
     /// Writes one line for each: its scores and the alert rules that fire or, for one that cannot be read or does not fit,
     /// its line number and everything that is wrong with it. Starts nothing and stores nothing; what came before a line is
     /// not known, so rules about change are not evaluated.
-    /// Ends with 0 if all fitted, 1 if any did not, 2 if there is no such instrument or the input cannot be read.
+    /// Ends with 0 if all fitted, 1 if any did not, 2 if there is no such instrument, its definition has faults, or the
+    /// input cannot be read.
     Score {
-        /// The instrument, and its version if it is not the newest: phq-9, phq-9@1.0.0
-        #[arg(value_parser = instruments::find)]
-        instrument: &'static Instrument,
+        /// The instrument, and its version if it is not the newest: phq-9, phq-9@1.0.0; or the path of a definition
+        #[arg(value_parser = instruments::named)]
+        instrument: Arc<Instrument>,
+        /// The group of patients that the answers are from, where the definition asks some of them less: men
+        #[arg(long)]
+        group: Option<GroupId>,
     },
     /// Lists the instruments that ship
     Instruments,
@@ -246,7 +251,10 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Environment { parent, executable }) => become_environment(parent, &executable),
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
-        Some(Command::Score { instrument }) => return score_input(instrument),
+        Some(Command::Score { instrument, group }) => {
+            let of_group = group.and_then(|group| instrument.for_group(&group).cloned());
+            return score_input(&of_group.unwrap_or(instrument));
+        }
         Some(Command::Instruments) => return list_instruments(),
         Some(Command::Validate { arguments }) => return validate_file(arguments),
         Some(Command::Instrument { command }) => return instrument(&command),

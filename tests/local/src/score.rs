@@ -148,11 +148,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::instruments::find;
+    use crate::instruments::named as find;
 
     fn scored(named: &str, input: &[u8]) -> (bool, Vec<Value>) {
         let mut output = Vec::new();
-        let all_fitted = score(find(named).unwrap(), input, &mut output).unwrap();
+        let all_fitted = score(&find(named).unwrap(), input, &mut output).unwrap();
         let lines = String::from_utf8(output).unwrap();
         (all_fitted, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }

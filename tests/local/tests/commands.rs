@@ -41,6 +41,27 @@ fn answers_are_scored_line_by_line_and_a_bad_line_is_seen_in_the_exit_code() {
 }
 
 #[test]
+fn answers_are_scored_by_the_definition_in_a_file_and_as_those_of_a_group() {
+    let folder = tempfile::tempdir().expect("there is room for temporary files");
+    let file = folder.path().join("own.json");
+    let path = file.to_str().expect("it is text");
+    let shipped = include_str!("../../../shared/clinical/instruments/phq-15/1.1.0.json");
+    std::fs::write(&file, shipped.replace("\"phq-15\"", "\"own-15\"")).expect("it can be written");
+    let answers: Vec<_> = (1..=15).filter(|item| *item != 4).map(|item| format!("\"{item}\":1")).collect();
+    let answers = format!("{{\"answers\":{{{}}}}}", answers.join(","));
+    for (arguments, total) in [(&["score", path][..], Value::Null), (&["score", path, "--group", "men"], 14.into())] {
+        let output = run(arguments, &answers);
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+        let line: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
+        assert_eq!(line["scores"][0]["value"], total, "{arguments:?}");
+    }
+    std::fs::write(&file, shipped.replace("[0, 30]", "[0, 31]")).expect("it can be written");
+    let output = run(&["score", path], &answers);
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
+    assert!(text(&output.stderr).contains("own.json: /scores/0/range: "), "{}", text(&output.stderr));
+}
+
+#[test]
 fn an_instrument_that_is_not_there_is_said_with_what_to_do() {
     for (named, said) in [("phq-99", "`cargo run -- instruments` lists them"), ("phq-9@7.0.0", "but in 1.0.0")] {
         let output = run(&["score", named], "");

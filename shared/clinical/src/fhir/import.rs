@@ -1,5 +1,6 @@
 //! A Questionnaire with weights as the draft of a definition.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rust_decimal::Decimal;
@@ -28,7 +29,8 @@ pub fn import(json: &Json) -> Result<Imported, &'static str> {
     let questionnaire = json.as_object().filter(|q| q.get("resourceType") == Some(&json!("Questionnaire")));
     let questionnaire = questionnaire.ok_or("this is no FHIR resource of the type Questionnaire")?;
     let language = questionnaire.get("language").and_then(Json::as_str).unwrap_or("en").to_owned();
-    let mut importer = Importer { language, value_sets: value_sets(questionnaire), ..Importer::default() };
+    let contained = Contained::of(questionnaire);
+    let mut importer = Importer { language, contained, ..Importer::default() };
     importer.collect(questionnaire, None);
     if importer.items.is_empty() {
         return Err("the Questionnaire has no question that a definition could carry");
@@ -39,7 +41,7 @@ pub fn import(json: &Json) -> Result<Imported, &'static str> {
 #[derive(Default)]
 struct Importer<'a> {
     language: String,
-    value_sets: BTreeMap<String, &'a Map<String, Json>>,
+    contained: Contained<'a>,
     notes: Vec<String>,
     instruction: Option<String>,
     code_lists: Vec<(String, Vec<Json>)>,
@@ -95,15 +97,14 @@ impl<'a> Importer<'a> {
                     self.note(format!("{link_id}: free text beside the choices is not carried over"));
                 }
                 written.insert("type".to_owned(), json!(if repeats { "codes" } else { "code" }));
-                match self.choices(item, link_id, &id, repeats) {
-                    Some((list, map)) => {
+                match self.contained.choices(item) {
+                    Ok(options) => {
+                        let (list, map) = self.choices(&options, link_id, &id, repeats);
                         written.insert("codes".to_owned(), json!(list));
                         choices = map;
                     }
-                    None => {
-                        self.note(format!(
-                            "{link_id}: its choices are in a value set that is not in the file; left out"
-                        ));
+                    Err(reason) => {
+                        self.note(format!("{link_id}: {reason}; left out"));
                         return;
                     }
                 }
@@ -187,12 +188,11 @@ impl<'a> Importer<'a> {
     /// The name of the list of the item's choices, and the code of each, by what the Questionnaire calls it.
     fn choices(
         &mut self,
-        item: &'a Map<String, Json>,
+        options: &[Choice<'_>],
         link_id: &str,
         id: &str,
         repeats: bool,
-    ) -> Option<(String, BTreeMap<String, i64>)> {
-        let options = self.options(item)?;
+    ) -> (String, BTreeMap<String, i64>) {
         let whole = |weight: Decimal| weight.normalize().to_string().parse::<i64>().ok();
         let weights: Option<Vec<i64>> = options.iter().map(|option| option.weight.and_then(whole)).collect();
         let distinct = |codes: &Vec<i64>| codes.iter().collect::<BTreeSet<_>>().len() == codes.len();
@@ -221,29 +221,18 @@ impl<'a> Importer<'a> {
             .iter()
             .zip(&codes)
             .map(|(option, code)| {
-                let text = option.display.unwrap_or(option.name);
+                let text = option.display.unwrap_or(&option.name);
                 json!({"code": code, "text": self.texts(text)})
             })
             .collect();
-        let map = options.iter().zip(&codes).map(|(option, code)| (option.name.to_owned(), *code)).collect();
+        let map = options.iter().zip(&codes).map(|(option, code)| (option.name.clone().into_owned(), *code)).collect();
         let known = self.code_lists.iter().find(|(_, known)| *known == list).map(|(name, _)| name.clone());
         let name = known.unwrap_or_else(|| {
             let name = format!("list-{}", self.code_lists.len() + 1);
             self.code_lists.push((name.clone(), list));
             name
         });
-        Some((name, map))
-    }
-
-    fn options(&self, item: &'a Map<String, Json>) -> Option<Vec<Choice<'a>>> {
-        if let Some(options) = item.get("answerOption").and_then(Json::as_array) {
-            return options.iter().map(|option| Choice::of_option(option.as_object()?)).collect();
-        }
-        let set = self.value_sets.get(item.get("answerValueSet")?.as_str()?.strip_prefix('#')?)?;
-        let includes = set.get("compose")?.get("include")?.as_array()?;
-        let concepts = includes.iter().filter_map(|include| include.get("concept")?.as_array()).flatten();
-        let choices: Option<Vec<_>> = concepts.map(|concept| Choice::of_coding(concept.as_object()?)).collect();
-        choices.filter(|choices| !choices.is_empty())
+        (name, map)
     }
 
     fn enable_when(&mut self, item: &Map<String, Json>, link_id: &str) -> Option<Json> {
@@ -336,34 +325,158 @@ impl<'a> Importer<'a> {
 
 /// One choice of a question.
 struct Choice<'a> {
-    name: &'a str,
+    name: Cow<'a, str>,
     display: Option<&'a str>,
     weight: Option<Decimal>,
 }
 
 impl<'a> Choice<'a> {
     fn of_option(option: &'a Map<String, Json>) -> Option<Self> {
-        match option.get("valueCoding") {
-            Some(coding) => {
-                let choice = Self::of_coding(coding.as_object()?)?;
-                Some(Self { weight: choice.weight.or_else(|| weight(option)), ..choice })
-            }
-            None => Some(Self { name: option.get("valueString")?.as_str()?, display: None, weight: weight(option) }),
+        let weighted = |choice: Self| Self { weight: choice.weight.or_else(|| weight(option)), ..choice };
+        if let Some(coding) = option.get("valueCoding") {
+            return Self::of_coding(coding.as_object()?).map(weighted);
         }
+        let name = match (option.get("valueString"), option.get("valueInteger")) {
+            (Some(text), _) => Cow::Borrowed(text.as_str()?),
+            (None, Some(number)) => Cow::Owned(number.as_i64()?.to_string()),
+            (None, None) => return None,
+        };
+        Some(Self { name, display: None, weight: weight(option) })
     }
 
     fn of_coding(coding: &'a Map<String, Json>) -> Option<Self> {
         let display = coding.get("display").and_then(Json::as_str);
         let name = coding.get("code").and_then(Json::as_str).or(display)?;
-        Some(Self { name, display, weight: weight(coding) })
+        Some(Self { name: Cow::Borrowed(name), display, weight: weight(coding) })
     }
 }
 
-/// The value sets that the Questionnaire carries, by id.
-fn value_sets(questionnaire: &Map<String, Json>) -> BTreeMap<String, &Map<String, Json>> {
-    let contained = questionnaire.get("contained").and_then(Json::as_array).into_iter().flatten();
-    let sets = contained.filter_map(Json::as_object).filter(|c| c.get("resourceType") == Some(&json!("ValueSet")));
-    sets.filter_map(|set| Some((set.get("id")?.as_str()?.to_owned(), set))).collect()
+/// How deep value sets may include one another.
+const DEEPEST_VALUE_SET: usize = 8;
+
+/// The value sets and code systems that the Questionnaire carries.
+#[derive(Default)]
+struct Contained<'a> {
+    value_sets: Vec<&'a Map<String, Json>>,
+    code_systems: Vec<&'a Map<String, Json>>,
+}
+
+impl<'a> Contained<'a> {
+    fn of(questionnaire: &'a Map<String, Json>) -> Self {
+        let contained = questionnaire.get("contained").and_then(Json::as_array).into_iter().flatten();
+        let contained: Vec<_> = contained.filter_map(Json::as_object).collect();
+        let of_type = |name: &str| {
+            let resources = contained.iter().filter(|resource| text(resource, "resourceType") == Some(name));
+            resources.copied().collect()
+        };
+        Self { value_sets: of_type("ValueSet"), code_systems: of_type("CodeSystem") }
+    }
+
+    /// The choices of a question.
+    ///
+    /// # Errors
+    /// What is needed to know them, as the end of a sentence about the question.
+    fn choices(&self, item: &'a Map<String, Json>) -> Result<Vec<Choice<'a>>, String> {
+        let nothing = || "it has no choices that can be carried over".to_owned();
+        let choices = match (item.get("answerOption").and_then(Json::as_array), text(item, "answerValueSet")) {
+            (Some(options), _) => {
+                let choices = options.iter().map(|option| Choice::of_option(option.as_object()?));
+                choices.collect::<Option<_>>().ok_or_else(nothing)?
+            }
+            (None, Some(named)) => self.value_set(named, 0)?,
+            (None, None) => return Err(nothing()),
+        };
+        Some(choices).filter(|choices: &Vec<_>| !choices.is_empty()).ok_or_else(nothing)
+    }
+
+    /// The choices of the value set that is called `named`: `#id`, or its canonical URL.
+    fn value_set(&self, named: &str, depth: usize) -> Result<Vec<Choice<'a>>, String> {
+        let is_named = |set: &&&'a Map<String, Json>| match named.strip_prefix('#') {
+            Some(id) => text(set, "id") == Some(id),
+            None => is_canonical(set, named),
+        };
+        let set = self.value_sets.iter().find(is_named).filter(|_| depth < DEEPEST_VALUE_SET);
+        let Some(set) = set else {
+            return Err(format!(
+                "its choices are in the ValueSet {named}, which is not in the file: add it to `contained` with its codes"
+            ));
+        };
+        let expansion = set.get("expansion").and_then(|expansion| expansion.get("contains")).and_then(Json::as_array);
+        if let Some(contains) = expansion {
+            let mut choices = Vec::new();
+            expanded(contains, &mut choices);
+            return Ok(choices);
+        }
+        let part = |name: &str| {
+            let parts = set.get("compose").and_then(|compose| compose.get(name)).and_then(Json::as_array);
+            parts.into_iter().flatten().filter_map(Json::as_object)
+        };
+        let mut choices = Vec::new();
+        for include in part("include") {
+            choices.extend(self.included(include, named, depth)?);
+        }
+        for exclude in part("exclude") {
+            let excluded = self.included(exclude, named, depth)?;
+            choices.retain(|choice| excluded.iter().all(|other| other.name != choice.name));
+        }
+        Ok(choices)
+    }
+
+    /// What a part of the value set `named` lists: its codes, those of other value sets, or a whole code system.
+    fn included(&self, include: &'a Map<String, Json>, named: &str, depth: usize) -> Result<Vec<Choice<'a>>, String> {
+        let list = |name: &str| include.get(name).and_then(Json::as_array);
+        if let Some(concepts) = list("concept") {
+            return Ok(concepts.iter().filter_map(|concept| Choice::of_coding(concept.as_object()?)).collect());
+        }
+        if let Some(sets) = list("valueSet") {
+            let mut choices = Vec::new();
+            for set in sets.iter().filter_map(Json::as_str) {
+                choices.extend(self.value_set(set, depth + 1)?);
+            }
+            return Ok(choices);
+        }
+        let system = text(include, "system").unwrap_or("(without a name)");
+        let known = self.code_systems.iter().find(|code_system| is_canonical(code_system, system));
+        match known.filter(|_| !include.contains_key("filter")) {
+            Some(code_system) => {
+                let mut choices = Vec::new();
+                concepts(code_system, &mut choices);
+                Ok(choices)
+            }
+            None => Err(format!(
+                "its choices are codes of {system}, which the ValueSet {named} does not list: give it an `expansion`"
+            )),
+        }
+    }
+}
+
+/// Whether the resource has the canonical URL `named`, and its version where that says one.
+fn is_canonical(resource: &Map<String, Json>, named: &str) -> bool {
+    let (url, version) = named.split_once('|').map_or((named, None), |(url, version)| (url, Some(version)));
+    text(resource, "url") == Some(url) && version.is_none_or(|version| text(resource, "version") == Some(version))
+}
+
+/// The codes of an expansion that may be chosen, in their order.
+fn expanded<'a>(contains: &'a [Json], choices: &mut Vec<Choice<'a>>) {
+    for coding in contains.iter().filter_map(Json::as_object) {
+        let is = |name: &str| coding.get(name) == Some(&json!(true));
+        if !is("abstract") && !is("inactive") {
+            choices.extend(Choice::of_coding(coding));
+        }
+        expanded(coding.get("contains").and_then(Json::as_array).map_or(&[], Vec::as_slice), choices);
+    }
+}
+
+/// The codes of a code system, or below one of its codes.
+fn concepts<'a>(parent: &'a Map<String, Json>, choices: &mut Vec<Choice<'a>>) {
+    for concept in parent.get("concept").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
+        choices.extend(Choice::of_coding(concept));
+        concepts(concept, choices);
+    }
+}
+
+fn text<'a>(element: &'a Map<String, Json>, name: &str) -> Option<&'a str> {
+    element.get(name).and_then(Json::as_str)
 }
 
 /// In lower case, with `-` for what no id may hold.

@@ -13,14 +13,16 @@ use crate::ids::{InstrumentId, InstrumentVersion, ItemId, ScoreId};
 pub(super) struct Names {
     pub(super) instrument: InstrumentId,
     pub(super) version: InstrumentVersion,
+    /// The notice that the owner of the codes asks for wherever they are shown.
+    pub(super) notice: String,
     /// The code of the whole.
     pub(super) code: Coding,
     /// The canonical URLs of questionnaires that ask just this version's items.
     questionnaires: Vec<String>,
     items: BTreeMap<ItemId, ElementNames>,
     scores: BTreeMap<ScoreId, ElementNames>,
-    /// Per list of choices: the code that others send, and the one that it means.
-    codes: BTreeMap<String, BTreeMap<String, i64>>,
+    /// Per list of choices and code system: the code that others send, and the one that it means.
+    codes: BTreeMap<String, BTreeMap<String, BTreeMap<String, i64>>>,
 }
 
 /// A code of a terminology.
@@ -69,9 +71,9 @@ impl Names {
         self.items.get(item).map(|names| &names.code)
     }
 
-    /// What `code` means in the list `list`.
-    pub(super) fn choice(&self, list: &str, code: &str) -> Option<i64> {
-        self.codes.get(list)?.get(code).copied()
+    /// The code systems that have codes for the choices of `list`, each with what its codes mean.
+    pub(super) fn systems(&self, list: &str) -> impl Iterator<Item = (&str, &BTreeMap<String, i64>)> {
+        self.codes.get(list).into_iter().flatten().map(|(system, codes)| (system.as_str(), codes))
     }
 }
 
@@ -108,9 +110,11 @@ mod tests {
             let link_ids: Vec<_> =
                 names.items.values().chain(names.scores.values()).flat_map(|names| &names.link_ids).collect();
             assert_eq!(link_ids.len(), link_ids.iter().collect::<BTreeSet<_>>().len(), "{}", names.instrument);
-            for (list, choices) in &names.codes {
+            for (list, systems) in &names.codes {
                 let codes: BTreeSet<_> = definition.code_lists[list].iter().map(|code| code.code).collect();
-                assert!(choices.values().all(|code| codes.contains(code)), "{} {list}", names.instrument);
+                for (system, choices) in systems {
+                    assert!(choices.values().all(|code| codes.contains(code)), "{} {list} {system}", names.instrument);
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::names::{Coding, Names};
-use super::{CANONICAL, MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, WEIGHTS};
+use super::{CANONICAL, MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, WEIGHTS, own_system};
 use crate::definition::{Apply, Code, Definition, Item, ItemKind, Number, Operation, Texts};
 use crate::ids::ItemId;
 use crate::instrument::Instrument;
@@ -12,22 +12,24 @@ use crate::instrument::Instrument;
 const ENABLE_WHEN: &str = "urn:epro:fhir:enable-when";
 
 /// `instrument` as a FHIR R4 Questionnaire with the texts in `language` (BCP 47), or in English, or in the first language
-/// that there is. Each `linkId` is an item's id; each choice has its code, and that again as its `ordinalValue`.
+/// that there is. Each `linkId` is an item's published name; each choice has its code, and as its `ordinalValue` what it adds
+/// to the score, if it adds to one.
 ///
 /// How the answers are scored is not in it: FHIR has no words for it, and nobody need compute it who sends answers here.
 pub fn questionnaire(instrument: &Instrument, language: &str) -> Json {
     let definition = instrument.definition();
     let language = [language, "en"].into_iter().find(|tag| definition.title.contains_key(*tag));
     let language = language.or_else(|| definition.title.keys().next().map(String::as_str)).unwrap_or_default();
-    let writer = Writer { definition, language, names: Names::of(&definition.id, &definition.version) };
+    let names = Names::of(&definition.id, &definition.version);
+    let writer = Writer { instrument, definition, language, names };
     let mut items = Vec::new();
     if let Some(instruction) = writer.text(definition.instruction.as_ref()) {
         items.push(json!({"linkId": "instruction", "type": "display", "text": instruction}));
     }
     items.extend(definition.items.iter().map(|item| writer.item(item)));
     let licence = &definition.licence;
-    let copyright: Vec<&str> =
-        [Some(&licence.terms), licence.notice.as_ref()].into_iter().flatten().map(String::as_str).collect();
+    let notices = [Some(&licence.terms), licence.notice.as_ref(), names.map(|names| &names.notice)];
+    let copyright: Vec<&str> = notices.into_iter().flatten().map(String::as_str).collect();
     let mut questionnaire = object(json!({
         "resourceType": "Questionnaire",
         "id": definition.id,
@@ -39,7 +41,7 @@ pub fn questionnaire(instrument: &Instrument, language: &str) -> Json {
         "subjectType": ["Patient"],
         "copyright": copyright.join(" "),
     }));
-    if let Some(names) = writer.names {
+    if let Some(names) = names {
         questionnaire.insert("code".to_owned(), json!([names.code]));
     }
     questionnaire.insert("item".to_owned(), Json::Array(items));
@@ -47,6 +49,7 @@ pub fn questionnaire(instrument: &Instrument, language: &str) -> Json {
 }
 
 struct Writer<'a> {
+    instrument: &'a Instrument,
     definition: &'a Definition,
     language: &'a str,
     names: Option<&'static Names>,
@@ -61,7 +64,7 @@ impl Writer<'_> {
         let mut written = Map::new();
         let mut set = |name: &str, value: Json| written.insert(name.to_owned(), value);
         let mut extensions = Vec::new();
-        set("linkId", json!(item.id));
+        set("linkId", json!(item.published_name()));
         if let Some(code) = self.names.and_then(|names| names.item_code(&item.id)) {
             set("code", json!([code]));
         }
@@ -79,7 +82,11 @@ impl Writer<'_> {
         }
         let choices = self.choices(item);
         if !choices.is_empty() {
-            let options = choices.iter().map(|choice| json!({"valueCoding": self.coding(item, choice, true)}));
+            let weights = self.instrument.weights(&item.id).unwrap_or_default();
+            let options = choices.iter().map(|choice| {
+                let weight = weights.iter().find(|(code, _)| *code == choice.code).map(|(_, weight)| Number(*weight));
+                json!({"valueCoding": self.option(item, choice, weight)})
+            });
             set("answerOption", options.collect());
         }
         for (url, bound) in [(MIN_VALUE, item.min), (MAX_VALUE, item.max)] {
@@ -91,7 +98,8 @@ impl Writer<'_> {
         if let Some(decimals) = item.decimals {
             extensions.push(json!({"url": MAX_DECIMAL_PLACES, "valueInteger": decimals}));
         }
-        if let Some(condition) = &item.enable_when {
+        // FHIR has one word for what is not asked and what may be left out; either way nobody need ask it.
+        if let Some(condition) = item.enable_when.as_ref().or(item.needed_when.as_ref()) {
             match self.conditions(condition) {
                 Some(Conditions { all, parts }) => {
                     if parts.len() > 1 {
@@ -99,6 +107,7 @@ impl Writer<'_> {
                     }
                     set("enableWhen", Json::Array(parts));
                 }
+                None if item.enable_when.is_none() => {}
                 None => {
                     let condition = serde_json::to_string(condition).expect("an operation is names and numbers");
                     extensions.push(json!({"url": ENABLE_WHEN, "valueString": condition}));
@@ -115,16 +124,19 @@ impl Writer<'_> {
         item.codes.as_ref().and_then(|list| self.definition.code_lists.get(list)).map_or(&[], Vec::as_slice)
     }
 
-    fn coding(&self, item: &Item, choice: &Code, whole: bool) -> Json {
+    fn coding(&self, item: &Item, choice: &Code) -> Map<String, Json> {
         let list = item.codes.as_deref().unwrap_or_default();
-        let coding = Coding::own(format!("{CANONICAL}{}:{list}", self.definition.id), choice.code);
-        let mut coding = object(json!(coding));
-        if let (true, Some(display)) = (whole, self.text(choice.text.as_ref())) {
+        object(json!(Coding::own(own_system(&self.definition.id, list), choice.code)))
+    }
+
+    /// A choice with its text and its weight.
+    fn option(&self, item: &Item, choice: &Code, weight: Option<Number>) -> Json {
+        let mut coding = self.coding(item, choice);
+        if let Some(display) = self.text(choice.text.as_ref()) {
             coding.insert("display".to_owned(), json!(display));
         }
-        if whole && !choice.counts_as_missing {
-            let weight = json!([{"url": WEIGHTS[0], "valueDecimal": choice.code}]);
-            coding.insert("extension".to_owned(), weight);
+        if let Some(weight) = weight {
+            coding.insert("extension".to_owned(), json!([{"url": WEIGHTS[0], "valueDecimal": weight}]));
         }
         Json::Object(coding)
     }
@@ -170,6 +182,7 @@ impl Writer<'_> {
     /// Choices and yes or no have no order in FHIR, so that each that fits is named.
     fn comparison(&self, id: &ItemId, operator: &str, number: Number) -> Option<Conditions> {
         let item = self.definition.items.iter().find(|item| item.id == *id)?;
+        let id = item.published_name();
         let fits = |code: i64| {
             let code = Number(code.into());
             match operator {
@@ -183,11 +196,9 @@ impl Writer<'_> {
             ItemKind::Code => self
                 .choices(item)
                 .iter()
-                // A choice that counts as missing is no value to compare.
-                .filter(|choice| !choice.counts_as_missing && fits(choice.code))
-                .map(
-                    |choice| json!({"question": id, "operator": "=", "answerCoding": self.coding(item, choice, false)}),
-                )
+                // A choice that is no number in scores is no value to compare.
+                .filter(|choice| !choice.counts_as_missing && !choice.counts_as_not_asked && fits(choice.code))
+                .map(|choice| json!({"question": id, "operator": "=", "answerCoding": self.coding(item, choice)}))
                 .collect(),
             ItemKind::Boolean => [false, true]
                 .into_iter()

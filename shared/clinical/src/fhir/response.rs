@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
+use super::coding::{self, Choices};
 use super::names::Names;
-use super::{CANONICAL, number, weight};
+use super::{CANONICAL, number};
 use crate::catalog::Catalog;
-use crate::definition::{Code, Definition, Item, ItemKind};
+use crate::definition::{Item, ItemKind};
 use crate::finding::Finding;
 use crate::ids::{ItemId, ScoreId};
 use crate::instrument::Instrument;
@@ -89,16 +89,18 @@ impl Response {
 
 /// What a response answers.
 struct Asked<'a> {
-    definition: &'a Definition,
+    instrument: &'a Instrument,
+    /// By id and by name.
     items: BTreeMap<&'a str, &'a Item>,
     names: Option<&'static Names>,
 }
 
 impl<'a> Asked<'a> {
     fn new(instrument: &'a Instrument) -> Self {
-        let definition = instrument.definition();
-        let items = definition.items.iter().map(|item| (item.id.as_str(), item)).collect();
-        Self { definition, items, names: Names::of(instrument.id(), instrument.version()) }
+        let items = &instrument.definition().items;
+        let by_name = items.iter().map(|item| (item.published_name().as_str(), item));
+        let items = by_name.chain(items.iter().map(|item| (item.id.as_str(), item))).collect();
+        Self { instrument, items, names: Names::of(instrument.id(), instrument.version()) }
     }
 
     fn item(&self, link_id: &str) -> Option<&'a Item> {
@@ -107,13 +109,9 @@ impl<'a> Asked<'a> {
     }
 
     fn score(&self, link_id: &str) -> Option<&ScoreId> {
-        let scores = &self.definition.scores;
+        let scores = &self.instrument.definition().scores;
         let own = scores.iter().map(|score| &score.id).find(|id| id.as_str() == link_id);
         own.or_else(|| self.names?.score(link_id))
-    }
-
-    fn choices(&self, item: &Item) -> &'a [Code] {
-        item.codes.as_ref().and_then(|list| self.definition.code_lists.get(list)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -300,19 +298,21 @@ impl Reader {
         asked: &Asked<'_>,
     ) -> Result<Option<Json>, (&'static str, String)> {
         let Some((kind, value)) = self.value(answer, place)? else { return Ok(None) };
-        let coding = value.as_object();
+        let coded = value.as_object();
         let wrong = |expected: &str| Err(("item.type", format!("must be {expected}")));
-        Ok(Some(match (item.kind, kind, coding) {
-            (
-                ItemKind::Code | ItemKind::Codes | ItemKind::Integer | ItemKind::Decimal,
-                "valueInteger" | "valueDecimal",
-                _,
-            )
-            | (ItemKind::Boolean, "valueBoolean" | "valueInteger", _)
+        Ok(Some(match (item.kind, kind, coded) {
+            (ItemKind::Integer | ItemKind::Decimal, "valueInteger" | "valueDecimal", _)
+            | (ItemKind::Boolean, "valueBoolean", _)
             | (ItemKind::Text, "valueString", _) => value.clone(),
-            (ItemKind::Boolean, "valueCoding", Some(coding)) => yes_or_no(coding, answer)?,
-            (ItemKind::Code | ItemKind::Codes | ItemKind::Integer | ItemKind::Decimal, "valueCoding", Some(coding)) => {
-                code(coding, answer, item, asked)?
+            (ItemKind::Code | ItemKind::Codes | ItemKind::Boolean, "valueInteger" | "valueDecimal", _) => {
+                coding::unambiguous(asked.instrument, item, value)?;
+                value.clone()
+            }
+            (ItemKind::Boolean, "valueCoding", Some(coded)) => {
+                coding::yes_or_no(asked.instrument, item, coded, answer)?
+            }
+            (ItemKind::Code | ItemKind::Codes, "valueCoding", Some(coded)) => {
+                Choices::of(asked.instrument, asked.names, item).coded(coded, answer)?
             }
             (ItemKind::Code | ItemKind::Codes, ..) => return wrong("valueCoding, or valueInteger with the code"),
             (ItemKind::Integer, ..) => return wrong("valueInteger"),
@@ -374,46 +374,4 @@ impl Reader {
             }
         }
     }
-}
-
-/// The code that a coding means: by its code, or by the weight that it carries. Both must agree.
-fn code(
-    coding: &Map<String, Json>,
-    answer: &Map<String, Json>,
-    item: &Item,
-    asked: &Asked<'_>,
-) -> Result<Json, (&'static str, String)> {
-    let choices = asked.choices(item);
-    let by_code = coding.get("code").and_then(Json::as_str).and_then(|code| {
-        let named = item.codes.as_ref().and_then(|list| asked.names?.choice(list, code));
-        named.or_else(|| code.parse().ok().filter(|number: &i64| number.to_string() == code))
-    });
-    match (by_code, weight(coding).or_else(|| weight(answer))) {
-        (Some(code), Some(weight)) if weight != Decimal::from(code) => {
-            Err(("item.weight", "the code and its weight say different things".to_owned()))
-        }
-        (Some(code), _) => Ok(json!(code)),
-        (None, Some(weight)) => Ok(as_json(weight)),
-        (None, None) => {
-            let codes: Vec<_> = choices.iter().map(|choice| choice.code.to_string()).collect();
-            let allowed = if codes.is_empty() { "a number".to_owned() } else { format!("one of {}", codes.join(", ")) };
-            Err(("item.code", format!("the code is not known, and it carries no weight; must be {allowed}")))
-        }
-    }
-}
-
-fn yes_or_no(coding: &Map<String, Json>, answer: &Map<String, Json>) -> Result<Json, (&'static str, String)> {
-    match (coding.get("code").and_then(Json::as_str), weight(coding).or_else(|| weight(answer))) {
-        // HL7's own codes, and LOINC's.
-        (Some("Y" | "LA33-6" | "true" | "1"), _) => Ok(json!(true)),
-        (Some("N" | "LA32-8" | "false" | "0"), _) => Ok(json!(false)),
-        (_, Some(weight)) => Ok(as_json(weight)),
-        _ => Err(("item.code", "must be valueBoolean, or one of the codes Y and N".to_owned())),
-    }
-}
-
-fn as_json(number: Decimal) -> Json {
-    // A decimal that is no integer is in no list of codes, whatever its digits.
-    let integer = number.normalize().to_string().parse::<i64>();
-    integer.map_or_else(|_| serde_json::from_str(&number.to_string()).unwrap_or(Json::Null), |integer| json!(integer))
 }

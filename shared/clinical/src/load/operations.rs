@@ -1,19 +1,21 @@
 //! Operations: their parts resolved, their values told in advance.
 
+use std::sync::Arc;
+
 use num_traits::Zero;
 use rust_decimal::Decimal;
 
-use super::{LoadedKind, Loader};
-use crate::definition::{Apply, Linear, Lookup, Missing, Number, Operation, Prorate, Recode};
+use super::{CountsAs, LoadedKind, Loader};
+use crate::definition::{Apply, Combination, Linear, Lookup, Missing, Number, Operation, Prorate, Recode};
 use crate::exact::{self, Exact};
 use crate::finding::pointer;
-use crate::score::{Needed, Node};
+use crate::score::{Needed, Node, TableRow};
 
 /// Numbers in a definition, and answers to numeric items, stay below this, so that exact arithmetic cannot overflow.
 const GREATEST_NUMBER: i64 = 1_000_000;
 /// Numbers in a definition have at most so many decimals, for the same reason.
 pub(super) const MOST_DECIMALS: u32 = 4;
-/// How many values a recode or a lookup may be checked for.
+/// How many values, or combinations of values, a table may be checked for.
 const LONGEST_TABLE: i64 = 1_000;
 
 /// What values an operation can have.
@@ -109,6 +111,7 @@ impl<'a> Loader<'a> {
             }
             Apply::Recode(recode) => self.recode(recode, &pointer(at, "recode"), lists)?,
             Apply::Lookup(lookup) => self.lookup(lookup, &pointer(at, "lookup"), lists)?,
+            Apply::Combination(combination) => self.combination(combination, &pointer(at, "combination"), lists)?,
             Apply::CountAtLeast(count) => {
                 let at = pointer(at, "countAtLeast");
                 let least = self.number(count.least, &pointer(&at, "least"));
@@ -270,13 +273,121 @@ impl<'a> Loader<'a> {
         Some((Node::Lookup(Box::new(of), table), part))
     }
 
+    fn combination(
+        &mut self,
+        combination: &'a Combination,
+        at: &str,
+        lists: &mut Lists<'a>,
+    ) -> Option<(Node, Option<Part>)> {
+        let (nodes, parts) = self.list(&combination.of, &pointer(at, "of"), lists)?;
+        let rows = self.table(&combination.table, parts.len(), at)?;
+        let mut values = Vec::new();
+        for (place, (of, part)) in combination.of.iter().zip(&parts).enumerate() {
+            values.push(self.whole_values(of, *part, &format!("{at}/of/{place}"))?);
+        }
+        let combinations = values.iter().try_fold(1_usize, |product, values| product.checked_mul(values.len()));
+        let Some(combinations) = combinations.filter(|number| i64::try_from(*number).is_ok_and(|n| n <= LONGEST_TABLE))
+        else {
+            self.fault(
+                pointer(at, "of"),
+                "operation.table",
+                "the parts have too many combinations to check",
+                format!("keep within {LONGEST_TABLE} combinations"),
+            );
+            return None;
+        };
+        let mut applied = vec![false; rows.len()];
+        for number in 0..combinations {
+            let known = nth_combination(&values, number);
+            let fitting: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].applies(&known)).collect();
+            fitting.iter().for_each(|row| applied[*row] = true);
+            let told = known.iter().flatten().map(Exact::to_string).collect::<Vec<_>>().join(", ");
+            let problem = match fitting.as_slice() {
+                [_] => continue,
+                [] => format!("the combination {told} is in no row"),
+                [..] => format!("the combination {told} is in more than one row"),
+            };
+            self.fault(pointer(at, "table"), "operation.combination", problem, "put each combination in just one row");
+            return None;
+        }
+        // A cell that takes no value is a fault of the table already.
+        let is_possible = |row: &TableRow| row.cells.iter().flatten().all(|(from, to)| from <= to);
+        if let Some(row) = (0..rows.len()).find(|row| !applied[*row] && is_possible(&rows[*row])) {
+            self.fault(
+                pointer(at, "table"),
+                "operation.combination",
+                format!("row {row} of the table never applies"),
+                "remove the row, or correct its cells",
+            );
+        }
+        let part = range_of(rows.iter().map(|row| row.value), parts.iter().any(|part| part.hideable));
+        Some((Node::Combination(nodes, rows), part))
+    }
+
+    /// The rows of the table `name`, for so many parts.
+    fn table(&mut self, name: &str, parts: usize, at: &str) -> Option<Arc<[TableRow]>> {
+        let definition = self.definition;
+        let Some((name, table)) = definition.tables.get_key_value(name) else {
+            self.fault(
+                pointer(at, "table"),
+                "operation.combination",
+                "there is no such table",
+                "set `table` to the name of a table in `tables`",
+            );
+            return None;
+        };
+        self.tables_used.insert(name);
+        if table.iter().any(|row| row.when.len() != parts) {
+            self.fault(
+                pointer(at, "table"),
+                "operation.combination",
+                format!("the table has rows that have not {parts} cells"),
+                "give each row a cell for each part",
+            );
+            return None;
+        }
+        let exact = |number: Number| exact::from_decimal(number.0);
+        let rows = table.iter().map(|row| {
+            let cells = row.when.iter().map(|cell| match cell {
+                Some(cell) => Some(Some((exact(cell.from)?, exact(cell.to)?))),
+                None => Some(None),
+            });
+            Some(TableRow { cells: cells.collect::<Option<_>>()?, value: exact(row.value)? })
+        });
+        rows.collect()
+    }
+
+    /// The numbers of the tables are within the limits, and each table is used.
+    pub(super) fn check_tables(&mut self) {
+        for (name, rows) in &self.definition.tables {
+            let at = pointer("/tables", name);
+            if !self.tables_used.contains(name.as_str()) {
+                self.fault(&at, "table.unused", "nothing uses the table", "remove it, or name it in a combination");
+            }
+            for (index, row) in rows.iter().enumerate() {
+                for (place, cell) in row.when.iter().enumerate() {
+                    let at = format!("{at}/{index}/when/{place}");
+                    let Some(cell) = cell else { continue };
+                    self.number(cell.from, &at);
+                    if cell.to != cell.from {
+                        self.number(cell.to, &at);
+                    }
+                    if cell.from > cell.to {
+                        self.fault(&at, "table.cell", "the cell takes no value", "write the least value first");
+                    }
+                }
+                self.number(row.value, &format!("{at}/{index}/value"));
+            }
+        }
+    }
+
     /// The values that the operand of a table can have; a fault if they are not whole numbers or too many to list.
     fn whole_values(&mut self, of: &Operation, part: Part, at: &str) -> Option<Vec<Exact>> {
         if let Operation::Item(id) = of
             && let Some(item) = self.definition.items.iter().find(|item| item.id == *id)
             && let Some(codes) = item.codes.as_ref().and_then(|name| self.definition.code_lists.get(name))
         {
-            let codes = codes.iter().filter(|code| !code.counts_as_missing);
+            let codes = codes.iter().filter(|code| !code.counts_as_missing && !code.counts_as_not_asked);
             return Some(codes.map(|code| Exact::from_integer(code.code)).collect());
         }
         let (low, high) = (part.low.to_integer(), part.high.to_integer());
@@ -429,7 +540,9 @@ pub(super) fn values_of(kind: &LoadedKind, hideable: bool) -> Option<Part> {
         |number: Exact| number.clamp(Exact::from_integer(-GREATEST_NUMBER), Exact::from_integer(GREATEST_NUMBER));
     let part = match kind {
         LoadedKind::Code(codes) => {
-            range_of(codes.iter().filter(|(_, missing)| !missing).map(|(code, _)| Exact::from_integer(*code)), hideable)
+            let numbers = codes.iter().filter(|(_, counts_as)| *counts_as == CountsAs::Number);
+            let hideable = hideable || codes.iter().any(|(_, counts_as)| *counts_as == CountsAs::NotAsked);
+            range_of(numbers.map(|(code, _)| Exact::from_integer(*code)), hideable)
         }
         LoadedKind::Integer { min, max } | LoadedKind::Decimal { min, max, .. } => {
             let (low, high) = exact::from_decimal(*min).zip(exact::from_decimal(*max))?;
@@ -498,6 +611,16 @@ fn greatest_of(parts: &[Part]) -> Part {
     let always = parts.iter().filter(|part| !part.hideable).map(|part| part.low).max();
     let low = always.or_else(|| parts.iter().map(|part| part.low).min()).unwrap_or_default();
     Part { low, high, whole: parts.iter().all(|part| part.whole), hideable: parts.iter().all(|part| part.hideable) }
+}
+
+/// The combination of one of each of the `values` that has this `number`, counted from 0.
+fn nth_combination(values: &[Vec<Exact>], mut number: usize) -> Vec<Option<Exact>> {
+    let known = values.iter().map(|values| {
+        let value = values[number % values.len()];
+        number /= values.len();
+        Some(value)
+    });
+    known.collect()
 }
 
 fn slope_and_intercept(from: (Exact, Exact), to: (Exact, Exact)) -> Option<(Exact, Exact)> {

@@ -1,7 +1,7 @@
 //! Texts and choices: all there in the same languages, or none of them.
 
 use super::Loader;
-use crate::definition::{Number, TextLicence, Texts};
+use crate::definition::{Item, Number, TextLicence, Texts};
 use crate::finding::pointer;
 
 impl<'a> Loader<'a> {
@@ -98,6 +98,31 @@ impl<'a> Loader<'a> {
                     );
                 }
                 self.number(Number(code.code.into()), &at);
+                if code.counts_as_missing && code.counts_as_not_asked {
+                    self.fault(
+                        format!("{}/{index}", pointer("/codeLists", name)),
+                        "codes.counts",
+                        "the choice counts as missing and as not asked",
+                        "keep one of `countsAsMissing` and `countsAsNotAsked`",
+                    );
+                }
+            }
+        }
+    }
+
+    /// A name stands for one item, so that what others send under it has one meaning.
+    pub(super) fn check_names(&mut self) {
+        let items = &self.definition.items;
+        for (index, item) in items.iter().enumerate() {
+            let Some(name) = &item.name else { continue };
+            let taken = |other: &Item| other.id != item.id && (other.id == *name || other.name.as_ref() == Some(name));
+            if items.iter().any(taken) {
+                self.fault(
+                    format!("/items/{index}/name"),
+                    "item.name",
+                    "the name is the id or the name of another item",
+                    "give each item a name of its own",
+                );
             }
         }
     }
