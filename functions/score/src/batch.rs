@@ -137,7 +137,7 @@ impl Definitions {
         let instrument = match protocol.instrument_for(id, version, submission.group.as_ref()) {
             Ok(instrument) => instrument,
             Err(_) => match self.others.get(&(id.clone(), version.clone())) {
-                Some(Ok(Some(instrument))) => instrument,
+                Some(Ok(Some(instrument))) => instrument.for_group(submission.group.as_ref()),
                 Some(Ok(None)) => {
                     return Err(NotNow::Never("it names an instrument, or a version of one, that nobody knows here"));
                 }

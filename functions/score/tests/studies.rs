@@ -110,17 +110,21 @@ async fn a_man_may_leave_out_what_is_asked_of_women_and_nobody_else() {
         ("", all(4), None),
         ("", not_applicable(all(0)), Some(14)),
     ] {
-        for with_study in [false, true] {
+        for study in ["none", "asks it", "asked it"] {
             let world = World::new();
-            if with_study {
+            if study != "none" {
                 world.put_study(json!({"instruments": [{"id": "phq-15", "version": "1.1.0"}]})).await;
             }
             send_as(&world, &[("group", group)], "phq-15", answers.clone(), "2026-11-01T08:00:00Z").await;
+            if study == "asked it" {
+                let other = json!([{"id": "gad-7", "version": "1.0.0"}]);
+                world.put_study(json!({"version": "2.0.0", "instruments": other})).await;
+            }
             assert_eq!(work_off(&world).await, 0);
             let score = world.items("submission")[0]["score"].clone();
             let expected = total.map_or(Value::Null, |total| json!(total));
-            assert_eq!(score["scores"][0]["value"], expected, "{group:?} {answers} {with_study}");
-            assert_eq!(score["notScored"].as_array().map_or(0, Vec::len), usize::from(total.is_none()));
+            assert_eq!(score["scores"][0]["value"], expected, "{group:?} {answers} {study}");
+            assert_eq!(score["not_scored"].as_array().map_or(0, Vec::len), usize::from(total.is_none()));
         }
     }
 }

@@ -75,9 +75,9 @@ impl Instrument {
         Ok(self)
     }
 
-    /// The instrument as it is scored for the patients of `group`; `None` if that is as for all.
-    pub fn for_group(&self, group: &GroupId) -> Option<&Arc<Self>> {
-        self.of_groups.iter().find(|(own, _)| own == group).map(|(_, instrument)| instrument)
+    /// The instrument as it is scored for the patients of `group`: itself, where it does not tell the group apart.
+    pub fn for_group(self: &Arc<Self>, group: Option<&GroupId>) -> &Arc<Self> {
+        self.of_groups.iter().find(|(own, _)| Some(own) == group).map_or(self, |(_, instrument)| instrument)
     }
 
     /// Like `parse`, for a definition from a file: its faults tell the file's name.

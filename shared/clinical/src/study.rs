@@ -278,8 +278,7 @@ impl Protocol {
             }
             _ => None,
         };
-        let instrument = of_group.map_or_else(|| self.catalog().find(id, version), Ok)?;
-        Ok(group.and_then(|group| instrument.for_group(group)).unwrap_or(instrument))
+        of_group.map_or_else(|| self.catalog().find(id, version), Ok).map(|instrument| instrument.for_group(group))
     }
 
     /// Whether `site` is one of its sites.

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
+use std::sync::Arc;
+
 use clinical::instrument::{Instrument, MissingRule, Outcome};
 use serde_json::{Value, json};
 
@@ -164,11 +166,13 @@ fn the_patients_of_a_group_may_leave_out_what_they_need_not_answer() {
     );
     let watch =
         serde_json::from_value(json!({"id": "watch", "severity": "info", "when": {"item": {"of": "1", "atLeast": 2}}}));
-    let under_rules = instrument.with_rules(&[watch.unwrap()], &[]).unwrap();
-    let men = "men".parse().unwrap();
-    assert!(instrument.for_group(&"women".parse().unwrap()).is_none());
-    for (for_men, rules) in [(instrument.for_group(&men), 0), (under_rules.for_group(&men), 1)] {
-        let for_men = for_men.unwrap();
+    let under_rules = Arc::new(instrument.with_rules(&[watch.unwrap()], &[]).unwrap());
+    let instrument = Arc::new(instrument);
+    let [men, women] = ["men", "women"].map(|group| group.parse().ok());
+    for others in [None, women.as_ref()] {
+        assert!(Arc::ptr_eq(instrument.for_group(others), &instrument));
+    }
+    for (for_men, rules) in [(instrument.for_group(men.as_ref()), 0), (under_rules.for_group(men.as_ref()), 1)] {
         assert_eq!((for_men.hash(), for_men.rules().len()), (instrument.hash(), rules));
         assert_eq!(written(&assess(for_men, json!({"1": 2}))), json!({"total": 2}));
         assert_eq!(written(&assess(for_men, json!({"1": 2, "2": 1}))), json!({"total": 3}));

@@ -285,8 +285,11 @@ fn a_number_that_is_the_code_of_one_choice_and_the_weight_of_another_is_refused(
     }
 }
 
-/// The options of each choice that `instrument` tells in FHIR, by item id, with the code and the weight.
-fn options(instrument: &Instrument) -> Vec<(String, Vec<(i64, Option<f64>, Value)>)> {
+/// A choice in FHIR: its code, its weight, and the `answerOption` that it is.
+type Choice = (i64, Option<f64>, Value);
+
+/// The choices of each item of `instrument` in FHIR, by item id.
+fn options(instrument: &Instrument) -> Vec<(String, Vec<Choice>)> {
     let questionnaire = questionnaire(instrument, "en");
     let items = questionnaire["item"].as_array().unwrap().iter();
     let items = items.filter_map(|item| {

@@ -251,10 +251,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Some(Command::Environment { parent, executable }) => become_environment(parent, &executable),
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
-        Some(Command::Score { instrument, group }) => {
-            let of_group = group.and_then(|group| instrument.for_group(&group).cloned());
-            return score_input(&of_group.unwrap_or(instrument));
-        }
+        Some(Command::Score { instrument, group }) => return score_input(instrument.for_group(group.as_ref())),
         Some(Command::Instruments) => return list_instruments(),
         Some(Command::Validate { arguments }) => return validate_file(arguments),
         Some(Command::Instrument { command }) => return instrument(&command),
