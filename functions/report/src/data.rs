@@ -63,8 +63,11 @@ struct Alert<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Submission<'a> {
+    amended_by: Option<String>,
     amends: Option<String>,
-    authored_at: String,
+    /// Where it stands in the course.
+    at: String,
+    clock_corrected: bool,
     hash: &'a str,
     id: String,
     instrument: &'a str,
@@ -116,8 +119,10 @@ impl<'a> Submission<'a> {
             value: score.value.normalize().to_string(),
         };
         Self {
+            amended_by: submission.amended_by.map(|id| id.to_string()),
             amends: submission.amends.map(|id| id.to_string()),
-            authored_at: utc(submission.authored_at),
+            at: utc(submission.place.at),
+            clock_corrected: submission.clock_corrected,
             hash: &submission.instrument.hash,
             id: submission.id.to_string(),
             instrument: submission.instrument.id.as_str(),

@@ -71,7 +71,7 @@ pub struct Counts {
     pub patients: u64,
     /// Those who sent something in the period.
     pub active: u64,
-    /// What they sent.
+    /// What they sent, without what was corrected.
     pub submissions: u64,
     /// Of these, how many have a score.
     pub scored: u64,
@@ -81,6 +81,8 @@ pub struct Counts {
     pub waiting: u64,
     /// How many correct another one.
     pub corrections: u64,
+    /// How many stand at another time than the device gave, because its clock was wrong.
+    pub clock_corrected: u64,
     /// Stored items that could not be read, and are in no other number.
     pub unreadable: u64,
 }
@@ -128,6 +130,8 @@ pub struct PatientInstrument {
     pub submissions: u64,
     /// When the patient completed the last one.
     pub last: Option<OffsetDateTime>,
+    /// Whether one of them stands at another time than the device gave, because its clock was wrong.
+    pub clock_corrected: bool,
     /// `None` where the study gives no schedule.
     pub compliance: Option<Compliance>,
 }
@@ -189,7 +193,7 @@ fn stage(status: AlertStatus) -> usize {
 }
 
 fn counts(data: &SitePeriod) -> Counts {
-    let submissions = || data.patients.iter().flat_map(|patient| &patient.submissions);
+    let submissions = || data.patients.iter().flat_map(standing);
     let count = |of: fn(&SubmissionSummary) -> bool| submissions().filter(|submission| of(submission)).count() as u64;
     Counts {
         patients: data.patients.len() as u64,
@@ -199,18 +203,25 @@ fn counts(data: &SitePeriod) -> Counts {
         not_scorable: count(|submission| submission.scores.as_ref().is_some_and(Vec::is_empty)),
         waiting: count(|submission| submission.scores.is_none()),
         corrections: count(|submission| submission.amends.is_some()),
+        clock_corrected: count(|submission| submission.clock_corrected),
         unreadable: data.unreadable,
     }
+}
+
+/// The submissions of `patient` that are not corrected: a correction stands in the place of what it corrects.
+fn standing(patient: &PatientPeriod) -> impl Iterator<Item = &SubmissionSummary> {
+    patient.submissions.iter().filter(|submission| submission.amended_by.is_none())
 }
 
 fn patient_line<'a>(data: &'a PatientPeriod, asked: &Asked<'a>, period: &Period, today: Date) -> PatientLine<'a> {
     let mut days = BTreeMap::<&InstrumentId, Vec<Date>>::new();
     let mut instruments = BTreeMap::<&InstrumentId, PatientInstrument>::new();
-    for submission in &data.submissions {
+    for submission in standing(data) {
         let line = instruments.entry(&submission.instrument.id).or_default();
         line.submissions += 1;
-        line.last = line.last.max(Some(submission.authored_at));
-        days.entry(&submission.instrument.id).or_default().push(period.zone().local(submission.authored_at).date());
+        line.clock_corrected |= submission.clock_corrected;
+        line.last = line.last.max(Some(submission.place.at));
+        days.entry(&submission.instrument.id).or_default().push(period.zone().local(submission.place.at).date());
     }
     for (instrument, every_days) in &asked.schedule {
         let days = days.get(instrument).map_or(&[][..], Vec::as_slice);
@@ -252,10 +263,7 @@ fn instrument_lines<'a>(patients: &[PatientLine<'a>]) -> BTreeMap<&'a Instrument
 fn courses<'a>(data: &'a SitePeriod, asked: &Asked<'a>) -> Vec<Course<'a>> {
     let mut courses = BTreeMap::<(&InstrumentId, &ScoreId), Course<'_>>::new();
     for patient in &data.patients {
-        // What was corrected is not shown beside its correction.
-        let corrected: BTreeSet<_> = patient.submissions.iter().filter_map(|submission| submission.amends).collect();
-        let standing = patient.submissions.iter().filter(|submission| !corrected.contains(&submission.id));
-        for submission in standing {
+        for submission in standing(patient) {
             for score in submission.scores.iter().flatten() {
                 let instrument = &submission.instrument;
                 let course = courses.entry((&instrument.id, &score.id)).or_insert_with(|| Course {
@@ -272,7 +280,7 @@ fn courses<'a>(data: &'a SitePeriod, asked: &Asked<'a>) -> Vec<Course<'a>> {
                     course.patients.push((&patient.patient, Vec::new()));
                 }
                 if let Some((_, points)) = course.patients.last_mut() {
-                    points.push((submission.authored_at, score.value));
+                    points.push((submission.place.at, score.value));
                 }
             }
         }

@@ -118,11 +118,14 @@ fn what_was_corrected_is_drawn_as_it_was_corrected() {
     let mut correction = submissions[0].clone();
     correction.id = "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap();
     correction.amends = Some(submissions[0].id);
+    correction.clock_corrected = true;
+    submissions[0].amended_by = Some(correction.id);
     correction.scores.as_mut().unwrap()[0].value = 26.into();
     // It is drawn, whichever comes first.
     submissions.insert(0, correction);
     let text = texts(&report(&data, "S01", Language::English)).join(" ");
     assert!(text.contains("2026-11-23  26  Alerts") && text.contains("1 are corrections of others"), "{text}");
+    assert!(text.contains("1 submissions stand at a corrected time") && text.contains(" *  Score courses"), "{text}");
 }
 
 #[test]

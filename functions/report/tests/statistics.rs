@@ -98,7 +98,7 @@ fn without_a_schedule_submissions_are_counted_and_nothing_is_expected() {
     let (protocol, phq_9) = (Protocol::of_no_study(), id("phq-9"));
     let asked = Asked::at(&protocol, &"S01".parse().unwrap());
     let statistics = statistics(&data, &asked, &period("UTC"), date!(2026 - 12 - 01));
-    let line = PatientInstrument { submissions: 2, last: Some(noon(4)), compliance: None };
+    let line = PatientInstrument { submissions: 2, last: Some(noon(4)), clock_corrected: false, compliance: None };
     assert_eq!(statistics.patients[0].instruments, BTreeMap::from([(&phq_9, line)]));
     assert_eq!(statistics.instruments[&phq_9].compliance, None);
     let counts = Counts { patients: 1, active: 1, submissions: 2, scored: 2, unreadable: 3, ..Counts::default() };

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use futures::{StreamExt, stream};
+use clinical::ids::SubmissionId;
 use invocation::{CorrelationId, Findings, Problem, ProblemKind, body};
 use lambda_http::Request;
 use lambda_http::http::StatusCode;
 use records::Submission;
 use serde::Serialize;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use crate::LARGEST_BODY;
-use crate::body::{Sending, Sent, does_not_fit, read};
+use crate::body::{Refused, Sending, Sent, read};
 use crate::receipt::Receipt;
 
 const MOST: usize = 25;
-/// Puts that are under way at the same time.
-const AT_ONCE: usize = 8;
 
 /// What became of the entries, in their order: the place of each, the id that it gives itself, and as which it is stored.
 pub(crate) struct Results(Vec<(usize, Option<String>, Stored)>);
@@ -37,43 +36,80 @@ pub(crate) fn entries(request: &Request) -> Result<Vec<&[u8]>, Problem> {
     Ok(entries)
 }
 
-/// Reads each of `entries`, and stores those that fit. Entries of the same id are stored one after the other, so that the
-/// first of them is the one that stays.
-pub(crate) async fn take<F>(entries: &[&[u8]], sending: Sending<'_>, store: impl Fn(Sent) -> F) -> Results
+/// An entry as it was read.
+struct Read {
+    /// Its place in the batch.
+    index: usize,
+    /// The id that it gives itself, if it is one.
+    id: Option<String>,
+    json: Value,
+    submission: Result<Sent, Refused>,
+}
+
+/// Reads each of `entries`, and has them accepted one after the other: in the order of their effective times, so that they
+/// are scored in it, but a submission before its correction, which would be refused without it. Entries of the same id
+/// keep their order, so that the first of them is the one that stays.
+pub(crate) async fn take<F>(
+    entries: &[&[u8]],
+    sending: Sending<'_>,
+    accept: impl Fn(Result<Sent, Refused>, Value) -> F,
+) -> Results
 where
     F: Future<Output = Stored>,
 {
+    let read = entries.iter().enumerate().map(|(index, entry)| Read::of(index, entry, sending)).collect();
     let mut results = Vec::new();
-    let mut by_id: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (index, entry) in entries.iter().enumerate() {
-        match read_entry(entry, sending) {
-            (id, Ok(sent)) => by_id.entry(sent.id).or_default().push((index, id, sent)),
-            (id, Err(problem)) => results.push((index, id, Err(problem))),
-        }
+    for Read { index, id, json, submission } in in_order(read) {
+        results.push((index, id, accept(submission, json).await));
     }
-    let store = &store;
-    let stored = stream::iter(by_id.into_values())
-        .map(|same| async move {
-            let mut stored = Vec::new();
-            for (index, id, sent) in same {
-                stored.push((index, id, store(sent).await));
-            }
-            stored
-        })
-        .buffer_unordered(AT_ONCE);
-    results.extend(stored.concat().await);
     results.sort_by_key(|(index, ..)| *index);
     Results(results)
 }
 
-/// The id that an entry gives itself, if it is one, and the entry as it was read.
-fn read_entry(entry: &[u8], sending: Sending<'_>) -> (Option<String>, Result<Sent, Problem>) {
-    let (json, findings) = match body::parse(entry) {
-        Ok(parsed) => parsed,
-        Err(finding) => (Value::Null, Findings::from(finding)),
-    };
-    let id = json["id"].as_str().filter(|id| id.len() == 36).map(str::to_owned);
-    (id, read(&json, findings, sending).map_err(does_not_fit))
+/// `entries` in the order in which they are accepted; those that are refused come last.
+fn in_order(entries: Vec<Read>) -> Vec<Read> {
+    let mut by_id: BTreeMap<SubmissionId, Vec<Read>> = BTreeMap::new();
+    let mut refused = Vec::new();
+    for entry in entries {
+        match &entry.submission {
+            Ok(sent) => by_id.entry(sent.id).or_default().push(entry),
+            Err(_) => refused.push(entry),
+        }
+    }
+    let mut waiting: Vec<(SubmissionId, Vec<Read>)> = by_id.into_iter().collect();
+    waiting.sort_by_key(|(id, same)| (same.iter().filter_map(Read::effective_at).min(), *id));
+    let mut ordered = Vec::new();
+    while !waiting.is_empty() {
+        let is_original = |of: SubmissionId| waiting.iter().any(|(id, _)| *id == of);
+        let has_its_original = |(id, same): &(SubmissionId, Vec<Read>)| {
+            !same.iter().filter_map(Read::amends).any(|of| of != *id && is_original(of))
+        };
+        // Of submissions that correct each other none is an original, and each is refused as if it came alone.
+        let next = waiting.iter().position(has_its_original).unwrap_or(0);
+        ordered.extend(waiting.remove(next).1);
+    }
+    ordered.extend(refused);
+    ordered
+}
+
+impl Read {
+    fn of(index: usize, entry: &[u8], sending: Sending<'_>) -> Self {
+        let (json, findings) = match body::parse(entry) {
+            Ok(parsed) => parsed,
+            Err(finding) => (Value::Null, Findings::from(finding)),
+        };
+        let id = json["id"].as_str().filter(|id| id.len() == 36).map(str::to_owned);
+        let submission = read(&json, findings, sending);
+        Self { index, id, json, submission }
+    }
+
+    fn effective_at(&self) -> Option<OffsetDateTime> {
+        self.submission.as_ref().ok().map(|sent| sent.effective.0)
+    }
+
+    fn amends(&self) -> Option<SubmissionId> {
+        Some(self.submission.as_ref().ok()?.amends.as_ref()?.of)
+    }
 }
 
 impl Results {

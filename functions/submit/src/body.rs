@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clinical::answers::{Answer, Answers};
-use clinical::catalog::NotFound;
+use clinical::catalog::{Catalog, NotFound};
 use clinical::finding::{Finding, pointer};
 use clinical::ids::{SiteId, SubmissionId};
 use clinical::instrument::Instrument;
@@ -11,14 +11,14 @@ use clinical::outcome::Claims;
 use clinical::study::Protocol;
 use invocation::{Findings, Problem, ProblemKind};
 use lambda_http::Request;
-use records::{Device, InstrumentRef, sha256_hex};
+use records::{ClockNote, Device, InstrumentRef, sha256_hex};
 use serde::Serialize;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::LARGEST_BODY;
-use crate::clock::utc;
+use crate::clock::{self, utc};
 
 const LONGEST_DEVICE: usize = 200;
 const LONGEST_REASON: usize = 2_000;
@@ -31,8 +31,9 @@ pub(crate) struct Sent {
     pub(crate) instrument: InstrumentRef,
     pub(crate) answers: Answers,
     pub(crate) authored_at: OffsetDateTime,
-    /// The device's clock when it was sent. No part of the digest: a repeat is sent at another time.
-    pub(crate) sent_at: Option<OffsetDateTime>,
+    /// When it counts as completed, and why that is not `authored_at`. No part of the digest: a repeat is sent, and
+    /// received, at another time.
+    pub(crate) effective: (OffsetDateTime, Option<ClockNote>),
     pub(crate) device: Option<Device>,
     pub(crate) amends: Option<Correction>,
     /// The scores that the sender computed. What the patient said is the same with and without them, and so is the digest.
@@ -45,12 +46,45 @@ pub(crate) struct Correction {
     pub(crate) reason: String,
 }
 
-/// Where a submission is sent.
+/// What a submission is read against.
 #[derive(Clone, Copy)]
 pub(crate) struct Sending<'a> {
-    /// What is in force in the study.
-    pub(crate) protocol: &'a Protocol,
-    pub(crate) site: &'a SiteId,
+    pub(crate) asked: Asked<'a>,
+    pub(crate) received_at: OffsetDateTime,
+}
+
+/// The instruments that may be answered.
+#[derive(Clone, Copy)]
+pub(crate) enum Asked<'a> {
+    /// Those that the study asks at this site.
+    Study(&'a Protocol, &'a SiteId),
+    /// These, whatever the study asks.
+    These(&'a Catalog),
+}
+
+impl<'a> Asked<'a> {
+    pub(crate) fn catalog(self) -> &'a Catalog {
+        match self {
+            Self::Study(protocol, _) => protocol.catalog(),
+            Self::These(catalog) => catalog,
+        }
+    }
+}
+
+/// Why a body is not accepted.
+pub(crate) struct Refused {
+    pub(crate) findings: Findings,
+    /// The submission's id, where the instrument that it names is not asked: what is stored under the id may be the same
+    /// submission, from a time when the instrument was asked.
+    pub(crate) unasked: Option<SubmissionId>,
+}
+
+impl Refused {
+    /// As an answer.
+    pub(crate) fn problem(self) -> Problem {
+        Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing")
+            .with_errors(self.findings)
+    }
 }
 
 /// The JSON that `request` carries, with what is wrong with it as JSON.
@@ -61,34 +95,23 @@ pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
     invocation::body::json(request, LARGEST_BODY)
 }
 
-/// The submission that `json` is in the app's own words. `findings` are those of the parser.
-///
-/// # Errors
-/// 422 with all findings.
-pub(crate) fn sent(json: &Value, findings: Findings, sending: Sending<'_>) -> Result<Sent, Problem> {
-    read(json, findings, sending).map_err(does_not_fit)
-}
-
-/// What is answered to a submission with `findings`.
-pub(crate) fn does_not_fit(findings: Findings) -> Problem {
-    Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing").with_errors(findings)
-}
-
-/// Reads `json` against the instrument that it names. `findings` are those of the parser.
+/// Reads `json`, a submission in the app's own form, against the instrument that it names. `findings` are those of the
+/// parser.
 ///
 /// # Errors
 /// All findings, in the order of the parts.
-pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Result<Sent, Findings> {
-    let mut reader = Reader { findings };
+pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Result<Sent, Refused> {
+    let is_json = findings.is_empty();
+    let mut reader = Reader { findings, unasked: false };
     let Some(object) = json.as_object() else {
         reader.find("", "field.type", "a submission is a JSON object");
-        return Err(reader.findings);
+        return Err(Refused { findings: reader.findings, unasked: None });
     };
     for unknown in object.keys().filter(|key| !FIELDS.contains(&key.as_str())) {
         reader.find(&pointer("", unknown), "field.unknown", "a submission has no such field; remove it");
     }
     let id = reader.id(object);
-    let instrument = reader.instrument(object, sending);
+    let instrument = reader.instrument(object, sending.asked);
     let authored_at = reader.authored_at(object);
     let sent_at = reader.sent_at(object);
     let answers = reader.answers(object, instrument);
@@ -97,6 +120,7 @@ pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Re
     match (id, instrument, authored_at, answers) {
         (Some(id), Some(instrument), Some(authored_at), Some(answers)) if reader.findings.is_empty() => Ok(Sent {
             id,
+            effective: clock::effective(authored_at, sent_at, sending.received_at),
             instrument: InstrumentRef {
                 id: instrument.id().clone(),
                 version: instrument.version().clone(),
@@ -104,12 +128,11 @@ pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Re
             },
             answers,
             authored_at,
-            sent_at,
             device,
             amends,
             claimed: Claims::default(),
         }),
-        _ => Err(reader.findings),
+        (id, ..) => Err(Refused { unasked: id.filter(|_| reader.unasked && is_json), findings: reader.findings }),
     }
 }
 
@@ -166,6 +189,8 @@ impl<'a> CanonicalAnswer<'a> {
 /// Reads field by field, and goes on after a finding.
 struct Reader {
     findings: Findings,
+    /// Whether the instrument is one that is not asked.
+    unasked: bool,
 }
 
 impl Reader {
@@ -202,7 +227,7 @@ impl Reader {
         id.ok()
     }
 
-    fn instrument<'a>(&mut self, object: &Map<String, Value>, sending: Sending<'a>) -> Option<&'a Instrument> {
+    fn instrument<'a>(&mut self, object: &Map<String, Value>, asked: Asked<'a>) -> Option<&'a Instrument> {
         let (id, version) = (self.required_text(object, "instrument"), self.required_text(object, "version"));
         let (id, version) = (id?, version?);
         let Ok(id) = id.parse() else {
@@ -213,31 +238,33 @@ impl Reader {
             self.find("/version", "instrument.version", "a version is written like 1.0.0");
             return None;
         };
-        match sending.protocol.catalog().find(&id, &version) {
-            Ok(instrument) if sending.protocol.asks(sending.site, &id, &version) => Some(instrument),
-            Ok(_) => {
-                self.find("/instrument", "instrument.not-at-site", "the study does not ask it at this site");
-                None
+        let (at_site, of_study) = match asked {
+            Asked::Study(protocol, site) => (protocol.asks(site, &id, &version), protocol.study().is_some()),
+            Asked::These(_) => (true, false),
+        };
+        self.unasked = true;
+        match asked.catalog().find(&id, &version) {
+            Ok(instrument) if at_site => {
+                self.unasked = false;
+                return Some(instrument);
             }
+            Ok(_) => self.find("/instrument", "instrument.not-at-site", "the study does not ask it at this site"),
             Err(NotFound::Instrument) => {
-                let detail = match sending.protocol.study() {
-                    Some(_) => "the study asks no such instrument",
-                    None => "there is no such instrument",
-                };
+                let detail = if of_study { "the study asks no such instrument" } else { "there is no such instrument" };
                 self.find("/instrument", "instrument.unknown", detail);
-                None
             }
             Err(NotFound::Version { known }) => {
                 let known: Vec<&str> = known.iter().map(|version| version.as_str()).collect();
                 let known = known.join(", ");
-                let detail = match sending.protocol.study() {
-                    Some(_) => format!("the study does not ask the instrument in this version, but in {known}"),
-                    None => format!("the instrument has no such version; it has {known}"),
+                let detail = if of_study {
+                    format!("the study does not ask the instrument in this version, but in {known}")
+                } else {
+                    format!("the instrument has no such version; it has {known}")
                 };
                 self.find("/version", "instrument.version-unknown", detail);
-                None
             }
         }
+        None
     }
 
     fn authored_at(&mut self, object: &Map<String, Value>) -> Option<OffsetDateTime> {

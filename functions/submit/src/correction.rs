@@ -15,6 +15,8 @@ const MOST_LINKS: usize = 32;
 enum Refusal {
     /// The original is not stored.
     Missing,
+    /// The original is another patient's.
+    NotYours,
     /// The original answers another instrument.
     OtherInstrument,
     /// The original is corrected by this submission already.
@@ -55,7 +57,14 @@ pub(crate) async fn put(
     // What is stored under its own id comes first: a repeat gets its receipt, whatever became of the original since.
     match store.stored_under_id_of(&submission, deadline).await {
         Ok(Some(outcome)) => Ok((outcome, submission)),
-        Ok(None) => Err(refusal.problem(store, &submission, deadline).await),
+        Ok(None) => {
+            let refusal = if let Refusal::Missing = refusal {
+                look_elsewhere(store, &submission, &of, deadline).await
+            } else {
+                refusal
+            };
+            Err(refusal.problem(store, &submission, deadline).await)
+        }
         Err(failure) => Err(Problem::not_read("what is stored under the id", &failure)),
     }
 }
@@ -67,6 +76,10 @@ impl Refusal {
                 let detail = "the submission that this one corrects is not stored; send the original first, then this \
                               one again, unchanged";
                 (ProblemKind::OriginalMissing, "amends.not-stored", detail.to_owned())
+            }
+            Self::NotYours => {
+                let detail = "the id is not one of this patient's submissions";
+                (ProblemKind::Invalid, "amends.not-yours", detail.to_owned())
             }
             Self::OtherInstrument => {
                 let detail = "the submission that this one corrects answers another instrument";
@@ -80,6 +93,20 @@ impl Refusal {
         };
         let finding = Finding { pointer: "/amends".to_owned(), code, detail: detail.clone() };
         Problem::new(kind, format!("{detail}; this request stored nothing")).with_errors(finding)
+    }
+}
+
+/// Why what `submission` corrects, `of`, is not there: a repeat helps if it is on its way, and does not if it is somebody
+/// else's.
+async fn look_elsewhere(store: &Store, submission: &Submission, of: &SubmissionId, deadline: Deadline) -> Refusal {
+    let Submission { study, site, patient, .. } = submission;
+    match store.is_of_another_patient(study, site, patient, of, deadline).await {
+        Ok(true) => Refusal::NotYours,
+        Ok(false) => Refusal::Missing,
+        Err(failure) => {
+            tracing::warn!(event = "original_not_looked_for", %failure);
+            Refusal::Missing
+        }
     }
 }
 

@@ -9,14 +9,14 @@ use clinical::fhir::{self, Response as QuestionnaireResponse};
 use clinical::finding::Finding;
 use clinical::ids::InstrumentId;
 use clinical::instrument::Instrument;
-use invocation::{Findings, Problem, ProblemKind, body, http, language};
+use invocation::{Findings, Problem, ProblemKind, http, language};
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use serde_json::Value;
 
 use crate::LARGEST_BODY;
-use crate::body::{Sending, Sent, does_not_fit, read};
+use crate::body::{self, Refused, Sending, Sent};
 
 const MEDIA_TYPES: [&str; 2] = ["application/fhir+json", "application/json"];
 
@@ -25,15 +25,16 @@ const MEDIA_TYPES: [&str; 2] = ["application/fhir+json", "application/json"];
 /// # Errors
 /// 413, 415, or 422.
 pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
-    body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)
+    invocation::body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)
 }
 
-/// The submission that `json` is as a QuestionnaireResponse. `parsed` are the findings of the parser.
+/// Reads `json`, a QuestionnaireResponse, against the instrument that it names. `parsed` are the findings of the parser.
 ///
 /// # Errors
-/// 422 with all findings, by FHIRPath expressions.
-pub(crate) fn sent(json: &Value, parsed: Findings, sending: Sending<'_>) -> Result<Sent, Problem> {
-    let response = QuestionnaireResponse::read(json, sending.protocol.catalog());
+/// All findings, by FHIRPath expressions.
+pub(crate) fn read(json: &Value, parsed: Findings, sending: Sending<'_>) -> Result<Sent, Refused> {
+    let response = QuestionnaireResponse::read(json, sending.asked.catalog());
+    let is_json = parsed.is_empty();
     let mut findings = Findings::default();
     findings.append_with(parsed, |finding| Some(Finding { pointer: expression(&finding.pointer), ..finding }));
     let mut told = BTreeSet::new();
@@ -42,12 +43,12 @@ pub(crate) fn sent(json: &Value, parsed: Findings, sending: Sending<'_>) -> Resu
         findings.push_with(|| finding.clone());
     }
     if json["resourceType"] != "QuestionnaireResponse" {
-        return Err(does_not_fit(findings));
+        return Err(Refused { findings, unasked: None });
     }
-    match read(&response.submission, Findings::default(), sending) {
+    match body::read(&response.submission, Findings::default(), sending) {
         Ok(sent) if findings.is_empty() => Ok(Sent { claimed: response.claimed, ..sent }),
-        Ok(_) => Err(does_not_fit(findings)),
-        Err(more) => {
+        Ok(_) => Err(Refused { findings, unasked: None }),
+        Err(Refused { findings: more, unasked }) => {
             let faulty = !told.is_empty();
             findings.append_with(more, |finding| {
                 let pointer = response.expression(&finding.pointer);
@@ -55,7 +56,7 @@ pub(crate) fn sent(json: &Value, parsed: Findings, sending: Sending<'_>) -> Resu
                 let unsure = faulty && finding.code == "item.hidden";
                 (!unsure && !told.contains(&(pointer.clone(), finding.code))).then_some(Finding { pointer, ..finding })
             });
-            Err(does_not_fit(findings))
+            Err(Refused { findings, unasked: unasked.filter(|_| is_json) })
         }
     }
 }

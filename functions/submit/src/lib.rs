@@ -12,10 +12,12 @@ mod clock;
 mod correction;
 mod fhir;
 mod receipt;
+mod repeat;
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use clinical::catalog::Catalog;
 use clinical::finding::Finding;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use clinical::study::Protocol;
@@ -33,8 +35,8 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::body::{Sending, Sent};
-use crate::receipt::{Receipt, State};
+use crate::body::{Asked, Refused, Sending, Sent};
+use crate::receipt::{Receipt, State, Viewer};
 
 /// As large as a submission may be.
 const LARGEST_BODY: usize = 256 * 1024;
@@ -50,15 +52,24 @@ struct Sender<'a> {
 }
 
 /// How a submission is written.
-struct Words {
-    /// The JSON of a request, and what is wrong with it as JSON: what can be told without a look at the study.
+#[derive(Clone, Copy)]
+struct Form {
+    /// The JSON of a request, and what is wrong with it as JSON: what can be found without a look at the study.
     parsed: fn(&Request) -> Result<(Value, Findings), Problem>,
     /// The submission that it is.
-    sent: fn(&Value, Findings, Sending<'_>) -> Result<Sent, Problem>,
+    read: fn(&Value, Findings, Sending<'_>) -> Result<Sent, Refused>,
 }
 
-const OWN: Words = Words { parsed: body::parsed, sent: body::sent };
-const FHIR: Words = Words { parsed: fhir::parsed, sent: fhir::sent };
+const OWN: Form = Form { parsed: body::parsed, read: body::read };
+const FHIR: Form = Form { parsed: fhir::parsed, read: fhir::read };
+
+/// Whether a study accepts what its site sends.
+enum Standing {
+    /// It does, as this says.
+    Open(Arc<Protocol>),
+    /// It does not, for this reason, and asks nothing.
+    Closed(&'static str, Catalog),
+}
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -108,8 +119,8 @@ impl Submit {
         .await
     }
 
-    /// Takes the submission that the body is in these `words`.
-    async fn post(&self, invocation: Invocation, request: Request, words: Words) -> Result<Response<Body>, Problem> {
+    /// Takes the submission that the body is in this `form`.
+    async fn post(&self, invocation: Invocation, request: Request, form: Form) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
@@ -117,10 +128,10 @@ impl Submit {
         let sender =
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
-            let (json, findings) = (words.parsed)(&request)?;
-            let protocol = self.protocol_at(site, &invocation, &caller).await?;
-            let sent = (words.sent)(&json, findings, Sending { protocol: &protocol, site })?;
-            let (status, submission) = self.store(sent, &protocol, sender).await?;
+            let (json, findings) = (form.parsed)(&request)?;
+            let standing = self.standing(sender).await?;
+            let read = (form.read)(&json, findings, standing.sending(sender));
+            let (status, submission) = self.accept(read, json, form, &standing, sender).await?;
             Ok(receipt_answer(status, &submission))
         };
         beside(invocation.deadline, count, work).await
@@ -137,12 +148,38 @@ impl Submit {
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
             let entries = batch::entries(&request)?;
-            let protocol = self.protocol_at(site, &invocation, &caller).await?;
-            let sending = Sending { protocol: &protocol, site };
-            let results = batch::take(&entries, sending, |sent| self.store(sent, &protocol, sender)).await;
+            let standing = self.standing(sender).await?;
+            let sending = standing.sending(sender);
+            let results =
+                batch::take(&entries, sending, |read, json| self.accept(read, json, OWN, &standing, sender)).await;
             Ok(http::json(StatusCode::MULTI_STATUS, &results.body(&invocation.correlation_id)))
         };
         beside(invocation.deadline, count, work).await
+    }
+
+    /// Accepts `json`, which was read in its `form` as `read`: stores it, or finds that it is stored.
+    async fn accept(
+        &self,
+        read: Result<Sent, Refused>,
+        json: Value,
+        form: Form,
+        standing: &Standing,
+        sender: Sender<'_>,
+    ) -> Result<(StatusCode, Submission), Problem> {
+        let refused = match (read, standing) {
+            (Ok(sent), Standing::Open(protocol)) => return self.store(sent, protocol, sender).await,
+            (Ok(_), Standing::Closed(reason, _)) => return Err(Problem::new(ProblemKind::Forbidden, *reason)),
+            (Err(refused), _) => refused,
+        };
+        let unasked = refused.unasked;
+        let refusal = match standing {
+            Standing::Open(_) => refused.problem(),
+            Standing::Closed(reason, _) => Problem::new(ProblemKind::Forbidden, *reason),
+        };
+        match unasked {
+            Some(id) => repeat::answer(&self.store, id, &json, form, refusal, sender).await,
+            None => Err(refusal),
+        }
     }
 
     /// Stores what was sent, and returns it as it is stored, with the status that says whether it was there before.
@@ -154,7 +191,7 @@ impl Submit {
     ) -> Result<(StatusCode, Submission), Problem> {
         let Sender { invocation, caller, site, patient, received_at } = sender;
         let digest = sent.digest();
-        let (effective_at, clock) = clock::effective(sent.authored_at, sent.sent_at, received_at);
+        let (effective_at, clock) = sent.effective;
         let submission = Submission {
             study: caller.study().clone(),
             site: site.clone(),
@@ -188,11 +225,7 @@ impl Submit {
         match outcome {
             PutOutcome::Stored => Ok((StatusCode::ACCEPTED, submission)),
             PutOutcome::Repeated(stored) => Ok((StatusCode::OK, *stored)),
-            PutOutcome::Conflict => Err(Problem::new(
-                ProblemKind::SubmissionConflict,
-                "another body is stored under this id, and stays; send a correction under an id of its own, with \
-                 `amends` and `reason`",
-            )),
+            PutOutcome::Conflict => Err(conflict()),
         }
     }
 
@@ -226,8 +259,9 @@ impl Submit {
         if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
             return Err(not_found());
         }
-        let shown = caller.role() == Role::Staff || protocol?.patients_see_scores();
-        let state = State::new(&submission, score.as_ref(), shown);
+        let is_staff = caller.role() == Role::Staff;
+        let viewer = Viewer { is_staff, sees_score: is_staff || protocol?.patients_see_scores() };
+        let state = State::new(&submission, score.as_ref(), viewer);
         Ok((submission.site.clone(), http::json(StatusCode::OK, &state)))
     }
 
@@ -243,20 +277,15 @@ impl Submit {
         beside(invocation.deadline, count, work).await
     }
 
-    /// What is in force in the caller's study, for what is sent from `site`.
-    async fn protocol_at(
-        &self,
-        site: &SiteId,
-        invocation: &Invocation,
-        caller: &Caller,
-    ) -> Result<Arc<Protocol>, Problem> {
-        let protocol = self.protocol(invocation, caller.study()).await?;
-        if !protocol.has_site(site) {
-            // Nobody watches such a site: its alerts would reach no clinician.
-            let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
-            return Err(Problem::new(ProblemKind::Forbidden, detail));
+    /// Whether the caller's study accepts what its site sends.
+    async fn standing(&self, sender: Sender<'_>) -> Result<Standing, Problem> {
+        let protocol = self.protocol(sender.invocation, sender.caller.study()).await?;
+        if protocol.has_site(sender.site) {
+            return Ok(Standing::Open(protocol));
         }
-        Ok(protocol)
+        // Nobody watches such a site: its alerts would reach no clinician.
+        let reason = "the token's site is none of its study's; keep the submission, and inform the study team";
+        Ok(Standing::Closed(reason, Catalog::of(Vec::new())))
     }
 
     /// What is in force in `study`.
@@ -268,6 +297,17 @@ impl Submit {
     /// Records one API call of `site`, beside the request's own work.
     async fn count(&self, invocation: &Invocation, study: &StudyId, site: &SiteId) {
         self.store.count_calls(study, [site], &invocation.request_id, invocation.deadline).await;
+    }
+}
+
+impl Standing {
+    /// What is read against.
+    fn sending<'a>(&'a self, sender: Sender<'a>) -> Sending<'a> {
+        let asked = match self {
+            Self::Open(protocol) => Asked::Study(protocol, sender.site),
+            Self::Closed(_, nothing) => Asked::These(nothing),
+        };
+        Sending { asked, received_at: sender.received_at }
     }
 }
 
@@ -295,6 +335,15 @@ fn receipt_answer(status: StatusCode, submission: &Submission) -> Response<Body>
     let location = HeaderValue::try_from(format!("/v1/submissions/{}", submission.id));
     response.headers_mut().insert(LOCATION, location.expect("a UUID is plain ASCII"));
     response
+}
+
+/// What is answered where another body is stored under a submission's id.
+fn conflict() -> Problem {
+    Problem::new(
+        ProblemKind::SubmissionConflict,
+        "another body is stored under this id, and stays; send a correction under an id of its own, with `amends` and \
+         `reason`",
+    )
 }
 
 /// What a put that did not succeed means to the app.

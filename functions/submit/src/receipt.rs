@@ -49,13 +49,32 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// The receipt with how far the submission has come, and its score for those who may see it.
+/// The receipt with how far the submission has come and what it corrects or is corrected by, and its score and the reason
+/// of a correction for those who may see them.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct State<'a> {
     #[serde(flatten)]
     receipt: Receipt<'a>,
+    /// Left out where it is not corrected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amends: Option<String>,
+    /// In the sender's own words, for staff.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<ScoreBody<'a>>,
+}
+
+/// Who looks at a submission.
+#[derive(Clone, Copy)]
+pub(crate) struct Viewer {
+    pub(crate) is_staff: bool,
+    pub(crate) sees_score: bool,
 }
 
 #[derive(Serialize)]
@@ -72,14 +91,21 @@ struct ScoreBody<'a> {
     #[serde(skip_serializing_if = "is_empty")]
     claimed_differs: &'a Value,
     alerts: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clock: Option<ClockBody>,
 }
 
 impl<'a> State<'a> {
-    pub(crate) fn new(submission: &'a Submission, score: Option<&'a Score>, shown: bool) -> Self {
+    pub(crate) fn new(submission: &'a Submission, score: Option<&'a Score>, viewer: Viewer) -> Self {
         let status = if score.is_some() { "scored" } else { "queued" };
+        let amends = submission.amends.as_ref();
         Self {
             receipt: Receipt { status, ..Receipt::of(submission) },
-            score: score.filter(|_| shown).map(|score| ScoreBody {
+            corrected: submission.amended_by.map(|_| true),
+            corrected_by: submission.amended_by.map(|id| id.to_string()),
+            amends: amends.map(|amendment| amendment.of.to_string()),
+            reason: amends.filter(|_| viewer.is_staff).map(|amendment| amendment.reason.as_str()),
+            score: score.filter(|_| viewer.sees_score).map(|score| ScoreBody {
                 scored_at: rfc3339(score.scored_at),
                 instrument_hash: &score.instrument_hash,
                 scores: &score.scores,
@@ -87,6 +113,7 @@ impl<'a> State<'a> {
                 not_evaluated: &score.not_evaluated,
                 claimed_differs: &score.claimed_differs,
                 alerts: score.alerts.iter().map(|(id, _)| id.to_string()).collect(),
+                clock: submission.clock.map(ClockBody::from),
             }),
         }
     }

@@ -253,3 +253,60 @@ async fn what_is_corrected_is_read_before_and_a_store_that_does_not_answer_store
     assert_eq!((status, &problem["type"]), (503, &json!("urn:epro:problem:not-done")));
     assert_eq!(world.count_calls(TRANSACTION), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn another_patients_submission_is_not_corrected_and_nothing_of_it_is_returned() {
+    let original = submission();
+    let world = World::new();
+    let other = [("patient", "P-002")];
+    assert_eq!(send_as(&world, &other, &original).await.0, 202);
+    // It is one of the site's patients once something of it was scored.
+    let profile = [
+        ("sk", "PROFILE"),
+        ("kind", "profile"),
+        ("site_key", "SITE#DEMO#S01"),
+        ("site_sort", "PATIENT#P-002"),
+        ("patient", "P-002"),
+    ];
+    let correction = correction(&original);
+    assert!(is_refused(&send(&world, &correction).await, 409, "amends.not-stored"));
+    world.copy(&stored(&world, &original), &profile);
+    let refused = send(&world, &correction).await;
+    assert!(is_refused(&refused, 422, "amends.not-yours"), "{refused:?}");
+    assert!(!refused.1.to_string().contains("P-002"));
+    assert_eq!(stored(&world, &original).get("amended_by"), None);
+    assert!(world.items("audit").is_empty());
+    // Whether it is cannot be found out now: the app comes again.
+    world.inject_into("Query RecordsTable", usize::MAX, Fault::Stall);
+    assert!(is_refused(&send(&world, &correction).await, 409, "amends.not-stored"));
+    world.heal();
+    let not_of_this_study = [("study", "OTHER")];
+    let (status, problem, _) = send_as(&world, &not_of_this_study, &correction).await;
+    assert!(is_refused(&(status, problem), 409, "amends.not-stored"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_corrects_and_what_is_corrected_say_so_and_only_staff_see_why() {
+    let original = submission();
+    let first = correction(&original);
+    let second = correction(&first);
+    let world = world_with(&[&original, &first, &second]).await;
+    let get = async |body: &Value, token: &[(&str, &str)]| {
+        let id = body["id"].as_str().unwrap();
+        let route = "GET /v1/submissions/{id}";
+        let request = request(route, &[("id", id)], "patient=P-001", Some(claims(token)), None, PLENTY);
+        let response = Submit::new(world.store()).handle(request).await.unwrap();
+        let Body::Text(text) = response.body() else { panic!("answers are text") };
+        let state: Value = serde_json::from_str(text).unwrap();
+        ["corrected", "correctedBy", "amends", "reason"].map(|name| state[name].clone())
+    };
+    let staff = [("role", "staff"), ("patient", "")];
+    let reason = json!("wrong week");
+    for (token, reason) in [(&[][..], &Value::Null), (&staff[..], &reason)] {
+        let (corrected, null) = (json!(true), Value::Null);
+        let id = |body: &Value| body["id"].clone();
+        assert_eq!(get(&original, token).await, [corrected.clone(), id(&first), null.clone(), null.clone()]);
+        assert_eq!(get(&first, token).await, [corrected, id(&second), id(&original), reason.clone()]);
+        assert_eq!(get(&second, token).await, [null.clone(), null, id(&first), reason.clone()]);
+    }
+}

@@ -8,22 +8,24 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::course::Place;
-use clinical::ids::{InstrumentId, PatientId, StudyId, SubmissionId};
+use clinical::ids::{InstrumentId, PatientId, SiteId, StudyId, SubmissionId};
+use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, call, is_passing};
 
 use crate::attributes::{Item, Reader, Unreadable, text};
 use crate::audit::Audit;
 use crate::digest::sha256;
-use crate::keys::{self, PK, SK};
-use crate::store::Store;
-use crate::submission::{
-    Amendment, GET, PUT, PutOutcome, Submission, effective_at, place_of_chain, stored_before, what_is_stored,
-};
+use crate::keys::submission_key;
+use crate::store::{MOST_KEYS, Store};
+use crate::submission::{Amendment, GET, PUT, PutOutcome, Submission, place, stored_before, what_is_stored};
 
 const OPERATION: &str = "TransactWriteItems of a correction";
 /// The target is often being scored when its correction arrives, and DynamoDB then cancels one of the two.
 const ATTEMPTS: u32 = 6;
+/// As many patients of a site as are searched for a submission.
+const MOST_PATIENTS: usize = 1_000;
+const BATCHES_AT_ONCE: usize = 4;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 /// What is known of a submission that is to be corrected.
@@ -63,8 +65,7 @@ impl Store {
             .dynamodb
             .get_item()
             .table_name(&self.tables.records)
-            .key(PK, text(keys::patient(study, patient)))
-            .key(SK, text(keys::submission(id)))
+            .set_key(Some(submission_key(study, patient, id)))
             .projection_expression("id, instrument, effective_at, #place, amended_by")
             .expression_attribute_names("#place", "place")
             .consistent_read(true);
@@ -133,15 +134,37 @@ impl Store {
         Ok(found.map(|(stored, _)| what_is_stored(submission, stored)))
     }
 
+    /// Whether the submission `id` is one of another patient of `site` than `patient`: of those whom the site's index knows,
+    /// which are the patients of whom something was scored, and of the first thousand of them.
+    ///
+    /// Submissions have no index of their own, which would cost a write for each of them; this is asked seldom.
+    ///
+    /// # Errors
+    /// If the store did not answer in time.
+    pub async fn is_of_another_patient(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        patient: &PatientId,
+        id: &SubmissionId,
+        deadline: Deadline,
+    ) -> Result<bool, Failure> {
+        let (patients, _) = self.patients_of(study, site, MOST_PATIENTS, deadline).await?;
+        let others = patients.iter().filter(|other| *other != patient);
+        let keys: Vec<Item> = others.map(|other| submission_key(study, other, id)).collect();
+        let reads = keys
+            .chunks(MOST_KEYS)
+            .map(|keys| self.get_all(&self.tables.records, keys.to_vec(), "BatchGetItem of a submission", deadline));
+        let found: Vec<Vec<Item>> =
+            stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(BATCHES_AT_ONCE).try_collect().await?;
+        Ok(found.iter().any(|items| !items.is_empty()))
+    }
+
     /// The mark on what `amendment` corrects.
     fn mark_amended(&self, submission: &Submission, amendment: &Amendment) -> Update {
-        let key = [
-            (PK.to_owned(), text(keys::patient(&submission.study, &submission.patient))),
-            (SK.to_owned(), text(keys::submission(&amendment.of))),
-        ];
         Update::builder()
             .table_name(&self.tables.records)
-            .set_key(Some(Item::from(key)))
+            .set_key(Some(submission_key(&submission.study, &submission.patient, &amendment.of)))
             .update_expression("SET amended_by = :correction")
             .condition_expression("instrument.id = :instrument AND attribute_not_exists(amended_by)")
             .expression_attribute_values(":correction", text(submission.id.to_string()))
@@ -155,10 +178,9 @@ impl Store {
 impl Target {
     fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
-        let own = Place { at: effective_at(reader)?, id: reader.parsed("id")? };
         Ok(Self {
             instrument: reader.map("instrument")?.parsed("id")?,
-            place: place_of_chain(reader)?.unwrap_or(own),
+            place: place(reader)?,
             amended_by: reader.optional_parsed("amended_by")?,
         })
     }

@@ -3,7 +3,7 @@
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
-use crate::attributes::sortable;
+use crate::attributes::{Item, sortable, text};
 use crate::digest::shard;
 use crate::waiting::List;
 
@@ -32,6 +32,12 @@ pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
 
 pub(crate) fn submission(id: &SubmissionId) -> String {
     format!("SUBMISSION#{id}")
+}
+
+/// The key of the submission `id` of `of_patient` in the Records table.
+pub(crate) fn submission_key(study: &StudyId, of_patient: &PatientId, id: &SubmissionId) -> Item {
+    let key = [(PK, patient(study, of_patient)), (SK, submission(id))];
+    key.map(|(name, value)| (name.to_owned(), text(value))).into()
 }
 
 pub(crate) fn alert(submission: &SubmissionId, rule: &RuleId) -> String {

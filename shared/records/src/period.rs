@@ -1,5 +1,6 @@
 //! What a site's patients sent in a period of time and what was raised on it: all that a report of the site is made of.
 
+use clinical::course::Place;
 use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use clinical::outcome::{self, Severity};
 use futures::{StreamExt, TryStreamExt, stream};
@@ -8,16 +9,16 @@ use invocation::aws::Failure;
 use time::OffsetDateTime;
 
 use crate::alert::{AlertId, AlertStatus};
-use crate::attributes::{Item, Reader, Unreadable, text, to_json, unreadable};
+use crate::attributes::{Item, Reader, Unreadable, sortable, text, to_json, unreadable};
 use crate::keys;
 use crate::store::Store;
-use crate::submission::InstrumentRef;
+use crate::submission::{InstrumentRef, place};
 
 /// Each one beyond these opens a connection of its own, which costs more than it saves.
 const READS_AT_ONCE: usize = 24;
 
 /// What is read of an item: never an answer.
-const ATTRIBUTES: [&str; 20] = [
+const ATTRIBUTES: [&str; 23] = [
     "kind",
     "site",
     "patient",
@@ -26,8 +27,11 @@ const ATTRIBUTES: [&str; 20] = [
     // Of a submission; of its score the values alone.
     "id",
     "instrument",
-    "authored_at",
+    "effective_at",
+    "clock",
+    "place",
     "amends",
+    "amended_by",
     "scored_at",
     "score",
     // Of an alert.
@@ -60,7 +64,7 @@ pub struct PatientPeriod {
     /// When the patient completed the first submission that is known: the first one ever that could be scored, or one of
     /// the period where that is earlier.
     pub first_submission: Option<OffsetDateTime>,
-    /// The submissions that the patient completed in the period, by that time.
+    /// The submissions that stand in the period, by where they stand in the course.
     pub submissions: Vec<SubmissionSummary>,
     /// The alerts that were raised in the period, by that time.
     pub alerts: Vec<AlertHandling>,
@@ -73,10 +77,15 @@ pub struct SubmissionSummary {
     pub id: SubmissionId,
     /// The definition that it answers.
     pub instrument: InstrumentRef,
-    /// When the patient completed it.
-    pub authored_at: OffsetDateTime,
+    /// Where it stands in the course: when the patient completed it; of a correction, when the patient completed what was
+    /// corrected first.
+    pub place: Place,
+    /// Whether the time that the device gave was corrected.
+    pub clock_corrected: bool,
     /// The submission that this one corrects.
     pub amends: Option<SubmissionId>,
+    /// The submission that corrects this one, and takes its place.
+    pub amended_by: Option<SubmissionId>,
     /// Its scores; none where it could not be scored. `None` while it was not looked at yet.
     pub scores: Option<Vec<outcome::Score>>,
 }
@@ -120,7 +129,7 @@ impl Store {
         until: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<SitePeriod, Failure> {
-        let (patients, unreadable) = self.patients_of(study, site, deadline).await?;
+        let (patients, unreadable) = self.patients_of(study, site, usize::MAX, deadline).await?;
         let read: Vec<(PatientPeriod, u64)> = stream::iter(patients)
             .map(|patient| self.patient_period(study, site, patient, (from, until), deadline))
             .buffered(READS_AT_ONCE)
@@ -130,11 +139,12 @@ impl Store {
         Ok(SitePeriod { patients: read.into_iter().map(|(patient, _)| patient).collect(), unreadable })
     }
 
-    /// The patients of `site` by id, and how many profiles do not say whose they are.
-    async fn patients_of(
+    /// The first `most` patients of `site` by id, and how many profiles do not say whose they are.
+    pub(crate) async fn patients_of(
         &self,
         study: &StudyId,
         site: &SiteId,
+        most: usize,
         deadline: Deadline,
     ) -> Result<(Vec<PatientId>, u64), Failure> {
         let query = self
@@ -146,7 +156,7 @@ impl Store {
             .expression_attribute_values(":site", text(keys::site(study, site)))
             .expression_attribute_values(":patients", text("PATIENT#"))
             .projection_expression("patient");
-        let items = self.query(query, usize::MAX, "Query of a site's patients", deadline).await?;
+        let items = self.query(query, most, "Query of a site's patients", deadline).await?;
         let mut patients: Vec<PatientId> =
             items.iter().filter_map(|item| Reader(item).parsed("patient").ok()).collect();
         patients.sort();
@@ -162,11 +172,11 @@ impl Store {
         (from, until): (OffsetDateTime, OffsetDateTime),
         deadline: Deadline,
     ) -> Result<(PatientPeriod, u64), Failure> {
-        // Times are stored with the device's offset, so that texts of one and the same instant differ by a day at most:
-        // the store leaves out what is certainly outside, and the rest is looked at here.
-        let (earliest, latest) = (from - time::Duration::days(1), until + time::Duration::days(2));
+        // A time of an alert is not written in one width, so that its text differs from the period's within a second: the
+        // store leaves out what is certainly outside, and the rest is looked at here.
+        let (earliest, latest) = (from - time::Duration::SECOND, until + time::Duration::SECOND);
         // Some of the names are words of the expressions' own.
-        let names = ATTRIBUTES.iter().map(|name| (format!("#{name}"), (*name).to_owned()));
+        let names = ATTRIBUTES.iter().chain(&["at"]).map(|name| (format!("#{name}"), (*name).to_owned()));
         let query = self
             .dynamodb
             .query()
@@ -175,7 +185,8 @@ impl Store {
             // Alerts, the profile and submissions lie side by side.
             .key_condition_expression("pk = :patient AND sk BETWEEN :first AND :last")
             .filter_expression(
-                "#kind = :profile OR #authored_at BETWEEN :earliest AND :latest OR #raised_at BETWEEN :earliest AND :latest",
+                "#kind = :profile OR #effective_at BETWEEN :earliest AND :latest \
+                 OR #place.#at BETWEEN :earliest AND :latest OR #raised_at BETWEEN :earliest AND :latest",
             )
             .projection_expression(ATTRIBUTES.map(|name| format!("#{name}")).join(", "))
             .set_expression_attribute_names(Some(names.collect()))
@@ -183,8 +194,8 @@ impl Store {
             .expression_attribute_values(":first", text("ALERT#"))
             .expression_attribute_values(":last", text("SUBMISSION#~"))
             .expression_attribute_values(":profile", text("profile"))
-            .expression_attribute_values(":earliest", text(earliest.date().to_string()))
-            .expression_attribute_values(":latest", text(latest.date().to_string()));
+            .expression_attribute_values(":earliest", text(sortable(earliest)))
+            .expression_attribute_values(":latest", text(sortable(latest)));
         let items = self.query(query, usize::MAX, "Query of a patient's records", deadline).await?;
         let mut period = PatientPeriod { patient, first_submission: None, submissions: Vec::new(), alerts: Vec::new() };
         let unreadable = items.iter().filter(|item| period.take_in(item, site, from, until).is_err()).count();
@@ -209,7 +220,7 @@ impl PatientPeriod {
             "profile" => self.first_submission = earliest(self.first_submission, first_scored(reader)?),
             "submission" if of_this_site()? => {
                 let submission = SubmissionSummary::from_reader(reader)?;
-                if (from..until).contains(&submission.authored_at) {
+                if (from..until).contains(&submission.place.at) {
                     self.submissions.push(submission);
                 }
             }
@@ -226,9 +237,9 @@ impl PatientPeriod {
 
     /// Brings all into the order of time; where two are at the same time their ids decide, so that it is the same always.
     fn settle(&mut self) {
-        self.submissions.sort_by_key(|submission| (submission.authored_at, submission.id));
+        self.submissions.sort_by_key(|submission| (submission.place, submission.id));
         self.alerts.sort_by_key(|alert| (alert.raised_at, alert.id));
-        let first = self.submissions.first().map(|submission| submission.authored_at);
+        let first = self.submissions.first().map(|submission| submission.place.at);
         self.first_submission = earliest(self.first_submission, first);
     }
 }
@@ -247,8 +258,10 @@ impl SubmissionSummary {
                 version: instrument.parsed("version")?,
                 hash: instrument.text("hash")?.to_owned(),
             },
-            authored_at: reader.instant("authored_at")?,
+            place: place(reader)?,
+            clock_corrected: reader.optional_map("clock")?.is_some(),
             amends: reader.optional_parsed("amends")?,
+            amended_by: reader.optional_parsed("amended_by")?,
             scores: scores.transpose()?,
         })
     }

@@ -22,7 +22,7 @@ use uuid::Uuid;
 
 use crate::alert::AlertId;
 use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, sortable, text, to_json, unreadable};
-use crate::keys::{self, PK, SK};
+use crate::keys::{self, PK};
 use crate::store::{NOT_THERE, Store};
 use crate::waiting::List;
 
@@ -213,8 +213,7 @@ impl Store {
             .dynamodb
             .get_item()
             .table_name(&self.tables.records)
-            .key(PK, text(keys::patient(study, patient)))
-            .key(SK, text(keys::submission(id)))
+            .set_key(Some(keys::submission_key(study, patient, id)))
             .consistent_read(true);
         let sent =
             call(deadline, GET, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
@@ -257,10 +256,7 @@ impl Submission {
 
     /// Its key in the Records table.
     pub(crate) fn key(&self) -> Item {
-        Item::from([
-            (PK.to_owned(), text(keys::patient(&self.study, &self.patient))),
-            (SK.to_owned(), text(keys::submission(&self.id))),
-        ])
+        keys::submission_key(&self.study, &self.patient, &self.id)
     }
 
     /// About as many bytes as it has in the table, and not less.
@@ -360,7 +356,7 @@ impl Submission {
             },
             answers: answers_from_attributes(reader.map("answers")?)?,
             authored_at: reader.instant("authored_at")?,
-            effective_at: effective_at(reader)?,
+            effective_at: in_utc(reader, "effective_at")?,
             clock: reader.optional_map("clock")?.map(clock_from_attributes).transpose()?,
             received_at: reader.instant("received_at")?,
             principal: reader.principal()?,
@@ -458,13 +454,16 @@ fn study_from_attributes(study: Reader<'_>) -> Result<(StudyVersion, String), Un
     Ok((study.parsed("version")?, study.text("hash")?.to_owned()))
 }
 
-/// When a submission counts as completed, in UTC, as [`Submission::to_item`] wrote it.
-pub(crate) fn effective_at(submission: Reader<'_>) -> Result<OffsetDateTime, Unreadable> {
-    in_utc(submission, "effective_at")
+/// Where the item of a submission stands in its course, as [`Submission::place`] says.
+pub(crate) fn place(submission: Reader<'_>) -> Result<Place, Unreadable> {
+    match place_of_chain(submission)? {
+        Some(place) => Ok(place),
+        None => Ok(Place { at: in_utc(submission, "effective_at")?, id: submission.parsed("id")? }),
+    }
 }
 
 /// The place in the course that a correction takes over; `None` of a submission that corrects nothing.
-pub(crate) fn place_of_chain(submission: Reader<'_>) -> Result<Option<Place>, Unreadable> {
+fn place_of_chain(submission: Reader<'_>) -> Result<Option<Place>, Unreadable> {
     let place = submission.optional_map("place")?;
     place.map(|place| Ok(Place { at: in_utc(place, "at")?, id: place.parsed("id")? })).transpose()
 }
@@ -474,7 +473,7 @@ fn in_utc(reader: Reader<'_>, name: &str) -> Result<OffsetDateTime, Unreadable> 
     at.ok_or_else(|| unreadable(name, "is not a time in UTC"))
 }
 
-pub(crate) fn clock_from_attributes(clock: Reader<'_>) -> Result<ClockNote, Unreadable> {
+fn clock_from_attributes(clock: Reader<'_>) -> Result<ClockNote, Unreadable> {
     Ok(ClockNote {
         skew_seconds: clock.optional_integer("skew_seconds")?,
         used_received_at: clock.flag("used_received_at")?,

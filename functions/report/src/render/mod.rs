@@ -126,6 +126,10 @@ fn summary(pages: &mut Pages, heading: &Heading<'_>, statistics: &Statistics<'_>
         .replace("{corrections}", &counts.corrections.to_string());
     let small = Style::plain(7.5, GREY);
     pages.paragraph(small, &scored);
+    if counts.clock_corrected > 0 {
+        let clocks = words.clock_corrected.replace("{count}", &counts.clock_corrected.to_string());
+        pages.paragraph(small, &clocks);
+    }
     if counts.unreadable > 0 {
         pages.paragraph(Style::bold(7.5, RED), &words.unreadable.replace("{count}", &counts.unreadable.to_string()));
     }
@@ -221,6 +225,9 @@ fn compliance(pages: &mut Pages, heading: &Heading<'_>, statistics: &Statistics<
     pages.table(&columns, rows);
 }
 
+/// What marks a patient's times of which one is corrected.
+const CLOCK_MARK: &str = " *";
+
 fn patient_rows(heading: &Heading<'_>, line: &PatientLine<'_>) -> Vec<Vec<Cell>> {
     let words = heading.language.words();
     let patient = || Cell::new(line.patient.as_str());
@@ -233,7 +240,9 @@ fn patient_rows(heading: &Heading<'_>, line: &PatientLine<'_>) -> Vec<Vec<Cell>>
         let submissions = Cell::new(of_patient.submissions.to_string());
         let mut row = vec![patient(), Cell::new(instrument.as_str()), submissions];
         row.extend(compliance_cells(words, of_patient.compliance));
-        row.push(Cell::new(of_patient.last.map_or_else(String::new, |last| minute(heading, last))));
+        let mark = if of_patient.clock_corrected { CLOCK_MARK } else { "" };
+        let last = of_patient.last.map(|last| format!("{}{mark}", minute(heading, last)));
+        row.push(Cell::new(last.unwrap_or_default()));
         row
     };
     line.instruments.iter().map(row).collect()

@@ -98,6 +98,8 @@ pub(super) struct Words {
     /// `{scored}`, `{not_scorable}`, `{waiting}`, `{corrections}`.
     pub(super) scored: &'static str,
     /// `{count}`.
+    pub(super) clock_corrected: &'static str,
+    /// `{count}`.
     pub(super) unreadable: &'static str,
     /// `{page}`, `{pages}`.
     pub(super) page: &'static str,
@@ -172,6 +174,8 @@ static ENGLISH: Words = Words {
     statuses: ["pending", "sent", "acknowledged", "quiet"],
     scored: "Of the submissions {scored} have a score, {not_scorable} could not be scored, {waiting} wait to be scored; \
         {corrections} are corrections of others.",
+    clock_corrected: "{count} submissions stand at a corrected time, because the device's clock was wrong; the times of \
+        their patients are marked *.",
     unreadable: "{count} stored records could not be read and are not in this report.",
     page: "Page {page} of {pages}",
 };
@@ -223,6 +227,7 @@ static CHINESE: Words = Words {
     severities: ["危急", "警告", "提示"],
     statuses: ["待发送", "已发送", "已确认", "静默"],
     scored: "提交中 {scored} 份已有评分，{not_scorable} 份无法评分，{waiting} 份等待评分；{corrections} 份是对其他提交的更正。",
+    clock_corrected: "有 {count} 份提交因设备时钟有误，按更正后的时间计入；相关患者的时间以 * 标记。",
     unreadable: "有 {count} 条存储记录无法读取，未计入本报告。",
     page: "第 {page} 页，共 {pages} 页",
 };
@@ -270,9 +275,12 @@ mod tests {
             places.sort();
             places
         };
-        for (english, chinese) in
-            [(ENGLISH.scored, CHINESE.scored), (ENGLISH.unreadable, CHINESE.unreadable), (ENGLISH.page, CHINESE.page)]
-        {
+        for (english, chinese) in [
+            (ENGLISH.scored, CHINESE.scored),
+            (ENGLISH.clock_corrected, CHINESE.clock_corrected),
+            (ENGLISH.unreadable, CHINESE.unreadable),
+            (ENGLISH.page, CHINESE.page),
+        ] {
             assert_eq!(places(english), places(chinese));
         }
     }

@@ -2,6 +2,7 @@
 
 use clinical::answers::{Answer, Answers};
 use clinical::catalog::Catalog;
+use clinical::course::Place;
 use clinical::ids::InstrumentId;
 use clinical::outcome::Severity;
 use records::{AlertHandling, AlertStatus, InstrumentRef, PatientPeriod, SitePeriod, SubmissionSummary};
@@ -38,9 +39,9 @@ pub(crate) fn patient(id: &str, days: usize, instruments: &[&str], random: &mut 
             submissions.push(submission);
         }
     }
-    submissions.sort_by_key(|submission| submission.authored_at);
+    submissions.sort_by_key(|submission| submission.place);
     alerts.sort_by_key(|alert| (alert.raised_at, alert.id));
-    let first_submission = submissions.first().map(|submission| submission.authored_at);
+    let first_submission = submissions.first().map(|submission| submission.place.at);
     PatientPeriod { patient: id.parse().unwrap(), first_submission, submissions, alerts }
 }
 
@@ -64,17 +65,20 @@ pub(crate) fn submission(
         answers.insert(item.id.clone(), Answer::Number(choices[wanted * (choices.len() - 1) / 100]));
     }
     let outcome = instrument.assess(&answers).unwrap();
+    let submission = random.id().parse().unwrap();
     SubmissionSummary {
-        id: random.id().parse().unwrap(),
+        id: submission,
         instrument: InstrumentRef { id, version: instrument.version().clone(), hash: instrument.hash().to_owned() },
-        authored_at,
+        place: Place { at: authored_at, id: submission },
+        clock_corrected: false,
         amends: None,
+        amended_by: None,
         scores: Some(outcome.scores),
     }
 }
 
 fn alert(submission: &SubmissionSummary, place: usize, random: &mut Random) -> AlertHandling {
-    let raised_at = submission.authored_at + Duration::seconds(2);
+    let raised_at = submission.place.at + Duration::seconds(2);
     let status = [AlertStatus::Sent, AlertStatus::Acknowledged, AlertStatus::Pending, AlertStatus::Quiet][place % 4];
     let acknowledged = (raised_at + Duration::minutes(47), "5f0c1f9e-6a53-4b8b-9a39-0c86bb6b1f33".to_owned());
     AlertHandling {
