@@ -11,6 +11,8 @@ use report::Report;
 use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
+use time::OffsetDateTime;
+use time::macros::datetime;
 use tokio::time::Instant;
 
 const PLENTY: Duration = Duration::from_secs(10);
@@ -357,5 +359,64 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_names
                 assert!(remaining < 500 || *named.unwrap() == step, "{remaining} {stalled}: {text}");
             }
         }
+    }
+}
+
+/// Sends `body` of P-001 at S01.
+async fn post(world: &World, body: &Value) {
+    let request = request("POST /v1/submissions", &[], "", Some(claims(&[])), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+/// A PHQ-9 whose id ends in `id`, completed at `authored_at`.
+fn phq_9(id: u8, authored_at: &str) -> Value {
+    json!({
+        "id": format!("0192f3a4-7c1e-7b2a-9d4e-0000000000{id:02}"), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": authored_at, "answers": {"1": 1},
+    })
+}
+
+/// The ids of what P-001 sent that stands from `from` on and before `until`, and what each is corrected by.
+async fn standing(world: &World, from: OffsetDateTime, until: OffsetDateTime) -> Vec<(String, Option<String>)> {
+    let (study, site) = ("DEMO".parse().unwrap(), "S01".parse().unwrap());
+    let period = world.store().site_period(&study, &site, from, until, Deadline::after(PLENTY)).await.unwrap();
+    assert_eq!((period.patients.len(), period.unreadable), (1, 0));
+    let submissions = period.patients[0].submissions.iter();
+    submissions.map(|one| (one.id.to_string(), one.amended_by.map(|id| id.to_string()))).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_correction_stands_in_the_period_of_what_it_corrects() {
+    let world = World::new();
+    let original = phq_9(1, "2026-10-03T23:59:59.999Z");
+    let mut correction = phq_9(2, "2026-10-20T08:00:00Z");
+    correction["amends"] = original["id"].clone();
+    correction["reason"] = json!("wrong day");
+    post(&world, &original).await;
+    post(&world, &correction).await;
+    score_all(&world).await;
+    let [of, by] = [&original, &correction].map(|body| body["id"].as_str().unwrap().to_owned());
+    let (first, fourth) = (datetime!(2026-10-01 00:00 UTC), datetime!(2026-10-04 00:00 UTC));
+    assert_eq!(standing(&world, first, fourth).await, [(of, Some(by.clone())), (by, None)]);
+    assert_eq!(standing(&world, fourth, datetime!(2026-11-01 00:00 UTC)).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_stands_when_it_was_completed_whatever_the_devices_clock_showed() {
+    let world = World::new();
+    let mut reset = phq_9(1, "2010-01-01T00:00:00Z");
+    reset["sentAt"] = json!("2010-01-01T02:00:00Z");
+    post(&world, &reset).await;
+    post(&world, &phq_9(2, "2199-01-01T00:00:00Z")).await;
+    post(&world, &phq_9(3, "2026-10-03T08:00:00+08:00")).await;
+    score_all(&world).await;
+    let ids = async |from, until| -> Vec<String> {
+        standing(&world, from, until).await.into_iter().map(|(id, _)| id[34..].to_owned()).collect()
+    };
+    let now = OffsetDateTime::now_utc();
+    assert_eq!(ids(now - time::Duration::HOUR * 3, now + time::Duration::HOUR).await, ["01", "02"]);
+    assert_eq!(ids(datetime!(2026-10-03 00:00 UTC), datetime!(2026-10-03 00:00:00.000000001 UTC)).await, ["03"]);
+    for year in [datetime!(2010-01-01 00:00 UTC), datetime!(2199-01-01 00:00 UTC)] {
+        assert_eq!(ids(year - time::Duration::DAY, year + time::Duration::DAY).await, [""; 0]);
     }
 }
