@@ -67,8 +67,8 @@ const FHIR: Form = Form { parsed: fhir::parsed, read: fhir::read };
 enum Standing {
     /// It does, as this says.
     Open(Arc<Protocol>),
-    /// It does not, for this reason, and asks nothing.
-    Closed(&'static str, Catalog),
+    /// It does not, and asks nothing: what is answered then.
+    Closed(Problem, Catalog),
 }
 
 /// The function, with what it keeps between requests.
@@ -168,13 +168,13 @@ impl Submit {
     ) -> Result<(StatusCode, Submission), Problem> {
         let refused = match (read, standing) {
             (Ok(sent), Standing::Open(protocol)) => return self.store(sent, protocol, sender).await,
-            (Ok(_), Standing::Closed(reason, _)) => return Err(Problem::new(ProblemKind::Forbidden, *reason)),
+            (Ok(_), Standing::Closed(problem, _)) => return Err(problem.clone()),
             (Err(refused), _) => refused,
         };
         let unasked = refused.unasked;
         let refusal = match standing {
             Standing::Open(_) => refused.problem(),
-            Standing::Closed(reason, _) => Problem::new(ProblemKind::Forbidden, *reason),
+            Standing::Closed(problem, _) => problem.clone(),
         };
         match unasked {
             Some(id) => repeat::answer(&self.store, id, &json, form, refusal, sender).await,
@@ -284,8 +284,8 @@ impl Submit {
             return Ok(Standing::Open(protocol));
         }
         // Nobody watches such a site: its alerts would reach no clinician.
-        let reason = "the token's site is none of its study's; keep the submission, and inform the study team";
-        Ok(Standing::Closed(reason, Catalog::of(Vec::new())))
+        let detail = "the token's site is none of its study's; keep the submission, and inform the study team";
+        Ok(Standing::Closed(Problem::new(ProblemKind::Forbidden, detail), Catalog::of(Vec::new())))
     }
 
     /// What is in force in `study`.

@@ -16,6 +16,9 @@ const ALONE: &str = "POST /v1/submissions";
 const BATCH: &str = "POST /v1/submissions/batch";
 const FHIR: &str = "POST /v1/fhir/QuestionnaireResponse";
 
+/// Instruments with their versions.
+type Instruments<'a> = &'a [(&'a str, &'a str)];
+
 fn submission(instrument: &str) -> Value {
     json!({
         "id": Uuid::now_v7().to_string(), "instrument": instrument, "version": "1.0.0",
@@ -57,7 +60,7 @@ async fn send_batch(world: &World, entries: &[Value]) -> Vec<(u64, Value)> {
 }
 
 /// A study that asks the `instruments`, at the `sites`.
-async fn put_study(world: &World, version: &str, instruments: &[(&str, &str)], sites: &[&str]) {
+async fn put_study(world: &World, version: &str, instruments: Instruments<'_>, sites: &[&str]) {
     let instruments: Vec<Value> =
         instruments.iter().map(|(id, version)| json!({"id": id, "version": version})).collect();
     let sites: Vec<Value> = sites.iter().map(|id| json!({"id": id, "name": id, "timeZone": "Europe/Berlin"})).collect();
@@ -67,7 +70,7 @@ async fn put_study(world: &World, version: &str, instruments: &[(&str, &str)], s
 #[tokio::test(start_paused = true)]
 async fn a_repeat_gets_its_receipt_after_the_study_dropped_its_instrument_or_its_site() {
     // What the study became: another instrument only, another version only, another site only.
-    let changes: [(&[(&str, &str)], &[&str], u16); 3] = [
+    let changes: [(Instruments<'_>, &[&str], u16); 3] = [
         (&[("gad-7", "1.0.0")], &["S01"], 422),
         (&[("own-diary", "2.0.0")], &["S01"], 422),
         (&[("own-diary", "1.0.0")], &["S02"], 403),

@@ -11,7 +11,7 @@ use crate::aws::{Failure, FailureKind};
 use crate::{CorrelationId, fhir};
 
 /// An answer that says what went wrong. It never repeats an answer or a score: details speak of rules, not of values.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Problem {
     kind: ProblemKind,
     detail: String,
@@ -21,7 +21,7 @@ pub struct Problem {
 
 /// What is wrong with a body, as far as one answer can list it: a hostile body could hold a hundred thousand faults, each
 /// in a place with a name as long as the body.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Findings {
     listed: Vec<Finding>,
     more: usize,

@@ -22,6 +22,7 @@ const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("SubmitFunction", "submit-post-batch", Some(207)),
     ("SubmitFunction", "submit-get", Some(200)),
     ("SubmitFunction", "submit-post-fhir", Some(202)),
+    ("SubmitFunction", "submit-post-correction", Some(202)),
     ("SubmitFunction", "submit-post-fhir-invalid", Some(422)),
     ("SubmitFunction", "submit-get-questionnaire", Some(200)),
     ("ScoreFunction", "score-stream", None),

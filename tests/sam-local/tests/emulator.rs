@@ -51,6 +51,19 @@ async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_correction_is_stored_once_and_after_what_it_corrects() {
+    let cloud = cloud().await;
+    let submit = function(&cloud, "SubmitFunction").await;
+
+    let early = answer(&submit, &event("submit-post-correction"), 409).await;
+    assert_eq!(early["type"], "urn:epro:problem:original-missing");
+    answer(&submit, &event("submit-post-fhir"), 202).await;
+    let first = answer(&submit, &event("submit-post-correction"), 202).await;
+    assert!(first["clock"]["skewSeconds"].as_i64().unwrap() < 0, "by its clock the device sent it in January: {first}");
+    assert_eq!(answer(&submit, &event("submit-post-correction"), 200).await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_questionnaire_in_fhir_is_taken_and_its_faults_are_told_in_fhir() {
     let cloud = cloud().await;
     let submit = function(&cloud, "SubmitFunction").await;
