@@ -1,6 +1,6 @@
 //! `cargo run -- validate FORM FILE`: rows checked as the function `validate` does it, for a person.
 
-use std::{fs, io, num::NonZero, path::PathBuf, thread};
+use std::{collections::BTreeSet, fs, io, num::NonZero, path::PathBuf, thread};
 
 use clinical::{
     definition::Texts,
@@ -143,7 +143,7 @@ pub fn run(options: &Options) -> Result<Told, Error> {
 fn shipped(options: &Options) -> Result<Option<&'static Form>, Error> {
     let no_form = || Error::NoForm {
         named: options.form.clone(),
-        forms: catalog::all().map(|form| form.id().to_string()).collect(),
+        forms: catalog::all().map(|form| form.id().to_string()).collect::<BTreeSet<_>>().into_iter().collect(),
     };
     let is_path = options.form.contains(['/', '\\']) || options.form.ends_with(".json");
     if is_path {

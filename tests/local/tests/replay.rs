@@ -63,22 +63,29 @@ impl Drop for Cloud {
     }
 }
 
-/// The real file; it lies beside the checkout.
-fn real() -> PathBuf {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/qsph.json");
-    assert!(path.is_file(), "this test reads {}, which is not there", path.display());
-    path
+/// The questionnaires of the sample's first twenty subjects: as many PHQ-9 and fourteen pain diaries.
+fn sample(folder: &Path) -> PathBuf {
+    changed(folder, |_| {})
 }
 
-/// The real file with other rows.
+/// The same with other rows.
 fn changed(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) -> PathBuf {
-    let mut file: Value = serde_json::from_slice(&fs::read(real()).expect("it is there")).expect("it is JSON");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../samples/data/qs.json");
+    let mut file: Value = serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON");
     let rows = file["rows"].as_array_mut().expect("it has rows");
+    rows.retain(|row| row[2].as_str().is_some_and(|subject| subject <= "SAMPLE-020"));
     change(rows);
     file["records"] = rows.len().into();
     let path = folder.join("changed.json");
     fs::write(&path, file.to_string()).expect("the folder is writable");
     path
+}
+
+/// The real file, which is not this project's to carry.
+fn real() -> PathBuf {
+    let folder =
+        std::env::var_os("EPRO_PILOT_DATA").expect("EPRO_PILOT_DATA names the folder of the CDISC pilot files");
+    Path::new(&folder).join("qsph.json")
 }
 
 fn told(output: &Output) -> (Option<i32>, String, String) {
@@ -98,12 +105,13 @@ fn assert_says(text: &str, lines: &[&str]) {
 }
 
 #[tokio::test]
-async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is_sent() {
+async fn the_sample_gives_the_same_whatever_is_killed_and_however_often_it_is_sent() {
     let cloud = Cloud::start(&["--memory"]);
     let folder = tempfile::tempdir().expect("a folder");
+    let file = sample(folder.path());
 
     let mut replay = cloud
-        .replay(&real(), &["--speed", "20"])
+        .replay(&file, &["--speed", "20"])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -122,29 +130,28 @@ async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is
     assert!(killed.len() > 1, "nothing was killed");
     let (code, stdout, stderr) = told(&replay.wait_with_output().expect("it ended"));
     assert_eq!(code, Some(1), "{stdout}{stderr}");
-    assert_says(&stderr, &["30 administrations", "sending to the local cloud that serves at http://127.0.0.1:"]);
+    assert_says(&stderr, &["34 administrations", "sending to the local cloud that serves at http://127.0.0.1:"]);
     let found = [
-        "totals: 29 equal, 1 different, 0 without one in the file, 0 not scored",
-        "alerts: 23 in the scores, 23 in the inbox\n  safety (critical): 16\n  threshold (warning): 7",
-        "DIFFERENCES: 1\n  CDISC004 BASELINE 2013-10-08: the file says 27, its items give 26\n",
-        "note: CDISC014 BASELINE 2013-04-03: sent without item 10",
+        "totals: 19 equal, 1 different, 14 without one in the file, 0 not scored",
+        "alerts: 10 in the scores, 10 in the inbox\n  safety (critical): 4\n  threshold (warning): 6",
+        "DIFFERENCES: 1\n  SAMPLE-017 BASELINE 2025-02-07: the file says 17, its items give 16\n",
     ];
     assert_says(&stdout, &found);
     assert_says(
         &stdout,
-        &["30 (patients: 13): 30 stored now, 0 already there", "submissions: 30 (0 before)", "alerts: 23 (0 before)"],
+        &["34 (patients: 20): 34 stored now, 0 already there", "submissions: 34 (0 before)", "alerts: 10 (0 before)"],
     );
 
-    let (code, stdout, stderr) = run(&mut cloud.replay(&real(), &["--quiet"]));
+    let (code, stdout, stderr) = run(&mut cloud.replay(&file, &["--quiet"]));
     assert_eq!(code, Some(1), "{stdout}{stderr}");
     assert_eq!(stderr, "");
     assert_says(&stdout, &found);
-    assert_says(&stdout, &["0 stored now, 30 already there", "submissions: 30 (30 before)", "alerts: 23 (23 before)"]);
+    assert_says(&stdout, &["0 stored now, 34 already there", "submissions: 34 (34 before)", "alerts: 10 (10 before)"]);
 
     // Another answer under the same id: refused, and what is stored stays with its alerts.
     let another = changed(folder.path(), |rows| {
-        rows.retain(|row| row[2] == "CDISC002");
-        rows[0][9] = json!(1);
+        rows.retain(|row| row[2] == "SAMPLE-002");
+        rows[0][9] = json!(3 - rows[0][9].as_i64().expect("a code"));
     });
     let (code, stdout, stderr) = run(&mut cloud.replay(&another, &[]));
     assert_eq!(code, Some(1), "{stdout}{stderr}");
@@ -152,14 +159,14 @@ async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is
         &stdout,
         &[
             "0 stored now, 0 already there, 1 not stored",
-            "CDISC002 BASELINE 2012-11-15: not stored: another content is stored under its id (409), and stays",
-            "submissions: 30 (30 before)",
+            "SAMPLE-002 BASELINE 2025-04-04: not stored: another content is stored under its id (409), and stays",
+            "submissions: 34 (34 before)",
             "DIFFERENCES: 1\n",
         ],
     );
 
     // Staff of another site may not read them.
-    let (code, stdout, _) = run(&mut cloud.replay(&real(), &["--site", "OTHER"]));
+    let (code, stdout, _) = run(&mut cloud.replay(&sample(folder.path()), &["--site", "OTHER"]));
     assert_eq!(code, Some(1));
     assert_says(
         &stdout,
@@ -171,16 +178,18 @@ async fn the_real_file_gives_the_same_whatever_is_killed_and_however_often_it_is
 fn a_local_cloud_that_is_killed_ends_a_replay_and_the_next_one_completes_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().to_str().expect("a plain path");
+    let questionnaires = tempfile::tempdir().expect("a folder");
+    let file = sample(questionnaires.path());
     let cloud = Cloud::start(&["--data", data]);
     let mut first = cloud
-        .replay(&real(), &["--speed", "20", "--patience", "1"])
+        .replay(&file, &["--speed", "20", "--patience", "1"])
         .stderr(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("it is built");
     let mut stderr = BufReader::new(first.stderr.take().expect("it is piped"));
     let mut said = String::new();
-    while !said.contains("sent 8 of 30") {
+    while !said.contains("sent 8 of 34") {
         assert!(stderr.read_line(&mut said).expect("it is text") > 0, "it ended: {said}");
     }
     drop(cloud);
@@ -190,14 +199,14 @@ fn a_local_cloud_that_is_killed_ends_a_replay_and_the_next_one_completes_it() {
     assert_says(&said, &["error: the replay cannot go on: "]);
 
     let (code, stdout, stderr) =
-        run(Command::new(LOCAL).arg("replay").arg(real()).args(["--data", data, "--port", "0"]));
+        run(Command::new(LOCAL).arg("replay").arg(&file).args(["--data", data, "--port", "0"]));
     assert_eq!(code, Some(1), "{stdout}{stderr}");
     assert_says(
         &stdout,
         &[
-            "totals: 29 equal, 1 different, 0 without one in the file, 0 not scored",
-            "alerts: 23 in the scores, 23 in the inbox",
-            "submissions: 30 (",
+            "totals: 19 equal, 1 different, 14 without one in the file, 0 not scored",
+            "alerts: 10 in the scores, 10 in the inbox",
+            "submissions: 34 (",
             "DIFFERENCES: 1\n",
         ],
     );
@@ -207,7 +216,7 @@ fn a_local_cloud_that_is_killed_ends_a_replay_and_the_next_one_completes_it() {
 fn without_a_local_cloud_one_is_started_and_stopped() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = changed(folder.path(), |rows| {
-        rows.retain(|row| row[2] == "CDISC003");
+        rows.retain(|row| row[2] == "SAMPLE-009" || row[2] == "SAMPLE-010");
         // The file's own total of the first administration.
         rows.remove(10);
     });
@@ -215,14 +224,14 @@ fn without_a_local_cloud_one_is_started_and_stopped() {
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert_says(
         &stderr,
-        &["starting one for this replay", "sending to http://127.0.0.1:", "sent 3 of 3", "scored 3 of 3"],
+        &["starting one for this replay", "sending to http://127.0.0.1:", "sent 9 of 9", "scored 9 of 9"],
     );
     assert_says(
         &stdout,
         &[
-            "totals: 2 equal, 0 different, 1 without one in the file, 0 not scored",
+            "totals: 1 equal, 0 different, 8 without one in the file, 0 not scored",
             "no total in the file",
-            "alerts: 3 in the scores, 3 in the inbox\n  safety (critical): 3",
+            "alerts: 2 in the scores, 2 in the inbox",
             "no differences",
         ],
     );
@@ -240,16 +249,38 @@ fn a_file_with_faults_is_refused_before_a_cloud_is_looked_for() {
     assert_eq!((code, stdout.as_str()), (Some(2), ""));
     assert_says(
         &stderr,
-        &["CDISC001 BASELINE 2012-11-30: lacks the answers to the items 4 (PHQ0104)", "nothing was sent"],
+        &["SAMPLE-001 BASELINE 2025-05-07: lacks the answers to the items 4 (PHQ0104)", "nothing was sent"],
     );
     assert!(!stderr.contains("starting"), "{stderr}");
 }
 
 #[test]
 fn a_port_that_something_else_has_is_no_local_cloud() {
+    let folder = tempfile::tempdir().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = taken.local_addr().expect("it is bound").port().to_string();
-    let (code, _, stderr) = run(Command::new(LOCAL).arg("replay").arg(real()).args(["--port", &port, "--memory"]));
+    let (code, _, stderr) =
+        run(Command::new(LOCAL).arg("replay").arg(sample(folder.path())).args(["--port", &port, "--memory"]));
     assert_eq!(code, Some(2), "{stderr}");
     assert_says(&stderr, &["error: no local cloud to replay to: ", "is taken by another program"]);
+}
+
+#[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
+fn of_the_real_file_one_total_is_not_what_its_items_give() {
+    let (code, stdout, stderr) = run(Command::new(LOCAL).arg("replay").arg(real()).args(["--memory", "--port", "0"]));
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    assert_says(&stderr, &["30 administrations"]);
+    assert_says(
+        &stdout,
+        &[
+            "totals: 29 equal, 1 different, 0 without one in the file, 0 not scored",
+            "alerts: 23 in the scores, 23 in the inbox\n  safety (critical): 16\n  threshold (warning): 7",
+            "DIFFERENCES: 1\n  CDISC004 BASELINE 2013-10-08: the file says 27, its items give 26\n",
+            "note: CDISC014 BASELINE 2013-04-03: sent without item 10",
+            "30 (patients: 13): 30 stored now, 0 already there",
+            "submissions: 30 (0 before)",
+            "alerts: 23 (0 before)",
+        ],
+    );
 }

@@ -7,6 +7,7 @@ mod broken;
 mod properties;
 mod real;
 mod rules;
+mod samples;
 mod schema;
 mod shipped;
 

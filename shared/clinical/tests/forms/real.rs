@@ -28,12 +28,13 @@ fn vs() -> &'static Form {
     catalog::find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
 }
 
-/// The real file; it lies beside the checkout.
+/// The real file, which is not this project's to carry.
 fn file() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/vs.json");
+    let folder = std::env::var_os("EPRO_PILOT_DATA");
+    let folder = folder.expect("EPRO_PILOT_DATA names the folder of the CDISC pilot files");
+    let path = Path::new(&folder).join("vs.json");
     let text = std::fs::read_to_string(&path);
-    serde_json::from_str(&text.unwrap_or_else(|_| panic!("this test reads {}, which is not there", path.display())))
-        .unwrap()
+    serde_json::from_str(&text.unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
 
 /// What is told of the rows that have something to tell.
@@ -71,6 +72,7 @@ fn damaged(changes: &[(usize, &str, Value)], more: &[(usize, &str)]) {
 }
 
 #[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
 fn the_real_file_is_clean_but_for_what_it_holds() {
     let expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
     for threads in [1, 2, 5] {
@@ -79,6 +81,7 @@ fn the_real_file_is_clean_but_for_what_it_holds() {
 }
 
 #[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
 fn a_broken_date_is_named_and_what_depends_on_it_is_not_evaluated() {
     damaged(&[(3, "VSDTC", json!("2012-12-32"))], &[(3, "VSDTC.type VSDTC | date-not-future field-unreadable")]);
     damaged(&[(3, "VSDTC", json!("13DEC2012"))], &[(3, "VSDTC.type VSDTC | date-not-future field-unreadable")]);
@@ -86,6 +89,7 @@ fn a_broken_date_is_named_and_what_depends_on_it_is_not_evaluated() {
 }
 
 #[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
 fn an_impossible_pressure_is_named_and_its_standard_result_no_longer_fits() {
     damaged(&[(0, "VSORRES", json!("710")), (0, "VSSTRESN", json!(710))], &[(0, "diastolic-possible VSORRES")]);
     damaged(&[(0, "VSORRES", json!("710"))], &[(0, "diastolic-possible VSORRES, standard-result VSSTRESN")]);
@@ -101,6 +105,7 @@ fn an_impossible_pressure_is_named_and_its_standard_result_no_longer_fits() {
 }
 
 #[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
 fn a_repeated_key_is_named_at_both_rows() {
     let mut file = file();
     let row = file["rows"][5].clone();
@@ -115,6 +120,7 @@ fn a_repeated_key_is_named_at_both_rows() {
 }
 
 #[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
 fn a_missing_unit_is_named_and_what_depends_on_it_is_not_evaluated() {
     damaged(
         &[(0, "VSORRESU", json!(""))],
@@ -136,6 +142,7 @@ fn a_missing_unit_is_named_and_what_depends_on_it_is_not_evaluated() {
 }
 
 #[test]
+#[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
 fn other_damages_are_named_too() {
     damaged(&[(0, "VSTESTCD", json!("DIABT"))], &[(0, "VSTESTCD.codes VSTESTCD")]);
     damaged(

@@ -10,11 +10,15 @@ pub(super) struct Category {
     pub(super) scored: &'static [(&'static str, &'static str)],
     /// `QSTESTCD` and item id of what is in no score: an administration may lack it.
     pub(super) unscored: &'static [(&'static str, &'static str)],
-    /// `QSTESTCD` and score id of the sponsor's own computation.
-    pub(super) total: (&'static str, &'static str),
+    /// The score that is compared with the sponsor's own computation.
+    pub(super) score: &'static str,
+    /// `QSTESTCD` of that computation, where the category has one.
+    pub(super) total: Option<&'static str>,
 }
 
-pub(super) const CATEGORIES: &[Category] = &[Category {
+pub(super) const CATEGORIES: &[Category] = &[PHQ_9, PAIN_DIARY];
+
+const PHQ_9: Category = Category {
     name: "PHQ-9",
     instrument: ("phq-9", "1.0.0"),
     scored: &[
@@ -29,8 +33,19 @@ pub(super) const CATEGORIES: &[Category] = &[Category {
         ("PHQ0109", "9"),
     ],
     unscored: &[("PHQ0110", "10")],
-    total: ("PHQ0111", "total"),
-}];
+    score: "total",
+    total: Some("PHQ0111"),
+};
+
+/// A diary has one answer, which is its score: there is nothing to compute. The names are a sponsor's.
+const PAIN_DIARY: Category = Category {
+    name: "PAIN DIARY",
+    instrument: ("pain-nrs", "1.0.0"),
+    scored: &[("PAIN0101", "1")],
+    unscored: &[],
+    score: "total",
+    total: None,
+};
 
 impl Category {
     pub(super) fn named(name: &str) -> Option<&'static Self> {
@@ -40,7 +55,7 @@ impl Category {
     /// What a test is, by its code.
     pub(super) fn test(&self, code: &str) -> Option<Test> {
         let item = |items: &'static [(&str, &str)]| items.iter().find(|(test, _)| *test == code).map(|(_, item)| *item);
-        if self.total.0 == code {
+        if self.total == Some(code) {
             return Some(Test::Total);
         }
         item(self.scored).map(Test::Scored).or_else(|| item(self.unscored).map(Test::Unscored))
@@ -83,7 +98,7 @@ mod tests {
             let named: BTreeSet<&str> =
                 category.scored.iter().chain(category.unscored).map(|(_, item)| *item).collect();
             assert_eq!(named, items, "{}", category.name);
-            assert!(instrument.definition().scores.iter().any(|score| score.id.as_str() == category.total.1));
+            assert!(instrument.definition().scores.iter().any(|score| score.id.as_str() == category.score));
         }
     }
 }
