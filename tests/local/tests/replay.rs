@@ -189,7 +189,7 @@ fn a_local_cloud_that_is_killed_ends_a_replay_and_the_next_one_completes_it() {
         .expect("it is built");
     let mut stderr = BufReader::new(first.stderr.take().expect("it is piped"));
     let mut said = String::new();
-    while !said.contains("sent 8 of 34") {
+    while !said.contains("sent 9 of 34") {
         assert!(stderr.read_line(&mut said).expect("it is text") > 0, "it ended: {said}");
     }
     drop(cloud);
