@@ -45,7 +45,7 @@ fn row(subject: &Subject) -> Vec<Value> {
         3 => born.year().to_string(),
         _ => born.to_string(),
     };
-    let died = subject.number % 90 == 0;
+    let died = subject.number.is_multiple_of(90);
     let end = subject.day(random.within(40, 90));
     let country = match subject.site {
         "S01" => "DEU",

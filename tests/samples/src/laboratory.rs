@@ -35,7 +35,9 @@ const COLUMNS: &[Column] = &[
 ];
 
 /// A test, its specimen, its unit, and in thousandths its reference range and what is drawn.
-const TESTS: [(&str, &str, &str, (i64, i64), (i64, i64)); 7] = [
+type Test = (&'static str, &'static str, &'static str, (i64, i64), (i64, i64));
+
+const TESTS: [Test; 7] = [
     ("K", "SERUM", "mmol/L", (3_500, 5_100), (3_200, 5_500)),
     ("NA", "SERUM", "mmol/L", (136_000, 145_000), (133_000, 147_000)),
     ("CREAT", "SERUM", "umol/L", (45_000, 110_000), (40_000, 130_000)),

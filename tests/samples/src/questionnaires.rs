@@ -44,7 +44,7 @@ pub(crate) fn sample(subjects: &[Subject]) -> Sample {
         let mut random = Random::new(2_000 + subject.number);
         let first = rows.len();
         phq_9(subject, &mut random, &mut rows);
-        if subject.number % 10 == 0 {
+        if subject.number.is_multiple_of(10) {
             diary(subject, &mut random, &mut rows);
         }
         for (index, row) in rows[first..].iter_mut().enumerate() {
