@@ -4,7 +4,8 @@
 //! FHIR, and `GET /v1/fhir/Questionnaire/{id}` tells there what may be answered.
 //!
 //! What the study asks, and at which sites, is kept in memory for a minute. The put is all that a submission needs beside:
-//! scoring starts from the table's stream, so nothing that comes after the put can lose it.
+//! scoring starts from the table's stream, so nothing that comes after the put can lose it. A correction needs a read of
+//! what it corrects, and so does what would be refused because of the study, since it may be stored already.
 
 mod batch;
 mod body;
@@ -177,7 +178,8 @@ impl Submit {
             Standing::Closed(problem, _) => problem.clone(),
         };
         match unasked {
-            Some(id) => repeat::answer(&self.store, id, &json, form, refusal, sender).await,
+            // Seldom needed, and large.
+            Some(id) => Box::pin(repeat::answer(&self.store, id, &json, form, refusal, sender)).await,
             None => Err(refusal),
         }
     }
@@ -220,7 +222,7 @@ impl Submit {
                 Ok(outcome) => (outcome, submission),
                 Err(failure) => return Err(put_problem(&failure)),
             },
-            Some(correction) => correction::put(&self.store, submission, correction, sender).await?,
+            Some(correction) => Box::pin(correction::put(&self.store, submission, correction, sender)).await?,
         };
         match outcome {
             PutOutcome::Stored => Ok((StatusCode::ACCEPTED, submission)),

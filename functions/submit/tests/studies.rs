@@ -71,6 +71,23 @@ async fn only_what_the_study_asks_is_taken_and_only_where_it_asks_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_submission_keeps_the_version_of_the_study_that_accepted_it() {
+    let world = World::new();
+    let of_none = submission("phq-9", "1.0.0", json!({}));
+    assert_eq!(send_to(&world, "S01", &of_none).await.0, 202);
+    assert_eq!(world.items("submission")[0].get("study_version"), None);
+    world.put_study(json!({"version": "1.4.0"})).await;
+    let of_study = submission("phq-9", "1.0.0", json!({}));
+    assert_eq!(send_to(&world, "S01", &of_study).await.0, 202);
+    world.put_study(json!({"version": "1.5.0"})).await;
+    let items = world.items("submission");
+    let kept = &items.iter().find(|item| item["id"] == of_study["id"]).unwrap()["study_version"];
+    let put = world.items("study").into_iter().find(|study| study["version"] == "1.4.0").unwrap();
+    assert_eq!(*kept, json!({"version": "1.4.0", "hash": put["hash"]}));
+    assert_eq!(send_to(&world, "S01", &of_study).await.0, 200, "and it is read back");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_studys_own_instrument_is_taken_by_its_own_rules() {
     let world = World::new();
     let phq_2 = Catalog::shipped().find(&"phq-2".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
