@@ -281,13 +281,29 @@ impl Submit {
 
     /// Whether the caller's study accepts what its site sends.
     async fn standing(&self, sender: Sender<'_>) -> Result<Standing, Problem> {
-        let protocol = self.protocol(sender.invocation, sender.caller.study()).await?;
-        if protocol.has_site(sender.site) {
-            return Ok(Standing::Open(protocol));
+        match self.protocol_at(sender.site, sender.invocation, sender.caller).await {
+            Ok(protocol) => Ok(Standing::Open(protocol)),
+            Err(problem) if problem.kind() == ProblemKind::Forbidden => {
+                Ok(Standing::Closed(problem, Catalog::of(Vec::new())))
+            }
+            Err(problem) => Err(problem),
         }
-        // Nobody watches such a site: its alerts would reach no clinician.
-        let detail = "the token's site is none of its study's; keep the submission, and inform the study team";
-        Ok(Standing::Closed(Problem::new(ProblemKind::Forbidden, detail), Catalog::of(Vec::new())))
+    }
+
+    /// What is in force in the caller's study, for what is sent from `site`.
+    async fn protocol_at(
+        &self,
+        site: &SiteId,
+        invocation: &Invocation,
+        caller: &Caller,
+    ) -> Result<Arc<Protocol>, Problem> {
+        let protocol = self.protocol(invocation, caller.study()).await?;
+        if !protocol.has_site(site) {
+            // Nobody watches such a site: its alerts would reach no clinician.
+            let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
+            return Err(Problem::new(ProblemKind::Forbidden, detail));
+        }
+        Ok(protocol)
     }
 
     /// What is in force in `study`.
