@@ -1,4 +1,4 @@
-//! A clinician takes on an alert. Who is first is noted; whoever comes later is told who that was.
+//! A clinician acknowledges an alert. The first acknowledgement stands; later ones are kept beside it.
 
 use clinical::finding::{Finding, pointer};
 use invocation::aws::{Failure, FailureKind};
@@ -42,7 +42,12 @@ impl Alerts {
         let acknowledge = self.store.acknowledge(&place, acknowledgement, &entry, deadline);
         let held = beside(deadline, count, acknowledge).await.map_err(|failure| not_acknowledged(&failure))?;
         let alert_id = id.to_string();
-        let body = AcknowledgedBody { alert_id, status: "acknowledged", acknowledged: AcknowledgementBody::of(&held) };
+        let body = AcknowledgedBody {
+            alert_id,
+            status: "acknowledged",
+            acknowledged: AcknowledgementBody::of(&held.first),
+            later_acknowledgements: held.later.iter().map(AcknowledgementBody::of).collect(),
+        };
         Ok(http::json(StatusCode::OK, &body))
     }
 }
@@ -63,13 +68,15 @@ impl<'a> AcknowledgementBody<'a> {
     }
 }
 
-/// What never changes any more, so that every answer to the same alert is the same.
+/// The first acknowledgement never changes any more; others may be added.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AcknowledgedBody<'a> {
     alert_id: String,
     status: &'static str,
     acknowledged: AcknowledgementBody<'a>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    later_acknowledgements: Vec<AcknowledgementBody<'a>>,
 }
 
 fn is_theirs(place: &AlertPlace, caller: &Caller) -> bool {
@@ -125,6 +132,10 @@ fn not_acknowledged(failure: &Failure) -> Problem {
         FailureKind::Unknown => Problem::new(
             ProblemKind::OutcomeUnknown,
             "whether the alert was acknowledged is not known; the same request again settles it",
+        ),
+        FailureKind::Refused if failure.is_invalid() => Problem::new(
+            ProblemKind::Invalid,
+            "the alert is acknowledged, and as many acknowledgements as it keeps came after the first; this one was not kept",
         ),
         FailureKind::Refused => Problem::new(ProblemKind::Internal, "the store refused the acknowledgement"),
     }

@@ -136,6 +136,8 @@ struct Known<'a> {
     escalation: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledged: Option<AcknowledgementBody<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    later_acknowledgements: Vec<AcknowledgementBody<'a>>,
 }
 
 impl<'a> AlertBody<'a> {
@@ -164,6 +166,7 @@ impl<'a> AlertBody<'a> {
             instrument: alert.instrument.as_ref().map(|instrument| instrument.as_str()),
             escalation: Some(alert.escalation).filter(|step| *step > 0),
             acknowledged: alert.acknowledged.as_ref().map(AcknowledgementBody::of),
+            later_acknowledgements: alert.later.iter().map(AcknowledgementBody::of).collect(),
         }))
     }
 }

@@ -47,7 +47,7 @@ fn steps(world: &World) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_is_acknowledged_once_with_who_when_and_note_and_later_ones_get_the_first_back() {
+async fn an_alert_is_acknowledged_once_with_who_when_and_note_and_a_repeat_changes_nothing() {
     let world = World::new();
     let id = raised(&world).await;
     assert_eq!(open_alerts(&world), 1);
@@ -58,8 +58,9 @@ async fn an_alert_is_acknowledged_once_with_who_when_and_note_and_later_ones_get
     });
     assert_eq!((status, &first), (200, &expected));
 
-    let other = [("role", "clinician"), ("patient", ""), ("sub", "dr-weber"), ("sites", "S01 S02")];
-    assert_eq!(answer(&world, post(&id, &other, None, PLENTY)).await, (200, first));
+    for repeat in [Some("{\"note\":\"called her\"}"), None] {
+        assert_eq!(answer(&world, post(&id, &CLINICIAN, repeat, PLENTY)).await, (200, first.clone()));
+    }
     let row = &world.items("alert")[0];
     assert_eq!(
         (&row["status"], &row["acknowledged_by"], &row["note"]),
@@ -72,6 +73,61 @@ async fn an_alert_is_acknowledged_once_with_who_when_and_note_and_later_ones_get
     let entry = ["action", "sub", "role", "site", "subject", "at"].map(|name| entries[0][name].clone());
     assert_eq!(entry, [json!("alert-acknowledged"), json!("dr-chen"), json!("clinician"), json!("S01"), json!(id), at]);
     assert!(!entries[0].to_string().contains("called her"), "the note is on the alert, where it belongs");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_second_clinician_notes_is_kept_beside_the_first() {
+    let world = World::new();
+    let id = raised(&world).await;
+    let (_, first) = answer(&world, acknowledge(&id)).await;
+    let weber = [("role", "clinician"), ("patient", ""), ("sub", "dr-weber"), ("sites", "S01 S02")];
+    let note = Some("{\"note\":\"moved her visit\"}");
+    let (status, second) = answer(&world, post(&id, &weber, note, PLENTY)).await;
+    assert_eq!((status, &second["acknowledged"]), (200, &first["acknowledged"]), "the first stands");
+    let later = |answer: &Value| {
+        let later = answer["laterAcknowledgements"].as_array().unwrap();
+        let one = |one: &Value| (one["by"].as_str().unwrap().to_owned(), one["note"].clone(), one["at"].is_string());
+        later.iter().map(one).collect::<Vec<_>>()
+    };
+    let one = |by: &str, note: &str| (by.to_owned(), json!(note), true);
+    assert_eq!(later(&second), [one("dr-weber", "moved her visit")]);
+    // A repeat adds nothing, and another note of either is kept.
+    assert_eq!(answer(&world, post(&id, &weber, note, PLENTY)).await, (200, second));
+    let (_, third) = answer(&world, post(&id, &CLINICIAN, Some("{\"note\":\"called again\"}"), PLENTY)).await;
+    assert_eq!(later(&third), [one("dr-weber", "moved her visit"), one("dr-chen", "called again")]);
+    assert_eq!((world.items("audit").len(), open_alerts(&world)), (3, 0), "one entry for each that was kept");
+    let list = request("GET /v1/sites/{site}/alerts", &[("site", "S01")], "", Some(claims(&CLINICIAN)), None, PLENTY);
+    let (_, listed) = answer(&world, list).await;
+    assert_eq!(listed["alerts"][0]["acknowledged"], first["acknowledged"]);
+    assert_eq!(later(&listed["alerts"][0]), later(&third));
+}
+
+#[tokio::test(start_paused = true)]
+async fn notes_of_many_clinicians_at_once_are_all_kept_once_as_far_as_there_is_room() {
+    for fault in [None, Some(Fault::ApplyAndCut), Some(Fault::Cut)] {
+        let world = World::new();
+        let id = raised(&world).await;
+        if let Some(fault) = fault.clone() {
+            world.inject_into("TransactWriteItems", 5, fault);
+        }
+        let subs: Vec<String> = (0..22).map(|n| format!("dr-{n}")).collect();
+        let answers = subs.iter().map(|sub| {
+            let clinician = [("role", "clinician"), ("patient", ""), ("sub", sub.as_str())];
+            let request = post(&id, &clinician, Some("{\"note\":\"seen\"}"), PLENTY);
+            let world = &world;
+            async move { answer(world, request).await.0 }
+        });
+        let mut statuses = futures::future::join_all(answers).await;
+        statuses.sort_unstable();
+        assert_eq!((&statuses[..21], statuses[21]), (&[200; 21][..], 422), "{fault:?}: one more than it keeps");
+        let row = &world.items("alert")[0];
+        let mut by: Vec<&str> =
+            row["later_acknowledgements"].as_array().unwrap().iter().map(|one| one["by"].as_str().unwrap()).collect();
+        by.push(row["acknowledged_by"].as_str().unwrap());
+        by.sort_unstable();
+        by.dedup();
+        assert_eq!((by.len(), world.items("audit").len()), (21, 21), "{fault:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -303,6 +359,8 @@ async fn promise_7_an_outcome_that_is_unknown_says_so_and_the_repeat_settles_it(
         (Fault::ApplyAndCut, 2, 200),
         (Fault::ApplyTwice, 1, 200),
         (Fault::conflict(3, 1), 3, 200),
+        (Fault::error("TransactionInProgressException"), 9, 200),
+        (Fault::error("TransactionInProgressException"), usize::MAX, 503),
         (Fault::ApplyAndStall, usize::MAX, 503),
         (Fault::Cut, usize::MAX, 503),
         (Fault::internal(), usize::MAX, 503),
@@ -312,9 +370,10 @@ async fn promise_7_an_outcome_that_is_unknown_says_so_and_the_repeat_settles_it(
         let world = World::new();
         let id = raised(&world).await;
         world.inject_into("TransactWriteItems", times, fault.clone());
-        let (status, body) = answer(&world, post(&id, &CLINICIAN, None, Duration::from_secs(5))).await;
+        let note = Some("{\"note\":\"called her\"}");
+        let (status, body) = answer(&world, post(&id, &CLINICIAN, note, Duration::from_secs(5))).await;
         assert_eq!(status, expected, "{fault:?}: {body}");
-        let unknown = !matches!(fault, Fault::Answer(400, _));
+        let unknown = !matches!(&fault, Fault::Answer(400, body) if body["__type"] != "TransactionInProgressException");
         if status == 503 {
             let kind = if unknown { "urn:epro:problem:outcome-unknown" } else { "urn:epro:problem:not-done" };
             assert_eq!(body["type"], kind, "{fault:?}");

@@ -399,7 +399,7 @@ async fn promise_3_a_transaction_whose_answer_was_lost_is_recognised_by_its_toke
         for n in 0..5 {
             send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
         }
-        world.inject_into("TransactWriteItems", 4, fault.clone());
+        world.inject_into("TransactWriteItems", 3, fault.clone());
         assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new(), "{fault:?}");
         all_promises_hold(&world, "S01", 5, 5).await;
         let tokens: std::collections::BTreeSet<String> = transactions(&world)

@@ -1,9 +1,12 @@
-//! A clinician takes on an alert: once, in one transaction with the patient's count of open alerts and the audit entry.
+//! A clinician acknowledges an alert: once, in one transaction with the patient's count of open alerts and the audit entry.
+//! What others, or the same one, note on it later is kept beside it.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call, is_passing};
@@ -15,6 +18,7 @@ use crate::digest::{hex, sha256};
 use crate::keys::{self, PK, SK};
 use crate::profile::Profile;
 use crate::store::Store;
+use crate::submission::map;
 
 const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
@@ -23,6 +27,10 @@ const LONGEST_WAIT: Duration = Duration::from_millis(300);
 const OF_WHERE_IT_LIES: &str = "GetItem of where an alert lies";
 const OPERATION: &str = "TransactWriteItems of an acknowledgement";
 const CONDITION: &str = "ConditionalCheckFailed";
+/// As many later acknowledgements as a row keeps: with the longest notes they are 160 KB, of the 400 KB of an item.
+const MOST_LATER: usize = 20;
+/// The attribute that has them.
+const LATER: &str = "later_acknowledgements";
 
 /// Where an alert lies, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +42,23 @@ pub struct AlertPlace {
     patient: PatientId,
     submission: SubmissionId,
     rule: RuleId,
+}
+
+/// The acknowledgements of an alert, as they are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgements {
+    /// The one that holds.
+    pub first: Acknowledgement,
+    /// Those that came after it, in order.
+    pub later: Vec<Acknowledgement>,
+}
+
+impl Acknowledgements {
+    /// Whether `acknowledgement` adds nothing: it has no note, or its author noted the same before.
+    fn have(&self, acknowledgement: &Acknowledgement) -> bool {
+        let said = |known: &Acknowledgement| known.by == acknowledgement.by && known.note == acknowledgement.note;
+        acknowledgement.note.is_none() || std::iter::once(&self.first).chain(&self.later).any(said)
+    }
 }
 
 impl Store {
@@ -58,7 +83,8 @@ impl Store {
     }
 
     /// Notes on the alert at `place` that it is acknowledged, counts one open alert less for its patient, and keeps `entry`:
-    /// all or nothing, and once. Gives the acknowledgement that holds: this one, or the first.
+    /// all or nothing, and once. Where it is acknowledged already, the first acknowledgement stands, and this one is kept
+    /// beside it, with `entry`, unless it adds nothing. Gives all of them.
     ///
     /// The patient's profile counts its revisions, so that a `score` which has read it before does not write the old count
     /// over this one, but reads again.
@@ -71,16 +97,34 @@ impl Store {
         acknowledgement: Acknowledgement,
         entry: &Audit,
         deadline: Deadline,
-    ) -> Result<Acknowledgement, Failure> {
+    ) -> Result<Acknowledgements, Failure> {
         let mut parts = Parts::All;
+        let mut before: Option<Acknowledgements> = None;
         let mut wait = FIRST_WAIT;
         let mut unknown: Option<Failure> = None;
         loop {
             let failure = match self.send_acknowledgement(place, &acknowledgement, entry, parts, deadline).await {
-                Ok(()) => return Ok(acknowledgement),
+                Ok(()) => {
+                    return Ok(match before {
+                        None => Acknowledgements { first: acknowledgement, later: Vec::new() },
+                        Some(mut known) => {
+                            known.later.push(acknowledgement);
+                            known
+                        }
+                    });
+                }
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                     match Cancelled::read(&cancelled.cancellation_reasons.unwrap_or_default()) {
-                        Cancelled::Before(first) => return Ok(first),
+                        Cancelled::Before(known) if known.have(&acknowledgement) => return Ok(known),
+                        Cancelled::Before(known) if known.later.len() >= MOST_LATER => {
+                            return Err(Failure::invalid(OPERATION, "the alert keeps no more acknowledgements"));
+                        }
+                        Cancelled::Before(known) if deadline.clamp(TRANSACTION.least, TRANSACTION.least).is_some() => {
+                            parts = Parts::Later(known.later.len());
+                            before = Some(known);
+                            continue;
+                        }
+                        Cancelled::Before(_) => Failure::passing(OPERATION, "another acknowledgement was in its way"),
                         Cancelled::NoneOpen if parts == Parts::All => {
                             // It must not happen. A clinician's word counts for more than a count that is wrong already.
                             tracing::error!(
@@ -124,9 +168,12 @@ impl Store {
         let audit = entry.to_item();
         // The entry's key is random, so that this is the same for attempts at the same, and for nothing else.
         let of_entry = audit.get(SK).and_then(|sk| sk.as_s().ok()).map_or("", String::as_str);
-        let token = hex(&sha256([of_entry.as_bytes(), parts.as_str().as_bytes()])[..18]);
-        let mut writes =
-            vec![TransactWriteItem::builder().update(self.set_acknowledged(place, acknowledgement)).build()];
+        let token = hex(&sha256([of_entry.as_bytes(), parts.name().as_bytes()])[..18]);
+        let row = match parts {
+            Parts::Later(known) => self.add_acknowledgement(place, acknowledgement, known),
+            Parts::All | Parts::WithoutProfile => self.set_acknowledged(place, acknowledgement),
+        };
+        let mut writes = vec![TransactWriteItem::builder().update(row).build()];
         if parts == Parts::All {
             writes.push(TransactWriteItem::builder().update(self.one_open_less(place)).build());
         }
@@ -161,6 +208,25 @@ impl Store {
         update.build().expect("table, key and expression are set")
     }
 
+    /// Adds to the `known` acknowledgements that came after the first.
+    fn add_acknowledgement(&self, place: &AlertPlace, acknowledgement: &Acknowledgement, known: usize) -> Update {
+        let update = Update::builder()
+            .table_name(&self.tables.records)
+            .set_key(Some(place.key()))
+            .update_expression("SET #later = list_append(if_not_exists(#later, :none), :one)")
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .expression_attribute_names("#later", LATER)
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":one", AttributeValue::L(vec![acknowledgement.to_attribute()]));
+        let update = match known {
+            0 => update.condition_expression("attribute_exists(acknowledged_at) AND attribute_not_exists(#later)"),
+            known => update
+                .condition_expression("size(#later) = :known")
+                .expression_attribute_values(":known", number(known)),
+        };
+        update.build().expect("table, key and expression are set")
+    }
+
     fn one_open_less(&self, place: &AlertPlace) -> Update {
         Update::builder()
             .table_name(&self.tables.records)
@@ -191,19 +257,41 @@ impl AlertPlace {
     }
 }
 
+/// The acknowledgements in an alert's item that came after the first.
+pub(crate) fn later(reader: Reader<'_>) -> Result<Vec<Acknowledgement>, Unreadable> {
+    if !reader.0.contains_key(LATER) {
+        return Ok(Vec::new());
+    }
+    let acknowledgement = |one: Reader<'_>| {
+        let note = one.optional_text("note")?.map(str::to_owned);
+        Ok(Acknowledgement { by: one.text("by")?.to_owned(), at: one.instant("at")?, note })
+    };
+    reader.maps(LATER)?.into_iter().map(acknowledgement).collect()
+}
+
+impl Acknowledgement {
+    fn to_attribute(&self) -> AttributeValue {
+        let note = self.note.as_ref().map(|note| ("note", text(note)));
+        map([("by", text(&self.by)), ("at", instant(self.at))].into_iter().chain(note))
+    }
+}
+
 /// What a transaction holds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Parts {
     All,
     /// Not the count of open alerts, which is wrong already.
     WithoutProfile,
+    /// What is added to an acknowledged alert, to so many that came after the first.
+    Later(usize),
 }
 
 impl Parts {
-    fn as_str(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::All => "all",
-            Self::WithoutProfile => "without profile",
+            Self::All => "all".to_owned(),
+            Self::WithoutProfile => "without profile".to_owned(),
+            Self::Later(known) => format!("later {known}"),
         }
     }
 }
@@ -211,7 +299,7 @@ impl Parts {
 /// What the reasons of a cancelled transaction say.
 enum Cancelled {
     /// It was acknowledged before, like this.
-    Before(Acknowledgement),
+    Before(Acknowledgements),
     /// The profile counts no open alert.
     NoneOpen,
     Contended,
@@ -223,8 +311,9 @@ impl Cancelled {
         let code = |reason: &CancellationReason| reason.code().unwrap_or("None").to_owned();
         let of_alert = reasons.first().filter(|reason| code(reason) == CONDITION);
         if let Some(item) = of_alert.and_then(CancellationReason::item) {
-            return match Acknowledgement::from_reader(Reader(item)) {
-                Ok(Some(first)) => Self::Before(first),
+            let reader = Reader(item);
+            return match (Acknowledgement::from_reader(reader), later(reader)) {
+                (Ok(Some(first)), Ok(later)) => Self::Before(Acknowledgements { first, later }),
                 _ => Self::Refused,
             };
         }

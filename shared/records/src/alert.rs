@@ -118,6 +118,8 @@ pub struct Alert {
     pub sent_at: Option<OffsetDateTime>,
     /// Who has taken it on.
     pub acknowledged: Option<Acknowledgement>,
+    /// Acknowledgements that came after it, in order.
+    pub later: Vec<Acknowledgement>,
     /// The step that its escalation has come to: how often it is told once more, because nobody acknowledged it.
     pub escalation: u32,
     /// When SNS confirmed its last escalation.
@@ -168,6 +170,7 @@ impl Alert {
             instrument: Some(submission.instrument.id.clone()),
             sent_at: None,
             acknowledged: None,
+            later: Vec::new(),
             escalation: 0,
             escalated_at: None,
             list: (!quiet).then_some(List::Pending),
@@ -265,6 +268,7 @@ impl Alert {
             instrument: reader.optional_parsed("instrument")?,
             sent_at: reader.optional_instant("sent_at")?,
             acknowledged: Acknowledgement::from_reader(reader)?,
+            later: crate::acknowledge::later(reader)?,
             escalation: escalation.unwrap_or_default(),
             escalated_at: reader.optional_instant("escalated_at")?,
             list: reader.optional_text("pending")?.and_then(List::of),

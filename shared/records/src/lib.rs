@@ -37,7 +37,7 @@ mod study;
 mod submission;
 mod waiting;
 
-pub use acknowledge::AlertPlace;
+pub use acknowledge::{Acknowledgements, AlertPlace};
 pub use alert::{Acknowledgement, Alert, AlertId, AlertStatus};
 pub use alert_list::{AlertFilter, StatusFilter};
 pub use attributes::Unreadable;
