@@ -304,8 +304,10 @@ impl<'a> Reader<'a> {
             timeout: Duration::from_secs(number("Timeout", 3, 1, 900)?.unsigned_abs()),
             memory: u32::try_from(number("MemorySize", 128, 128, 10_240)?).unwrap_or(u32::MAX),
             reserved_concurrency: match setting(&["ReservedConcurrentExecutions"]) {
-                Some(at) => Some(usize::try_from(self.names.number(&at, 0, 100_000)?).unwrap_or(usize::MAX)),
-                None => None,
+                Some(at) if self.names.text(&at)?.is_some() => {
+                    Some(usize::try_from(self.names.number(&at, 0, 100_000)?).unwrap_or(usize::MAX))
+                }
+                _ => None,
             },
             environment,
             architecture: match setting(&["Architectures"]) {

@@ -1,5 +1,5 @@
-//! CloudFormation's references, as far as a template of functions needs them: `!Ref`, `!GetAtt`, `!Sub`, `!Join`,
-//! short and long.
+//! CloudFormation's references, as far as a template of functions needs them: `!Ref`, `!GetAtt`, `!Sub`, `!Join`, and
+//! `!If` with its conditions, short and long.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::{
 };
 
 const KNOWN: &str =
-    "The local cloud knows !Ref, !GetAtt, !Sub and !Join: write the value with one of these, or plainly";
+    "The local cloud knows !Ref, !GetAtt, !Sub, !Join and !If: write the value with one of these, or plainly";
 
 /// What references can name.
 pub(super) struct Names<'a> {
@@ -17,6 +17,8 @@ pub(super) struct Names<'a> {
     resources: BTreeMap<&'a str, &'a str>,
     /// Parameter to value; `None`: it has none.
     parameters: BTreeMap<&'a str, Option<String>>,
+    /// Condition to whether it holds.
+    conditions: BTreeMap<&'a str, bool>,
 }
 
 /// Physical name or ARN by which `!Ref` gives a resource.
@@ -62,7 +64,39 @@ impl<'a> Names<'a> {
             }
             parameters.insert(name, value);
         }
-        Ok(Self { resources, parameters })
+        let mut names = Self { resources, parameters, conditions: BTreeMap::new() };
+        for (name, condition) in root.get("Conditions").map(|at| at.entries()).transpose()?.unwrap_or_default() {
+            let holds = names.holds(&condition)?;
+            names.conditions.insert(name, holds);
+        }
+        Ok(names)
+    }
+
+    /// Whether a condition holds, which may name those that stand before it.
+    fn holds(&self, at: &At<'_>) -> Result<bool, TemplateError> {
+        const WRITE: &str = "Write it with !Equals, !Not, !And, !Or or !Condition";
+        let Some((function, argument)) = intrinsic(at) else { return Err(at.error("this is no condition", WRITE)) };
+        let all = || argument.elements()?.iter().map(|part| self.holds(part)).collect::<Result<Vec<_>, _>>();
+        match function {
+            "Equals" => match argument.elements()?.as_slice() {
+                [left, right] => Ok(self.text(left)? == self.text(right)?),
+                _ => Err(argument.error("!Equals takes two values", "Write !Equals [a, b]")),
+            },
+            "Not" => Ok(all()? == [false]),
+            "And" => Ok(all()?.into_iter().all(|holds| holds)),
+            "Or" => Ok(all()?.into_iter().any(|holds| holds)),
+            "Condition" => self.condition(&argument),
+            _ => Err(at.error(format!("!{function} is no condition"), WRITE)),
+        }
+    }
+
+    fn condition(&self, at: &At<'_>) -> Result<bool, TemplateError> {
+        let name = plain(at)?;
+        let known = "Name one of Conditions that stands before";
+        self.conditions
+            .get(name.as_str())
+            .copied()
+            .ok_or_else(|| at.error(format!("no condition is named {name}"), known))
     }
 
     pub(super) fn kind(&self, resource: &str) -> Option<&'a str> {
@@ -77,6 +111,10 @@ impl<'a> Names<'a> {
             "GetAtt" => self.attribute(&argument, &dotted(&argument)?).map(Some),
             "Sub" => self.substitute(&argument).map(Some),
             "Join" => self.join(&argument).map(Some),
+            "If" => match argument.elements()?.as_slice() {
+                [condition, yes, no] => self.text(if self.condition(condition)? { yes } else { no }),
+                _ => Err(argument.error("!If takes a condition and two values", "Write !If [condition, a, b]")),
+            },
             _ => Err(at.error(format!("!{function} is not known here"), KNOWN)),
         }
     }

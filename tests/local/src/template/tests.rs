@@ -271,3 +271,19 @@ fn the_projects_own_template_is_read_whole() {
     assert!(template.streams.iter().any(|mapping| mapping.report_batch_item_failures));
     assert!(!template.schedules.is_empty());
 }
+
+#[test]
+fn a_setting_may_depend_on_a_condition_and_be_none() {
+    let template = |reserved: u32| {
+        let parameters = format!(
+            "  Reserved: {{Type: Number, Default: {reserved}}}\nConditions:\n  Reserves: !Not [!Equals [!Ref Reserved, 0]]\nGlobals:"
+        );
+        let setting = "Architectures: [arm64]\n      ReservedConcurrentExecutions: !If [Reserves, !Ref Reserved, !Ref AWS::NoValue]";
+        SMALL.replacen("Globals:", &parameters, 1).replacen("Architectures: [arm64]", setting, 1)
+    };
+    for (reserved, expected) in [(0, None), (7, Some(7))] {
+        let read = parse(&template(reserved)).unwrap();
+        let work = read.functions.iter().find(|function| function.name == "Work").unwrap();
+        assert_eq!(work.reserved_concurrency, expected);
+    }
+}
