@@ -1,14 +1,14 @@
 //! The function `patients`: made once an environment, then one request at a time.
 
-use invocation::{Environment, telemetry};
-use lambda_http::{Error, service_fn};
+use invocation::{Ended, Environment, telemetry};
+use lambda_http::service_fn;
 use patients::Patients;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Error> {
+async fn main() -> Result<(), Ended> {
     let environment = Environment::of_process();
     telemetry::start(&environment);
     let patients = Patients::from_environment(&environment)?;
     patients.warm_up().await;
-    lambda_http::run(service_fn(|request| patients.handle(request))).await
+    Ok(lambda_http::run(service_fn(|request| patients.handle(request))).await?)
 }

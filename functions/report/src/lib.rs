@@ -169,7 +169,9 @@ impl Report {
         let later = Step::Statistics.least() + Step::Render.least();
         Step::Data.starts(deadline, Step::Data.least() + later)?;
         let deadline = deadline.earlier_by(later);
-        let read = self.store.site_period(caller.study(), site, period.start(), period.end(), deadline);
+        let patients = Step::Data.bound(deadline, self.store.site_patients(caller.study(), site, deadline)).await?;
+        period.fits(patients.0.len())?;
+        let read = self.store.site_period(caller.study(), site, patients, period.start(), period.end(), deadline);
         Step::Data.bound(deadline, read).await
     }
 }

@@ -9,6 +9,9 @@ use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
 /// How many days a report may be about: a year, whichever.
 const LONGEST: i64 = 366;
+/// How many days of patients a report may be about: of 3,000 patients a year. More does not fit in the function's time, nor
+/// in what Lambda can answer.
+const MOST_PATIENT_DAYS: i64 = 3_000 * LONGEST;
 /// How many it is about where the request does not say.
 const USUAL: i64 = 30;
 /// Outside of these no patient's clock can have been, and arithmetic on dates could overflow.
@@ -61,6 +64,20 @@ impl Period {
             days if days > LONGEST => wrong("query.length", "at most 366 days up to and including `to`"),
             _ => Ok(period),
         }
+    }
+
+    /// That a report of so many `patients` can be made.
+    ///
+    /// # Errors
+    /// 422 if it cannot, with the number of days that can.
+    pub fn fits(&self, patients: usize) -> Result<(), Problem> {
+        // One day always fits as far as can be told before it is read.
+        let days = (MOST_PATIENT_DAYS / i64::try_from(patients).unwrap_or(i64::MAX).max(1)).max(1);
+        if self.days() <= days {
+            return Ok(());
+        }
+        let detail = format!("at most {days} days up to and including `to`, for a site of {patients} patients");
+        Err(refused(Finding { pointer: "/from".to_owned(), code: "query.length", detail }.into()))
     }
 
     /// The first day.
@@ -177,6 +194,20 @@ mod tests {
             date!(2026 - 11 - 24)
         );
         assert_eq!(Zone::named("Europe/Atlantis"), None);
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_made_in_time_is_refused_with_the_days_that_can() {
+        let year = Period::read(Some("2025-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
+        assert_eq!(year.days(), 366);
+        assert!([0, 1, 2_000, 3_000].iter().all(|patients| year.fits(*patients).is_ok()));
+        let problem = year.fits(6_000).unwrap_err();
+        assert_eq!(problem.kind(), ProblemKind::Invalid);
+        let problem = problem.to_json(&invocation::CorrelationId::given_or_new(None));
+        let detail = "at most 183 days up to and including `to`, for a site of 6000 patients";
+        assert_eq!(problem["errors"][0]["detail"], detail);
+        let day = Period::read(Some("2026-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
+        assert!(day.fits(usize::MAX).is_ok());
     }
 
     #[test]

@@ -114,10 +114,8 @@ pub struct AlertHandling {
 }
 
 impl Store {
-    /// What the patients of `site` sent from `from` on and before `until`, and what was raised on it. All of it, or none.
-    ///
-    /// Which patients there are comes from an index, which may lack one that sent its first submission a moment ago;
-    /// what they sent is read consistently.
+    /// What `patients` of `site`, as [`site_patients`](Self::site_patients) gives them, sent from `from` on and before
+    /// `until`, and what was raised on it. All of it, or none. It is read consistently.
     ///
     /// # Errors
     /// If the store did not answer for all in time.
@@ -125,11 +123,11 @@ impl Store {
         &self,
         study: &StudyId,
         site: &SiteId,
+        (patients, unreadable): (Vec<PatientId>, u64),
         from: OffsetDateTime,
         until: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<SitePeriod, Failure> {
-        let (patients, unreadable) = self.patients_of(study, site, usize::MAX, deadline).await?;
         let read: Vec<(PatientPeriod, u64)> = stream::iter(patients)
             .map(|patient| self.patient_period(study, site, patient, (from, until), deadline))
             .buffered(READS_AT_ONCE)
@@ -139,7 +137,21 @@ impl Store {
         Ok(SitePeriod { patients: read.into_iter().map(|(patient, _)| patient).collect(), unreadable })
     }
 
-    /// The first `most` patients of `site` by id, and how many profiles do not say whose they are.
+    /// The patients of `site` by id, and how many profiles do not say whose they are. They come from an index, which may
+    /// lack one that sent its first submission a moment ago.
+    ///
+    /// # Errors
+    /// If the store did not answer for all in time.
+    pub async fn site_patients(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        deadline: Deadline,
+    ) -> Result<(Vec<PatientId>, u64), Failure> {
+        self.patients_of(study, site, usize::MAX, deadline).await
+    }
+
+    /// As [`site_patients`](Self::site_patients), of the first `most`.
     pub(crate) async fn patients_of(
         &self,
         study: &StudyId,
