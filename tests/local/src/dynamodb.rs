@@ -37,6 +37,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often items past their time to live are removed; AWS takes up to some days.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How often it is tried whether the disk takes as much as a few writes need.
+const SPACE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBE: usize = 256 * 1024;
 
 /// A database that serves.
 #[derive(Debug)]
@@ -265,6 +268,16 @@ where
     text
 }
 
+/// What helps where the engine says `cause`. On a full disk nothing is lost, and nothing has to be.
+fn what_to_do(cause: &str) -> &'static str {
+    let full = ["is full", "No space left", "disk I/O error"];
+    if full.iter().any(|sign| cause.contains(sign)) {
+        "Free space on its disk and start again: what is stored stays stored"
+    } else {
+        "Start with another --data; what is in the file stays as it is"
+    }
+}
+
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -280,7 +293,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The engine does not open its file.
-    #[error("cannot open the tables in {place}: {cause}; start with another --data, or remove the file to lose them")]
+    #[error("cannot open the tables in {place}: {cause}. {}", what_to_do(cause))]
     Open {
         /// The file, or "memory".
         place: String,
@@ -375,6 +388,7 @@ fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, Error>>, stop
             Ok((database, listener, port)) => {
                 ready.send(Ok(port)).ok();
                 let expiry = tokio::spawn(expire(database.clone()));
+                let watch = tokio::spawn(watch_space(folder.map(Path::to_owned)));
                 let shutdown = async {
                     stopped.await.ok();
                 };
@@ -382,6 +396,7 @@ fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, Error>>, stop
                     Console::default().warn(format!("dynamodb: the embedded database stopped: {error}"));
                 }
                 expiry.abort();
+                watch.abort();
             }
         }
     });
@@ -423,6 +438,29 @@ fn add_stream_index(file: &str) -> dynoxide::Result<()> {
              ON _stream_records (table_name, CAST(sequence_number AS INTEGER));",
     )?;
     Ok(())
+}
+
+/// Warns when the disk takes no more, and says when it does again. The engine answers functions with an internal error
+/// then, which nobody at the terminal sees.
+async fn watch_space(folder: Option<PathBuf>) {
+    let Some(folder) = folder else { return };
+    let (probe, mut failing) = (folder.join("probe"), false);
+    let mut interval = time::interval(SPACE_INTERVAL);
+    loop {
+        interval.tick().await;
+        let written = fs::write(&probe, [0; PROBE]);
+        fs::remove_file(&probe).ok();
+        match &written {
+            Err(error) if !failing => Console::default().warn(format!(
+                "dynamodb: the store cannot write to {}: {error}. Free space on its disk: what is stored stays stored, and \
+                 it goes on by itself",
+                folder.display()
+            )),
+            Ok(()) if failing => Console::default().warn("dynamodb: the store can write again"),
+            _ => {}
+        }
+        failing = written.is_err();
+    }
 }
 
 async fn expire(database: dynoxide::Database) {
@@ -530,6 +568,15 @@ mod tests {
     use aws_sdk_dynamodb::types::AttributeValue;
     use futures::future::try_join_all;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn on_a_full_disk_the_advice_is_to_free_space_and_never_to_lose_what_is_stored() {
+        let error = |cause: &str| Error::Open { place: "t.sqlite".to_owned(), cause: cause.to_owned() }.to_string();
+        assert!(error("database or disk is full").contains("Free space on its disk and start again"));
+        for cause in ["database or disk is full", "file is not a database"] {
+            assert!(!error(cause).contains("remove") && !error(cause).contains("delete"), "{}", error(cause));
+        }
+    }
 
     fn records() -> Table {
         let key = |hash: &str, range: Option<&str>| Key { hash: hash.to_owned(), range: range.map(str::to_owned) };
