@@ -28,6 +28,7 @@ impl Alerts {
         caller.require(Scope::ALERTS_WRITE, &[Role::Clinician])?;
         let note = note(&request)?;
         let id: AlertId = http::path_parameter(&request, "alertId").parse().map_err(|_| not_found())?;
+        self.store.protocol_for(&caller, invocation.deadline).await?;
         let place = self
             .store
             .alert_place(id, invocation.deadline)
@@ -35,12 +36,20 @@ impl Alerts {
             .map_err(|failure| Problem::not_read("the alert", &failure))?;
         let place = place.filter(|place| is_theirs(place, &caller)).ok_or_else(not_found)?;
 
-        let entry = Audit::of(AuditAction::AlertAcknowledged, &caller, &invocation).at_site(&place.site).about(id);
+        let record =
+            |action| Audit::of(action, &caller, &invocation).at_site(&place.site).of_patient(&place.patient).about(id);
+        let entry = record(AuditAction::AlertAcknowledged);
         let acknowledgement = Acknowledgement { by: caller.sub().to_owned(), at: entry.at, note };
         let deadline = invocation.deadline;
         let count = self.store.count_calls(&place.study, [&place.site], &invocation.request_id, deadline);
         let acknowledge = self.store.acknowledge(&place, acknowledgement, &entry, deadline);
         let held = beside(deadline, count, acknowledge).await.map_err(|failure| not_acknowledged(&failure))?;
+        let is_own = |one: &Acknowledgement| (one.at, one.by.as_str()) == (entry.at, caller.sub());
+        if !is_own(&held.first) && !held.later.iter().any(is_own) {
+            // This request changed nothing: it read what was acknowledged before.
+            let read = self.store.audit(&record(AuditAction::AcknowledgementRead), deadline).await;
+            read.map_err(|failure| Problem::not_read("the acknowledgement", &failure))?;
+        }
         let alert_id = id.to_string();
         let body = AcknowledgedBody {
             alert_id,

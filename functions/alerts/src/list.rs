@@ -44,6 +44,7 @@ impl Alerts {
         let problem = |failure: Failure| read_problem(&failure);
         let wish = Wish::of(request)?;
         let Wanted { filter, status, severity } = Wanted::of(request)?;
+        self.store.protocol_for(caller, deadline).await?;
         // A cursor is for the list that it was given for, its filters included.
         let list = [ROUTE, study.as_str(), site.as_str(), &status, &severity];
         let below = self.store.page_begins(&wish, &list, now, deadline, problem).await?;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use alerts_function::Alerts;
 use harness::{Fault, World, claims, request};
 use lambda_http::Request;
 use serde_json::{Value, json};
@@ -218,4 +219,23 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
             }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
+    let world = World::new();
+    let id = raised(&world).await;
+    let acknowledge = "POST /v1/alerts/{alertId}/acknowledge";
+    let ask = async || {
+        let alerts = Alerts::new(world.closed_store());
+        let list =
+            request("GET /v1/sites/{site}/alerts", &[("site", "S01")], "", Some(claims(&CLINICIAN)), None, PLENTY);
+        let one = request(acknowledge, &[("alertId", &id)], "", Some(claims(&CLINICIAN)), None, PLENTY);
+        let list = alerts.handle(list).await.unwrap().status().as_u16();
+        (list, alerts.handle(one).await.unwrap().status().as_u16())
+    };
+    assert_eq!(ask().await, (403, 403));
+    assert!(world.items("audit").is_empty());
+    world.put_study(json!({})).await;
+    assert_eq!(ask().await, (200, 200));
 }

@@ -54,7 +54,7 @@ impl AuditTrail {
 
     async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
-        caller.require(Scope::REPORTS_READ, &[Role::Staff])?;
+        caller.require_one_of(&[Scope::AUDIT_READ, Scope::REPORTS_READ], &[Role::Staff, Role::Monitor])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
         let (study, deadline) = (caller.study(), invocation.deadline);
         let count = self.store.count_calls(study, [site], &invocation.request_id, deadline);
@@ -72,6 +72,7 @@ impl AuditTrail {
         let (study, deadline, now) = (caller.study(), invocation.deadline, invocation.clock.now());
         let not_read = |failure| Problem::not_read("the audit", &failure);
         let wish = Wish::of(request)?;
+        self.store.protocol_for(caller, deadline).await?;
         let list = [ROUTE, study.as_str(), site.as_str()];
         let below = self.store.page_begins(&wish, &list, now, deadline, not_read).await?;
         let entry = Audit::of(AuditAction::AuditRead, caller, invocation).at_site(site);

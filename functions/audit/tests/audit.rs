@@ -191,3 +191,23 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_reads_the_audit_and_audit_read_is_scope_enough() {
+    let world = World::new();
+    let as_monitor = |scope| get_as(&[("role", "monitor"), ("patient", ""), ("scope", scope)], "S01", "", PLENTY);
+    for (scope, expected) in [("audit:read", 200), ("reports:read", 200), ("patients:read", 403)] {
+        assert_eq!(send(&world, as_monitor(scope)).await.0, expected, "{scope}");
+    }
+    let staff = get_as(&[("role", "staff"), ("patient", ""), ("scope", "audit:read")], "S01", "", PLENTY);
+    assert_eq!(send(&world, staff).await.0, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
+    let world = World::new();
+    let look = async || AuditTrail::new(world.closed_store()).handle(get("S01", "")).await.unwrap().status().as_u16();
+    assert_eq!(look().await, 403);
+    world.put_study(json!({})).await;
+    assert_eq!(look().await, 200);
+}

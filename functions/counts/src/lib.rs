@@ -62,6 +62,7 @@ impl Counts {
             Some(key) => format!("{} {key}", caller.sub()),
             None => invocation.request_id.clone(),
         };
+        self.store.protocol_for(&caller, invocation.deadline).await?;
         let counted = self.store.count_call(caller.study(), site, &id, invocation.deadline).await;
         counted.map_err(|failure| count_problem(&failure, key.is_some()))?;
         Ok(http::json(StatusCode::ACCEPTED, &Recorded { site: site.as_str(), recorded: 1 }))
@@ -91,8 +92,13 @@ impl Counts {
         let (study, deadline) = (caller.study(), invocation.deadline);
         // A request about several sites is a call of each of them.
         let count = self.store.count_calls(study, sites, &invocation.request_id, deadline);
-        let counts = beside(deadline, count, self.store.site_counts(study, sites, deadline)).await;
-        let counts = counts.map_err(|failure| Problem::not_read("the counts", &failure))?;
+        let counts = beside(deadline, count, async {
+            let read = self.store.site_counts(study, sites, deadline);
+            let (admitted, counts) = tokio::join!(self.store.protocol_for(caller, deadline), read);
+            admitted?;
+            counts.map_err(|failure| Problem::not_read("the counts", &failure))
+        })
+        .await?;
         let counts = sites.iter().zip(&counts).map(|(site, counts)| SiteBody::new(site, counts)).collect();
         Ok(http::json(StatusCode::OK, &CountsBody { counts }))
     }

@@ -201,3 +201,17 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_has_no_counts_and_records_none_unless_the_deployment_is_open() {
+    let world = World::new();
+    let requests = || [post_call(&SERVICE, "S01", PLENTY), get_one(&STAFF, "S01", PLENTY), get_all(&STAFF, PLENTY)];
+    for request in requests() {
+        let response = Counts::new(world.closed_store()).handle(request).await.unwrap();
+        assert_eq!(response.status(), 403);
+    }
+    world.put_study(json!({})).await;
+    for request in requests() {
+        assert!(Counts::new(world.closed_store()).handle(request).await.unwrap().status().is_success());
+    }
+}

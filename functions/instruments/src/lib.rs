@@ -21,7 +21,6 @@ use lambda_http::{Body, Request, Response};
 use records::Store;
 use serde::Serialize;
 
-const EVERY_ROLE: [Role; 4] = [Role::Patient, Role::Staff, Role::Clinician, Role::Service];
 /// A year, as long as a cache is asked to keep anything. Private, because the answer is to a caller with a token.
 const FOR_GOOD: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
@@ -65,9 +64,9 @@ impl Instruments {
 
     async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
-        caller.require(Scope::INSTRUMENTS_READ, &EVERY_ROLE)?;
+        caller.require(Scope::INSTRUMENTS_READ, &Role::ALL)?;
         self.counted(&invocation, &caller, async {
-            let protocol = self.protocol(&invocation, &caller).await?;
+            let protocol = self.store.protocol_for(&caller, invocation.deadline).await?;
             let instruments = protocol.catalog().iter().map(|instrument| Summary::of(instrument)).collect();
             Ok(http::json(StatusCode::OK, &ListBody { instruments }))
         })
@@ -76,18 +75,12 @@ impl Instruments {
 
     async fn definition(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
-        caller.require(Scope::INSTRUMENTS_READ, &EVERY_ROLE)?;
+        caller.require(Scope::INSTRUMENTS_READ, &Role::ALL)?;
         self.counted(&invocation, &caller, async {
-            let protocol = self.protocol(&invocation, &caller).await?;
+            let protocol = self.store.protocol_for(&caller, invocation.deadline).await?;
             answer(&request, find(&request, &protocol)?)
         })
         .await
-    }
-
-    /// What is in force in the caller's study.
-    async fn protocol(&self, invocation: &Invocation, caller: &Caller) -> Result<Arc<Protocol>, Problem> {
-        let protocol = self.store.protocol(caller.study(), invocation.deadline).await;
-        protocol.map_err(|failure| Problem::not_read("the study", &failure))
     }
 
     /// Does `work`, and records a call of each of the caller's sites beside it.

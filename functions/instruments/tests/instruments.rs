@@ -261,3 +261,18 @@ async fn a_study_is_told_its_own_instruments_and_an_earlier_one_can_still_be_sho
     let request = one_of(&[("study", "OTHER")], "own-diary", "1.0.0", "", &[], PLENTY);
     assert_eq!(send(&world, request).await.0, 404);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_asks_nothing_unless_the_deployment_is_open() {
+    let world = World::new();
+    let requests = || [list(&PATIENT, PLENTY), one("phq-9", "1.0.0", "", &[])];
+    for request in requests() {
+        let response = Instruments::new(world.closed_store()).handle(request).await.unwrap();
+        assert_eq!(response.status(), 403);
+    }
+    world.put_study(json!({})).await;
+    for request in requests() {
+        let response = Instruments::new(world.closed_store()).handle(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+}

@@ -95,6 +95,7 @@ impl Patients {
             self.store.audit(&entry, deadline)
         )
         .map_err(problem)?;
+        self.store.admit(&protocol)?;
         let of_study = protocol.study().map(Study::definition);
         let title = of_study.and_then(|study| in_language(request, &study.title));
         let mut response = http::json(

@@ -411,3 +411,13 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
+    let world = World::new();
+    let (status, _, body) = answer(&Patients::new(world.closed_store()), get("S01", "")).await;
+    assert_eq!((status, body.get("patients")), (403, None));
+    world.put_study(json!({})).await;
+    let (status, headers, _) = answer(&Patients::new(world.closed_store()), get("S01", "")).await;
+    assert_eq!((status, &headers["cache-control"]), (200, &HeaderValue::from_static("no-store")));
+}

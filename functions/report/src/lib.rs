@@ -24,7 +24,7 @@ use invocation::http::{self, Invocation};
 use invocation::{
     Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
 };
-use lambda_http::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE};
+use lambda_http::http::header::{CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE};
 use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::{Body, Request, RequestExt, Response};
 use records::{Audit, AuditAction, SitePeriod, Store};
@@ -149,7 +149,9 @@ impl Report {
         let later = Step::Data.least() + Step::Statistics.least() + Step::Render.least();
         Step::Authorise.starts(deadline, Step::Authorise.least() + later)?;
         let deadline = deadline.earlier_by(later);
-        Step::Authorise.bound(deadline, self.store.protocol(caller.study(), deadline)).await
+        let protocol = Step::Authorise.bound(deadline, self.store.protocol(caller.study(), deadline)).await?;
+        self.store.admit(&protocol)?;
+        Ok(protocol)
     }
 
     /// Keeps who read the report: without that there is none.
@@ -200,7 +202,6 @@ fn answer(pdf: Vec<u8>, heading: &Heading<'_>, site: &SiteId) -> Result<Response
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/pdf"));
     headers.insert(CONTENT_DISPOSITION, header(&disposition));
     headers.insert(CONTENT_LANGUAGE, header(heading.language.tag()));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REPORT_HASH, header(heading.hash));
     Ok(response)
 }

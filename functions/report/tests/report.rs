@@ -420,3 +420,13 @@ async fn a_submission_stands_when_it_was_completed_whatever_the_devices_clock_sh
         assert_eq!(ids(year - time::Duration::DAY, year + time::Duration::DAY).await, [""; 0]);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
+    let world = World::new();
+    let make = async || Report::new(world.closed_store()).handle(get(&STAFF, "S01", PERIOD, PLENTY)).await.unwrap();
+    assert_eq!((make().await.status().as_u16(), world.items("audit").len()), (403, 0));
+    world.put_study(json!({})).await;
+    let made = make().await;
+    assert_eq!((made.status().as_u16(), made.headers()["cache-control"].to_str().unwrap()), (200, "no-store"));
+}

@@ -31,7 +31,7 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{PutOutcome, Store, Submission};
+use records::{Audit, AuditAction, PutOutcome, Store, Submission};
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -255,25 +255,30 @@ impl Submit {
         let patient = whose(request, caller)?.ok_or_else(not_found)?;
         let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
         let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline);
-        let (found, protocol) = futures::join!(found, self.protocol(invocation, caller.study()));
-        let (submission, score) =
-            found.map_err(|failure| Problem::not_read("the submission", &failure))?.ok_or_else(not_found)?;
+        let (found, protocol) = futures::join!(found, self.store.protocol_for(caller, invocation.deadline));
+        let protocol = protocol?;
+        let not_read = |failure: Failure| Problem::not_read("the submission", &failure);
+        let (submission, score) = found.map_err(not_read)?.ok_or_else(not_found)?;
         if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
             return Err(not_found());
         }
+        // Nobody sees a submission whose reading is not on record, whoever reads it.
+        let entry = Audit::of(AuditAction::SubmissionRead, caller, invocation).at_site(&submission.site);
+        let entry = entry.of_patient(&patient).about(id);
+        self.store.audit(&entry, invocation.deadline).await.map_err(not_read)?;
         let is_staff = caller.role() == Role::Staff;
-        let viewer = Viewer { is_staff, sees_score: is_staff || protocol?.patients_see_scores() };
+        let viewer = Viewer { is_staff, sees_score: is_staff || protocol.patients_see_scores() };
         let state = State::new(&submission, score.as_ref(), viewer);
         Ok((submission.site.clone(), http::json(StatusCode::OK, &state)))
     }
 
     async fn questionnaire(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
-        caller.require(Scope::INSTRUMENTS_READ, &[Role::Patient, Role::Staff, Role::Clinician, Role::Service])?;
+        caller.require(Scope::INSTRUMENTS_READ, &Role::ALL)?;
         // A request of several sites is a call of each of them.
         let count = self.store.count_calls(caller.study(), caller.sites(), &invocation.request_id, invocation.deadline);
         let work = async {
-            let protocol = self.protocol(&invocation, caller.study()).await?;
+            let protocol = self.store.protocol_for(&caller, invocation.deadline).await?;
             fhir::questionnaire(&request, protocol.catalog())
         };
         beside(invocation.deadline, count, work).await
@@ -297,19 +302,13 @@ impl Submit {
         invocation: &Invocation,
         caller: &Caller,
     ) -> Result<Arc<Protocol>, Problem> {
-        let protocol = self.protocol(invocation, caller.study()).await?;
+        let protocol = self.store.protocol_for(caller, invocation.deadline).await?;
         if !protocol.has_site(site) {
             // Nobody watches such a site: its alerts would reach no clinician.
             let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
         Ok(protocol)
-    }
-
-    /// What is in force in `study`.
-    async fn protocol(&self, invocation: &Invocation, study: &StudyId) -> Result<Arc<Protocol>, Problem> {
-        let protocol = self.store.protocol(study, invocation.deadline).await;
-        protocol.map_err(|failure| Problem::not_read("the study", &failure))
     }
 
     /// Records one API call of `site`, beside the request's own work.

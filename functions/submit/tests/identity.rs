@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use harness::{World, claims, request};
+use harness::{Fault, World, claims, request};
 use lambda_http::{Body, Request, RequestExt};
 use serde_json::{Value, json};
 use submit::Submit;
@@ -54,4 +54,92 @@ async fn a_token_that_names_nobody_stores_nothing() {
         assert_eq!((status, &problem["type"]), (401, &json!("urn:epro:problem:unauthenticated")), "{claim} {value:?}");
         assert_eq!(world.calls(), [], "{claim} {value:?}");
     }
+}
+
+const STAFF: [(&str, &str); 4] = [("role", "staff"), ("patient", ""), ("sub", "u-9"), ("iss", "https://staff.example")];
+
+fn get(changes: &[(&str, &str)], query: &str) -> Request {
+    request("GET /v1/submissions/{id}", &[("id", ID)], query, Some(claims(changes)), None, PLENTY)
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_reading_of_a_submission_is_on_record_with_who_and_whose() {
+    let world = World::new();
+    send(&world, post(&submission(), &[])).await;
+    assert!(world.items("audit").is_empty(), "to send one reads nothing");
+    let mut by_staff = get(&STAFF, "patient=P-001");
+    by_staff.headers_mut().insert("x-correlation-id", "c-9".parse().unwrap());
+    let request_id = by_staff.lambda_context_ref().unwrap().request_id.clone();
+    assert_eq!(send(&world, by_staff).await.0, 200);
+    let mut entry = world.items("audit").remove(0);
+    let entry = entry.as_object_mut().unwrap();
+    entry.retain(|name, _| !["pk", "sk", "kind", "at", "audit_id"].contains(&name.as_str()));
+    let expected = json!({
+        "action": "submission-read", "study": "DEMO", "site": "S01", "patient": "P-001", "subject": ID,
+        "sub": "u-9", "iss": "https://staff.example", "role": "staff", "request_id": request_id, "correlation_id": "c-9",
+    });
+    assert_eq!(json!(entry), expected);
+    // The patient's own reading is one, too: whoever has the phone reads by it.
+    assert_eq!(send(&world, get(&[], "")).await.0, 200);
+    let actions: Vec<_> = world.items("audit").iter().map(|entry| entry["role"].clone()).collect();
+    assert_eq!(actions.len(), 2);
+    assert!(actions.contains(&json!("patient")));
+    // What is not shown was not read.
+    let elsewhere = [("role", "staff"), ("patient", ""), ("sites", "S02")];
+    for (changes, query) in [(&elsewhere[..], "patient=P-001"), (&STAFF[..], "patient=P-002")] {
+        assert_eq!(send(&world, get(changes, query)).await.0, 404);
+    }
+    assert_eq!(world.items("audit").len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_is_not_shown_unless_its_reading_is_on_record() {
+    let world = World::new();
+    send(&world, post(&submission(), &[])).await;
+    for (fault, expected) in
+        [(Fault::Stall, 503), (Fault::throttle(), 503), (Fault::error("AccessDeniedException"), 500)]
+    {
+        world.inject(move |call| {
+            let entry = call.name() == "PutItem" && call.body["Item"]["kind"]["S"] == "audit";
+            entry.then(|| fault.clone())
+        });
+        for request in [get(&STAFF, "patient=P-001"), get(&[], "")] {
+            let (status, body) = send(&world, request).await;
+            assert_eq!((status, body.get("receivedAt")), (expected, None));
+        }
+        world.heal();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_is_refused_and_nothing_is_stored_unless_the_deployment_is_open() {
+    let world = World::new();
+    let batch = json!([submission()]).to_string();
+    let answers = json!({"resourceType": "QuestionnaireResponse"}).to_string();
+    let requests = || {
+        let mut fhir =
+            request("POST /v1/fhir/QuestionnaireResponse", &[], "", Some(claims(&[])), Some(&answers), PLENTY);
+        fhir.headers_mut().insert("content-type", "application/fhir+json".parse().unwrap());
+        [
+            post(&submission(), &[]),
+            request("POST /v1/submissions/batch", &[], "", Some(claims(&[])), Some(&batch), PLENTY),
+            fhir,
+            request("GET /v1/fhir/Questionnaire/{id}", &[("id", "phq-9")], "", Some(claims(&[])), None, PLENTY),
+            get(&STAFF, "patient=P-001"),
+            get(&[], ""),
+        ]
+    };
+    for request in requests() {
+        let route = request.uri().to_string();
+        let response = Submit::new(world.closed_store()).handle(request).await.unwrap();
+        assert_eq!(response.status(), 403, "{route}");
+    }
+    assert!(world.items("submission").is_empty() && world.items("audit").is_empty());
+    world.put_study(json!({})).await;
+    let statuses =
+        futures::future::join_all(requests().map(|request| async {
+            Submit::new(world.closed_store()).handle(request).await.unwrap().status().as_u16()
+        }));
+    let statuses = statuses.await;
+    assert!(!statuses.contains(&403), "{statuses:?}");
 }

@@ -118,6 +118,9 @@ impl Validate {
         let read = in_time(deadline, &progress, move || batch::read(&body, notation));
         let register_deadline = deadline.no_later_than((deadline.remaining() / 2).min(REGISTER));
         let (batch, protocol) = tokio::join!(read, self.store.protocol(caller.study(), register_deadline));
+        if let Ok(protocol) = &protocol {
+            self.store.admit(protocol)?;
+        }
         let batch = batch?;
         progress.rows.store(batch.len(), Ordering::Relaxed);
         let subjects = match protocol {

@@ -358,3 +358,15 @@ async fn an_answer_just_within_6_mb_is_what_lambda_takes() {
     let size = answer(fits).await.unwrap();
     assert!((5_900_000..=6 * 1024 * 1024).contains(&size), "{fits}: {size}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
+    let world = World::new();
+    let check = async || {
+        let response = Validate::new(world.closed_store(), 2).handle(post("", &json!([row("P-1", 1)]))).await.unwrap();
+        response.status().as_u16()
+    };
+    assert_eq!(check().await, 403);
+    world.put_study(json!({})).await;
+    assert_eq!(check().await, 200);
+}

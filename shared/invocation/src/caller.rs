@@ -3,12 +3,18 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use clinical::ids::{GroupId, PatientId, SiteId, StudyId};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
-use crate::{Problem, ProblemKind};
+use crate::{Environment, Problem, ProblemKind};
+
+/// What the deployment's issuer writes before each scope, such as the `epro/` of a resource server of Cognito's; the
+/// variable `SCOPE_PREFIX`. A process reads all tokens alike, so it is read once.
+static SCOPE_PREFIX: LazyLock<String> =
+    LazyLock::new(|| Environment::of_process().optional("SCOPE_PREFIX").unwrap_or_default().to_owned());
 
 /// Who calls, by the claims of an access token whose signature API Gateway has checked. What the gateway checked by route
 /// (the scope) is checked again: a route that somebody forgets to guard in the template must not open the door.
@@ -75,30 +81,40 @@ pub enum Role {
     Clinician,
     /// A program of the sponsor's.
     Service,
+    /// Verifies for the sponsor what sites do; changes nothing.
+    Monitor,
+    /// Keeps a study's definition and its subjects.
+    DataManager,
+}
+
+impl Role {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Patient, Self::Staff, Self::Clinician, Self::Service, Self::Monitor, Self::DataManager];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Patient => "patient",
+            Self::Staff => "staff",
+            Self::Clinician => "clinician",
+            Self::Service => "service",
+            Self::Monitor => "monitor",
+            Self::DataManager => "data-manager",
+        }
+    }
 }
 
 impl FromStr for Role {
     type Err = ();
 
     fn from_str(role: &str) -> Result<Self, ()> {
-        match role {
-            "patient" => Ok(Self::Patient),
-            "staff" => Ok(Self::Staff),
-            "clinician" => Ok(Self::Clinician),
-            "service" => Ok(Self::Service),
-            _ => Err(()),
-        }
+        Self::ALL.into_iter().find(|known| known.as_str() == role).ok_or(())
     }
 }
 
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Patient => "patient",
-            Self::Staff => "staff",
-            Self::Clinician => "clinician",
-            Self::Service => "service",
-        })
+        f.write_str(self.as_str())
     }
 }
 
@@ -123,16 +139,12 @@ impl Scope {
     pub const INSTRUMENTS_READ: Self = Self("instruments:read");
     /// Read a site's patients.
     pub const PATIENTS_READ: Self = Self("patients:read");
+    /// Read a site's audit entries.
+    pub const AUDIT_READ: Self = Self("audit:read");
     /// Read a site's reports, and who read and changed what.
     pub const REPORTS_READ: Self = Self("reports:read");
     /// Check batches of case-report rows.
     pub const FORMS_VALIDATE: Self = Self("forms:validate");
-}
-
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
 }
 
 impl Caller {
@@ -145,14 +157,15 @@ impl Caller {
             return Err(unauthenticated("no access token came with the request"));
         };
         match context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()) {
-            Some(jwt) => Self::from_claims(&jwt.claims),
+            Some(jwt) => Self::from_claims(&jwt.claims, &SCOPE_PREFIX),
             None => Err(unauthenticated("no access token came with the request")),
         }
     }
 
-    fn from_claims(claims: &HashMap<String, String>) -> Result<Self, Problem> {
+    fn from_claims(claims: &HashMap<String, String>, scope_prefix: &str) -> Result<Self, Problem> {
         let claim = |name: &str| claims.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-        if claim("token_use") != Some("access") {
+        // Cognito writes it; Entra ID, Auth0 and Keycloak do not, and their ID tokens are for another audience.
+        if claims.get("token_use").is_some_and(|token_use| token_use != "access") {
             return Err(unauthenticated("the token is no access token"));
         }
         let principal = Principal::new(claim("sub").unwrap_or_default(), claim("iss").unwrap_or_default());
@@ -173,7 +186,8 @@ impl Caller {
         if role == Role::Patient && patient.is_none() {
             return Err(unauthenticated("the token is a patient's, and does not say whose"));
         }
-        let scopes = words(claim("scope").unwrap_or_default()).map(str::to_owned).collect();
+        let scopes = ["scope", "scp"].into_iter().flat_map(|name| words(claim(name).unwrap_or_default()));
+        let scopes = scopes.map(|scope| scope.strip_prefix(scope_prefix).unwrap_or(scope).to_owned()).collect();
         Ok(Self { principal, study, role, sites, patient, group, scopes })
     }
 
@@ -182,8 +196,17 @@ impl Caller {
     /// # Errors
     /// 403 for everybody else.
     pub fn require(&self, scope: Scope, roles: &[Role]) -> Result<(), Problem> {
-        if !self.scopes.contains(scope.0) {
-            return Err(forbidden(format!("the token lacks the scope {scope}")));
+        self.require_one_of(&[scope], roles)
+    }
+
+    /// Lets the caller through who has one of `scopes` and one of `roles`.
+    ///
+    /// # Errors
+    /// 403 for everybody else.
+    pub fn require_one_of(&self, scopes: &[Scope], roles: &[Role]) -> Result<(), Problem> {
+        if !scopes.iter().any(|scope| self.scopes.contains(scope.0)) {
+            let names: Vec<&str> = scopes.iter().map(|scope| scope.0).collect();
+            return Err(forbidden(format!("the token lacks the scope {}", names.join(" or "))));
         }
         if !roles.contains(&self.role) {
             return Err(forbidden(format!("this is not for the role {}", self.role)));
@@ -270,6 +293,14 @@ fn forbidden(detail: impl Into<String>) -> Problem {
 mod tests {
     use super::*;
 
+    const TOKENS: [&str; 5] = [
+        include_str!("../../../tests/tokens/cognito-user.json"),
+        include_str!("../../../tests/tokens/cognito-machine.json"),
+        include_str!("../../../tests/tokens/entra-id.json"),
+        include_str!("../../../tests/tokens/auth0.json"),
+        include_str!("../../../tests/tokens/keycloak.json"),
+    ];
+
     fn caller(changes: &[(&str, &str)]) -> Result<Caller, Problem> {
         let mut claims = HashMap::from(
             [
@@ -285,7 +316,7 @@ mod tests {
             .map(|(name, value)| (name.to_owned(), value.to_owned())),
         );
         claims.extend(changes.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        Caller::from_claims(&claims)
+        Caller::from_claims(&claims, "epro/")
     }
 
     #[test]
@@ -337,6 +368,46 @@ mod tests {
         for change in [("scope", "submissions:read"), ("scope", "xsubmissions:write"), ("role", "staff")] {
             let refused = caller(&[change]).unwrap().require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]);
             assert_eq!(refused.unwrap_err().kind(), ProblemKind::Forbidden, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_scope_may_carry_the_deployments_prefix_and_no_other() {
+        let writes = |claim, value| {
+            let caller = caller(&[("scope", ""), (claim, value)]).unwrap();
+            caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]).is_ok()
+        };
+        for claim in ["scope", "scp"] {
+            for value in ["submissions:write", "openid epro/submissions:write", "[epro/submissions:write openid]"] {
+                assert!(writes(claim, value), "{claim} {value}");
+            }
+            for value in ["other/submissions:write", "/submissions:write", "epro/epro/submissions:write", "epro/", ""] {
+                assert!(!writes(claim, value), "{claim} {value}");
+            }
+        }
+    }
+
+    /// What the tokens of known issuers hold, and how API Gateway passes it. The local gateway is tested with the same.
+    #[test]
+    fn tokens_of_known_issuers_are_read() {
+        for file in TOKENS {
+            let known: serde_json::Value = serde_json::from_str(file).unwrap();
+            let claims: HashMap<String, String> = serde_json::from_value(known["passed"].clone()).unwrap();
+            let caller = Caller::from_claims(&claims, known["scopePrefix"].as_str().unwrap()).unwrap();
+            let expected = &known["caller"];
+            assert_eq!(caller.principal().sub(), known["token"]["sub"], "{}", known["issuer"]);
+            assert_eq!(caller.principal().iss(), known["token"]["iss"]);
+            assert_eq!(caller.study().as_str(), expected["study"]);
+            assert_eq!(caller.role().to_string(), expected["role"]);
+            let sites: Vec<&str> = caller.sites().iter().map(SiteId::as_str).collect();
+            assert_eq!(serde_json::json!(sites), expected["sites"]);
+            assert_eq!(caller.patient.as_ref().map(PatientId::as_str), expected["patient"].as_str());
+            for scope in expected["scopes"].as_array().unwrap() {
+                assert!(caller.scopes.contains(scope.as_str().unwrap()), "{scope}");
+            }
+            // The same token without its study is nobody's.
+            let without = claims.into_iter().filter(|(name, _)| name != "study").collect();
+            assert_eq!(Caller::from_claims(&without, "").unwrap_err().kind(), ProblemKind::Unauthenticated);
         }
     }
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
 
-use lambda_http::http::header::CONTENT_TYPE;
+use lambda_http::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -86,6 +86,8 @@ where
         if let Ok(value) = HeaderValue::from_str(correlation_id.as_str()) {
             response.headers_mut().insert(CorrelationId::HEADER, value);
         }
+        // What is answered is one caller's, and errors are too. What anybody may keep says so by itself.
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             metrics::count(metrics::REFUSED, 1);
         }
@@ -206,6 +208,21 @@ mod tests {
         }
         answer(request(3_000, &[]), |_, _| async { Ok(json(StatusCode::OK, &[1])) }).await.unwrap();
         assert_eq!(metrics.sum(metrics::REFUSED), Some(2));
+    }
+
+    #[tokio::test]
+    async fn no_answer_is_kept_by_a_cache_unless_it_says_that_it_may_be() {
+        let fine = |_, _| async { Ok(json(StatusCode::OK, &[1])) };
+        let broken = |_, _| async { Err(no_such_route()) };
+        let lasting = |_, _| async {
+            let mut response = json(StatusCode::OK, &[1]);
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("private, immutable"));
+            Ok(response)
+        };
+        assert_eq!(answer(request(3_000, &[]), fine).await.unwrap().headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(answer(request(3_000, &[]), broken).await.unwrap().headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(answer(request(0, &[]), stalled).await.unwrap().headers()[CACHE_CONTROL], "no-store");
+        assert_eq!(answer(request(3_000, &[]), lasting).await.unwrap().headers()[CACHE_CONTROL], "private, immutable");
     }
 
     #[tokio::test]

@@ -39,7 +39,8 @@ pub struct AlertPlace {
     pub study: StudyId,
     /// The site.
     pub site: SiteId,
-    patient: PatientId,
+    /// The patient.
+    pub patient: PatientId,
     submission: SubmissionId,
     rule: RuleId,
 }

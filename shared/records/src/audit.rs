@@ -74,6 +74,10 @@ pub enum AuditAction {
     AuditRead,
     /// A clinician took on an alert.
     AlertAcknowledged,
+    /// An acknowledgement of before was read, by who acknowledged the alert once more.
+    AcknowledgementRead,
+    /// One submission was read.
+    SubmissionRead,
     /// A submission was corrected by another one.
     SubmissionAmended,
     /// A study was stored.
@@ -83,12 +87,14 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::PatientsRead,
         Self::ReportRead,
         Self::AlertsRead,
         Self::AuditRead,
         Self::AlertAcknowledged,
+        Self::AcknowledgementRead,
+        Self::SubmissionRead,
         Self::SubmissionAmended,
         Self::StudyPut,
         Self::InstrumentPut,
@@ -102,6 +108,8 @@ impl AuditAction {
             Self::AlertsRead => "alerts-read",
             Self::AuditRead => "audit-read",
             Self::AlertAcknowledged => "alert-acknowledged",
+            Self::AcknowledgementRead => "acknowledgement-read",
+            Self::SubmissionRead => "submission-read",
             Self::SubmissionAmended => "submission-amended",
             Self::StudyPut => "study-put",
             Self::InstrumentPut => "instrument-put",

@@ -66,12 +66,14 @@ pub struct Store {
     pub(crate) tables: Tables,
     pub(crate) known: Arc<Known>,
     pub(crate) api_calls: Arc<ApiCalls>,
+    /// Whether a study may be used that is not stored.
+    pub(crate) open_studies: bool,
     /// Once it was read.
     pub(crate) cursor_key: Arc<OnceCell<Key>>,
 }
 
 impl Store {
-    /// A store on `tables`, reached as `config` says.
+    /// A store on `tables`, reached as `config` says, for the studies that are in it.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
         let config = Builder::from(config).interceptor(Attempts::default()).build();
         Self {
@@ -79,17 +81,29 @@ impl Store {
             tables,
             known: Arc::default(),
             api_calls: Arc::default(),
+            open_studies: false,
             cursor_key: Arc::default(),
         }
     }
 
-    /// A store on the tables that the environment variables name, reached by `https`.
+    /// This store, for studies that are not in it, too.
+    #[must_use]
+    pub fn open_to_all_studies(self) -> Self {
+        Self { open_studies: true, ..self }
+    }
+
+    /// A store on the tables that the environment variables name, reached by `https`; for studies that are not stored
+    /// only where `OPEN_STUDIES` is `true`.
     ///
     /// # Errors
     /// If one is missing.
     pub fn from_environment(environment: &Environment, https: SharedHttpClient) -> Result<Self, EnvironmentError> {
         let config = sdk_config(environment, "AWS_ENDPOINT_URL_DYNAMODB", https)?;
-        Ok(Self::new(&config, Tables::from_environment(environment)?))
+        let store = Self::new(&config, Tables::from_environment(environment)?);
+        Ok(match environment.optional("OPEN_STUDIES") {
+            Some("true") => store.open_to_all_studies(),
+            _ => store,
+        })
     }
 
     /// Opens the connection, TLS handshake included, by a cheap read of a table that this function may read. For

@@ -23,6 +23,7 @@ use crate::attributes::{Item, Reader, text};
 use crate::keys::{self, PK, SK};
 use crate::store::Store;
 
+mod admit;
 mod put;
 
 pub use put::{InstrumentPut, StudyPut};

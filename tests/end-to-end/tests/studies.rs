@@ -13,7 +13,7 @@ async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
     let put = async |what: &str, name: &str, content: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, content).unwrap();
-        let output = cloud.command(&[what, "put", file.to_str().unwrap()]).await;
+        let output = cloud.command(&[what, "put", file.to_str().unwrap(), "--reason", "a tighter line"]).await;
         let said = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(said).unwrap())
     };
@@ -59,8 +59,39 @@ async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
     let told = |name: &str| message["body"][name].clone();
     assert_eq!((told("study"), told("severity")), (json!("TIGHT"), json!("info")));
 
+    // Who put it, as AWS names them, and why: for the monitor of any site of the study.
+    let monitor = cloud.token(json!({"role": "monitor", "study": "TIGHT", "sites": "S01"})).await;
+    let entries = cloud.get("/v1/sites/S01/audit", Some(&monitor)).await.body["entries"].clone();
+    let put = |action: &str| {
+        let found: Vec<_> = entries.as_array().unwrap().iter().filter(|entry| entry["action"] == action).collect();
+        assert_eq!(found.len(), 1, "{action}: {entries}");
+        (found[0]["actor"].clone(), found[0]["reason"].clone())
+    };
+    let iss = format!("{}/local/sts", cloud.address());
+    let actor = json!({"sub": "arn:aws:iam::000000000000:user/local", "iss": iss, "role": "data-manager"});
+    assert_eq!(put("study-put"), (actor.clone(), json!("a tighter line")));
+    assert_eq!(put("instrument-put"), (actor, json!("a tighter line")));
+
     let demo = cloud.token(json!({"role": "patient", "study": "EPRO-DEMO", "sites": "S02", "patient": "P-001"})).await;
     let listed = cloud.get("/v1/instruments", Some(&demo)).await.body;
     let ids: Vec<&Value> = listed["instruments"].as_array().unwrap().iter().map(|listed| &listed["id"]).collect();
     assert_eq!(ids, ["phq-9", "gad-7", "pain-nrs", "audit-c"], "the demonstration study is there from the start");
+}
+
+#[tokio::test]
+async fn a_closed_deployment_takes_stored_studies_only_and_scopes_with_its_issuers_prefix() {
+    let (cloud, _folder) = Cloud::fresh(&["--memory", "--parameter", "OpenStudies=false"]).await;
+    for (study, scope, expected) in [
+        ("EPRO-DEMO", "instruments:read", 200),
+        ("EPRO-DEMO", "epro/instruments:read", 200),
+        ("EPRO-DEMO", "other/instruments:read", 403),
+        ("EPRO-DEM0", "instruments:read", 403),
+    ] {
+        let claims = json!({"role": "patient", "study": study, "sites": "S02", "patient": "P-001", "scope": scope});
+        let token = cloud.token(claims).await;
+        assert_eq!(cloud.get("/v1/instruments", Some(&token)).await.status, expected, "{study} {scope}");
+    }
+    let nobody =
+        cloud.token(json!({"role": "patient", "study": "EPRO-DEMO", "sites": "S02", "patient": "P-001", "sub": ""}));
+    assert_eq!(cloud.get("/v1/instruments", Some(&nobody.await)).await.status, 401);
 }

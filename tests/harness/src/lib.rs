@@ -151,8 +151,13 @@ impl World {
         }))
     }
 
-    /// The store in it.
+    /// The store in it, open to studies that are not stored: most tests are about no study in particular.
     pub fn store(&self) -> Store {
+        self.closed_store().open_to_all_studies()
+    }
+
+    /// The store in it, as the template sets it up: for stored studies only.
+    pub fn closed_store(&self) -> Store {
         let tables = Tables { records: RECORDS.to_owned(), counts: COUNTS.to_owned() };
         Store::new(&self.sdk_config(), tables)
     }

@@ -33,6 +33,7 @@ use crate::{
     executables::{self, BuildError},
     failures::Failures,
     gateway::Gateway,
+    identity,
     issuer::{Issuer, IssuerError},
     lambda::{Functions, Settings, StartError},
     put::{self, LocalStore},
@@ -41,6 +42,9 @@ use crate::{
     stream::{self, Destinations, Streams},
     template::{Function, Template, TemplateError},
 };
+
+/// The parameter that lets tokens name studies that are not stored.
+const OPEN_STUDIES: &str = "OpenStudies";
 
 /// How long requests and invocations that run may go on when the local cloud is told to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -161,19 +165,20 @@ impl Cloud {
             None => DynamoDb::embedded(folder("dynamodb").as_deref()).await?,
         };
         let mut parameters = options.parameters.clone();
-        parameters.extend(
-            [
-                ("TokenIssuer", issuer.url()),
-                ("DynamoDbEndpoint", database.endpoint()),
-                ("SnsEndpoint", &format!("{url}{}", sns::PATH)),
-            ]
-            .map(|(name, value)| (name.to_owned(), value.to_owned())),
-        );
+        // Its `http` is for this machine alone: what is deployed takes an issuer that has `https` only.
+        parameters.insert("TokenIssuer".to_owned(), issuer.url().to_owned());
+        // Whoever tries something here has put no study in force yet.
+        parameters.entry(OPEN_STUDIES.to_owned()).or_insert_with(|| "true".to_owned());
         let template = Template::read(&options.template, &parameters)?;
         if let Some(name) = options.parameters.keys().find(|name| !template.parameters.contains(name)) {
             return Err(Error::Parameter { name: name.clone(), known: template.parameters });
         }
         introduce(&template, &options, &data, &issuer);
+        if template.parameters.iter().any(|name| name == OPEN_STUDIES) && parameters[OPEN_STUDIES] == "true" {
+            console.say(format!(
+                "tokens may name studies that are not stored; `--parameter {OPEN_STUDIES}=false` refuses them, as deployed"
+            ));
+        }
 
         let binaries: Vec<String> = template.functions.iter().map(|function| function.binary.clone()).collect();
         let build = executables::build(&options.workspace, &binaries, &options.build_profile, console.quiet);
@@ -184,7 +189,7 @@ impl Cloud {
         if !made.is_empty() {
             console.say(format!("made the tables {}", made.join(", ")));
         }
-        let store = local_store(&template, &database);
+        let store = local_store(&template, &database, &url);
         // Nothing is put into somebody else's tables unasked.
         if let Some(store) = store.as_ref().filter(|_| options.dynamodb.is_none()) {
             put::seed(store).await?;
@@ -192,7 +197,7 @@ impl Cloud {
 
         let settings = Settings {
             concurrency: options.concurrency,
-            environment: account(&database, options.dynamodb.is_some()),
+            environment: account(&database, options.dynamodb.is_some(), &url),
             launcher: options.launcher.clone(),
             console,
         };
@@ -220,6 +225,7 @@ impl Cloud {
             .merge(issuer.routes())
             .merge(sns.routes())
             .merge(failures.clone().routes())
+            .merge(identity::routes())
             .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
             .merge(schedules::routes(template.schedules.clone(), template.functions.clone(), functions.clone()))
             .merge(invocations(functions.clone(), template.functions.clone()));
@@ -315,8 +321,9 @@ fn introduce(template: &Template, options: &Options, data: &Option<DataDir>, iss
     }
 }
 
-/// The account in which functions run: a made-up one, unless they talk to a database that wants a real one.
-fn account(database: &DynamoDb, foreign: bool) -> BTreeMap<String, String> {
+/// The account in which functions run, and where they find its services: a made-up one at `url`, unless they talk to a
+/// database that wants a real one. The template knows no endpoints: what is deployed talks to AWS.
+fn account(database: &DynamoDb, foreign: bool, url: &str) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
         .map(|name| (name.to_owned(), "local".to_owned()))
         .into();
@@ -331,11 +338,13 @@ fn account(database: &DynamoDb, foreign: bool) -> BTreeMap<String, String> {
     }
     let region = database.client().config().region().map(ToString::to_string);
     variables.insert("AWS_REGION".to_owned(), region.unwrap_or_else(|| crate::template::REGION.to_owned()));
+    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.endpoint().to_owned());
+    variables.insert("AWS_ENDPOINT_URL_SNS".to_owned(), format!("{url}{}", sns::PATH));
     variables
 }
 
 /// Where the tables are that the functions' environments name.
-fn local_store(template: &Template, database: &DynamoDb) -> Option<LocalStore> {
+fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<LocalStore> {
     let named = |name: &str| template.functions.iter().find_map(|function| function.environment.get(name)).cloned();
     let region = database.client().config().region().map(ToString::to_string);
     Some(LocalStore {
@@ -343,6 +352,7 @@ fn local_store(template: &Template, database: &DynamoDb) -> Option<LocalStore> {
         region: region.unwrap_or_else(|| crate::template::REGION.to_owned()),
         records_table: named("RECORDS_TABLE")?,
         counts_table: named("COUNTS_TABLE")?,
+        sts: format!("{url}{}", identity::PATH),
     })
 }
 

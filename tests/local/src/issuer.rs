@@ -33,7 +33,7 @@ const LONGEST: i64 = 366 * 24 * 3600;
 const CLIENT: &str = "local";
 
 /// What each role may do: the scopes of a token whose request names none.
-const ROLES: [(&str, &[&str]); 4] = [
+const ROLES: [(&str, &[&str]); 6] = [
     ("patient", &["submissions:write", "submissions:read", "instruments:read"]),
     (
         "staff",
@@ -41,6 +41,8 @@ const ROLES: [(&str, &[&str]); 4] = [
     ),
     ("clinician", &["alerts:read", "alerts:write", "patients:read", "reports:read", "instruments:read"]),
     ("service", &["counts:write", "instruments:read"]),
+    ("monitor", &["audit:read", "instruments:read"]),
+    ("data-manager", &["instruments:read"]),
 ];
 
 /// Signs tokens. Cheap to clone.
@@ -170,7 +172,7 @@ impl Issuer {
         if let Some(role) = &role
             && !ROLES.iter().any(|(name, _)| name == role)
         {
-            wanted.fault("role", "is none of patient, staff, clinician, service");
+            wanted.fault("role", "is none of patient, staff, clinician, service, monitor, data-manager");
         }
         let subject = wanted.text("sub");
         let patient = wanted.text("patient");

@@ -16,6 +16,7 @@ pub mod dynamodb;
 pub mod executables;
 pub mod failures;
 pub mod gateway;
+pub mod identity;
 pub mod import;
 pub mod instruments;
 pub mod issuer;

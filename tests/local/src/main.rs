@@ -161,6 +161,9 @@ enum InstrumentCommand {
     Put {
         /// The definition
         file: PathBuf,
+        /// Why; the audit keeps it, with who you are to AWS
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
         #[command(flatten)]
         target: TargetArguments,
     },
@@ -185,6 +188,9 @@ enum StudyCommand {
     Put {
         /// The study
         file: PathBuf,
+        /// Why; the audit keeps it, with who you are to AWS
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
         #[command(flatten)]
         target: TargetArguments,
     },
@@ -360,14 +366,16 @@ fn instrument(command: &InstrumentCommand) -> ExitCode {
             }
         },
         InstrumentCommand::Check { file } => tell(put::check_instrument(file)),
-        InstrumentCommand::Put { file, target } => tell(wait(put::put_instrument(file, &target.target()))),
+        InstrumentCommand::Put { file, reason, target } => {
+            tell(wait(put::put_instrument(file, &target.target(), reason)))
+        }
     }
 }
 
 fn study(command: &StudyCommand) -> ExitCode {
     match command {
         StudyCommand::Check { file, instruments } => tell(put::check_study(file, instruments)),
-        StudyCommand::Put { file, target } => tell(wait(put::put_study(file, &target.target()))),
+        StudyCommand::Put { file, reason, target } => tell(wait(put::put_study(file, &target.target(), reason))),
     }
 }
 
@@ -396,6 +404,14 @@ fn tell(result: Result<put::Verdict, put::Error>) -> ExitCode {
             eprintln!("error: {}", chain(&error));
             ExitCode::from(2)
         }
+    }
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    match text.chars().count() {
+        1..=500 if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err("say why, in one line of at most 500 characters"),
     }
 }
 

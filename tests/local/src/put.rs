@@ -1,7 +1,7 @@
 //! `cargo run -- study check|put FILE` and `instrument check|put FILE`: what a data manager does with them.
 
 use std::{
-    env, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -15,11 +15,13 @@ use clinical::{
 };
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use invocation::{Deadline, Environment, EnvironmentError, Principal, aws};
+use invocation::{Deadline, Environment, EnvironmentError, aws};
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tokio::time::timeout;
+
+use crate::identity;
 
 /// The path of the local cloud under which it says where its tables are.
 pub const STORE_PATH: &str = "/local/store";
@@ -51,6 +53,8 @@ pub struct LocalStore {
     pub records_table: String,
     /// The name of the SiteCounts table.
     pub counts_table: String,
+    /// The address of its STS.
+    pub sts: String,
 }
 
 /// Why nothing was checked, or nothing put in force.
@@ -81,6 +85,9 @@ pub enum Error {
          that pass, AWS_SESSION_TOKEN"
     )]
     Account(EnvironmentError),
+    /// Whose credentials these are is not known.
+    #[error("who puts this in force is not known, so nothing was: {0}; check the credentials, and do the same again")]
+    Identity(aws::Failure),
     /// The store did not confirm.
     #[error("{0}; what became of it is settled by doing the same again")]
     Store(aws::Failure),
@@ -124,21 +131,21 @@ pub fn check_study(file: &Path, own: &[PathBuf]) -> Result<Verdict, Error> {
     )
 }
 
-/// Puts the study in `file` in force.
+/// Puts the study in `file` in force, for `reason`.
 ///
 /// # Errors
-/// If the file cannot be read, or the store does not answer.
-pub async fn put_study(file: &Path, target: &Target) -> Result<Verdict, Error> {
+/// If the file cannot be read, it is not known who does so, or the store does not answer.
+pub async fn put_study(file: &Path, target: &Target, reason: &str) -> Result<Verdict, Error> {
     let study = match in_file(file, Study::parse(&read(file)?)) {
         Ok(study) => study,
         Err(faults) => return Ok(Verdict::Faulty(faults)),
     };
-    let store = store(target).await?;
-    put_checked(&store, study, file).await
+    let (store, actor) = connect(target).await?;
+    put_checked(&store, study, file, actor, reason).await
 }
 
 /// Puts the study in force in `store`, if all that it names is there.
-async fn put_checked(store: &Store, study: Study, file: &Path) -> Result<Verdict, Error> {
+async fn put_checked(store: &Store, study: Study, file: &Path, actor: Actor, reason: &str) -> Result<Verdict, Error> {
     let deadline = Deadline::after(PATIENCE);
     let mut own = Vec::new();
     for (id, version) in study.own_instruments() {
@@ -149,7 +156,7 @@ async fn put_checked(store: &Store, study: Study, file: &Path) -> Result<Verdict
         Err(faults) => return Ok(Verdict::Faulty(faults)),
     };
     let Some(study) = protocol.study() else { return Ok(Verdict::Refused("there is no study in it".to_owned())) };
-    let audit = Audit::by(actor(), AuditAction::StudyPut, Some(study.id()), "", OffsetDateTime::now_utc());
+    let audit = Audit::by(actor, AuditAction::StudyPut, Some(study.id()), reason, OffsetDateTime::now_utc());
     let audit = audit.about(study.version());
     let told = told(study);
     Ok(match store.put_study(study, &audit, deadline).await.map_err(Error::Store)? {
@@ -178,11 +185,11 @@ pub fn check_instrument(file: &Path) -> Result<Verdict, Error> {
     })
 }
 
-/// Stores the definition in `file` for studies to name.
+/// Stores the definition in `file` for studies to name, for `reason`.
 ///
 /// # Errors
-/// If the file cannot be read, or the store does not answer.
-pub async fn put_instrument(file: &Path, target: &Target) -> Result<Verdict, Error> {
+/// If the file cannot be read, it is not known who does so, or the store does not answer.
+pub async fn put_instrument(file: &Path, target: &Target, reason: &str) -> Result<Verdict, Error> {
     let instrument = match Instrument::parse_file(&name(file), &read(file)?) {
         Ok(instrument) => instrument,
         Err(faults) => return Ok(Verdict::Faulty(faults)),
@@ -193,9 +200,10 @@ pub async fn put_instrument(file: &Path, target: &Target) -> Result<Verdict, Err
             "{id} {version} ships with the program, and a version never changes; give this one another id or version"
         )));
     }
-    let audit = Audit::by(actor(), AuditAction::InstrumentPut, None, "", OffsetDateTime::now_utc());
+    let (store, actor) = connect(target).await?;
+    let audit = Audit::by(actor, AuditAction::InstrumentPut, None, reason, OffsetDateTime::now_utc());
     let audit = audit.about(format!("{id} {version}"));
-    let put = store(target).await?.put_instrument(&instrument, &audit, Deadline::after(PATIENCE)).await;
+    let put = store.put_instrument(&instrument, &audit, Deadline::after(PATIENCE)).await;
     Ok(match put.map_err(Error::Store)? {
         InstrumentPut::Stored => Verdict::Good(format!("{id} {version} is stored; a study that names it may ask it")),
         InstrumentPut::OtherContent => Verdict::Refused(format!(
@@ -214,7 +222,8 @@ pub async fn seed(local: &LocalStore) -> Result<(), Error> {
     let store = store_at(local)?;
     let in_force = store.protocol(study.id(), Deadline::after(PATIENCE)).await.map_err(Error::Store)?;
     if in_force.study().is_none() {
-        put_checked(&store, study, Path::new("demo.json")).await?;
+        let reason = "the demonstration study of a local cloud";
+        put_checked(&store, study, Path::new("demo.json"), identity::local(&local.sts), reason).await?;
     }
     Ok(())
 }
@@ -242,34 +251,40 @@ fn in_file<T>(file: &Path, checked: Result<T, Vec<DefinitionFault>>) -> Result<T
     })
 }
 
-/// Who is at this terminal, as the audit entry names it.
-fn actor() -> Actor {
-    let user: String = env::var("USER").unwrap_or_default().chars().filter(char::is_ascii_graphic).take(200).collect();
-    let user = if user.is_empty() { "unknown".to_owned() } else { user };
-    let principal = Principal::new(&format!("command-line:{user}"), "local").expect("both are printable");
-    Actor { principal, role: "data-manager".to_owned() }
-}
-
-async fn store(target: &Target) -> Result<Store, Error> {
-    match target {
-        Target::Local(port) => store_at(&ask(*port).await?),
+/// The store of the target, and who is at this terminal.
+async fn connect(target: &Target) -> Result<(Store, Actor), Error> {
+    let (environment, store) = match target {
+        Target::Local(port) => {
+            let local = ask(*port).await?;
+            (environment_of(&local), store_at(&local)?)
+        }
         Target::Aws(table) => {
             let tables = Tables { records: table.clone(), counts: String::new() };
             let environment = Environment::of_process();
             let config = aws::sdk_config(&environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https());
-            Ok(Store::new(&config.map_err(Error::Account)?, tables))
+            let store = Store::new(&config.map_err(Error::Account)?, tables);
+            (environment, store)
         }
-    }
+    };
+    let actor = identity::actor(&environment, Deadline::after(PATIENCE)).await?;
+    Ok((store, actor))
 }
 
 fn store_at(local: &LocalStore) -> Result<Store, Error> {
-    let LocalStore { dynamodb, region, records_table, counts_table } = local.clone();
-    let variables =
-        [("AWS_REGION", region), ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb)].map(|(name, value)| (name.to_owned(), value));
-    let account = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].map(|name| (name.to_owned(), "local".to_owned()));
-    let environment = Environment::from_iter(variables.into_iter().chain(account));
-    let config = aws::sdk_config(&environment, "AWS_ENDPOINT_URL_DYNAMODB", aws::https()).map_err(Error::Account)?;
-    Ok(Store::new(&config, Tables { records: records_table, counts: counts_table }))
+    let config = aws::sdk_config(&environment_of(local), "AWS_ENDPOINT_URL_DYNAMODB", aws::https());
+    let tables = Tables { records: local.records_table.clone(), counts: local.counts_table.clone() };
+    Ok(Store::new(&config.map_err(Error::Account)?, tables))
+}
+
+/// The account and the services of a local cloud.
+fn environment_of(local: &LocalStore) -> Environment {
+    Environment::from_iter([
+        ("AWS_REGION", local.region.as_str()),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", &local.dynamodb),
+        (identity::ENDPOINT, &local.sts),
+    ])
 }
 
 /// Where the tables of the local cloud on `port` are.

@@ -161,11 +161,11 @@ fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_told_by_its_pl
 fn what_cannot_be_put_says_why_and_what_to_do() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical/studies/demo.json");
     // Nothing listens there: the port is that of no service, and only root may take it.
-    let output = run(&["study", "put", demo, "--port", "1"], "");
+    let output = run(&["study", "put", demo, "--reason", "a test", "--port", "1"], "");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("no local cloud answers on port 1"), "{}", text(&output.stderr));
     let phq_2 = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical/instruments/phq-2/1.0.0.json");
-    let output = run(&["instrument", "put", phq_2], "");
+    let output = run(&["instrument", "put", phq_2, "--reason", "a test"], "");
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("ships with the program"), "{}", text(&output.stderr));
 }

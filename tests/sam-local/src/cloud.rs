@@ -1,6 +1,5 @@
 //! What the functions run on.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -18,6 +17,11 @@ use tokio::task::JoinHandle;
 
 use crate::Relay;
 use crate::http_client::send;
+
+/// The variable by which a function finds another DynamoDB than AWS's.
+pub const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
+/// The variable by which a function finds another SNS than AWS's.
+pub const SNS: &str = "AWS_ENDPOINT_URL_SNS";
 
 /// The template's tables in an embedded engine and its topics in a local SNS, both in memory, and each behind a way that
 /// can be cut.
@@ -45,12 +49,16 @@ impl Cloud {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let sns = listener.local_addr()?;
         let topic = Relay::start((listen, 0).into(), sns).await?;
-        let parameters = BTreeMap::from([
-            ("TokenIssuer".to_owned(), "https://issuer.example.org".to_owned()),
-            ("DynamoDbEndpoint".to_owned(), store.url()),
-            ("SnsEndpoint".to_owned(), format!("{}{}", topic.url(), local::sns::PATH)),
-        ]);
-        let template = Template::read(&Self::root().join("template.yaml"), &parameters).map_err(io::Error::other)?;
+        // The events name a study that nobody has put in force.
+        let parameters = [("TokenIssuer", "https://issuer.example.org"), ("OpenStudies", "true")];
+        let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let mut template =
+            Template::read(&Self::root().join("template.yaml"), &parameters).map_err(io::Error::other)?;
+        // What is deployed talks to AWS; only here functions are told of other services.
+        for function in &mut template.functions {
+            let sns = format!("{}{}", topic.url(), local::sns::PATH);
+            function.environment.extend([(DYNAMODB.to_owned(), store.url()), (SNS.to_owned(), sns)]);
+        }
         dynamodb.make_tables(&template.tables).await.map_err(io::Error::other)?;
         let settings = Settings {
             address: &format!("http://{sns}"),

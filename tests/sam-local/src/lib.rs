@@ -1,6 +1,6 @@
 //! What it takes to run the functions' release bootstraps under AWS's own emulators.
 
-pub use cloud::Cloud;
+pub use cloud::{Cloud, DYNAMODB, SNS};
 pub use emulator::{Emulator, Invocation};
 pub use relay::{Flow, Relay};
 

@@ -142,9 +142,18 @@ fn text_of(claim: &Value) -> String {
 mod tests {
     use std::sync::LazyLock;
 
+    use axum::http::header::AUTHORIZATION;
     use serde_json::json;
 
     use super::*;
+
+    const TOKENS: [&str; 5] = [
+        include_str!("../../../tokens/cognito-user.json"),
+        include_str!("../../../tokens/cognito-machine.json"),
+        include_str!("../../../tokens/entra-id.json"),
+        include_str!("../../../tokens/auth0.json"),
+        include_str!("../../../tokens/keycloak.json"),
+    ];
 
     const NOW: i64 = 1_800_000_000;
 
@@ -203,6 +212,31 @@ mod tests {
                 "scope": "a:read a:write", "cognito:groups": "[g1 g2]", "admin": "false", "study": "S1",
             })
         );
+    }
+
+    /// What the tokens of known issuers hold, and how API Gateway passes it. The functions are tested with the same.
+    #[test]
+    fn tokens_of_known_issuers_pass_as_api_gateway_passes_them() {
+        for file in TOKENS {
+            let known: Value = serde_json::from_str(file).expect("the file is JSON");
+            let text = |name: &str| known[name].as_str().expect("a text").to_owned();
+            let authorizer = |audience: &str| Authorizer {
+                issuer: known["token"]["iss"].as_str().expect("a text").to_owned(),
+                audience: vec![audience.to_owned()],
+                header: "authorization".to_owned(),
+            };
+            let token = format!("Bearer {}", OURS.sign(&known["token"]));
+            let headers = HeaderMap::from_iter([(AUTHORIZATION, token.parse().expect("a header value"))]);
+            let ask = |audience: &str, scope: &str| {
+                let now = OffsetDateTime::from_unix_timestamp(NOW).expect("a time");
+                authorize(&authorizer(audience), &[scope.to_owned()], &OURS, &headers, now)
+            };
+            let allowed = ask(&text("audience"), &text("routeScope")).expect("the token is good");
+            assert_eq!(Value::Object(allowed.claims), known["passed"], "{}", known["issuer"]);
+            assert_eq!(allowed.scopes, Some(vec![text("routeScope")]));
+            assert_eq!(ask("another", &text("routeScope")), Err(Refusal::Token("the token is for another audience")));
+            assert_eq!(ask(&text("audience"), "other/scope"), Err(Refusal::Scope("other/scope".to_owned())));
+        }
     }
 
     #[test]

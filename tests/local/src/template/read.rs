@@ -81,7 +81,8 @@ impl<'a> Reader<'a> {
         let (apis, functions, tables) = (of(HTTP_API), of(FUNCTION), of(TABLE));
         let (topics, buckets, subscriptions) = (of(TOPIC), of(BUCKET), of(SUBSCRIPTION));
         for (id, resource) in &resources {
-            if resource.get("Condition").is_some() {
+            let made = [HTTP_API, FUNCTION, TABLE, TOPIC, BUCKET, SUBSCRIPTION].map(Some);
+            if resource.get("Condition").is_some() && made.contains(&self.names.kind(id)) {
                 self.notice(format!("{id} has a Condition: it is made whatever the condition says"));
             }
             let kind = self.names.kind(id).unwrap_or_default();

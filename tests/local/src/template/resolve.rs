@@ -1,7 +1,7 @@
 //! CloudFormation's references, as far as a template of functions needs them: `!Ref`, `!GetAtt`, `!Sub`, `!Join`, and
 //! `!If` with its conditions, short and long.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ACCOUNT, REGION,
@@ -19,6 +19,8 @@ pub(super) struct Names<'a> {
     parameters: BTreeMap<&'a str, Option<String>>,
     /// Condition to whether it holds.
     conditions: BTreeMap<&'a str, bool>,
+    /// The parameters that are lists, written with commas.
+    lists: BTreeSet<&'a str>,
 }
 
 /// Physical name or ARN by which `!Ref` gives a resource.
@@ -48,7 +50,7 @@ impl<'a> Names<'a> {
             };
             resources.insert(id, name.as_str());
         }
-        let mut parameters = BTreeMap::new();
+        let (mut parameters, mut lists) = (BTreeMap::new(), BTreeSet::new());
         for (name, parameter) in root.get("Parameters").map(|at| at.entries()).transpose()?.unwrap_or_default() {
             let default =
                 parameter.get("Default").map(|at| plain(&at)).transpose()?.or_else(|| empty_default(&parameter));
@@ -63,8 +65,12 @@ impl<'a> Names<'a> {
                 }
             }
             parameters.insert(name, value);
+            let kind = parameter.get("Type").map(|at| plain(&at)).transpose()?.unwrap_or_default();
+            if kind == "CommaDelimitedList" || kind.starts_with("List<") {
+                lists.insert(name);
+            }
         }
-        let mut names = Self { resources, parameters, conditions: BTreeMap::new() };
+        let mut names = Self { resources, parameters, lists, conditions: BTreeMap::new() };
         for (name, condition) in root.get("Conditions").map(|at| at.entries()).transpose()?.unwrap_or_default() {
             let holds = names.holds(&condition)?;
             names.conditions.insert(name, holds);
@@ -130,7 +136,13 @@ impl<'a> Names<'a> {
             let texts = at.elements()?.iter().map(|item| self.text(item)).collect::<Result<Vec<_>, _>>()?;
             return Ok(texts.into_iter().flatten().collect());
         }
-        Ok(self.text(at)?.into_iter().collect())
+        let text = self.text(at)?;
+        if let Some(("Ref", argument)) = intrinsic(at)
+            && self.lists.contains(plain(&argument)?.as_str())
+        {
+            return Ok(text.iter().flat_map(|text| text.split(',')).map(|part| part.trim().to_owned()).collect());
+        }
+        Ok(text.into_iter().collect())
     }
 
     /// A whole number within bounds.

@@ -6,6 +6,7 @@ use super::*;
 const SMALL: &str = r#"
 Parameters:
   TokenIssuer: {Type: String}
+  Audience: {Type: CommaDelimitedList, Default: "app, portal"}
   Endpoint: {Type: String, Default: ""}
   Level: {Type: String, Default: info, AllowedValues: [info, debug]}
 Globals:
@@ -23,7 +24,7 @@ Resources:
         Authorizers:
           Jwt:
             IdentitySource: $request.header.Authorization
-            JwtConfiguration: {issuer: !Ref TokenIssuer, audience: [app]}
+            JwtConfiguration: {issuer: !Ref TokenIssuer, audience: !Ref Audience}
   Work:
     Type: AWS::Serverless::Function
     Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: work}}
@@ -117,6 +118,7 @@ fn a_route_has_the_authorizer_of_the_api_unless_it_says_otherwise() {
     assert_eq!((&open.authorizer, open.scopes.len(), open.timeout), (&None, 0, Duration::from_secs(1)));
     let jwt = &template.authorizers["Jwt"];
     assert_eq!((jwt.issuer.as_str(), jwt.header.as_str()), ("http://issuer.test", "authorization"));
+    assert_eq!(jwt.audience, ["app", "portal"]);
 }
 
 #[test]
@@ -267,7 +269,16 @@ fn the_projects_own_template_is_read_whole() {
     for function in &template.functions {
         assert!(!function.environment["RECORDS_TABLE"].is_empty(), "{}", function.name);
     }
-    assert!(template.routes.iter().all(|route| route.authorizer.is_some() && !route.scopes.is_empty()));
+    for Route { method, path, authorizer, scopes, .. } in &template.routes {
+        let (prefixed, plain): (Vec<_>, Vec<_>) = scopes.iter().partition(|scope| scope.starts_with("epro/"));
+        assert!(authorizer.is_some() && !plain.is_empty(), "{method} {path}");
+        assert!(plain.iter().map(|scope| format!("epro/{scope}")).eq(prefixed.into_iter().cloned()), "{method} {path}");
+    }
+    for function in &template.functions {
+        assert_eq!(function.environment["OPEN_STUDIES"], "false", "{}", function.name);
+        let mut elsewhere = function.environment.keys().filter(|name| name.starts_with("AWS_ENDPOINT_URL"));
+        assert_eq!(elsewhere.next(), None, "{}: what is deployed talks to AWS", function.name);
+    }
     assert!(template.streams.iter().any(|mapping| mapping.report_batch_item_failures));
     assert!(!template.schedules.is_empty());
 }
