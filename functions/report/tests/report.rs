@@ -379,7 +379,9 @@ fn phq_9(id: u8, authored_at: &str) -> Value {
 /// The ids of what P-001 sent that stands from `from` on and before `until`, and what each is corrected by.
 async fn standing(world: &World, from: OffsetDateTime, until: OffsetDateTime) -> Vec<(String, Option<String>)> {
     let (study, site) = ("DEMO".parse().unwrap(), "S01".parse().unwrap());
-    let period = world.store().site_period(&study, &site, from, until, Deadline::after(PLENTY)).await.unwrap();
+    let (store, deadline) = (world.store(), Deadline::after(PLENTY));
+    let patients = store.site_patients(&study, &site, deadline).await.unwrap();
+    let period = store.site_period(&study, &site, patients, from, until, deadline).await.unwrap();
     assert_eq!((period.patients.len(), period.unreadable), (1, 0));
     let submissions = period.patients[0].submissions.iter();
     submissions.map(|one| (one.id.to_string(), one.amended_by.map(|id| id.to_string()))).collect()
