@@ -76,10 +76,12 @@ async fn an_alert_is_acknowledged_once_with_who_when_and_note_and_a_repeat_chang
     assert_eq!((open_alerts(&world), &world.items("profile")[0]["revision"]), (0, &json!(2)));
     let mut entries = world.items("audit");
     entries.sort_by_key(|entry| entry["action"] != "alert-acknowledged");
-    assert_eq!(entries.len(), 2, "one change and one who read of it");
-    let read = ["action", "sub", "role", "site", "subject", "patient"].map(|name| entries[1][name].clone());
-    let expected = ["acknowledgement-read", "dr-weber", "clinician", "S01", &id, "P-1"];
-    assert_eq!(read, expected.map(|text| json!(text)));
+    assert_eq!(entries.len(), 3, "one change, and two repeats that read of it");
+    for entry in &entries[1..] {
+        let read = ["action", "sub", "role", "site", "subject", "patient"].map(|name| entry[name].clone());
+        let expected = ["acknowledgement-read", "dr-chen", "clinician", "S01", &id, "P-1"];
+        assert_eq!(read, expected.map(|text| json!(text)));
+    }
     let entry = ["action", "sub", "role", "site", "subject", "at"].map(|name| entries[0][name].clone());
     assert_eq!(entry, [json!("alert-acknowledged"), json!("dr-chen"), json!("clinician"), json!("S01"), json!(id), at]);
     assert!(!entries[0].to_string().contains("called her"), "the note is on the alert, where it belongs");
@@ -105,7 +107,7 @@ async fn what_a_second_clinician_notes_is_kept_beside_the_first() {
     assert_eq!(answer(&world, post(&id, &weber, note, PLENTY)).await, (200, second));
     let (_, third) = answer(&world, post(&id, &CLINICIAN, Some("{\"note\":\"called again\"}"), PLENTY)).await;
     assert_eq!(later(&third), [one("dr-weber", "moved her visit"), one("dr-chen", "called again")]);
-    assert_eq!((world.items("audit").len(), open_alerts(&world)), (3, 0), "one entry for each that was kept");
+    assert_eq!((acknowledged(&world).len(), open_alerts(&world)), (3, 0), "one entry for each that was kept");
     let list = request("GET /v1/sites/{site}/alerts", &[("site", "S01")], "", Some(claims(&CLINICIAN)), None, PLENTY);
     let (_, listed) = answer(&world, list).await;
     assert_eq!(listed["alerts"][0]["acknowledged"], first["acknowledged"]);
