@@ -181,7 +181,7 @@ fn tables_topics_buckets_and_subscriptions_are_read() {
 fn an_error_names_file_line_place_and_what_to_do() {
     assert_eq!(
         error_after("Timeout: 7", "Timeout: seven"),
-        "cannot read the template small.yaml, line 8, at Globals.Function.Timeout: \"seven\" is not possible. \
+        "cannot read the template small.yaml, line 9, at Globals.Function.Timeout: \"seven\" is not possible. \
          Use a whole number from 1 to 900"
     );
 }
