@@ -48,6 +48,8 @@ pub(crate) fn fires(rule: &LoadedRule, assessed: &Assessed<'_>) -> Result<bool, 
 
 fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direction, by: By) -> Result<bool, String> {
     let id = &assessed.definitions[score].id;
+    // Before any look at the past: whether it can be decided must not depend on what has arrived so far.
+    let now = assessed.scores[score].ok_or_else(|| format!("score {id} could not be computed"))?.value;
     let (name, earlier) = match (assessed.history, against) {
         (History::Unknown { reason }, _) => return Err(reason.clone()),
         (History::Known { baseline, .. }, Against::Baseline) => ("baseline", baseline.as_ref()),
@@ -58,7 +60,6 @@ fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direct
         },
     };
     let Some(earlier) = earlier else { return Ok(false) };
-    let now = assessed.scores[score].ok_or_else(|| format!("score {id} could not be computed"))?.value;
     let then = *earlier.get(id).ok_or_else(|| format!("the {name} has no score {id}"))?;
     // What is stored came from scores within their definitions' bounds; the arithmetic does not rely on it.
     let too_large = || format!("the change of score {id} is too large");

@@ -27,6 +27,10 @@ pub struct Definition {
     pub id: InstrumentId,
     /// The version of this definition. A version once used never changes.
     pub version: InstrumentVersion,
+    /// The version that began the course which this version's scores continue, where they are comparable with its scores:
+    /// baselines and earlier scores of that course count. Without it this version begins a course of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comparable_to: Option<InstrumentVersion>,
     /// The instrument's name.
     pub title: Texts,
     /// On what terms it may be used.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::alert::{self, Assessed};
 use crate::answers::Answers;
 use crate::canonical::{canonical, sha256};
+use crate::course::CourseId;
 use crate::definition::{Against, Definition, RuleDefinition, Texts};
 use crate::exact;
 use crate::finding::{Finding, pointer};
@@ -123,6 +124,13 @@ impl Instrument {
     /// The version of the definition.
     pub fn version(&self) -> &InstrumentVersion {
         &self.definition.version
+    }
+
+    /// The course that its scores belong to: one of its own, or the one that an earlier version began whose scores are
+    /// comparable.
+    pub fn course(&self) -> CourseId {
+        let version = self.definition.comparable_to.as_ref().unwrap_or(&self.definition.version);
+        CourseId { instrument: self.definition.id.clone(), version: version.clone() }
     }
 
     /// The SHA-256, in hexadecimal, of the definition's canonical form.

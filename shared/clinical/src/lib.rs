@@ -32,6 +32,7 @@ pub mod ids;
 pub mod instrument;
 mod load;
 pub mod outcome;
+pub mod reference;
 mod score;
 pub mod study;
 mod weight;

@@ -242,6 +242,7 @@ enum Progress {
 impl<'a> Loader<'a> {
     fn program(&mut self) -> Option<Program> {
         self.check_texts();
+        self.check_comparable_to();
         self.check_code_lists();
         self.check_names();
         let items = self.load_items();
@@ -278,6 +279,18 @@ impl<'a> Loader<'a> {
             problem: problem.into(),
             advice: advice.into(),
         });
+    }
+
+    fn check_comparable_to(&mut self) {
+        let Definition { version, comparable_to, .. } = self.definition;
+        if comparable_to.as_ref().is_some_and(|earlier| earlier >= version) {
+            self.fault(
+                "/comparableTo",
+                "version.comparable",
+                "a version's scores can only continue the course of an earlier version",
+                "name the earlier version that began the course, or leave it out",
+            );
+        }
     }
 
     fn load_items(&mut self) -> Vec<LoadedItem> {

@@ -28,6 +28,13 @@ pub struct Outcome {
     pub not_evaluated: Vec<NotEvaluated>,
 }
 
+impl Outcome {
+    /// The scores, as later submissions compare with them.
+    pub fn scores_by_id(&self) -> BTreeMap<ScoreId, Decimal> {
+        self.scores.iter().map(|score| (score.id.clone(), score.value)).collect()
+    }
+}
+
 /// A computed score. Its `Debug` tells the id only.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {

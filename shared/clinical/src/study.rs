@@ -6,7 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 
 use crate::bounds;
 use crate::canonical::{canonical, sha256};
@@ -42,6 +45,10 @@ pub struct StudyDefinition {
     pub title: Texts,
     /// The languages that it is run in, as BCP 47 tags.
     pub languages: Vec<String>,
+    /// The day on which its data begin, in the patient's local time: what was completed before is kept, scored and
+    /// evaluated, and is nobody's baseline. Without it every submission may be one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub starts_on: Option<StartDate>,
     /// Whether patients see their own scores.
     #[serde(default, skip_serializing_if = "is_false")]
     pub patients_see_scores: bool,
@@ -56,6 +63,27 @@ pub struct StudyDefinition {
     /// What it says of alerts.
     #[serde(default, skip_serializing_if = "AlertSettings::is_default")]
     pub alerts: AlertSettings,
+}
+
+/// The day on which a study's data begin, written `2026-11-01`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StartDate(Date);
+
+const START_DATE: &[BorrowedFormatItem<'_>] = format_description!("[year]-[month]-[day]");
+
+impl<'de> Deserialize<'de> for StartDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Date::parse(&text, START_DATE)
+            .map(Self)
+            .map_err(|_| de::Error::custom("a day is written as year, month and day, for example 2026-11-01"))
+    }
+}
+
+impl Serialize for StartDate {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
 }
 
 /// A site.
@@ -301,6 +329,13 @@ impl Protocol {
     pub fn every_days(&self, id: &InstrumentId) -> Option<u32> {
         let asked = self.study.as_ref()?.definition.instruments.iter().filter(|asked| asked.id == *id);
         asked.max_by_key(|asked| &asked.version)?.every_days
+    }
+
+    /// Whether what was `completed` at a time, with the patient's offset, belongs to the study's data: a baseline is looked
+    /// for only there.
+    pub fn has_begun(&self, completed: OffsetDateTime) -> bool {
+        let starts_on = self.study.as_ref().and_then(|study| study.definition.starts_on);
+        starts_on.is_none_or(|StartDate(first_day)| completed.date() >= first_day)
     }
 
     /// Whether patients see their own scores.

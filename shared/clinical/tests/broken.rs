@@ -15,6 +15,7 @@ const BROKEN: &[(&str, &str, &str)] = &[
     ("unknown-operation", "form", "/scores/0/value/formula"),
     ("two-operations", "form", "/scores/0/value"),
     ("no-source", "source.none", "/sources"),
+    ("comparable-to-itself", "version.comparable", "/comparableTo"),
     ("no-items-text", "text.none", "/items/1/text"),
     ("empty-text", "text.none", "/items/1/text/en"),
     ("language-missing", "text.language", "/items/0/text"),

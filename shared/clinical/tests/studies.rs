@@ -11,6 +11,7 @@ use clinical::catalog::Catalog;
 use clinical::instrument::{DefinitionFault, Instrument};
 use clinical::study::{Protocol, Study};
 use serde_json::{Value, json};
+use time::macros::datetime;
 
 /// What is set to what, the fault's code, and its place.
 type Broken = (&'static str, Value, &'static str, &'static str);
@@ -21,6 +22,8 @@ fn broken() -> Vec<Broken> {
     vec![
         ("/colour", json!("blue"), "form", "/colour"),
         ("/version", json!("1"), "form", "/version"),
+        ("/startsOn", json!("1 May"), "form", "/startsOn"),
+        ("/startsOn", json!("2026-13-01"), "form", "/startsOn"),
         ("/languages", json!([]), "study.languages", "/languages"),
         ("/languages", json!(["en", "en"]), "study.languages", "/languages/1"),
         ("/title", json!({"de": "Studie", "zh-Hans": "研究"}), "study.title", "/title/en"),
@@ -175,6 +178,20 @@ fn a_group_has_its_own_line_and_everybody_else_the_one_for_all() {
         let outcome = instrument.assess(&answers).unwrap();
         let fired: Vec<&str> = outcome.alerts.iter().map(|fired| fired.rule.as_str()).collect();
         assert_eq!(fired, expected, "{group:?}");
+    }
+}
+
+#[test]
+fn a_study_begins_on_a_day_of_the_patients_own() {
+    let protocol = load(&with("/startsOn", json!("2026-11-01")), &[]).unwrap();
+    for (completed, begun) in [
+        (datetime!(2026-10-31 23:59 +08:00), false),
+        (datetime!(2026-11-01 00:00 +08:00), true),
+        (datetime!(2026-10-31 23:59 -05:00), false),
+        (datetime!(2010-01-01 00:00 UTC), false),
+    ] {
+        assert_eq!(protocol.has_begun(completed), begun, "{completed}");
+        assert!(Protocol::of_no_study().has_begun(completed));
     }
 }
 
