@@ -132,9 +132,23 @@ struct Known<'a> {
     submission_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     instrument: Option<&'a str>,
-    /// How often it was told again.
+    /// How often it was published again.
     #[serde(skip_serializing_if = "Option::is_none")]
     escalation: Option<u32>,
+    /// When the last escalation had passed and nobody had acknowledged it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exhausted_at: Option<String>,
+    #[serde(skip_serializing_if = "is_false")]
+    exhausted: bool,
+    /// Raised after its submission was scored, because an earlier submission or a correction arrived.
+    #[serde(skip_serializing_if = "is_false")]
+    late: bool,
+    /// Its submission was corrected.
+    #[serde(skip_serializing_if = "is_false")]
+    corrected: bool,
+    /// Its rule does not fire any more on all that has arrived since.
+    #[serde(skip_serializing_if = "is_false")]
+    superseded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     acknowledged: Option<AcknowledgementBody<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -166,8 +180,17 @@ impl<'a> AlertBody<'a> {
             submission_id: alert.submission.to_string(),
             instrument: alert.instrument.as_ref().map(|instrument| instrument.as_str()),
             escalation: Some(alert.escalation).filter(|step| *step > 0),
+            exhausted_at: alert.exhausted_at.map(http::rfc3339),
+            exhausted: alert.exhausted_at.is_some(),
+            late: alert.late,
+            corrected: alert.corrected,
+            superseded: alert.superseded,
             acknowledged: alert.acknowledged.as_ref().map(AcknowledgementBody::of),
             later_acknowledgements: alert.later.iter().map(AcknowledgementBody::of).collect(),
         }))
     }
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }

@@ -1,10 +1,12 @@
 //! `GET /v1/sites/{site}/patients` tells where each patient of a site stands: the last submission, the last scores by
 //! instrument, the alerts that nobody has taken on. In pages, by patient.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
 use clinical::catalog::Catalog;
+use clinical::course::{Course, Point};
 use clinical::definition::{Number, Texts};
 use clinical::ids::{InstrumentId, InstrumentVersion, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::study::{Protocol, Study};
@@ -15,7 +17,7 @@ use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Ro
 use lambda_http::http::header::CONTENT_LANGUAGE;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{Audit, AuditAction, Course, Listed, Profile, Store};
+use records::{Audit, AuditAction, Listed, Profile, Store};
 use serde::Serialize;
 
 const ROUTE: &str = "GET /v1/sites/{site}/patients";
@@ -188,7 +190,8 @@ struct LastSubmission<'a> {
     id: SubmissionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     instrument: Option<&'a InstrumentId>,
-    authored_at: String,
+    /// When the patient completed it, as far as the clocks can be trusted.
+    effective_at: String,
 }
 
 /// The last scores of one instrument.
@@ -198,7 +201,7 @@ struct ScoresOf<'a> {
     instrument: &'a InstrumentId,
     version: &'a InstrumentVersion,
     submission: SubmissionId,
-    authored_at: String,
+    effective_at: String,
     /// How many submissions were scored.
     count: u64,
     scores: Vec<ScoreBody<'a>>,
@@ -230,19 +233,26 @@ impl<'a> PatientBody<'a> {
 
 impl<'a> Standing<'a> {
     fn of(profile: &'a Profile, protocol: &'a Protocol) -> Self {
-        let (id, authored_at) = profile.last_submission;
-        let mut courses = profile.instruments.iter();
-        let scored = courses.find(|(_, course)| course.latest.submission == id);
+        let (id, place) = profile.last_submission;
+        // Of an instrument with several courses, because its versions are not comparable, the newest.
+        let mut newest: BTreeMap<&InstrumentId, (&Course, &Point)> = BTreeMap::new();
+        for (course_id, course) in &profile.courses {
+            let Some(latest) = course.latest() else { continue };
+            let known = newest.entry(&course_id.instrument).or_insert((course, latest));
+            if known.1.place < latest.place {
+                *known = (course, latest);
+            }
+        }
+        let scored = newest.iter().find(|(_, (_, latest))| latest.submission == id);
         Self {
             last_submission: LastSubmission {
                 id,
-                instrument: scored.map(|(instrument, _)| instrument),
-                authored_at: http::rfc3339(authored_at),
+                instrument: scored.map(|(instrument, _)| *instrument),
+                effective_at: http::rfc3339(place.at),
             },
-            scores: profile
-                .instruments
+            scores: newest
                 .iter()
-                .map(|(instrument, course)| ScoresOf::of(instrument, course, protocol))
+                .map(|(instrument, (course, latest))| ScoresOf::of(instrument, course, latest, protocol))
                 .collect(),
             open_alerts: profile.open_alerts,
         }
@@ -250,8 +260,7 @@ impl<'a> Standing<'a> {
 }
 
 impl<'a> ScoresOf<'a> {
-    fn of(instrument: &'a InstrumentId, course: &'a Course, protocol: &'a Protocol) -> Self {
-        let latest = &course.latest;
+    fn of(instrument: &'a InstrumentId, course: &Course, latest: &'a Point, protocol: &'a Protocol) -> Self {
         // Where the study asks it no more, it may still be one that ships.
         let mut catalogs = [protocol.catalog(), Catalog::shipped()].into_iter();
         let scored_by = catalogs.find_map(|catalog| catalog.find(instrument, &latest.version).ok());
@@ -270,7 +279,7 @@ impl<'a> ScoresOf<'a> {
             instrument,
             version: &latest.version,
             submission: latest.submission,
-            authored_at: http::rfc3339(latest.authored_at),
+            effective_at: http::rfc3339(latest.place.at),
             count: course.count,
             scores: scores.collect(),
         }

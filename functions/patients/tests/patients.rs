@@ -95,22 +95,22 @@ async fn a_patient_is_listed_with_the_last_submission_the_last_scores_and_open_a
     let total = |value: i32, highest: i32, band: &str| json!([{"id": "total", "value": value, "range": [0, highest], "band": band}]);
     let one = |instrument: &str, submission: &String, at: &str, count: u64, scores: Value| {
         json!({
-            "instrument": instrument, "version": "1.0.0", "submission": submission, "authoredAt": at, "count": count,
+            "instrument": instrument, "version": "1.0.0", "submission": submission, "effectiveAt": at, "count": count,
             "scores": scores,
         })
     };
     let expected = json!({"study": {"id": "DEMO"}, "site": {"id": "S01"}, "patients": [
         {
             "patient": "P-001", "openAlerts": 0,
-            "lastSubmission": {"id": ids[3], "instrument": "phq-2", "authoredAt": "2026-11-01T08:00:00Z"},
+            "lastSubmission": {"id": ids[3], "instrument": "phq-2", "effectiveAt": "2026-11-01T08:00:00Z"},
             "scores": [one("phq-2", &ids[3], "2026-11-01T08:00:00Z", 1, total(1, 6, "negative"))],
         },
         {
             "patient": "P-002", "openAlerts": 2,
-            "lastSubmission": {"id": ids[2], "instrument": "phq-2", "authoredAt": "2026-11-03T08:00:00Z"},
+            "lastSubmission": {"id": ids[2], "instrument": "phq-2", "effectiveAt": "2026-11-03T08:00:00Z"},
             "scores": [
                 one("phq-2", &ids[2], "2026-11-03T08:00:00Z", 2, total(1, 6, "negative")),
-                one("phq-9", &ids[0], "2026-11-01T08:00:00+08:00", 1, total(6, 27, "mild")),
+                one("phq-9", &ids[0], "2026-11-01T00:00:00Z", 1, total(6, 27, "mild")),
             ],
         },
     ]});

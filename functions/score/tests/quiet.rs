@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use clinical::instrument::Instrument;
+use clinical::study::Protocol;
 use harness::{World, claims, request};
 use invocation::Deadline;
 use records::{AlertStatus, Commit, InstrumentRef, ToScore, chunks, stream};
@@ -60,7 +61,8 @@ async fn commit_all(world: &World, instrument: &Instrument, cases: &[(OffsetDate
         assert_eq!(Submit::new(world.store()).handle(post).await.unwrap().status(), 202);
         let mut submission = stream::submission(world.stream().last().unwrap()).unwrap().unwrap();
         submission.instrument = InstrumentRef { hash: instrument.hash().to_owned(), ..submission.instrument };
-        let chunk = chunks(vec![((), ToScore { submission, instrument, study: None })]).remove(0);
+        let protocol = Protocol::of_no_study();
+        let chunk = chunks(vec![((), ToScore { submission, instrument, protocol: &protocol })]).remove(0);
         let progress = world.store().commit(chunk, at, Deadline::after(plenty)).await;
         let Some(((), _, Commit::Committed(alerts))) = progress.settled.into_iter().next() else {
             unreachable!("nothing is in the way of this commit")

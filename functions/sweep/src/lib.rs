@@ -1,25 +1,31 @@
 //! Finds what waits too long, on a schedule, by the table's sparse index `pending`:
 //!
 //! 1. submissions that are not scored, because the stream lost them or gave up on them: scored by the code of `score`;
-//! 2. alerts that SNS never confirmed: published, then marked;
-//! 3. critical alerts that were told and that nobody has acknowledged: told again, step by step, up to a limit.
+//! 2. patients whose courses wait to be evaluated again, because a run of `score` ended before it did;
+//! 3. alerts that SNS never confirmed: published, then marked;
+//! 4. critical alerts that were published and that nobody has acknowledged: published again, step by step, up to a limit.
+//!    At the limit they are exhausted: an alarm of its own.
 //!
-//! What is done leaves its list, so a run that ends early is resumed by the next. Every step is safe beside a running
+//! Scoring and publishing run beside each other, so that an outage of SNS delays no score. What is done leaves its list, so a run that ends early is resumed by the next. Every step is safe beside a running
 //! `score`, beside another run, and after one that died anywhere.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use alerts::Topic;
 use clinical::ids::StudyId;
 use clinical::study::Escalation;
+use futures::FutureExt;
+use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
-use invocation::{Clock, Deadline, Environment, EnvironmentError};
+use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
 use records::{Alert, List, Store, Waiting};
-use score::Score;
+use score::{Queue, Score, queue};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
@@ -35,6 +41,8 @@ const LEAST: Duration = Duration::from_millis(200);
 /// Parts of a list that are worked off at the same time. Submissions of one site meet at its counters.
 const SHARDS_AT_ONCE: usize = 2;
 const UPDATES_AT_ONCE: usize = 8;
+/// What scoring leaves of the time for publishing, at most.
+const PUBLISHING: Duration = Duration::from_secs(5);
 
 /// The function, with what it keeps between runs.
 #[derive(Clone, Debug)]
@@ -48,12 +56,16 @@ pub struct Sweep {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Swept {
-    /// Submissions that waited and are scored, or set aside, now.
+    /// Submissions that waited and are scored, or quarantined, now.
     pub submissions: u64,
-    /// Alerts that waited and are told now.
+    /// Patients whose courses waited and are evaluated now.
+    pub courses: u64,
+    /// Alerts that waited, or were raised by this run, and are published now.
     pub alerts: u64,
-    /// Alerts that were told again.
+    /// Alerts that were published again.
     pub escalated: u64,
+    /// Alerts that nobody acknowledged, though they were published as often as their study allows.
+    pub exhausted: u64,
     /// How many seconds the oldest of what waited for its score or its publication had waited.
     pub oldest_pending_seconds: u64,
     /// Whether all lists were gone through; if not, the next run goes on.
@@ -109,48 +121,79 @@ impl Sweep {
         let span = telemetry::invocation_span(&ids);
         async {
             let run = Run::new(clock, deadline.earlier_by(WORDING));
-            let work = async {
-                if payload["again"] == "set-aside" {
-                    self.pending(List::SetAside, clock.now(), &run).await;
-                } else {
-                    let now = clock.now();
-                    futures::join!(self.pending(List::Pending, now - GRACE, &run), self.open(now, &run));
-                }
-            };
             // Each step keeps to the deadline by itself; this holds even if one does not.
-            if deadline.bound(work).await.is_none() {
+            if deadline.bound(self.work(payload["again"] == "set-aside", &run)).await.is_none() {
                 run.unfinished();
             }
             let (swept, failures) = run.result();
             tracing::info!(
                 event = "swept",
                 submissions = swept.submissions,
+                courses = swept.courses,
                 alerts = swept.alerts,
                 escalated = swept.escalated,
+                exhausted = swept.exhausted,
                 oldest_pending_seconds = swept.oldest_pending_seconds,
                 finished = swept.finished,
                 failures,
                 ms = clock.elapsed().as_millis() as u64,
                 remaining_ms = deadline.remaining().as_millis() as u64,
             );
+            metrics::seconds(metrics::OLDEST_PENDING_SECONDS, swept.oldest_pending_seconds);
+            metrics::count(metrics::SWEEP_FAILURES, failures);
+            if swept.exhausted > 0 {
+                metrics::count(metrics::ALERTS_EXHAUSTED, swept.exhausted);
+            }
             if failures == 0 { Ok(swept) } else { Err(NotSwept { failures }) }
         }
         .instrument(span)
         .await
     }
 
-    /// Scores the submissions and publishes the alerts that are on `list` since before `before`.
-    async fn pending(&self, list: List, before: OffsetDateTime, run: &Run) {
+    /// Scores, and beside that publishes what is found and what scoring raises.
+    async fn work(&self, again: bool, run: &Run) {
+        let (queue, queued) = queue();
+        let score_by = run.deadline.earlier_by((run.deadline.remaining() / 4).min(PUBLISHING));
+        let score = pin!(score_by.bound(async move {
+            if again {
+                self.pending(List::SetAside, run.clock.now(), score_by, &queue, run).await;
+            } else {
+                let now = run.clock.now();
+                let pending = self.pending(List::Pending, now - GRACE, score_by, &queue, run);
+                futures::join!(pending, self.open(now, score_by, &queue, run));
+            }
+        }));
+        let publish = pin!(
+            self.score.publisher().drain(queued, run.clock, run.deadline, |alert, result| run.published(alert, result))
+        );
+        // The queue is dropped with the scoring, so that this ends first.
+        match select(score, publish).await {
+            Either::Left((scored, publish)) => {
+                if scored.is_none() {
+                    run.unfinished();
+                }
+                run.unpublished(publish.await);
+            }
+            Either::Right((left, _)) => {
+                run.unpublished(left);
+                run.unfinished();
+            }
+        }
+    }
+
+    /// Scores the submissions, evaluates the courses, and queues the alerts that are on `list` since before `before`.
+    async fn pending(&self, list: List, before: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
         let work = async |waiting: Waiting| {
             run.saw_oldest(waiting.oldest);
-            // Alerts first: somebody waits for them.
-            let (untold, over): (Vec<_>, Vec<_>) =
+            let (unpublished, over): (Vec<_>, Vec<_>) =
                 waiting.alerts.into_iter().partition(|alert| alert.untold().is_some());
-            let told = self.score.tell(&untold, run.clock, run.deadline).await;
-            run.told(&told, &run.alerts);
+            queue.extend(unpublished);
             self.leave(&over, run).await;
-            let not_done = self.score.work_off(&waiting.submissions, run.clock, run.deadline).await;
+            let not_done = self.score.commit(&waiting.submissions, queue, run.clock, deadline).await;
             run.scored(waiting.submissions.len(), not_done.len());
+            let courses = waiting.patients.len();
+            let still_waiting = self.score.reevaluate(waiting.patients, queue, run.clock, deadline).await;
+            run.reevaluated(courses, still_waiting);
         };
         self.each_page(list, before, run, work).await;
     }
@@ -165,15 +208,30 @@ impl Sweep {
     }
 
     /// Looks at the critical alerts that nobody has acknowledged, those that are due for it at `now`.
-    async fn open(&self, now: OffsetDateTime, run: &Run) {
+    async fn open(&self, now: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
         let work = async |waiting: Waiting| {
-            let looks = waiting.alerts.into_iter().map(|alert| self.look_at(alert, now, run));
+            let looks = waiting.alerts.into_iter().map(|alert| self.look_at_safely(alert, now, deadline, run));
             let due: Vec<Alert> =
                 stream::iter(looks).buffer_unordered(UPDATES_AT_ONCE).filter_map(|due| async { due }).collect().await;
-            let told = self.score.tell(&due, run.clock, run.deadline).await;
-            run.told(&told, &run.escalated);
+            queue.extend(due);
         };
         self.each_page(List::Open, now, run, work).await;
+    }
+
+    /// As [`Sweep::look_at`]. A panic over one alert quarantines it, and spares the others.
+    async fn look_at_safely(&self, alert: Alert, now: OffsetDateTime, deadline: Deadline, run: &Run) -> Option<Alert> {
+        match AssertUnwindSafe(self.look_at(alert.clone(), now, deadline, run)).catch_unwind().await {
+            Ok(due) => due,
+            Err(_) => {
+                metrics::count(metrics::RECORDS_QUARANTINED, 1);
+                tracing::error!(event = "alert_quarantined", alert_id = %alert.id, reason = "its escalation panicked");
+                let quarantined = self.store.quarantine_alert(&alert, deadline).await;
+                run.failed(&quarantined.err().unwrap_or_else(|| {
+                    Failure::unreadable("the escalation of an alert", "it panicked, and the alert is quarantined")
+                }));
+                None
+            }
+        }
     }
 
     /// Gives what is on `list` since before `before` to `work`, page by page, as long as there is time.
@@ -198,17 +256,29 @@ impl Sweep {
         shards.await;
     }
 
-    /// Decides what becomes of an open `alert`. Gives it back, a step further, if it is to be told again: the step is on its
-    /// row before it is published, so that each step is told at least once, and none is skipped.
-    async fn look_at(&self, alert: Alert, now: OffsetDateTime, run: &Run) -> Option<Alert> {
+    /// Decides what becomes of an open `alert`. Returns it, a step further, if it is to be published again: the step is on its
+    /// row before it is published, so that each step is published at least once, and none is skipped.
+    async fn look_at(&self, alert: Alert, now: OffsetDateTime, deadline: Deadline, run: &Run) -> Option<Alert> {
         let Escalation { after_minutes, limit } = self.escalation(&alert.study, run).await;
-        let due = alert.last_told() + time::Duration::minutes(after_minutes.into());
-        let decided = if alert.acknowledged.is_some() || alert.escalation >= limit {
-            self.store.leave_list(&alert, run.deadline).await.map(|()| None)
+        let wait = time::Duration::minutes(after_minutes.into());
+        let due = alert
+            .last_told()
+            .checked_add(wait)
+            .unwrap_or(OffsetDateTime::new_utc(time::Date::MAX, time::Time::MIDNIGHT));
+        let decided = if alert.acknowledged.is_some() || limit == 0 {
+            self.store.leave_list(&alert, deadline).await.map(|()| None)
         } else if due > now {
-            self.store.look_again(&alert, due, run.deadline).await.map(|()| None)
+            self.store.look_again(&alert, due, deadline).await.map(|()| None)
+        } else if alert.escalation >= limit {
+            self.store.exhaust(&alert, now, deadline).await.map(|exhausted| {
+                if exhausted {
+                    tracing::error!(event = "alert_exhausted", alert_id = %alert.id, escalations = alert.escalation);
+                    run.exhausted.fetch_add(1, Ordering::Relaxed);
+                }
+                None
+            })
         } else {
-            self.store.escalate(alert, now, run.deadline).await
+            self.store.escalate(alert, now, deadline).await
         };
         decided.unwrap_or_else(|failure| {
             run.failed(&failure);
@@ -236,6 +306,8 @@ struct Run {
     submissions: AtomicU64,
     alerts: AtomicU64,
     escalated: AtomicU64,
+    exhausted: AtomicU64,
+    courses: AtomicU64,
     oldest_pending_seconds: AtomicU64,
     failures: AtomicU64,
     unfinished: AtomicBool,
@@ -250,6 +322,8 @@ impl Run {
             submissions: AtomicU64::new(0),
             alerts: AtomicU64::new(0),
             escalated: AtomicU64::new(0),
+            exhausted: AtomicU64::new(0),
+            courses: AtomicU64::new(0),
             oldest_pending_seconds: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             unfinished: AtomicBool::new(false),
@@ -279,11 +353,24 @@ impl Run {
         }
     }
 
-    /// The failures among `told` are in the log already.
-    fn told(&self, told: &[Result<(), Failure>], count: &AtomicU64) {
-        let failures = told.iter().filter(|told| told.is_err()).count();
-        count.fetch_add((told.len() - failures) as u64, Ordering::Relaxed);
-        self.failures.fetch_add(failures as u64, Ordering::Relaxed);
+    /// A failure is in the log already.
+    fn published(&self, alert: &Alert, result: &Result<(), Failure>) {
+        let count = match result {
+            Err(_) => &self.failures,
+            Ok(()) if alert.untold() == Some(0) => &self.alerts,
+            Ok(()) => &self.escalated,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts alerts that the time did not suffice to publish: they wait for the next run.
+    fn unpublished(&self, alerts: u64) {
+        self.failures.fetch_add(alerts, Ordering::Relaxed);
+    }
+
+    fn reevaluated(&self, courses: usize, still_waiting: usize) {
+        self.courses.fetch_add((courses - still_waiting) as u64, Ordering::Relaxed);
+        self.failures.fetch_add(still_waiting as u64, Ordering::Relaxed);
     }
 
     fn scored(&self, submissions: usize, not_done: usize) {
@@ -306,6 +393,8 @@ impl Run {
             submissions: of(&self.submissions),
             alerts: of(&self.alerts),
             escalated: of(&self.escalated),
+            exhausted: of(&self.exhausted),
+            courses: of(&self.courses),
             oldest_pending_seconds: of(&self.oldest_pending_seconds),
             finished: !self.unfinished.load(Ordering::Relaxed),
         };

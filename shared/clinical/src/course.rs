@@ -52,6 +52,8 @@ pub struct Point {
     pub submission: SubmissionId,
     /// Where it stands.
     pub place: Place,
+    /// The version that it was scored by.
+    pub version: InstrumentVersion,
     /// Whether it may be the baseline: false for what was completed before the study's data begin.
     pub in_study: bool,
     /// Its scores.
@@ -135,6 +137,7 @@ mod tests {
         Point {
             submission,
             place: Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(day), id: submission },
+            version: "1.0.0".parse().unwrap(),
             in_study: day > 0,
             scores: EarlierScores::from([("total".parse().unwrap(), Decimal::from(day))]),
         }

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::answers::Answers;
 use crate::course::{Course, CourseId, Place, Point};
 use crate::history::{EarlierScores, History};
-use crate::ids::SubmissionId;
+use crate::ids::{InstrumentVersion, SubmissionId};
 use crate::instrument::Instrument;
 use crate::outcome::Outcome;
 
@@ -45,6 +45,8 @@ pub enum Basis<'a> {
     Recorded {
         /// The course.
         course: CourseId,
+        /// The version that it was scored by.
+        version: InstrumentVersion,
         /// The scores.
         scores: EarlierScores,
     },
@@ -75,10 +77,10 @@ pub fn replay(entries: &[Entry<'_>]) -> Replay {
     // Kept apart from the courses that are stored: here every point stays, and nothing is let go.
     let mut points: BTreeMap<CourseId, Vec<Point>> = BTreeMap::new();
     for entry in counted {
-        let (course, scores) = match &entry.basis {
-            Basis::Recorded { course, scores } => {
+        let (course, version, scores) = match &entry.basis {
+            Basis::Recorded { course, version, scores } => {
                 replay.not_evaluated.insert(entry.id);
-                (course.clone(), scores.clone())
+                (course.clone(), version.clone(), scores.clone())
             }
             Basis::Answers { instrument, answers } => {
                 let course = instrument.course();
@@ -93,7 +95,7 @@ pub fn replay(entries: &[Entry<'_>]) -> Replay {
                     Ok(Ok(outcome)) => {
                         let scores = outcome.scores_by_id();
                         replay.outcomes.insert(entry.id, outcome);
-                        (course, scores)
+                        (course, instrument.version().clone(), scores)
                     }
                     Ok(Err(_)) | Err(_) => {
                         replay.not_evaluated.insert(entry.id);
@@ -104,7 +106,7 @@ pub fn replay(entries: &[Entry<'_>]) -> Replay {
         };
         if !scores.is_empty() {
             let Entry { id, place, in_study, .. } = *entry;
-            points.entry(course).or_default().push(Point { submission: id, place, in_study, scores });
+            points.entry(course).or_default().push(Point { submission: id, place, version, in_study, scores });
         }
     }
     replay.courses = points.into_iter().map(|(id, points)| (id, course(points))).collect();

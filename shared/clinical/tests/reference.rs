@@ -148,7 +148,7 @@ fn what_cannot_be_evaluated_any_more_says_so_and_stays_in_the_course() {
     let place = |n: u128| Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(n as i64), id: id(n) };
     let entry = |n, basis| Entry { id: id(n), place: place(n), amends: None, in_study: true, basis };
     let scores = [("total".parse().unwrap(), 10.into())].into();
-    let lost = entry(1, Basis::Recorded { course: instrument.course(), scores });
+    let lost = entry(1, Basis::Recorded { course: instrument.course(), version: "1.0.0".parse().unwrap(), scores });
     let replay = replay(&[lost, entry(2, Basis::Answers { instrument: &instrument, answers: &answers })]);
     assert_eq!(fired(&replay, 2), ["worse", "jump"]);
     assert!(replay.not_evaluated.contains(&id(1)) && !replay.outcomes.contains_key(&id(1)));
@@ -174,7 +174,7 @@ proptest! {
             if !outcome.scores.is_empty() {
                 prop_assert!(course.is_newest(place) && course.reaches_back(instrument.looks_back()));
                 let point = clinical::course::Point {
-                    submission: id(sent.n), place, in_study: true, scores: outcome.scores_by_id(),
+                    submission: id(sent.n), place, version: instrument.version().clone(), in_study: true, scores: outcome.scores_by_id(),
                 };
                 course.push(point, instrument.looks_back());
             }

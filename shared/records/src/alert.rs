@@ -124,6 +124,14 @@ pub struct Alert {
     pub escalation: u32,
     /// When SNS confirmed its last escalation.
     pub escalated_at: Option<OffsetDateTime>,
+    /// When the limit of escalations was reached without anybody acknowledging it.
+    pub exhausted_at: Option<OffsetDateTime>,
+    /// Whether it was raised after its submission was scored, because an earlier submission or a correction arrived.
+    pub late: bool,
+    /// Whether its submission was corrected.
+    pub corrected: bool,
+    /// Whether its rule does not fire any more on all that has arrived since.
+    pub superseded: bool,
     /// The list of what waits that it is on.
     pub(crate) list: Option<List>,
 }
@@ -173,6 +181,10 @@ impl Alert {
             later: Vec::new(),
             escalation: 0,
             escalated_at: None,
+            exhausted_at: None,
+            late: false,
+            corrected: false,
+            superseded: false,
             list: (!quiet).then_some(List::Pending),
         }
     }
@@ -181,8 +193,9 @@ impl Alert {
     /// An acknowledged alert is still told once, as promise 4 says, and escalates no further.
     pub fn untold(&self) -> Option<u32> {
         match (self.list, self.sent_at, &self.acknowledged) {
-            (Some(List::Pending), None, _) => Some(0),
-            (Some(List::Pending), Some(_), None) => Some(self.escalation),
+            (Some(List::Pending | List::SetAside), None, _) => Some(0),
+            // One that was quarantined before its first escalation has nothing to publish.
+            (Some(List::Pending | List::SetAside), Some(_), None) => Some(self.escalation).filter(|step| *step > 0),
             _ => None,
         }
     }
@@ -225,6 +238,9 @@ impl Alert {
         set("status", text(self.status.as_str()));
         set("site_key", text(keys::site(&self.study, &self.site)));
         set("site_sort", text(keys::alert_of_site(self.raised_at, &self.id.to_string())));
+        if self.late {
+            set("late", AttributeValue::Bool(true));
+        }
         if let Some(instrument) = &self.instrument {
             set("instrument", text(instrument.as_str()));
         }
@@ -271,21 +287,26 @@ impl Alert {
             later: crate::acknowledge::later(reader)?,
             escalation: escalation.unwrap_or_default(),
             escalated_at: reader.optional_instant("escalated_at")?,
+            exhausted_at: reader.optional_instant("exhausted_at")?,
+            late: reader.is_set("late")?,
+            corrected: reader.is_set("corrected")?,
+            superseded: reader.is_set("superseded")?,
             list: reader.optional_text("pending")?.and_then(List::of),
         })
     }
 }
 
 impl Store {
-    /// The rows of the alerts that `rules` raised on submissions that were scored before: for each of them, in order.
+    /// The rows of the alerts that `rules` raised on submissions that were scored before, and how many of them are missing
+    /// or cannot be read: those spoil no other.
     ///
     /// # Errors
-    /// If the store did not answer in time, or a row cannot be read.
+    /// If the store did not answer in time.
     pub async fn alerts(
         &self,
         raised: &[(&Submission, &[RuleId])],
         deadline: Deadline,
-    ) -> Result<Vec<Vec<Alert>>, Failure> {
+    ) -> Result<(Vec<Alert>, usize), Failure> {
         const OPERATION: &str = "BatchGetItem of alerts";
         let keys: Vec<Item> = raised
             .iter()
@@ -296,17 +317,9 @@ impl Store {
         for batch in keys.chunks(MOST_KEYS) {
             rows.extend(self.get_all(&self.tables.records, batch.to_vec(), OPERATION, deadline).await?);
         }
-        // A score names the alerts that were written with it: one that did not come back must not pass for told.
-        if rows.len() != keys.len() {
-            return Err(Failure::unreadable(OPERATION, "an alert that a score names is not there"));
-        }
-        let alerts: Result<Vec<Alert>, Unreadable> = rows.iter().map(Alert::from_item).collect();
-        let alerts = alerts.map_err(|_| Failure::unreadable(OPERATION, "a stored alert cannot be read"))?;
-        let of = |submission: &Submission| {
-            let its = |alert: &&Alert| alert.submission == submission.id && alert.patient == submission.patient;
-            alerts.iter().filter(its).cloned().collect()
-        };
-        Ok(raised.iter().map(|(submission, _)| of(submission)).collect())
+        let alerts: Vec<Alert> = rows.iter().filter_map(|row| Alert::from_item(row).ok()).collect();
+        let unreadable = keys.len().saturating_sub(alerts.len());
+        Ok((alerts, unreadable))
     }
 
     /// Notes that SNS has confirmed as `message_id`, at `at`, what was untold of `alert`. What is marked already stays as it
@@ -340,7 +353,10 @@ impl Store {
                 .update_expression(set)
                 .condition_expression("escalation = :step AND pending = :listed")
                 .expression_attribute_values(":step", number(step))
-                .expression_attribute_values(":listed", text(keys::waiting(List::Pending, &alert.id.to_string())));
+                .expression_attribute_values(
+                    ":listed",
+                    text(keys::waiting(alert.list.unwrap_or(List::Pending), &alert.id.to_string())),
+                );
             return self.update_once(update, deadline).await.map(drop);
         }
         let first = told.expression_attribute_names("#status", "status");

@@ -34,14 +34,17 @@ pub struct AlertFilter {
 pub enum StatusFilter {
     /// Pending or sent: published, or about to be, and acknowledged by nobody.
     Open,
+    /// Escalated as often as its study allows, and acknowledged by nobody.
+    Exhausted,
     /// This one.
     Only(AlertStatus),
 }
 
 impl StatusFilter {
     /// All there are, by their names.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("open", Self::Open),
+        ("exhausted", Self::Exhausted),
         ("pending", Self::Only(AlertStatus::Pending)),
         ("sent", Self::Only(AlertStatus::Sent)),
         ("acknowledged", Self::Only(AlertStatus::Acknowledged)),
@@ -62,6 +65,7 @@ impl AlertFilter {
         let status = match self.status {
             None => true,
             Some(StatusFilter::Open) => matches!(alert.status, AlertStatus::Pending | AlertStatus::Sent),
+            Some(StatusFilter::Exhausted) => alert.exhausted_at.is_some() && alert.acknowledged.is_none(),
             Some(StatusFilter::Only(status)) => alert.status == status,
         };
         status && self.severity.is_none_or(|severity| alert.severity == severity)

@@ -114,6 +114,11 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether `name` is there and true.
+    pub(crate) fn is_set(self, name: &str) -> Result<bool, Unreadable> {
+        if self.0.contains_key(name) { self.flag(name) } else { Ok(false) }
+    }
+
     pub(crate) fn optional_map(self, name: &str) -> Result<Option<Reader<'a>>, Unreadable> {
         match self.0.get(name) {
             None | Some(AttributeValue::Null(_)) => Ok(None),

@@ -1,25 +1,26 @@
 //! The transaction that scores: each submission's score, its alerts, its patient's profile and its site's counts, all or
 //! nothing, so that a count and an alert are there exactly when the score is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
-use clinical::ids::{PatientId, RuleId};
+use clinical::ids::{PatientId, RuleId, StudyId, SubmissionId};
 use clinical::instrument::Instrument;
 use clinical::outcome::Outcome;
-use clinical::study::Study;
+use clinical::study::{Protocol, Study};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call, is_passing};
 use time::OffsetDateTime;
 
 use crate::alert::{Alert, AlertId};
-use crate::attributes::{Unreadable, instant, number};
+use crate::attributes::{Reader, Unreadable, instant, number};
 use crate::counts::Addition;
 use crate::digest::{hex, sha256};
 use crate::keys::PK;
-use crate::profile::Profile;
+use crate::profile::{Evaluation, Profile};
 use crate::store::{NOT_THERE, Store};
 use crate::submission::{Score, Submission};
 
@@ -35,6 +36,8 @@ const MOST_SUBMISSIONS: usize = 25;
 const COUNTER_WRITES: usize = 1;
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The submission is there, and has no score yet.
+const NOT_SCORED: &str = "attribute_exists(pk) AND attribute_not_exists(scored_at)";
 /// After as many failures that may pass, a chunk is given back, so that it holds up no other.
 const ATTEMPTS_AT_ONCE: u32 = 2;
 
@@ -43,10 +46,10 @@ const ATTEMPTS_AT_ONCE: u32 = 2;
 pub struct ToScore<'a> {
     /// The submission.
     pub submission: Submission,
-    /// Its instrument, in the version that it names, under the alert rules that are in force.
+    /// Its instrument, in the version that it names, under the alert rules of the study's version that it names.
     pub instrument: &'a Instrument,
-    /// The study's data that say so; `None` if none are stored.
-    pub study: Option<&'a Study>,
+    /// That version of the study.
+    pub protocol: &'a Protocol,
 }
 
 /// Submissions that are committed together. Each may bring something along that its owner keeps with it.
@@ -55,6 +58,8 @@ pub struct Chunk<'a, T> {
     members: Vec<(T, ToScore<'a>)>,
     /// How often it has failed so far, for a reason that may pass.
     tries: u32,
+    /// The transaction whose outcome is not known: it is sent again as it is.
+    unsettled: Option<Transaction>,
 }
 
 /// What became of a chunk.
@@ -64,6 +69,8 @@ pub struct Progress<'a, T> {
     pub settled: Vec<(T, ToScore<'a>, Commit)>,
     /// What is still to be committed.
     pub rest: Vec<Chunk<'a, T>>,
+    /// The patients whose courses wait for [`Store::reevaluate`].
+    pub reevaluate: BTreeSet<(StudyId, PatientId)>,
 }
 
 /// What became of one submission.
@@ -98,7 +105,7 @@ pub fn chunks<T>(submissions: Vec<(T, ToScore<'_>)>) -> Vec<Chunk<'_, T>> {
             _ => {
                 writes = COUNTER_WRITES + its_writes;
                 bytes = its_bytes;
-                chunks.push(Chunk { members: vec![one], tries: 0 });
+                chunks.push(Chunk { members: vec![one], tries: 0, unsettled: None });
             }
         }
     }
@@ -106,6 +113,21 @@ pub fn chunks<T>(submissions: Vec<(T, ToScore<'_>)>) -> Vec<Chunk<'_, T>> {
 }
 
 impl ToScore<'_> {
+    /// Evaluates the submission on `profile`, which it is added to, and returns the outcome with the alerts that it raises;
+    /// `None` if its answers do not fit.
+    fn evaluate(&self, profile: &mut Profile, at: OffsetDateTime) -> Option<(Outcome, Vec<Alert>)> {
+        let Self { submission, instrument, protocol } = self;
+        let evaluation = profile.evaluation(submission, instrument);
+        let history = profile.history(instrument, evaluation);
+        let mut outcome = instrument.assess_with(&submission.answers, &history).ok()?;
+        if evaluation == Evaluation::Amended {
+            (outcome.alerts, outcome.not_evaluated) = (Vec::new(), Vec::new());
+        }
+        let in_study = submission.is_in_study(protocol);
+        let raised = profile.add(submission, instrument, &outcome, evaluation, in_study, at);
+        Some((outcome, raised))
+    }
+
     fn most_writes(&self) -> usize {
         // Its score, its patient's profile, and for each rule an alert and where it lies.
         2 + 2 * self.instrument.rules().len()
@@ -119,7 +141,7 @@ impl<'a, T> Chunk<'a, T> {
             return vec![self];
         }
         let second = self.members.split_off(self.members.len() / 2);
-        vec![Self { members: self.members, tries: self.tries }, Self { members: second, tries: self.tries }]
+        [self.members, second].map(|members| Self { members, tries: self.tries, unsettled: None }).into()
     }
 
     /// Takes out the members at `commits`, settled as it says.
@@ -162,8 +184,9 @@ impl Store {
         deadline: Deadline,
     ) -> Progress<'a, T> {
         let mut settled = Vec::new();
+        let mut reevaluate = BTreeSet::new();
         let mut attempts = 0;
-        let mut unsettled: Option<Transaction> = None;
+        let mut unsettled = chunk.unsettled.take();
         while !chunk.members.is_empty() {
             let transaction = match unsettled.take() {
                 Some(transaction) => transaction,
@@ -184,14 +207,25 @@ impl Store {
                     }
                 },
             };
-            let failure = match self.send(&transaction, deadline).await {
+            let failure = match self.send(&transaction.token, &transaction.writes, deadline).await {
                 Ok(()) => {
+                    reevaluate.extend(transaction.reevaluate);
                     let committed = |alerts| Commit::Committed(alerts);
                     chunk.settle(transaction.alerts.into_iter().map(committed).enumerate().collect(), &mut settled);
                     break;
                 }
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                    let (commits, rest) = transaction.read(&cancelled.cancellation_reasons.unwrap_or_default());
+                    let Cancelled { commits, amended, rest } =
+                        transaction.read(&cancelled.cancellation_reasons.unwrap_or_default());
+                    for (index, by) in amended {
+                        if let Some((_, to_score)) = chunk.members.get_mut(index) {
+                            to_score.submission.amended_by = Some(by);
+                        }
+                    }
+                    // Who scored them before may have died before the patients' courses were evaluated again.
+                    if !commits.is_empty() {
+                        reevaluate.extend(transaction.reevaluate);
+                    }
                     chunk.settle(commits, &mut settled);
                     match rest {
                         Rest::Again => continue,
@@ -209,7 +243,9 @@ impl Store {
                 }
             };
             match failure.kind {
-                FailureKind::Refused if chunk.members.len() > 1 => return Progress { settled, rest: chunk.halves() },
+                FailureKind::Refused if chunk.members.len() > 1 => {
+                    return Progress { settled, rest: chunk.halves(), reevaluate };
+                }
                 FailureKind::Refused if failure.is_invalid() => {
                     chunk.settle_all(|| Commit::Never("the store does not take its score"), &mut settled);
                 }
@@ -227,13 +263,13 @@ impl Store {
                     attempts += 1;
                     if attempts >= ATTEMPTS_AT_ONCE {
                         let contended = unsettled.is_none();
-                        let rest = if contended { chunk.halves() } else { vec![chunk] };
-                        return Progress { settled, rest };
+                        let rest = if contended { chunk.halves() } else { vec![Chunk { unsettled, ..chunk }] };
+                        return Progress { settled, rest, reevaluate };
                     }
                 }
             }
         }
-        Progress { settled, rest: Vec::new() }
+        Progress { settled, rest: Vec::new(), reevaluate }
     }
 
     /// The transaction that commits `members`, on the profiles as they are now.
@@ -252,24 +288,27 @@ impl Store {
         let mut never = BTreeMap::new();
         let mut addition = Addition::default();
         let (mut writes, mut parts, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, (_, ToScore { submission, instrument, study })) in members.iter().enumerate() {
+        for (index, (_, to_score)) in members.iter().enumerate() {
+            let ToScore { submission, protocol, .. } = to_score;
             let profile = profiles.entry(submission.patient.clone()).or_insert_with(|| Profile::before(submission));
-            let history = profile.history(submission);
-            let Ok(outcome) = instrument.assess_with(&submission.answers, &history) else {
+            let Some((outcome, raised)) = to_score.evaluate(profile, at) else {
                 never.insert(index, Commit::Never("its answers do not fit the instrument that it names"));
                 continue;
             };
-            let raised = profile.take_in(submission, instrument, &outcome, at);
             addition.take_in(&submission.instrument.id, raised.len() as u64);
             content.extend(token_parts(submission, &outcome));
-            let score = TransactWriteItem::builder().update(self.set_score(submission, *study, &outcome, &raised, at));
+            let score = TransactWriteItem::builder().update(self.set_score(
+                submission,
+                protocol.study(),
+                &outcome,
+                &raised,
+                at,
+            ));
             writes.push(score.build());
             parts.push(Part::Submission(index));
-            for alert in &raised {
-                for item in [alert.to_item(), alert.to_pointer()] {
-                    writes.push(TransactWriteItem::builder().put(self.put_new(item)).build());
-                    parts.push(Part::Alert(index));
-                }
+            for write in raised.iter().flat_map(|alert| self.put_alert(alert)) {
+                writes.push(write);
+                parts.push(Part::Alert(index));
             }
             alerts.push(raised);
         }
@@ -283,9 +322,10 @@ impl Store {
         let counter = addition.update(&self.tables.counts, &first.study, &first.site, &first.id.to_string());
         writes.push(TransactWriteItem::builder().update(counter).build());
         parts.push(Part::Counter);
-        // Derived from the content, so that an attempt whose answer was lost is recognised. It has at most 36 characters.
-        let token = hex(&sha256(content.iter().map(String::as_bytes))[..18]);
-        Ok(Transaction { token, writes, parts, alerts })
+        let token = token(&content);
+        let marked = profiles.into_values().filter(|profile| profile.reevaluate.is_some());
+        let reevaluate = marked.map(|profile| (profile.study, profile.patient)).collect();
+        Ok(Transaction { token, writes, parts, alerts, reevaluate })
     }
 
     /// The profile of each patient among `members`, as stored or before its first submission.
@@ -330,7 +370,10 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(submission.key()))
             .update_expression("SET score = :score, scored_at = :at REMOVE pending, pending_since")
-            .condition_expression("attribute_exists(pk) AND attribute_not_exists(scored_at)")
+            .condition_expression(match submission.amended_by {
+                None => format!("{NOT_SCORED} AND attribute_not_exists(amended_by)"),
+                Some(_) => NOT_SCORED.to_owned(),
+            })
             .expression_attribute_values(":score", score.to_attribute())
             .expression_attribute_values(":at", instant(at))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
@@ -338,7 +381,13 @@ impl Store {
             .expect("table, key and expression are set")
     }
 
-    fn set_profile(&self, profile: &Profile) -> Update {
+    /// The writes that store a new `alert`.
+    pub(crate) fn put_alert(&self, alert: &Alert) -> [TransactWriteItem; 2] {
+        [alert.to_item(), alert.to_pointer()].map(|item| TransactWriteItem::builder().put(self.put_new(item)).build())
+    }
+
+    /// The write of `profile`, on the revision that was read.
+    pub(crate) fn set_profile(&self, profile: &Profile) -> Update {
         let mut update = Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(Profile::key(&profile.study, &profile.patient)));
@@ -353,20 +402,23 @@ impl Store {
             0 => update.condition_expression(NOT_THERE),
             read => update.condition_expression("#revision = :read").expression_attribute_values(":read", number(read)),
         };
-        let update = update.update_expression(format!("SET {}", clauses.join(", ")));
+        let mut expression = format!("SET {}", clauses.join(", "));
+        if profile.reevaluate.is_none() {
+            expression.push_str(&format!(" REMOVE {}", Profile::UNLESS_MARKED.join(", ")));
+        }
+        let update = update.update_expression(expression);
         update.build().expect("table, key and expression are set")
     }
 
-    async fn send(
+    /// Sends `writes` as one transaction under `token`.
+    pub(crate) async fn send(
         &self,
-        transaction: &Transaction,
+        token: &str,
+        writes: &[TransactWriteItem],
         deadline: Deadline,
     ) -> Result<(), CallError<TransactWriteItemsError>> {
-        let request = self
-            .dynamodb
-            .transact_write_items()
-            .client_request_token(&transaction.token)
-            .set_transact_items(Some(transaction.writes.clone()));
+        let request =
+            self.dynamodb.transact_write_items().client_request_token(token).set_transact_items(Some(writes.to_vec()));
         let sent = call(deadline, TRANSACTION, |timeouts| {
             request.customize().config_override(Store::timeouts(timeouts)).send()
         });
@@ -382,6 +434,24 @@ struct Transaction {
     parts: Vec<Part>,
     /// The alerts of each member, in their order.
     alerts: Vec<Vec<Alert>>,
+    /// The patients whose courses wait for a replay.
+    reevaluate: Vec<(StudyId, PatientId)>,
+}
+
+/// What the reasons of a cancelled transaction say.
+struct Cancelled {
+    /// The members that are settled.
+    commits: BTreeMap<usize, Commit>,
+    /// The members of which a correction is stored, and which one.
+    amended: BTreeMap<usize, SubmissionId>,
+    /// What to do with the members that are not settled.
+    rest: Rest,
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("token", &self.token).finish_non_exhaustive()
+    }
 }
 
 /// Why there is no transaction.
@@ -422,8 +492,9 @@ enum Rest {
 
 impl Transaction {
     /// What the reasons of its cancellation say.
-    fn read(&self, reasons: &[CancellationReason]) -> (BTreeMap<usize, Commit>, Rest) {
+    fn read(&self, reasons: &[CancellationReason]) -> Cancelled {
         let mut settled = BTreeMap::new();
+        let mut amended = BTreeMap::new();
         let mut rest = Rest::Again;
         let mut explained = false;
         for (reason, &part) in reasons.iter().zip(&self.parts) {
@@ -433,9 +504,14 @@ impl Transaction {
             }
             explained = true;
             match (part, code) {
-                (Part::Submission(index), "ConditionalCheckFailed") => {
-                    settled.insert(index, scored_before(reason));
-                }
+                (Part::Submission(index), "ConditionalCheckFailed") => match found(reason) {
+                    Found::Settled(commit) => {
+                        settled.insert(index, commit);
+                    }
+                    Found::Amended(by) => {
+                        amended.insert(index, by);
+                    }
+                },
                 // The row of an alert on a submission that is not scored: nothing here writes such a thing.
                 (Part::Alert(index), "ConditionalCheckFailed") => {
                     settled.entry(index).or_insert(Commit::Never("its alert is there, and its score is not"));
@@ -450,19 +526,35 @@ impl Transaction {
         if !explained {
             rest = Rest::Contended;
         }
-        (settled, rest)
+        Cancelled { commits: settled, amended, rest }
     }
 }
 
-/// The submission's own condition failed: it was scored before, or it is not there at all.
-fn scored_before(reason: &CancellationReason) -> Commit {
-    match reason.item().filter(|item| !item.is_empty()) {
-        None => Commit::Never("it is not in the table"),
-        Some(item) => match Score::from_item(item) {
-            Ok(Some(score)) => Commit::AlreadyScored(score.alerts.into_iter().map(|(_, rule)| rule).collect()),
-            Ok(None) | Err(_) => Commit::Never("its stored score cannot be read"),
-        },
+/// What a submission's own condition found.
+enum Found {
+    Settled(Commit),
+    /// No score yet, and a correction that was stored meanwhile.
+    Amended(SubmissionId),
+}
+
+/// The submission's own condition failed: it was scored before, or corrected, or it is not there at all.
+fn found(reason: &CancellationReason) -> Found {
+    let Some(item) = reason.item().filter(|item| !item.is_empty()) else {
+        return Found::Settled(Commit::Never("it is not in the table"));
+    };
+    match (Score::from_item(item), Reader(item).optional_parsed("amended_by")) {
+        (Ok(Some(score)), _) => {
+            Found::Settled(Commit::AlreadyScored(score.alerts.into_iter().map(|(_, rule)| rule).collect()))
+        }
+        (Ok(None), Ok(Some(by))) => Found::Amended(by),
+        (Ok(None) | Err(_), _) => Found::Settled(Commit::Never("its stored score cannot be read")),
     }
+}
+
+/// The token of a transaction with this `content`, so that an attempt whose answer was lost is recognised. It has 36
+/// characters, as many as one may have.
+pub(crate) fn token(content: &[String]) -> String {
+    hex(&sha256(content.iter().map(String::as_bytes))[..18])
 }
 
 /// What the token takes of one member: the same for the same content.

@@ -54,6 +54,11 @@ pub(crate) struct Addition {
 }
 
 impl Addition {
+    /// Alerts that are raised on submissions counted before.
+    pub(crate) fn of_alerts(alerts: u64) -> Self {
+        Self { alerts, ..Self::default() }
+    }
+
     pub(crate) fn take_in(&mut self, instrument: &InstrumentId, alerts: u64) {
         self.submissions += 1;
         self.alerts += alerts;

@@ -23,7 +23,7 @@ const ATTRIBUTES: [&str; 23] = [
     "site",
     "patient",
     // Of a profile.
-    "instruments",
+    "courses",
     // Of a submission; of its score the values alone.
     "id",
     "instrument",
@@ -299,11 +299,11 @@ impl AlertHandling {
 
 /// When the patient completed the first submission that could be scored, by the profile.
 fn first_scored(profile: Reader<'_>) -> Result<Option<OffsetDateTime>, Unreadable> {
-    let courses = profile.map("instruments")?;
+    let courses = profile.map("courses")?;
     let mut first = None;
-    for instrument in courses.0.keys() {
-        let baseline = courses.map(instrument)?.map("baseline")?.instant("authored_at")?;
-        first = earliest(first, Some(baseline));
+    for course in courses.0.keys() {
+        let baseline = courses.map(course)?.optional_map("baseline")?;
+        first = earliest(first, baseline.map(|baseline| baseline.instant("at")).transpose()?);
     }
     Ok(first)
 }

@@ -1,31 +1,38 @@
 //! Profiles: where a patient stands, so that a list of patients or a rule on change need not read every submission.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use clinical::course::{Course, CourseId, Place, Point};
 use clinical::history::History;
-use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use clinical::instrument::Instrument;
-use clinical::outcome::Outcome;
+use clinical::outcome::{FiredRule, Outcome};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
 use crate::alert::Alert;
-use crate::attributes::{Item, Reader, Unreadable, instant, number, text, unreadable};
+use crate::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
 use crate::keys::{self, PK, SK};
 use crate::store::{Page, Store};
 use crate::submission::{Submission, map};
+use crate::waiting::List;
 
+pub(crate) const KIND: &str = "profile";
 /// The index in which a site's profiles lie, and how they sort in it.
 const SITE: &str = "site";
 const SITE_SORT: &str = "site_sort";
 const PATIENT: &str = "PATIENT#";
+/// Why a rule that looks back is not evaluated with its submission. Its evaluation follows at once.
+pub(crate) const NOT_YET: &str = "the patient's course is being evaluated again";
 
-/// Where a patient stands: by instrument the first scored submission and the last ones, by the time that the patient
-/// completed them. One that comes late, from a phone that was offline, takes the place that its time gives it.
+/// Where a patient stands: the courses of the instruments by the places of their submissions, and the open alerts.
+///
+/// The courses hold all that was scored and not corrected, except for what `reevaluate` waits for. What arrives in order
+/// is added here by the transaction that scores it; whatever else changes a course (a submission below the newest, a
+/// correction) marks the profile, and [`Store::reevaluate`] replays the patient's submissions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// The study.
@@ -34,50 +41,30 @@ pub struct Profile {
     pub patient: PatientId,
     /// The site of the last submission.
     pub site: SiteId,
-    /// By instrument.
-    pub instruments: BTreeMap<InstrumentId, Course>,
-    /// The submission that the patient completed last, scored or not, and when.
-    pub last_submission: (SubmissionId, OffsetDateTime),
+    /// By instrument and comparable versions.
+    pub courses: BTreeMap<CourseId, Course>,
+    /// The submission that the patient completed last, whether it could be scored or not, and where it stands.
+    pub last_submission: (SubmissionId, Place),
     /// Alerts raised and not acknowledged.
     pub open_alerts: u64,
     /// When each rule of each instrument (`phq-9#safety`) last raised an alert that was to be published.
     pub last_alerts: BTreeMap<String, OffsetDateTime>,
+    /// Since when the courses wait for a replay of all submissions.
+    pub(crate) reevaluate: Option<OffsetDateTime>,
     /// Counts the writes, so that no writer overwrites what it has not read; zero before the first.
     pub(crate) revision: u64,
 }
 
-/// The course of one instrument's scores.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Course {
-    /// The first.
-    pub baseline: Point,
-    /// The last.
-    pub latest: Point,
-    /// The last but one, if there are two.
-    pub previous: Option<Point>,
-    /// Those before it, newest first, as far as an alert rule looks back.
-    pub earlier: Vec<Point>,
-    /// How many there were.
-    pub count: u64,
-}
-
-/// The scores of one submission. Their values are not in its `Debug`.
-#[derive(Clone, PartialEq)]
-pub struct Point {
-    /// The submission.
-    pub submission: SubmissionId,
-    /// When the patient completed it.
-    pub authored_at: OffsetDateTime,
-    /// The version that it was scored by.
-    pub version: InstrumentVersion,
-    /// Its scores.
-    pub scores: BTreeMap<ScoreId, Decimal>,
-}
-
-impl fmt::Debug for Point {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Point").field("submission", &self.submission).finish_non_exhaustive()
-    }
+/// How a submission is evaluated by the transaction that scores it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Evaluation {
+    /// It is the newest, and all that its rules look back at is known: every rule is evaluated.
+    InOrder,
+    /// The course changes below its newest point, or not all that counts is known. Rules that look at this submission
+    /// alone are evaluated; those that look back wait for the replay that follows.
+    Deferred,
+    /// A correction of it is stored already: every rule waits for the replay, which knows whether the correction counts.
+    Amended,
 }
 
 impl Profile {
@@ -87,111 +74,144 @@ impl Profile {
             study: submission.study.clone(),
             patient: submission.patient.clone(),
             site: submission.site.clone(),
-            instruments: BTreeMap::new(),
-            last_submission: (submission.id, submission.authored_at),
+            courses: BTreeMap::new(),
+            last_submission: (submission.id, submission.place()),
             open_alerts: 0,
             last_alerts: BTreeMap::new(),
+            reevaluate: None,
             revision: 0,
         }
     }
 
-    /// What came before `submission` of its instrument.
-    pub(crate) fn history(&self, submission: &Submission) -> History {
-        let course = self.instruments.get(&submission.instrument.id);
-        course.map_or_else(History::first, |course| course.history(submission))
+    /// How `submission` of `instrument` is to be evaluated.
+    pub(crate) fn evaluation(&self, submission: &Submission, instrument: &Instrument) -> Evaluation {
+        if submission.amended_by.is_some() {
+            return Evaluation::Amended;
+        }
+        let in_order = self
+            .courses
+            .get(&instrument.course())
+            .is_none_or(|course| course.is_newest(submission.place()) && course.reaches_back(instrument.looks_back()));
+        if in_order && submission.amends.is_none() && self.reevaluate.is_none() {
+            Evaluation::InOrder
+        } else {
+            Evaluation::Deferred
+        }
     }
 
-    /// Takes in `submission`, which was scored by `instrument` at `at`, and gives the alerts that it raises. Inside a
-    /// rule's quiet period they are quiet. One that could not be scored moves no course.
-    pub(crate) fn take_in(
+    /// What came before a submission of `instrument`, for a submission that is evaluated as `evaluation` says.
+    pub(crate) fn history(&self, instrument: &Instrument, evaluation: Evaluation) -> History {
+        match evaluation {
+            Evaluation::InOrder => self.courses.get(&instrument.course()).map_or_else(History::first, Course::history),
+            Evaluation::Deferred | Evaluation::Amended => History::unknown(NOT_YET),
+        }
+    }
+
+    /// Adds `submission`, which was scored by `instrument` at `at` with this `outcome`, and returns the alerts that it
+    /// raises. `in_study`: whether it belongs to the study's data, so that it may be a baseline.
+    pub(crate) fn add(
         &mut self,
         submission: &Submission,
         instrument: &Instrument,
         outcome: &Outcome,
+        evaluation: Evaluation,
+        in_study: bool,
         at: OffsetDateTime,
     ) -> Vec<Alert> {
-        let alerts: Vec<Alert> = outcome
-            .alerts
-            .iter()
-            .map(|fired| {
-                let rule = format!("{}#{}", submission.instrument.id, fired.rule);
-                // Not by the sum alone: two that are scored at the same time may come in either order, and a rule without
-                // a quiet period is never quiet.
-                let period = Some(Duration::hours(fired.quiet_hours.into())).filter(|period| period.is_positive());
-                let quiet = period.zip(self.last_alerts.get(&rule)).is_some_and(|(period, last)| at < *last + period);
-                if !quiet {
-                    let last = self.last_alerts.entry(rule).or_insert(at);
-                    *last = at.max(*last);
-                }
-                Alert::raise(submission, fired, at, quiet)
-            })
-            .collect();
-        self.open_alerts += alerts.len() as u64;
-        let (last, last_authored_at) = self.last_submission;
-        if (submission.authored_at, submission.id) >= (last_authored_at, last) {
-            self.last_submission = (submission.id, submission.authored_at);
-            self.site = submission.site.clone();
-        }
-        if outcome.scores.is_empty() {
+        let alerts: Vec<Alert> = outcome.alerts.iter().map(|fired| self.raise(submission, fired, at)).collect();
+        if evaluation != Evaluation::InOrder {
+            self.reevaluate.get_or_insert(at);
             return alerts;
         }
-        let point = Point {
-            submission: submission.id,
-            authored_at: submission.authored_at,
-            version: submission.instrument.version.clone(),
-            scores: outcome.scores.iter().map(|score| (score.id.clone(), score.value)).collect(),
-        };
-        match self.instruments.get_mut(&submission.instrument.id) {
-            // One more than is needed, so that one which comes a little late still finds all before it.
-            Some(course) => course.take_in(point, instrument.looks_back() + 1),
-            None => {
-                self.instruments.insert(submission.instrument.id.clone(), Course::beginning_with(point));
-            }
+        let place = submission.place();
+        let (last, last_place) = self.last_submission;
+        if (place, submission.id) >= (last_place, last) {
+            self.last_submission = (submission.id, place);
+            self.site = submission.site.clone();
+        }
+        // One that could not be scored is no point.
+        if !outcome.scores.is_empty() {
+            let point = Point {
+                submission: submission.id,
+                place,
+                version: submission.instrument.version.clone(),
+                in_study,
+                scores: outcome.scores_by_id(),
+            };
+            self.courses.entry(instrument.course()).or_default().push(point, instrument.looks_back());
         }
         alerts
+    }
+
+    /// The alert that `fired` raises on `submission` at `at`. Inside the rule's quiet period it is quiet.
+    pub(crate) fn raise(&mut self, submission: &Submission, fired: &FiredRule, at: OffsetDateTime) -> Alert {
+        let rule = format!("{}#{}", submission.instrument.id, fired.rule);
+        // Not by the sum alone: two that are scored at the same time may come in either order, and a rule without a quiet
+        // period is never quiet.
+        let period = Some(Duration::hours(fired.quiet_hours.into())).filter(|period| period.is_positive());
+        let quiet = period.zip(self.last_alerts.get(&rule)).is_some_and(|(period, last)| at - *last < period);
+        if !quiet {
+            let last = self.last_alerts.entry(rule).or_insert(at);
+            *last = at.max(*last);
+        }
+        self.open_alerts += 1;
+        Alert::raise(submission, fired, at, quiet)
     }
 
     pub(crate) fn key(study: &StudyId, patient: &PatientId) -> Item {
         Item::from([(PK.to_owned(), text(keys::patient(study, patient))), (SK.to_owned(), text(keys::PROFILE))])
     }
 
-    /// Its attributes other than the key.
+    /// Its attributes other than the key. Those that are not there are to be removed: see [`Profile::UNLESS_MARKED`].
     pub(crate) fn to_attributes(&self) -> Vec<(&'static str, AttributeValue)> {
-        let (submission, authored_at) = &self.last_submission;
-        let courses = self.instruments.iter().map(|(instrument, course)| (instrument.as_str(), course.to_attribute()));
-        vec![
-            ("kind", text("profile")),
+        let (submission, place) = &self.last_submission;
+        let courses: Vec<(String, AttributeValue)> =
+            self.courses.iter().map(|(id, course)| (id.to_string(), course_to_attribute(course))).collect();
+        let mut attributes = vec![
+            ("kind", text(KIND)),
             ("study", text(self.study.as_str())),
             ("patient", text(self.patient.as_str())),
             ("site", text(self.site.as_str())),
             ("site_key", text(keys::site(&self.study, &self.site))),
             (SITE_SORT, text(format!("{PATIENT}{}", self.patient.as_str()))),
-            ("instruments", map(courses)),
+            ("courses", AttributeValue::M(courses.into_iter().collect())),
             ("last_submission", text(submission.to_string())),
-            ("last_submission_at", instant(*authored_at)),
+            ("last_place_at", instant(place.at)),
+            ("last_place_id", text(place.id.to_string())),
             ("open_alerts", number(self.open_alerts)),
             ("last_alerts", map(self.last_alerts.iter().map(|(rule, at)| (rule.as_str(), instant(*at))))),
             ("revision", number(self.revision + 1)),
-        ]
+        ];
+        if let Some(since) = self.reevaluate {
+            let waiting = keys::waiting(List::Pending, &keys::patient(&self.study, &self.patient));
+            attributes.push(("pending", text(waiting)));
+            attributes.push(("pending_since", text(sortable(since))));
+        }
+        attributes
     }
+
+    /// The attributes that only a profile has whose courses wait for a replay.
+    pub(crate) const UNLESS_MARKED: [&str; 2] = ["pending", "pending_since"];
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
-        let courses = reader.map("instruments")?;
-        let instruments = courses.0.keys().map(|instrument| {
-            let id = instrument.parse().map_err(|_| unreadable("instruments", "names no instrument"))?;
-            Ok((id, Course::from_reader(courses.map(instrument)?)?))
+        let courses = reader.map("courses")?;
+        let courses = courses.0.keys().map(|id| {
+            let known = id.parse().map_err(|_| unreadable("courses", "names no course"))?;
+            Ok((known, course_from_reader(courses.map(id)?)?))
         });
         let last_alerts = reader.map("last_alerts")?;
         let last_alerts = last_alerts.0.keys().map(|rule| Ok((rule.clone(), last_alerts.instant(rule)?)));
+        let last_place = Place { at: reader.instant("last_place_at")?, id: reader.parsed("last_place_id")? };
         Ok(Self {
             last_alerts: last_alerts.collect::<Result<_, _>>()?,
             study: reader.parsed("study")?,
             patient: reader.parsed("patient")?,
             site: reader.parsed("site")?,
-            instruments: instruments.collect::<Result<_, _>>()?,
-            last_submission: (reader.parsed("last_submission")?, reader.instant("last_submission_at")?),
+            courses: courses.collect::<Result<_, _>>()?,
+            last_submission: (reader.parsed("last_submission")?, last_place),
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
+            reevaluate: reader.optional_instant("pending_since")?,
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })
     }
@@ -252,176 +272,67 @@ impl Store {
     }
 }
 
-impl Course {
-    fn beginning_with(point: Point) -> Self {
-        Self { baseline: point.clone(), latest: point, previous: None, earlier: Vec::new(), count: 1 }
-    }
-
-    /// Takes in `point`, and keeps as many of the last ones as `keep`, but two at least.
-    fn take_in(&mut self, point: Point, keep: usize) {
-        let (mut last, all_known) = self.last_known();
-        let place = point.place();
-        // Below the last of those that are known there may be others, which are not kept.
-        if all_known || last.last().is_some_and(|oldest| oldest.place() < place) {
-            let at = last.iter().position(|known| known.place() < place).unwrap_or(last.len());
-            last.insert(at, &point);
-        }
-        let mut last = last.into_iter().take(keep.max(2)).cloned().collect::<VecDeque<_>>();
-        if let Some(latest) = last.pop_front() {
-            self.latest = latest;
-        }
-        self.previous = last.pop_front();
-        self.earlier = last.into();
-        self.count += 1;
-        if place < self.baseline.place() {
-            self.baseline = point;
-        }
-    }
-
-    /// What came before `submission`, by the time of completion, as far as it is known from here.
-    fn history(&self, submission: &Submission) -> History {
-        let before = |point: &&Point| point.place() < (submission.authored_at, submission.id);
-        let Some(baseline) = Some(&self.baseline).filter(before) else { return History::first() };
-        let (last, all_known) = self.last_known();
-        let latest = last.into_iter().filter(before).map(|point| point.scores.clone()).collect();
-        History::Known { baseline: Some(baseline.scores.clone()), latest, more: !all_known }
-    }
-
-    /// The last ones, newest first, with none left out between them; and whether these are all that there were.
-    fn last_known(&self) -> (Vec<&Point>, bool) {
-        let mut last: Vec<&Point> =
-            [Some(&self.latest), self.previous.as_ref()].into_iter().flatten().chain(&self.earlier).collect();
-        let with_baseline = last.iter().any(|point| point.submission == self.baseline.submission);
-        let known = last.len() + usize::from(!with_baseline);
-        let all_known = self.count <= known as u64;
-        if all_known && !with_baseline {
-            last.push(&self.baseline);
-        }
-        (last, all_known)
-    }
-
-    fn to_attribute(&self) -> AttributeValue {
-        let points =
-            [("baseline", Some(&self.baseline)), ("latest", Some(&self.latest)), ("previous", self.previous.as_ref())];
-        let points = points.into_iter().filter_map(|(name, point)| Some((name, point?.to_attribute())));
-        let earlier = self.earlier.iter().map(Point::to_attribute).collect::<Vec<_>>();
-        let earlier = (!earlier.is_empty()).then(|| ("earlier", AttributeValue::L(earlier)));
-        map(points.chain(earlier).chain([("count", number(self.count))]))
-    }
-
-    fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
-        Ok(Self {
-            baseline: Point::from_reader(reader.map("baseline")?)?,
-            latest: Point::from_reader(reader.map("latest")?)?,
-            previous: reader.optional_map("previous")?.map(Point::from_reader).transpose()?,
-            earlier: reader.maps("earlier")?.into_iter().map(Point::from_reader).collect::<Result<_, _>>()?,
-            count: reader.optional_count("count")?.ok_or_else(|| unreadable("count", "is missing"))?,
-        })
-    }
+fn course_to_attribute(course: &Course) -> AttributeValue {
+    let baseline = course.baseline.as_ref().map(|baseline| ("baseline", point_to_attribute(baseline)));
+    let last = AttributeValue::L(course.last.iter().map(point_to_attribute).collect());
+    map(baseline.into_iter().chain([("last", last), ("count", number(course.count))]))
 }
 
-impl Point {
-    /// Where it stands in the course: by when the patient completed it; by id where that is the same, so that the order of
-    /// arrival makes no difference.
-    fn place(&self) -> (OffsetDateTime, SubmissionId) {
-        (self.authored_at, self.submission)
-    }
+fn course_from_reader(reader: Reader<'_>) -> Result<Course, Unreadable> {
+    Ok(Course {
+        baseline: reader.optional_map("baseline")?.map(point_from_reader).transpose()?,
+        last: reader.maps("last")?.into_iter().map(point_from_reader).collect::<Result<_, _>>()?,
+        count: reader.optional_count("count")?.ok_or_else(|| unreadable("count", "is missing"))?,
+    })
+}
 
-    fn to_attribute(&self) -> AttributeValue {
-        map([
-            ("submission", text(self.submission.to_string())),
-            ("authored_at", instant(self.authored_at)),
-            ("version", text(self.version.as_str())),
-            ("scores", map(self.scores.iter().map(|(score, value)| (score.as_str(), number(value))))),
-        ])
-    }
+fn point_to_attribute(point: &Point) -> AttributeValue {
+    let root = (point.place.id != point.submission).then(|| ("root", text(point.place.id.to_string())));
+    let before = (!point.in_study).then_some(("before_study", AttributeValue::Bool(true)));
+    let attributes = [
+        ("submission", text(point.submission.to_string())),
+        ("at", instant(point.place.at)),
+        ("version", text(point.version.as_str())),
+        ("scores", map(point.scores.iter().map(|(score, value)| (score.as_str(), number(value))))),
+    ];
+    map(attributes.into_iter().chain(root).chain(before))
+}
 
-    fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
-        let wrong = || unreadable("scores", "holds something that is no score");
-        let scores = reader.map("scores")?.0.iter().map(|(score, value)| {
-            let value = value.as_n().map_err(|_| wrong())?;
-            Ok((score.parse().map_err(|_| wrong())?, Decimal::from_str_exact(value).map_err(|_| wrong())?))
-        });
-        Ok(Self {
-            submission: reader.parsed("submission")?,
-            authored_at: reader.instant("authored_at")?,
-            version: reader.parsed("version")?,
-            scores: scores.collect::<Result<_, _>>()?,
-        })
-    }
+fn point_from_reader(reader: Reader<'_>) -> Result<Point, Unreadable> {
+    let wrong = || unreadable("scores", "holds something that is no score");
+    let scores = reader.map("scores")?.0.iter().map(|(score, value)| {
+        let value = value.as_n().map_err(|_| wrong())?;
+        Ok((score.parse().map_err(|_| wrong())?, Decimal::from_str_exact(value).map_err(|_| wrong())?))
+    });
+    let submission = reader.parsed("submission")?;
+    Ok(Point {
+        submission,
+        place: Place { at: reader.instant("at")?, id: reader.optional_parsed("root")?.unwrap_or(submission) },
+        version: reader.parsed("version")?,
+        in_study: !reader.is_set("before_study")?,
+        scores: scores.collect::<Result<_, _>>()?,
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use time::macros::datetime;
 
-    fn point(day: i64) -> Point {
-        Point {
-            submission: uuid::Uuid::from_u128(day as u128).into(),
-            authored_at: datetime!(2026-11-01 08:00 UTC) + Duration::days(day),
-            version: "1.0.0".parse().unwrap(),
-            scores: BTreeMap::from([("total".parse().unwrap(), Decimal::from(day))]),
-        }
-    }
-
-    fn course(days: &[i64]) -> Course {
-        course_keeping(2, days)
-    }
-
-    fn course_keeping(keep: usize, days: &[i64]) -> Course {
-        let mut course = Course::beginning_with(point(days[0]));
-        for &day in &days[1..] {
-            course.take_in(point(day), keep);
-        }
-        course
-    }
-
-    fn days(course: &Course) -> (Vec<i64>, bool) {
-        let (last, all_known) = course.last_known();
-        (
-            last.iter().map(|point| (point.authored_at - datetime!(2026-11-01 08:00 UTC)).whole_days()).collect(),
-            all_known,
-        )
-    }
-
-    #[test]
-    fn whatever_order_submissions_come_in_the_course_follows_when_they_were_completed() {
-        let expected =
-            Course { baseline: point(1), latest: point(4), previous: Some(point(3)), earlier: Vec::new(), count: 4 };
-        for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3], [3, 1, 4, 2], [4, 1, 2, 3]] {
-            assert_eq!(course(&order), expected, "{order:?}");
-        }
-    }
-
-    #[test]
-    fn as_many_are_kept_as_a_rule_looks_back_and_one_that_was_let_go_is_never_skipped_over() {
-        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4])), (vec![4, 3, 2, 1], true));
-        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4, 5])), (vec![5, 4, 3, 2, 1], true));
-        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4, 5, 6])), (vec![6, 5, 4, 3], false));
-        // A late one inside what is kept takes its place; one below it does not, since others may lie between.
-        assert_eq!(days(&course_keeping(4, &[1, 2, 3, 4, 5, 7, 6])), (vec![7, 6, 5, 4], false));
-        let mut longer = course_keeping(2, &[1, 4, 5, 6, 7]);
-        longer.take_in(point(2), 6);
-        assert_eq!(days(&longer), (vec![7, 6], false));
-        longer.take_in(point(8), 6);
-        assert_eq!(days(&longer), (vec![8, 7, 6], false));
-    }
-
-    #[test]
-    fn of_two_completed_in_the_same_second_the_order_of_arrival_decides_nothing() {
-        let twin = Point { submission: uuid::Uuid::from_u128(900).into(), ..point(1) };
-        let (mut one, mut other) =
-            (course(&[1]), Course { baseline: twin.clone(), latest: twin.clone(), ..course(&[1]) });
-        one.take_in(twin, 2);
-        other.take_in(point(1), 2);
-        assert_eq!(one, other);
-    }
+    use super::*;
 
     #[test]
     fn a_course_survives_being_stored() {
-        let course = course_keeping(4, &[1, 2, 3, 4, 5]);
-        let AttributeValue::M(stored) = course.to_attribute() else { panic!("a course is a map") };
-        assert_eq!(Course::from_reader(Reader(&stored)), Ok(course));
+        let point = |n: u128, root: u128, in_study: bool| Point {
+            submission: uuid::Uuid::from_u128(n).into(),
+            place: Place { at: datetime!(2026-11-01 08:00 UTC), id: uuid::Uuid::from_u128(root).into() },
+            version: "1.0.0".parse().unwrap(),
+            in_study,
+            scores: BTreeMap::from([("total".parse().unwrap(), Decimal::new(75, 1))]),
+        };
+        for baseline in [None, Some(point(1, 1, true))] {
+            let course = Course { baseline, last: vec![point(3, 2, true), point(1, 1, false)], count: 7 };
+            let AttributeValue::M(stored) = course_to_attribute(&course) else { panic!("a course is a map") };
+            assert_eq!(course_from_reader(Reader(&stored)), Ok(course));
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use clinical::catalog::Catalog;
-use clinical::ids::{InstrumentId, InstrumentVersion, StudyId};
+use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use clinical::instrument::Instrument;
 use clinical::study::{Protocol, Study};
 use invocation::aws::{Failure, Limits, call};
@@ -25,6 +25,7 @@ use crate::store::Store;
 
 mod admit;
 mod put;
+mod version;
 
 pub use put::{InstrumentPut, StudyPut};
 
@@ -47,6 +48,8 @@ const OF_INSTRUMENTS: &str = "BatchGetItem of instruments";
 #[derive(Debug, Default)]
 pub(crate) struct Known {
     protocols: Mutex<HashMap<StudyId, KnownProtocol>>,
+    /// A version never changes.
+    versions: Mutex<HashMap<(StudyId, StudyVersion), Arc<Protocol>>>,
     /// A version never changes.
     instruments: Mutex<HashMap<(InstrumentId, InstrumentVersion), Arc<Instrument>>>,
 }

@@ -11,7 +11,7 @@ use clinical::ids::{
     GroupId, InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, StudyVersion, SubmissionId,
 };
 use clinical::outcome::{Claims, Outcome};
-use clinical::study::Study;
+use clinical::study::{Protocol, Study};
 use invocation::aws::{CallError, Failure, Limits, call};
 use invocation::{Deadline, Principal};
 use rust_decimal::Decimal;
@@ -259,6 +259,12 @@ impl Submission {
         keys::submission_key(&self.study, &self.patient, &self.id)
     }
 
+    /// Whether it belongs to the data of the study that `protocol` is of, by the patient's own calendar.
+    pub(crate) fn is_in_study(&self, protocol: &Protocol) -> bool {
+        let at = self.place().at;
+        protocol.has_begun(at.checked_to_offset(self.authored_at.offset()).unwrap_or(at))
+    }
+
     /// About as many bytes as it has in the table, and not less.
     pub(crate) fn bytes(&self) -> usize {
         const ITS_OTHER_PARTS: usize = 4_000;
@@ -401,8 +407,6 @@ impl Score {
     }
 
     pub(crate) fn to_attribute(&self) -> AttributeValue {
-        let alerts =
-            self.alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
         let study = self.study.as_ref();
         let study = study.map(|(version, hash)| study_to_attribute(version, hash));
         let score = [
@@ -411,9 +415,14 @@ impl Score {
             ("not_scored", from_json(&self.not_scored)),
             ("not_evaluated", from_json(&self.not_evaluated)),
             ("claimed_differs", from_json(&self.claimed_differs)),
-            ("alerts", AttributeValue::L(alerts.collect())),
+            ("alerts", Self::alerts_to_attribute(&self.alerts)),
         ];
         map(score.into_iter().chain(study.map(|study| ("study", study))))
+    }
+
+    pub(crate) fn alerts_to_attribute(alerts: &[(AlertId, RuleId)]) -> AttributeValue {
+        let alerts = alerts.iter().map(|(id, rule)| map([("id", text(id.to_string())), ("rule", text(rule.as_str()))]));
+        AttributeValue::L(alerts.collect())
     }
 
     /// The score in a submission's item, if it has one.

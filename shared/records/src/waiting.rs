@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use clinical::ids::{PatientId, StudyId};
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits, call};
 use serde_json::Value;
 use time::OffsetDateTime;
 
 use crate::alert::Alert;
-use crate::attributes::{Item, Reader, number, sortable, text};
+use crate::attributes::{Item, Reader, instant, number, sortable, text};
 use crate::keys::{self, PK, SK, WAITING_SHARDS};
 use crate::store::Store;
-use crate::stream;
-use crate::submission;
+use crate::{profile, stream, submission};
 
 const QUERY: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
 /// As many as are read at once: submissions of the largest kind together are 6 MB.
@@ -22,7 +22,8 @@ const PAGE: i32 = 25;
 /// A list of what waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum List {
-    /// Submissions that are not scored, and alerts of which something is not published.
+    /// Submissions that are not scored, alerts of which something is not published, and profiles whose courses are to be
+    /// evaluated again.
     Pending,
     /// Critical alerts that were told and that nobody has acknowledged, from when they are to be looked at.
     Open,
@@ -60,6 +61,8 @@ pub struct Waiting {
     pub submissions: Vec<Value>,
     /// Alerts.
     pub alerts: Vec<Alert>,
+    /// Patients whose courses wait for [`Store::reevaluate`].
+    pub patients: Vec<(StudyId, PatientId)>,
     /// How many items there are that are neither, or cannot be read.
     pub unreadable: usize,
     /// Since when the oldest of the page waits.
@@ -145,6 +148,38 @@ impl Store {
         self.update_once(update, deadline).await.map(drop)
     }
 
+    /// Notes that an open `alert` was escalated as often as it may be and that nobody acknowledged it, and takes it off its
+    /// list. Returns whether it was noted: not if it was acknowledged meanwhile.
+    ///
+    /// # Errors
+    /// If the store did not confirm it.
+    pub async fn exhaust(&self, alert: &Alert, at: OffsetDateTime, deadline: Deadline) -> Result<bool, Failure> {
+        let update = self
+            .open_alert(alert)
+            .update_expression("SET exhausted_at = :at REMOVE pending, pending_since")
+            .expression_attribute_values(":at", instant(at));
+        self.update_once(update, deadline).await
+    }
+
+    /// Moves `alert` to the list of what is quarantined: work on it panicked, and would again.
+    ///
+    /// # Errors
+    /// If the store did not confirm it.
+    pub async fn quarantine_alert(&self, alert: &Alert, deadline: Deadline) -> Result<(), Failure> {
+        let Some(list) = alert.list else { return Ok(()) };
+        let id = alert.id.to_string();
+        let update = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(alert.own_key()))
+            .update_expression("SET pending = :aside")
+            .condition_expression("pending = :list")
+            .expression_attribute_values(":aside", text(keys::waiting(List::SetAside, &id)))
+            .expression_attribute_values(":list", text(keys::waiting(list, &id)));
+        self.update_once(update, deadline).await.map(drop)
+    }
+
     /// Takes `alert` off the list that it is on: nothing is to be done with it any more.
     ///
     /// # Errors
@@ -200,6 +235,10 @@ impl Waiting {
             Ok("alert") => match Alert::from_item(&item) {
                 Ok(alert) => self.alerts.push(alert),
                 Err(_) => self.unreadable += 1,
+            },
+            Ok(profile::KIND) => match (reader.parsed("study"), reader.parsed("patient")) {
+                (Ok(study), Ok(patient)) => self.patients.push((study, patient)),
+                _ => self.unreadable += 1,
             },
             _ => self.unreadable += 1,
         }

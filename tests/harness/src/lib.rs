@@ -262,6 +262,11 @@ impl World {
         items
     }
 
+    /// All items of the Records table, as plain JSON.
+    pub fn all_items(&self) -> Vec<Value> {
+        self.0.dynamodb.items(RECORDS)
+    }
+
     /// Changes the item of `kind` in the Records table behind everybody's back: sets `attribute` to the text `value`.
     pub fn tamper(&self, kind: &str, attribute: &str, value: &str) {
         for item in self.items(kind) {

@@ -1,0 +1,186 @@
+//! Publishing alerts: a stage of its own, beside and after the commits, which never wait for it.
+//!
+//! Only alerts whose rows are stored reach it. What it does not publish in its time stays on the list of what waits, where
+//! `sweep` finds it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use alerts::{LinkTemplate, Notice, Topic};
+use clinical::ids::StudyId;
+use futures::FutureExt;
+use futures::channel::mpsc;
+use futures::future::join_all;
+use futures::stream::{self, StreamExt};
+use invocation::aws::Failure;
+use invocation::{Clock, Deadline, metrics};
+use records::{Alert, Store};
+
+/// As many alerts as are published in one call of SNS.
+const BATCH: usize = 10;
+const BATCHES_AT_ONCE: usize = 4;
+const MARKS_AT_ONCE: usize = 8;
+/// How long publishing may go on once everything is committed.
+const SHARE: Duration = Duration::from_secs(5);
+/// And how long where SNS took nothing the last time: then the next batch of the stream waits for no outage of SNS.
+const SHARE_OF_A_TRIAL: Duration = Duration::from_secs(1);
+const OPERATION: &str = "PublishBatch of alerts";
+
+/// Publishes alerts, and marks them published.
+#[derive(Clone, Debug)]
+pub struct Publisher {
+    store: Store,
+    topic: Topic,
+    /// Whether SNS took nothing of what it was given last.
+    failed: Arc<AtomicBool>,
+}
+
+/// Where alerts go that are stored and are to be published. Dropping it ends the stage once all of them are published.
+#[derive(Debug)]
+pub struct Queue {
+    alerts: mpsc::UnboundedSender<Alert>,
+    /// How many alerts are in it or under way.
+    waiting: Arc<AtomicU64>,
+}
+
+/// The other end of a [`Queue`].
+#[derive(Debug)]
+pub struct Queued {
+    alerts: mpsc::UnboundedReceiver<Alert>,
+    waiting: Arc<AtomicU64>,
+}
+
+/// A queue of alerts, and its other end.
+pub fn queue() -> (Queue, Queued) {
+    let (sender, receiver) = mpsc::unbounded();
+    let waiting = Arc::<AtomicU64>::default();
+    (Queue { alerts: sender, waiting: Arc::clone(&waiting) }, Queued { alerts: receiver, waiting })
+}
+
+impl Queue {
+    /// Adds `alerts`. Those of which nothing is to be published are passed over.
+    pub fn extend(&self, alerts: impl IntoIterator<Item = Alert>) {
+        for alert in alerts.into_iter().filter(|alert| alert.untold().is_some()) {
+            self.waiting.fetch_add(1, Ordering::Relaxed);
+            // The other end is gone where the time for publishing is over: the alert stays on the list of what waits.
+            let _ = self.alerts.unbounded_send(alert);
+        }
+    }
+}
+
+impl Publisher {
+    /// A publisher to `topic` of alerts whose rows are in `store`.
+    pub fn new(store: Store, topic: Topic) -> Self {
+        Self { store, topic, failed: Arc::default() }
+    }
+
+    /// Opens the connection to SNS ahead of the first alert.
+    pub async fn warm_up(&self) {
+        self.topic.warm_up().await;
+    }
+
+    /// How long publishing may go on once everything is committed. Asked before publishing begins.
+    pub(crate) fn share(&self) -> Duration {
+        if self.failed.load(Ordering::Relaxed) { SHARE_OF_A_TRIAL } else { SHARE }
+    }
+
+    /// Publishes what is `queued` until the queue is dropped and empty, or the deadline comes, and returns how many alerts
+    /// are left. `done` is called for each alert that was published and marked, or could not be.
+    pub async fn drain(
+        &self,
+        Queued { alerts, waiting }: Queued,
+        clock: Clock,
+        deadline: Deadline,
+        done: impl Fn(&Alert, &Result<(), Failure>),
+    ) -> u64 {
+        let (done, waiting) = (&done, &waiting);
+        let batches = alerts.ready_chunks(BATCH).for_each_concurrent(BATCHES_AT_ONCE, |alerts| async move {
+            let results = self.publish(&alerts, clock, deadline).await;
+            alerts.iter().zip(&results).for_each(|(alert, result)| done(alert, result));
+            waiting.fetch_sub(alerts.len() as u64, Ordering::Relaxed);
+        });
+        deadline.bound(batches).await;
+        waiting.load(Ordering::Relaxed)
+    }
+
+    /// Publishes `alerts`, and marks them published. The results are in their order.
+    async fn publish(&self, alerts: &[Alert], clock: Clock, deadline: Deadline) -> Vec<Result<(), Failure>> {
+        let links = self.links(alerts, deadline).await;
+        let notices: Vec<Notice> = alerts.iter().map(|alert| notice(alert, links.get(&alert.study))).collect();
+        // Also where this is dropped before SNS answers.
+        self.failed.store(true, Ordering::Relaxed);
+        let published = self.send(&notices, deadline).await;
+        self.failed.store(published.iter().all(Result::is_err), Ordering::Relaxed);
+        let marks = alerts.iter().zip(published).map(|(alert, published)| async move {
+            let marked = match published {
+                Ok(message_id) => self.store.mark_told(alert, &message_id, clock.now(), deadline).await,
+                Err(NotPublished::Failed(failure)) => Err(failure),
+                Err(NotPublished::Panicked) => {
+                    metrics::count(metrics::RECORDS_QUARANTINED, 1);
+                    tracing::error!(event = "alert_quarantined", alert_id = %alert.id, reason = "publishing it panicked");
+                    let quarantined = self.store.quarantine_alert(alert, deadline).await;
+                    quarantined.and(Err(Failure::unreadable(OPERATION, "publishing it panicked")))
+                }
+            };
+            marked.inspect_err(|failure| {
+                tracing::error!(event = "alert_not_confirmed", alert_id = %alert.id, %failure);
+            })
+        });
+        stream::iter(marks).buffered(MARKS_AT_ONCE).collect().await
+    }
+
+    /// Sends `notices`. A panic over one of them spares the others.
+    async fn send(&self, notices: &[Notice], deadline: Deadline) -> Vec<Result<String, NotPublished>> {
+        let together = AssertUnwindSafe(self.topic.publish(notices, deadline)).catch_unwind().await;
+        if let Ok(results) = together {
+            return results.into_iter().map(|result| result.map_err(NotPublished::Failed)).collect();
+        }
+        let each = notices.iter().map(|notice| async move {
+            let alone = AssertUnwindSafe(self.topic.publish(std::slice::from_ref(notice), deadline)).catch_unwind();
+            match alone.await.map(|mut results| results.pop()) {
+                Ok(Some(result)) => result.map_err(NotPublished::Failed),
+                Ok(None) | Err(_) => Err(NotPublished::Panicked),
+            }
+        });
+        join_all(each).await
+    }
+
+    /// Where clinicians open the alerts of those studies that say so themselves. A study that cannot be read now does not keep
+    /// an alert from them: they open it where the installation says.
+    async fn links(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, LinkTemplate> {
+        let studies: BTreeSet<&StudyId> = alerts.iter().map(|alert| &alert.study).collect();
+        let links = studies.into_iter().map(|study| async move {
+            match self.store.protocol(study, deadline).await {
+                Ok(protocol) => Some((study.clone(), LinkTemplate::new(protocol.alert_link()?))),
+                Err(failure) => {
+                    tracing::warn!(event = "study_not_read", %failure);
+                    None
+                }
+            }
+        });
+        join_all(links).await.into_iter().flatten().collect()
+    }
+}
+
+/// Why an alert was not published.
+enum NotPublished {
+    Failed(Failure),
+    Panicked,
+}
+
+fn notice(alert: &Alert, link: Option<&LinkTemplate>) -> Notice {
+    Notice {
+        alert_id: alert.id.to_string(),
+        study: alert.study.clone(),
+        site: alert.site.clone(),
+        severity: alert.severity,
+        rule: alert.rule.clone(),
+        raised_at: alert.raised_at,
+        submission_id: alert.submission,
+        link: link.cloned(),
+        escalation: alert.untold().unwrap_or_default(),
+    }
+}

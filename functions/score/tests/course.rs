@@ -1,0 +1,201 @@
+//! Alert rules see the patient's true course: whatever comes late, is corrected, or is scored under another version of the
+//! study.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use clinical::catalog::Catalog;
+use harness::{World, claims, request, stream_event};
+use score::Score;
+use serde_json::{Value, json};
+use submit::Submit;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(60);
+
+/// A study that asks the pain scale under `rules`, and what `changes` say.
+async fn put_study(world: &World, version: &str, rules: Value, changes: Value) {
+    let sites = ["S01", "S02"].map(|site| json!({"id": site, "name": site, "timeZone": "Europe/Berlin"}));
+    let definition = Catalog::shipped().find(&"pain-nrs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+    let without: Vec<&str> = definition.rules().map(|rule| rule.as_str()).collect();
+    let mut study = json!({
+        "version": version, "instruments": [{"id": "pain-nrs", "version": "1.0.0", "rules": rules, "without": without}],
+        "sites": sites,
+    });
+    for (name, value) in changes.as_object().unwrap() {
+        study[name] = value.clone();
+    }
+    world.put_study(study).await;
+}
+
+/// Three of the last three at 8 or above.
+fn lasting() -> Value {
+    json!([{"id": "lasting", "severity": "warning", "when": {"consecutive": {"of": "total", "atLeast": 8, "times": 3, "last": 3}}}])
+}
+
+fn pain(day: u8, pain: u8) -> Value {
+    json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "pain-nrs", "version": "1.0.0",
+        "authoredAt": format!("2025-11-{day:02}T08:00:00+01:00"), "answers": {"1": pain},
+    })
+}
+
+fn correction(of: &Value, day: u8, pain_then: u8) -> Value {
+    let mut correction = pain(day, pain_then);
+    correction["amends"] = of["id"].clone();
+    correction["reason"] = json!("mistyped");
+    correction
+}
+
+async fn send_from(world: &World, site: &str, route: &str, body: &Value) -> Value {
+    let claims = claims(&[("sites", site)]);
+    let request = request(route, &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    let answer = Submit::new(world.store()).handle(request).await.unwrap();
+    assert!(answer.status().is_success(), "{:?}", answer.body());
+    serde_json::from_slice(answer.body()).unwrap()
+}
+
+async fn send(world: &World, body: &Value) {
+    send_from(world, "S01", "POST /v1/submissions", body).await;
+}
+
+/// Scores what the stream has from record `from` on.
+async fn score(world: &World, from: usize) {
+    let score = Score::new(world.store(), world.topic());
+    let answer = score.handle(stream_event(&world.stream()[from..], PLENTY)).await.unwrap();
+    assert_eq!(answer.batch_item_failures, []);
+}
+
+fn alerts(world: &World, rule: &str) -> Vec<Value> {
+    world.items("alert").into_iter().filter(|alert| alert["rule"] == rule).collect()
+}
+
+fn stored(world: &World, body: &Value) -> Value {
+    world.items("submission").into_iter().find(|item| item["id"] == body["id"]).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offline_batch_fires_a_rule_that_looks_back_whatever_its_order() {
+    for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]] {
+        let world = World::new();
+        put_study(&world, "1.0.0", lasting(), json!({})).await;
+        let days = [pain(1, 8), pain(2, 9), pain(3, 8)];
+        let batch: Vec<&Value> = order.iter().map(|place| &days[*place]).collect();
+        send_from(&world, "S01", "POST /v1/submissions/batch", &json!(batch)).await;
+        score(&world, 0).await;
+        let raised = alerts(&world, "lasting");
+        assert_eq!((raised.len(), &raised[0]["submission"]), (1, &days[2]["id"]), "{order:?}");
+        assert_eq!(world.published().len(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_submission_fires_the_rules_of_its_successors_once_and_says_that_they_are_late() {
+    let world = World::new();
+    put_study(&world, "1.0.0", lasting(), json!({})).await;
+    let (first, late, third) = (pain(1, 8), pain(2, 8), pain(3, 8));
+    for body in [&first, &third] {
+        send(&world, body).await;
+    }
+    score(&world, 0).await;
+    assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
+    // From another site: a patient has one course.
+    send_from(&world, "S02", "POST /v1/submissions", &late).await;
+    for _ in 0..2 {
+        score(&world, 2).await;
+    }
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["submission"], &raised[0]["late"]), (1, &third["id"], &json!(true)));
+    assert_eq!((&raised[0]["site"], &raised[0]["status"]), (&json!("S01"), &json!("SENT")));
+    assert_eq!(stored(&world, &third)["score"]["alerts"][0]["id"], raised[0]["alert_id"]);
+    assert_eq!(world.items("profile")[0]["open_alerts"], 1);
+    let (study, site) = ("DEMO".parse().unwrap(), "S01".parse().unwrap());
+    let counts = world.store().site_counts(&study, &[site], invocation::Deadline::after(PLENTY)).await.unwrap();
+    assert_eq!((counts[0].submissions, counts[0].alerts), (2, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_correction_counts_in_the_place_of_what_it_corrects() {
+    let world = World::new();
+    put_study(&world, "1.0.0", lasting(), json!({})).await;
+    let days = [pain(1, 8), pain(2, 0), pain(3, 8)];
+    for body in &days {
+        send(&world, body).await;
+    }
+    score(&world, 0).await;
+    assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
+    // Made days later.
+    let correction = correction(&days[1], 9, 8);
+    send(&world, &correction).await;
+    score(&world, 3).await;
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["submission"]), (1, &days[2]["id"]));
+    let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
+    let points: Vec<&Value> = course["last"].as_array().unwrap().iter().map(|point| &point["submission"]).collect();
+    assert_eq!(points[..2], [&days[2]["id"], &correction["id"]]);
+    assert_eq!(course["count"], 3);
+    assert_eq!(stored(&world, &days[1])["score"]["scores"][0]["value"], 0, "the corrected one keeps its score");
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_of_what_was_corrected_stay_and_are_marked() {
+    let world = World::new();
+    let rules = json!([{"id": "line", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 9}}}]);
+    put_study(&world, "1.0.0", rules, json!({})).await;
+    let mistyped = pain(1, 10);
+    send(&world, &mistyped).await;
+    score(&world, 0).await;
+    send(&world, &correction(&mistyped, 1, 1)).await;
+    score(&world, 1).await;
+    let raised = alerts(&world, "line");
+    assert_eq!((raised.len(), &raised[0]["corrected"], &raised[0]["status"]), (1, &json!(true), &json!("SENT")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_correction_that_is_scored_before_what_it_corrects_is_what_counts() {
+    let world = World::new();
+    let rules = json!([{"id": "line", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 9}}}]);
+    put_study(&world, "1.0.0", rules, json!({})).await;
+    let mistyped = pain(1, 10);
+    send(&world, &mistyped).await;
+    let correction = correction(&mistyped, 1, 1);
+    send(&world, &correction).await;
+    score(&world, 1).await;
+    score(&world, 0).await;
+    assert_eq!(alerts(&world, "line"), Vec::<Value>::new());
+    let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
+    assert_eq!((&course["count"], &course["baseline"]["submission"]), (&json!(1), &correction["id"]));
+    assert!(stored(&world, &mistyped)["scored_at"].is_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_is_scored_under_the_study_version_that_took_it_also_when_a_later_one_dropped_the_instrument() {
+    let world = World::new();
+    let rules = json!([{"id": "added", "severity": "critical", "when": {"score": {"of": "total", "atLeast": 3}}}]);
+    put_study(&world, "1.0.0", rules, json!({})).await;
+    let body = pain(1, 3);
+    send(&world, &body).await;
+    put_study(&world, "2.0.0", json!([]), json!({"instruments": [{"id": "phq-9", "version": "1.0.0"}]})).await;
+    score(&world, 0).await;
+    assert_eq!(alerts(&world, "added").len(), 1);
+    assert_eq!(stored(&world, &body)["score"]["study"]["version"], "1.0.0");
+    assert_eq!(world.items("set-aside"), Vec::<Value>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_phone_that_was_reset_makes_no_baseline_of_a_study_that_says_when_it_begins() {
+    for (starts_on, expected) in [(json!("2025-11-01"), 1), (Value::Null, 0)] {
+        let world = World::new();
+        let rules = json!([{"id": "worse", "severity": "warning", "when": {"change": {"of": "total", "against": "baseline", "worse": "higher", "by": 3}}}]);
+        put_study(&world, "1.0.0", rules, json!({"startsOn": starts_on})).await;
+        let mut reset = pain(1, 9);
+        reset["authoredAt"] = json!("2010-01-01T00:03:00+01:00");
+        for body in [&reset, &pain(2, 2), &pain(3, 7)] {
+            send(&world, body).await;
+        }
+        score(&world, 0).await;
+        assert_eq!(alerts(&world, "worse").len(), expected, "{starts_on}");
+        assert!(stored(&world, &reset)["scored_at"].is_string(), "kept and scored");
+    }
+}

@@ -1,0 +1,220 @@
+//! One failure stays one failure: an outage of SNS, a site whose counters are held, a panic.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use clinical::study::Escalation;
+use harness::{Fault, World, claims, context, request, stream_event};
+use lambda_runtime::LambdaEvent;
+use score::Score;
+use serde_json::{Value, json};
+use submit::Submit;
+use sweep::{NotSwept, Sweep, Swept};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(60);
+const LONG_AGO: &str = "2026-01-01T00:00:00.000000000Z";
+const NEVER: Escalation = Escalation { after_minutes: 1, limit: 0 };
+
+async fn send_unsafe(world: &World, site: &str, patient: &str) {
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": "2025-11-01T08:00:00Z", "answers": {"9": 1},
+    });
+    let claims = claims(&[("sites", site), ("patient", patient)]);
+    let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+fn scored(world: &World) -> usize {
+    world.items("submission").iter().filter(|item| item["scored_at"].is_string()).count()
+}
+
+fn sent(world: &World) -> usize {
+    world.items("alert").iter().filter(|row| row["status"] == "SENT").count()
+}
+
+/// As if everything that waits had waited since long ago.
+fn let_wait(world: &World) {
+    for item in world.all_items().iter().filter(|item| item["pending_since"].is_string()) {
+        world.tamper_one(item, "pending_since", LONG_AGO);
+    }
+}
+
+async fn sweep(sweep: &Sweep) -> Result<Swept, NotSwept> {
+    sweep.handle(LambdaEvent::new(json!({}), context(PLENTY))).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_4_an_outage_of_sns_stops_no_score_and_all_alerts_are_published_afterwards() {
+    for fault in [Fault::Stall, Fault::Cut, Fault::internal()] {
+        let world = World::new();
+        let score = Score::new(world.store(), world.topic());
+        world.inject_into("PublishBatch", usize::MAX, fault.clone());
+        let mut delivered = 0;
+        for (batch, longest) in [(0, 7), (1, 2), (2, 2)] {
+            for n in 0..40 {
+                send_unsafe(&world, "S01", &format!("P-{batch}-{n}")).await;
+            }
+            let start = Instant::now();
+            let answer = score.handle(stream_event(&world.stream()[delivered..], PLENTY)).await.unwrap();
+            assert_eq!(answer.batch_item_failures, [], "{fault:?}");
+            delivered += 40;
+            assert_eq!(scored(&world), delivered, "each batch is scored whole, at its first delivery: {fault:?}");
+            // Once it is known that SNS takes nothing, the next batch waits for a short trial only.
+            assert!(start.elapsed() < Duration::from_secs(longest), "batch {batch}, {fault:?}: {:?}", start.elapsed());
+        }
+        assert_eq!((world.items("alert").len(), sent(&world)), (120, 0), "{fault:?}");
+        world.heal();
+        let_wait(&world);
+        let swept = sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap();
+        assert_eq!((swept.alerts, sent(&world)), (120, 120), "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_scores_all_that_waits_though_sns_is_down() {
+    let world = World::new();
+    for n in 0..440 {
+        send_unsafe(&world, &format!("S0{}", n % 3), &format!("P-{n}")).await;
+    }
+    let_wait(&world);
+    world.inject_into("PublishBatch", usize::MAX, Fault::Stall);
+    let run = Sweep::new(world.store(), world.topic(), NEVER);
+    let _ = sweep(&run).await;
+    assert_eq!((scored(&world), sent(&world)), (440, 0));
+    let_wait(&world);
+    let reported = sweep(&run).await.unwrap_err();
+    assert_eq!(reported.to_string(), "440 of what waits could not be done; the log says why");
+    world.heal();
+    let_wait(&world);
+    assert_eq!(sweep(&run).await.unwrap().alerts, 440);
+    assert_eq!(sent(&world), 440);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_sites_hold_up_no_other() {
+    let world = World::new();
+    for site in 1..=9 {
+        send_unsafe(&world, &format!("S0{site}"), &format!("P-{site}")).await;
+    }
+    world.inject(|call| {
+        let bad = call.name() == "TransactWriteItems" && !call.body.to_string().contains("COUNT#DEMO#S09#");
+        bad.then_some(Fault::Stall)
+    });
+    let start = Instant::now();
+    let score = Score::new(world.store(), world.topic());
+    tokio::select! {
+        _ = score.handle(stream_event(&world.stream(), PLENTY)) => panic!("eight sites are stalled"),
+        () = async {
+            while sent(&world) == 0 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        } => {}
+    }
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_one_submission_quarantines_it_and_spares_its_neighbours() {
+    let world = World::new();
+    for n in 0..5 {
+        send_unsafe(&world, "S01", &format!("P-{n}")).await;
+    }
+    let stream = world.stream();
+    world.inject(|call| {
+        let poisoned = call.name() == "TransactWriteItems" && call.body.to_string().contains("#P-2");
+        assert!(!poisoned, "the test's panic");
+        None
+    });
+    let answer = Score::new(world.store(), world.topic()).handle(stream_event(&stream, PLENTY)).await.unwrap();
+    assert_eq!(answer.batch_item_failures, []);
+    assert_eq!((scored(&world), sent(&world)), (4, 4));
+    let kept = world.items("set-aside");
+    assert_eq!((kept.len(), &kept[0]["reason"]), (1, &json!("its evaluation panicked")));
+    assert_eq!(kept[0]["sk"], stream[2]["dynamodb"]["SequenceNumber"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_over_one_alert_quarantines_it_and_spares_its_neighbours() {
+    let world = World::new();
+    for n in 0..4 {
+        send_unsafe(&world, &format!("S0{n}"), "P-1").await;
+    }
+    world.inject(|call| {
+        let poisoned = call.name() == "PublishBatch" && call.body.to_string().contains("S02");
+        assert!(!poisoned, "the test's panic");
+        None
+    });
+    let answer = Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
+    assert_eq!(answer.batch_item_failures, []);
+    assert_eq!(sent(&world), 3);
+    let alert = world.items("alert").into_iter().find(|row| row["site"] == "S02").unwrap();
+    let waits = alert["pending"].as_str().unwrap();
+    assert!(waits.starts_with("SET-ASIDE#"), "{waits}");
+    let_wait(&world);
+    assert_eq!(
+        sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap().alerts,
+        0,
+        "it is not tried again"
+    );
+    world.heal();
+    let again = LambdaEvent::new(json!({"again": "set-aside"}), context(PLENTY));
+    Sweep::new(world.store(), world.topic(), NEVER).handle(again).await.unwrap();
+    assert_eq!(sent(&world), 4, "until its cause is mended");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_alert_that_cannot_be_read_keeps_no_other_from_being_published() {
+    let world = World::new();
+    for n in 0..3 {
+        send_unsafe(&world, "S01", &format!("P-{n}")).await;
+    }
+    let stream = world.stream();
+    world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
+    let score = Score::new(world.store(), world.topic());
+    score.handle(stream_event(&stream, Duration::from_secs(5))).await.unwrap();
+    world.heal();
+    let bad = world.items("alert").into_iter().find(|row| row["patient"] == "P-1").unwrap();
+    world.tamper_one(&bad, "severity", "dreadful");
+    assert_eq!(score.handle(stream_event(&stream, PLENTY)).await.unwrap().batch_item_failures, []);
+    assert_eq!(sent(&world), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_time_on_a_row_makes_an_escalation_panic() {
+    let world = World::new();
+    for n in 0..2 {
+        send_unsafe(&world, "S01", &format!("P-{n}")).await;
+    }
+    Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
+    let rows = world.items("alert");
+    world.tamper_one(&rows[0], "sent_at", "9999-12-31T23:59:59Z");
+    world.tamper_one(&rows[1], "sent_at", LONG_AGO);
+    let_wait(&world);
+    let escalates = Escalation { after_minutes: 10_080, limit: 1 };
+    let swept = sweep(&Sweep::new(world.store(), world.topic(), escalates)).await.unwrap();
+    assert_eq!(swept.escalated, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_nobody_acknowledges_at_the_limit_of_its_escalations_is_exhausted() {
+    let world = World::new();
+    send_unsafe(&world, "S01", "P-1").await;
+    Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
+    let run = Sweep::new(world.store(), world.topic(), Escalation { after_minutes: 5, limit: 1 });
+    for (escalated, exhausted) in [(1, 0), (0, 1), (0, 0)] {
+        for time in ["sent_at", "escalated_at"] {
+            for row in world.items("alert").iter().filter(|row| row[time].is_string()) {
+                world.tamper_one(row, time, LONG_AGO);
+            }
+        }
+        let_wait(&world);
+        let swept = sweep(&run).await.unwrap();
+        assert_eq!((swept.escalated, swept.exhausted), (escalated, exhausted));
+    }
+    let row: Value = world.items("alert").remove(0);
+    assert!(row["exhausted_at"].is_string() && row["pending"].is_null(), "{row}");
+}
