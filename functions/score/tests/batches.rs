@@ -509,7 +509,7 @@ async fn a_rule_on_change_compares_with_what_came_before_by_the_time_of_completi
     let change: Vec<Value> = world.items("alert").into_iter().filter(|alert| alert["rule"] == "change").collect();
     assert_eq!(change.len(), 1, "of the fall from the first to the second, and of nothing else");
     assert_eq!(change[0]["superseded"], true, "there is no fall from the true baseline");
-    let course = &world.items("profile")[0]["courses"]["who-5#1.0.0"];
+    let course = &world.items("profile")[0]["courses"]["who-5#1.1.0"];
     assert_eq!((&course["count"], &course["baseline"]["scores"]["total"]), (&json!(3), &json!(20)));
 }
 

@@ -292,6 +292,7 @@ impl Sweep {
             Ok(protocol) => protocol.escalation().unwrap_or(self.escalation),
             Err(failure) => {
                 tracing::warn!(event = "study_not_read", %failure);
+                metrics::count(metrics::STUDY_NOT_READ, 1);
                 self.escalation
             }
         }
