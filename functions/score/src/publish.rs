@@ -157,7 +157,7 @@ impl Publisher {
                 Ok(protocol) => Some((study.clone(), LinkTemplate::new(protocol.alert_link()?))),
                 Err(failure) => {
                     tracing::warn!(event = "study_not_read", %failure);
-                metrics::count(metrics::STUDY_NOT_READ, 1);
+                    metrics::count(metrics::STUDY_NOT_READ, 1);
                     None
                 }
             }
