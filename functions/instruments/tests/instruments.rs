@@ -152,7 +152,7 @@ async fn what_is_not_there_is_404_and_says_which_versions_are() {
     for (id, version) in [("phq-99", "1.0.0"), ("phq-9", "9.9.9"), ("phq-9", "latest"), ("PHQ 9", "1.0.0"), ("", "")] {
         let (status, headers, problem) = send(&world, one(id, version, "", &[("if-none-match", "*")])).await;
         assert_eq!((status, &problem["type"]), (404, &json!("urn:epro:problem:not-found")), "{id} {version}");
-        assert!(!headers.contains_key("cache-control"), "it may come to be");
+        assert_eq!(headers["cache-control"], "no-store", "it may come to be");
     }
     let (_, _, problem) = send(&world, one("phq-9", "9.9.9", "", &[])).await;
     assert!(problem["detail"].as_str().unwrap().contains("1.0.0"));

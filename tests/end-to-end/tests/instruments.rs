@@ -24,7 +24,12 @@ fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap).filter(|entry| entry.path().is_dir()) {
         let instrument = entry.file_name().into_string().unwrap();
-        let text = std::fs::read_to_string(entry.path().join("1.0.0.cases.json")).unwrap();
+        let versions =
+            std::fs::read_dir(entry.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let versions = versions.filter_map(|file| file.strip_suffix(".cases.json").map(str::to_owned));
+        // No version ships without its cases, and today each instrument ships in one.
+        let version = versions.max().unwrap();
+        let text = std::fs::read_to_string(entry.path().join(format!("{version}.cases.json"))).unwrap();
         let its: Value = serde_json::from_str(&text).unwrap();
         for (n, case) in its["cases"].as_array().unwrap().iter().enumerate() {
             let id = uuid::Uuid::now_v7().to_string();
@@ -34,7 +39,7 @@ fn cases() -> Vec<Case> {
                 // A patient of its own: no case is to be compared with another.
                 patient: format!("{instrument}-{n}"),
                 submission: json!({
-                    "id": id, "instrument": instrument, "version": "1.0.0",
+                    "id": id, "instrument": instrument, "version": version,
                     "authoredAt": "2026-11-01T08:00:00Z", "answers": case["answers"],
                 }),
                 scores: scores.map(|(score, value)| (score.clone(), value.as_f64().unwrap())).collect(),

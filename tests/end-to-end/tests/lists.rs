@@ -17,6 +17,12 @@ async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_
         let first = phq_9(UNSAFE);
         assert_eq!(cloud.submit(&patient, &first).await.status, 202);
         if name == names[2] {
+            // Its alert was right when it was raised, and stays. What is corrected before it is scored raises none.
+            let path = format!("/v1/submissions/{}?patient={name}", first["id"].as_str().unwrap());
+            until("the first is scored", async || {
+                Some(cloud.get(&path, Some(&staff)).await).filter(|answer| answer.body["status"] == "scored")
+            })
+            .await;
             let mut correction = phq_9([0; 9]);
             correction["amends"] = first["id"].clone();
             correction["reason"] = json!("the wrong button");
@@ -36,6 +42,8 @@ async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_
     let listed: Vec<&Value> = listed.collect();
     assert_eq!(listed.iter().map(|patient| &patient["patient"]).collect::<Vec<_>>(), names);
     assert!(listed.iter().all(|patient| patient["openAlerts"] == 1), "{listed:?}");
+    let seen = listed[2]["scores"][0]["scores"][0]["value"].as_f64();
+    assert_eq!(seen, Some(0.0), "the correction is what counts");
     assert_eq!(
         listed[0]["scores"][0]["scores"],
         json!([{"id": "total", "value": 6, "range": [0, 27], "band": "mild"}])
