@@ -10,10 +10,14 @@ use serde_json::{Map, Value};
 use crate::finding::pointer;
 use crate::load::DefinitionFault;
 
-pub(crate) static INSTRUMENT: Schema =
-    Schema::new("instrument.schema.json", include_str!("../instruments/instrument.schema.json"));
-pub(crate) static STUDY: Schema = Schema::new("study.schema.json", include_str!("../studies/study.schema.json"));
-pub(crate) static FORM: Schema = Schema::new("form.schema.json", include_str!("../forms/form.schema.json"));
+pub(crate) static INSTRUMENT: Schema = Schema::new(
+    "instrument.schema.json",
+    include_str!(concat!(env!("OUT_DIR"), "/instruments/instrument.schema.json")),
+);
+pub(crate) static STUDY: Schema =
+    Schema::new("study.schema.json", include_str!(concat!(env!("OUT_DIR"), "/studies/study.schema.json")));
+pub(crate) static FORM: Schema =
+    Schema::new("form.schema.json", include_str!(concat!(env!("OUT_DIR"), "/forms/form.schema.json")));
 
 /// The JSON Schema of a kind of definition.
 pub(crate) struct Schema {

@@ -44,7 +44,7 @@ macro_rules! shipped {
         static ENTRIES: [Shipped; [$($id),+].len()] = [$(Shipped {
             id: $id,
             version: $version,
-            json: include_str!(concat!("../instruments/", $id, "/", $version, ".json")),
+            json: include_str!(concat!(env!("OUT_DIR"), "/instruments/", $id, "/", $version, ".json")),
             parsed: OnceLock::new(),
         }),+];
         static SHIPPED: Catalog = Catalog { entries: Entries::Shipped(&ENTRIES) };

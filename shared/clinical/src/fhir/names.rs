@@ -84,7 +84,10 @@ fn called<'a, Id>(names: &'a BTreeMap<Id, ElementNames>, link_id: &str) -> Optio
 /// Read once a process.
 fn all() -> &'static [Names] {
     static ALL: OnceLock<Vec<Names>> = OnceLock::new();
-    const FILES: [&str; 2] = [include_str!("../../fhir/gad-7.json"), include_str!("../../fhir/phq-9.json")];
+    const FILES: [&str; 2] = [
+        include_str!(concat!(env!("OUT_DIR"), "/fhir/gad-7.json")),
+        include_str!(concat!(env!("OUT_DIR"), "/fhir/phq-9.json")),
+    ];
     // The files are part of the program, and the tests read each of them.
     ALL.get_or_init(|| {
         FILES.map(|file| serde_json::from_str(file).expect("a shipped file of names can be read")).into()

@@ -31,7 +31,7 @@ macro_rules! shipped {
         static ENTRIES: [Entry; [$($id),+].len()] = [$(Entry {
             id: $id,
             version: $version,
-            json: include_str!(concat!("../../forms/", $id, "/", $version, ".json")),
+            json: include_str!(concat!(env!("OUT_DIR"), "/forms/", $id, "/", $version, ".json")),
             parsed: OnceLock::new(),
         }),+];
     };
