@@ -3,6 +3,7 @@
 //! deadline ([`aws`]), logs that say nothing of a patient ([`telemetry`]) and [`metrics`] for alarms.
 
 pub mod aws;
+mod backoff;
 pub mod body;
 mod caller;
 mod clock;
@@ -18,6 +19,7 @@ pub mod metrics;
 mod problem;
 pub mod telemetry;
 
+pub use backoff::Backoff;
 pub use caller::{Caller, Principal, Role, Scope};
 pub use clock::Clock;
 pub use correlation::CorrelationId;
