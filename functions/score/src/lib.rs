@@ -21,7 +21,6 @@ use std::pin::pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use alerts::Topic;
 use clinical::ids::{PatientId, RuleId, StudyId};
 use futures::FutureExt;
 use futures::future::{Either, select};
@@ -30,6 +29,7 @@ use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
+use notifications::Topic;
 use records::{Commit, SetAside, Store, Submission};
 use serde::Serialize;
 use serde_json::Value;

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use alerts::{LinkTemplate, Notice, Topic};
 use clinical::ids::StudyId;
 use futures::FutureExt;
 use futures::channel::mpsc;
@@ -17,6 +16,7 @@ use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
+use notifications::{LinkTemplate, Notice, Topic};
 use records::{Alert, Store};
 
 /// As many alerts as are published in one call of SNS.

@@ -14,7 +14,6 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use alerts::Topic;
 use clinical::ids::StudyId;
 use clinical::study::Escalation;
 use futures::FutureExt;
@@ -24,6 +23,7 @@ use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
+use notifications::Topic;
 use records::{Alert, List, Store, Waiting};
 use score::{Queue, Score, queue};
 use serde::Serialize;

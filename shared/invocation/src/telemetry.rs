@@ -23,7 +23,7 @@ const OWN: [&str; 14] = [
     "alerts_function",
     "report",
     "records",
-    "alerts",
+    "notifications",
     "invocation",
     "clinical",
 ];

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use alerts::{LinkTemplate, Topic};
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
 };
@@ -25,6 +24,7 @@ use clinical::instrument::Instrument;
 use clinical::study::Study;
 use invocation::aws::sdk_config;
 use invocation::{Deadline, Environment, Principal};
+use notifications::{LinkTemplate, Topic};
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use serde_json::Value;
 
