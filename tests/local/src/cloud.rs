@@ -9,6 +9,11 @@ use std::{
     time::Duration,
 };
 
+use authoring::{
+    connection::{LOCAL_STORE_PATH, LocalStore, PUT_TIMEOUT},
+    outcome::PutError,
+    study,
+};
 use axum::{
     Json, Router,
     extract::{Query, State},
@@ -16,7 +21,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use clinical::study::Study;
 use futures::FutureExt;
+use invocation::Deadline;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{
@@ -29,17 +36,16 @@ use tokio::{
 use crate::{
     console::Console,
     data::{DataDir, DataError},
-    dynamodb::{self, DynamoDb},
+    dynamodb::{DynamoDb, DynamoDbError},
     executables::{self, BuildError},
     failures::Failures,
     gateway::Gateway,
-    identity,
     issuer::{Issuer, IssuerError},
-    lambda::{Functions, Settings, StartError},
-    put::{self, LocalStore},
+    lambda::{FunctionSettings, Functions, StartError},
     schedules::{self, Schedules},
-    sns::{self, Sns},
-    stream::{self, Destinations, Streams},
+    sns::{self, Sns, SnsError, SnsSettings, SubscribeOption},
+    stream::{self, Destinations, StreamError, Streams},
+    sts,
     template::{Function, Template, TemplateError},
 };
 
@@ -51,7 +57,7 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// What a person can choose.
 #[derive(Debug, Clone)]
-pub struct Options {
+pub struct CloudOptions {
     /// On 127.0.0.1; 0 takes any free one.
     pub port: u16,
     /// Where data is kept; `None`: in memory.
@@ -69,8 +75,8 @@ pub struct Options {
     /// Environments per function at most.
     pub concurrency: usize,
     /// Subscriptions to all topics.
-    pub subscribe: Vec<sns::Wanted>,
-    /// This program, for [`Settings::launcher`].
+    pub subscribe: Vec<SubscribeOption>,
+    /// This program, for [`FunctionSettings::launcher`].
     pub launcher: Option<PathBuf>,
     /// How much is said.
     pub console: Console,
@@ -93,7 +99,7 @@ pub struct Cloud {
 
 /// Why the local cloud does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum CloudError {
     /// The data folder.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -117,7 +123,7 @@ pub enum Error {
     Issuer(#[from] IssuerError),
     /// The database.
     #[error(transparent)]
-    Database(#[from] dynamodb::Error),
+    Database(#[from] DynamoDbError),
     /// The template.
     #[error(transparent)]
     Template(#[from] TemplateError),
@@ -137,13 +143,13 @@ pub enum Error {
     Start(#[from] StartError),
     /// The demonstration study.
     #[error("putting the demonstration study in force")]
-    Seed(#[from] put::Error),
+    DemoStudy(#[from] PutError),
     /// The stream mappings.
     #[error(transparent)]
-    Streams(#[from] stream::Error),
+    Streams(#[from] StreamError),
     /// The notifications.
     #[error(transparent)]
-    Sns(#[from] sns::Error),
+    Sns(#[from] SnsError),
 }
 
 impl Cloud {
@@ -151,12 +157,12 @@ impl Cloud {
     ///
     /// # Errors
     /// Whatever keeps a part from starting, with what to do about it.
-    pub async fn start(options: Options) -> Result<Self, Error> {
+    pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
         let console = options.console;
         let data = options.data.as_deref().map(DataDir::open).transpose()?;
         let folder = |name: &str| data.as_ref().map(|data| data.path().join(name));
         let listener = listen(options.port).await?;
-        let port = listener.local_addr().map_err(|source| Error::Listen { port: options.port, source })?.port();
+        let port = listener.local_addr().map_err(|source| CloudError::Listen { port: options.port, source })?.port();
         let url = format!("http://127.0.0.1:{port}");
         let issuer = Issuer::open(data.as_ref(), format!("{url}/local"))?;
 
@@ -171,7 +177,7 @@ impl Cloud {
         parameters.entry(OPEN_STUDIES.to_owned()).or_insert_with(|| "true".to_owned());
         let template = Template::read(&options.template, &parameters)?;
         if let Some(name) = options.parameters.keys().find(|name| !template.parameters.contains(name)) {
-            return Err(Error::Parameter { name: name.clone(), known: template.parameters });
+            return Err(CloudError::Parameter { name: name.clone(), known: template.parameters });
         }
         introduce(&template, &options, &data, &issuer);
         if template.parameters.iter().any(|name| name == OPEN_STUDIES) && parameters[OPEN_STUDIES] == "true" {
@@ -183,8 +189,8 @@ impl Cloud {
         let binaries: Vec<String> = template.functions.iter().map(|function| function.binary.clone()).collect();
         let build = executables::build(&options.workspace, &binaries, &options.build_profile, console.quiet);
         let (executables, made) = tokio::try_join!(
-            build.map(|built| built.map_err(Error::from)),
-            database.make_tables(&template.tables).map(|made| made.map_err(Error::from)),
+            build.map(|built| built.map_err(CloudError::from)),
+            database.make_tables(&template.tables).map(|made| made.map_err(CloudError::from)),
         )?;
         if !made.is_empty() {
             console.say(format!("made the tables {}", made.join(", ")));
@@ -192,10 +198,10 @@ impl Cloud {
         let store = local_store(&template, &database, &url);
         // Nothing is put into somebody else's tables unasked.
         if let Some(store) = store.as_ref().filter(|_| options.dynamodb.is_none()) {
-            put::seed(store).await?;
+            put_demo_study(store).await?;
         }
 
-        let settings = Settings {
+        let settings = FunctionSettings {
             concurrency: options.concurrency,
             environment: account(&database, options.dynamodb.is_some(), &url),
             launcher: options.launcher.clone(),
@@ -207,7 +213,7 @@ impl Cloud {
             .filter_map(|function| Some((function.clone(), executables.get(&function.binary)?.clone())));
         let functions = Functions::new(runnable, settings);
         let failures = Failures::new(folder("failures").as_deref());
-        let sns = Sns::start(sns::Settings {
+        let sns = Sns::start(SnsSettings {
             address: &url,
             topics: &template.topics,
             subscriptions: &template.subscriptions,
@@ -225,7 +231,7 @@ impl Cloud {
             .merge(issuer.routes())
             .merge(sns.routes())
             .merge(failures.clone().routes())
-            .merge(identity::routes())
+            .merge(sts::routes())
             .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
             .merge(schedules::routes(template.schedules.clone(), template.functions.clone(), functions.clone()))
             .merge(invocations(functions.clone(), template.functions.clone()));
@@ -273,10 +279,10 @@ impl Cloud {
     }
 }
 
-async fn listen(port: u16) -> Result<TcpListener, Error> {
+async fn listen(port: u16) -> Result<TcpListener, CloudError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|source| match source.kind() {
-        io::ErrorKind::AddrInUse => Error::PortTaken(port),
-        _ => Error::Listen { port, source },
+        io::ErrorKind::AddrInUse => CloudError::PortTaken(port),
+        _ => CloudError::Listen { port, source },
     })
 }
 
@@ -287,7 +293,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Recei
 }
 
 /// What this cloud is made of, and what it does not imitate.
-fn introduce(template: &Template, options: &Options, data: &Option<DataDir>, issuer: &Issuer) {
+fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>, issuer: &Issuer) {
     let console = options.console;
     let Template { functions, routes, tables, topics, streams, schedules, .. } = template;
     let parts = [
@@ -352,13 +358,26 @@ fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<Lo
         region: region.unwrap_or_else(|| crate::template::REGION.to_owned()),
         records_table: named("RECORDS_TABLE")?,
         counts_table: named("COUNTS_TABLE")?,
-        sts: format!("{url}{}", identity::PATH),
+        sts: format!("{url}{}", sts::PATH),
     })
+}
+
+/// Puts the demonstration study in force, if no version of it is.
+async fn put_demo_study(local: &LocalStore) -> Result<(), PutError> {
+    const DEMO: &str = include_str!("../../../shared/clinical/studies/demo.json");
+    let study = Study::parse(DEMO).expect("a test checks the demonstration study");
+    let connection = local.connect_as(sts::principal(&local.sts))?;
+    let protocol =
+        connection.store.protocol(study.id(), Deadline::after(PUT_TIMEOUT)).await.map_err(PutError::Store)?;
+    if protocol.study().is_none() {
+        study::put_parsed(study, connection, "the demonstration study of a local cloud").await?;
+    }
+    Ok(())
 }
 
 /// `GET /local/store`, for the commands that put studies and instruments in force.
 fn store_route(store: LocalStore) -> Router {
-    Router::new().route(put::STORE_PATH, get(async move || Json(store.clone())))
+    Router::new().route(LOCAL_STORE_PATH, get(async move || Json(store.clone())))
 }
 
 /// `GET /local/invocations?function`.
@@ -367,13 +386,13 @@ fn invocations(functions: Functions, known: Vec<Function>) -> Router {
 }
 
 #[derive(Deserialize)]
-struct Wanted {
+struct InvocationsQuery {
     function: Option<String>,
 }
 
 async fn list_invocations(
     State((functions, known)): State<(Functions, Arc<Vec<Function>>)>,
-    Query(wanted): Query<Wanted>,
+    Query(wanted): Query<InvocationsQuery>,
 ) -> Response {
     let named = |name: &String| known.iter().find(|function| function.name == *name || function.binary == *name);
     let function = wanted.function.as_ref().map(named);
@@ -405,7 +424,7 @@ mod tests {
             architecture: "arm64".to_owned(),
         };
         let known = vec![function("SubmitFunction", "submit"), function("ScoreFunction", "score")];
-        let settings = Settings {
+        let settings = FunctionSettings {
             concurrency: 1,
             environment: BTreeMap::new(),
             launcher: None,
@@ -422,7 +441,8 @@ mod tests {
             (Some("other"), StatusCode::NOT_FOUND, vec![]),
         ] {
             let state = State((functions.clone(), Arc::new(known.clone())));
-            let response = list_invocations(state, Query(Wanted { function: wanted.map(str::to_owned) })).await;
+            let response =
+                list_invocations(state, Query(InvocationsQuery { function: wanted.map(str::to_owned) })).await;
             assert_eq!(response.status(), status, "{wanted:?}");
             let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body in memory");
             let body: serde_json::Value = serde_json::from_slice(&body).expect("the answer is JSON");

@@ -57,7 +57,7 @@ impl DynamoDb {
     ///
     /// # Errors
     /// If the file cannot be opened, or is not the engine's.
-    pub async fn embedded(folder: Option<&Path>) -> Result<Self, Error> {
+    pub async fn embedded(folder: Option<&Path>) -> Result<Self, DynamoDbError> {
         let (engine, port) = Engine::start(folder.map(Path::to_owned)).await?;
         Ok(Self { engine: Some(engine), ..Self::at(&format!("http://127.0.0.1:{port}"))? })
     }
@@ -67,14 +67,14 @@ impl DynamoDb {
     ///
     /// # Errors
     /// If `url` is not an `http` or `https` address.
-    pub fn at(url: &str) -> Result<Self, Error> {
+    pub fn at(url: &str) -> Result<Self, DynamoDbError> {
         let endpoint = url.trim_end_matches('/').to_owned();
         let host = endpoint
             .parse::<http::Uri>()
             .ok()
             .filter(|uri| matches!(uri.scheme_str(), Some("http" | "https")))
             .and_then(|uri| uri.host().map(str::to_owned))
-            .ok_or_else(|| Error::Address(url.to_owned()))?;
+            .ok_or_else(|| DynamoDbError::Address(url.to_owned()))?;
         let region = Region::new(region_of(&host).unwrap_or(REGION).to_owned());
         let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let client = aws_sdk_dynamodb::Client::from_conf(
@@ -119,7 +119,7 @@ impl DynamoDb {
     /// # Errors
     /// If a table of the name is there with other keys, indexes or another stream than the template says, or the
     /// database does not answer.
-    pub async fn make_tables(&self, tables: &[Table]) -> Result<Vec<String>, Error> {
+    pub async fn make_tables(&self, tables: &[Table]) -> Result<Vec<String>, DynamoDbError> {
         let mut made = Vec::new();
         for table in tables {
             match self.describe(&table.name).await? {
@@ -145,11 +145,11 @@ impl DynamoDb {
     ///
     /// # Errors
     /// If the table is not there, or has no stream, or the database does not answer.
-    pub async fn stream_arn(&self, table: &str) -> Result<String, Error> {
+    pub async fn stream_arn(&self, table: &str) -> Result<String, DynamoDbError> {
         self.describe(table)
             .await?
             .and_then(|found| found.latest_stream_arn)
-            .ok_or_else(|| Error::NoStream(table.to_owned()))
+            .ok_or_else(|| DynamoDbError::NoStream(table.to_owned()))
     }
 
     /// Stops the embedded engine: requests that run are answered, the file is closed. Another engine is left alone.
@@ -159,7 +159,7 @@ impl DynamoDb {
         }
     }
 
-    async fn describe(&self, table: &str) -> Result<Option<TableDescription>, Error> {
+    async fn describe(&self, table: &str) -> Result<Option<TableDescription>, DynamoDbError> {
         match self.client.describe_table().table_name(table).send().await {
             Ok(answer) => Ok(answer.table),
             Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => Ok(None),
@@ -167,7 +167,7 @@ impl DynamoDb {
         }
     }
 
-    async fn create(&self, table: &Table) -> Result<(), Error> {
+    async fn create(&self, table: &Table) -> Result<(), DynamoDbError> {
         let mut create = self
             .client
             .create_table()
@@ -213,7 +213,7 @@ impl DynamoDb {
         create.send().await.map(drop).map_err(|error| self.call("CreateTable", &table.name, &error))
     }
 
-    async fn wait_until_active(&self, table: &str) -> Result<(), Error> {
+    async fn wait_until_active(&self, table: &str) -> Result<(), DynamoDbError> {
         let active = async {
             loop {
                 let status = self.describe(table).await?.and_then(|found| found.table_status);
@@ -223,10 +223,10 @@ impl DynamoDb {
                 time::sleep(Duration::from_millis(100)).await;
             }
         };
-        time::timeout(TABLE_PATIENCE, active).await.unwrap_or_else(|_| Err(Error::NotActive(table.to_owned())))
+        time::timeout(TABLE_PATIENCE, active).await.unwrap_or_else(|_| Err(DynamoDbError::NotActive(table.to_owned())))
     }
 
-    async fn expire_by(&self, table: &str, attribute: &str) -> Result<(), Error> {
+    async fn expire_by(&self, table: &str, attribute: &str) -> Result<(), DynamoDbError> {
         self.client
             .update_time_to_live()
             .table_name(table)
@@ -239,12 +239,12 @@ impl DynamoDb {
             .map_err(|error| self.call("UpdateTimeToLive", table, &error))
     }
 
-    fn call<E>(&self, operation: &'static str, table: &str, error: &SdkError<E>) -> Error
+    fn call<E>(&self, operation: &'static str, table: &str, error: &SdkError<E>) -> DynamoDbError
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
         let (table, endpoint) = (table.to_owned(), self.endpoint.clone());
-        Error::Call { operation, table, endpoint, cause: cause(error) }
+        DynamoDbError::Call { operation, table, endpoint, cause: cause(error) }
     }
 }
 
@@ -280,7 +280,7 @@ fn what_to_do(cause: &str) -> &'static str {
 
 /// Why there is no database.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum DynamoDbError {
     /// `--dynamodb` is not an address.
     #[error("--dynamodb {0}: not an http or https address; try http://127.0.0.1:8000")]
     Address(String),
@@ -346,7 +346,7 @@ struct Engine {
 }
 
 impl Engine {
-    async fn start(folder: Option<PathBuf>) -> Result<(Self, u16), Error> {
+    async fn start(folder: Option<PathBuf>) -> Result<(Self, u16), DynamoDbError> {
         let (stop, stopped) = oneshot::channel();
         let (end, ended) = oneshot::channel();
         let (ready, started) = oneshot::channel();
@@ -356,10 +356,10 @@ impl Engine {
                 serve(folder.as_deref(), ready, stopped);
                 end.send(()).ok();
             })
-            .map_err(Error::Start)?;
-        let port = started
-            .await
-            .unwrap_or_else(|_| Err(Error::Start(std::io::Error::other("the engine's thread ended at once"))))?;
+            .map_err(DynamoDbError::Start)?;
+        let port = started.await.unwrap_or_else(|_| {
+            Err(DynamoDbError::Start(std::io::Error::other("the engine's thread ended at once")))
+        })?;
         Ok((Self { stop, ended }, port))
     }
 
@@ -371,16 +371,16 @@ impl Engine {
     }
 }
 
-fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, Error>>, stopped: oneshot::Receiver<()>) {
+fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, DynamoDbError>>, stopped: oneshot::Receiver<()>) {
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return drop(ready.send(Err(Error::Start(error)))),
+        Err(error) => return drop(ready.send(Err(DynamoDbError::Start(error)))),
     };
     runtime.block_on(async {
         let opened = async {
             let database = open(folder)?;
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(Error::Start)?;
-            let port = listener.local_addr().map_err(Error::Start)?.port();
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(DynamoDbError::Start)?;
+            let port = listener.local_addr().map_err(DynamoDbError::Start)?.port();
             Ok((database, listener, port))
         };
         match opened.await {
@@ -402,19 +402,19 @@ fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, Error>>, stop
     });
 }
 
-fn open(folder: Option<&Path>) -> Result<dynoxide::Database, Error> {
+fn open(folder: Option<&Path>) -> Result<dynoxide::Database, DynamoDbError> {
     let Some(folder) = folder else {
         return open_in_memory();
     };
-    fs::create_dir_all(folder).map_err(|source| Error::Folder { path: folder.to_owned(), source })?;
+    fs::create_dir_all(folder).map_err(|source| DynamoDbError::Folder { path: folder.to_owned(), source })?;
     let file = folder.join("tables.sqlite");
     let place = file.display().to_string();
     let opened = add_stream_index(&place).and_then(|()| dynoxide::Database::new(&place));
-    opened.map_err(|error| Error::Open { place, cause: error.to_string() })
+    opened.map_err(|error| DynamoDbError::Open { place, cause: error.to_string() })
 }
 
 /// A database in memory offers no way to its tables, but takes over a file with all that is in it.
-fn open_in_memory() -> Result<dynoxide::Database, Error> {
+fn open_in_memory() -> Result<dynoxide::Database, DynamoDbError> {
     let template = env::temp_dir().join(format!("tables-{}.sqlite", uuid::Uuid::new_v4()));
     let place = template.display().to_string();
     let opened = add_stream_index(&place).and_then(|()| {
@@ -425,7 +425,7 @@ fn open_in_memory() -> Result<dynoxide::Database, Error> {
     for suffix in ["", "-wal", "-shm"] {
         fs::remove_file(format!("{place}{suffix}")).ok();
     }
-    opened.map_err(|error| Error::Open { place: "memory".to_owned(), cause: error.to_string() })
+    opened.map_err(|error| DynamoDbError::Open { place: "memory".to_owned(), cause: error.to_string() })
 }
 
 /// The engine looks for the highest sequence number with every write, and for the records after one with every read,
@@ -511,12 +511,12 @@ fn required<T>(built: Result<T, aws_sdk_dynamodb::error::BuildError>) -> T {
     built.expect("all required members are set")
 }
 
-fn check(table: &Table, found: &TableDescription) -> Result<(), Error> {
+fn check(table: &Table, found: &TableDescription) -> Result<(), DynamoDbError> {
     let differs = |what, there: String, wanted: String| {
         if there == wanted {
             Ok(())
         } else {
-            Err(Error::Differs { table: table.name.clone(), what, found: there, wanted })
+            Err(DynamoDbError::Differs { table: table.name.clone(), what, found: there, wanted })
         }
     };
     let types = |names: Vec<&str>, of: &dyn Fn(&str) -> Option<String>| {
@@ -571,7 +571,8 @@ mod tests {
 
     #[test]
     fn on_a_full_disk_the_advice_is_to_free_space_and_never_to_lose_what_is_stored() {
-        let error = |cause: &str| Error::Open { place: "t.sqlite".to_owned(), cause: cause.to_owned() }.to_string();
+        let error =
+            |cause: &str| DynamoDbError::Open { place: "t.sqlite".to_owned(), cause: cause.to_owned() }.to_string();
         assert!(error("database or disk is full").contains("Free space on its disk and start again"));
         for cause in ["database or disk is full", "file is not a database"] {
             assert!(!error(cause).contains("remove") && !error(cause).contains("delete"), "{}", error(cause));

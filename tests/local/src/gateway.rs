@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::{
     console::Console,
     issuer::Issuer,
-    lambda::{Functions, Outcome, new_trace},
+    lambda::{Functions, InvocationOutcome, new_trace},
     template::{Authorizer, Route, Template},
 };
 use authorizer::{Allowed, Refusal};
@@ -122,11 +122,11 @@ async fn answer(
         .await
         .map_err(|_| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no answer of the function in time"))?;
     match invocation.outcome {
-        Outcome::Answer(payload) => event::response(&payload).map_err(|why| Refused::failed(&why)),
-        Outcome::FunctionError(_) => Err(Refused::failed("the function's error")),
-        Outcome::TimedOut => Err(Refused::failed("the function's timeout")),
-        Outcome::Crashed => Err(Refused::failed("the end of the function's process")),
-        Outcome::Unavailable(_) => {
+        InvocationOutcome::Answer(payload) => event::response(&payload).map_err(|why| Refused::failed(&why)),
+        InvocationOutcome::FunctionError(_) => Err(Refused::failed("the function's error")),
+        InvocationOutcome::TimedOut => Err(Refused::failed("the function's timeout")),
+        InvocationOutcome::Crashed => Err(Refused::failed("the end of the function's process")),
+        InvocationOutcome::Unavailable(_) => {
             Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no environment that could take it"))
         }
     }

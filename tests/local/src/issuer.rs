@@ -164,7 +164,7 @@ impl Issuer {
 
     /// The claims that a request wants, and the token's life in seconds.
     fn claims(&self, wanted: Map<String, Value>) -> Result<(Value, i64), Vec<Fault>> {
-        let mut wanted = Wanted { fields: wanted, faults: Vec::new() };
+        let mut wanted = ClaimsReader { fields: wanted, faults: Vec::new() };
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
         let lives = wanted.seconds("expiresIn").unwrap_or(LIFETIME);
         let mut claims = Map::new();
@@ -287,12 +287,12 @@ fn problem(faults: &[Fault]) -> Response {
 }
 
 /// The fields of a request, taken one by one, with what is wrong with them.
-struct Wanted {
+struct ClaimsReader {
     fields: Map<String, Value>,
     faults: Vec<Fault>,
 }
 
-impl Wanted {
+impl ClaimsReader {
     fn fault(&mut self, field: &str, detail: &str) {
         self.faults.push(Fault::new(field, detail));
     }

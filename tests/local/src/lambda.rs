@@ -42,7 +42,7 @@ pub struct Functions {
 
 /// How functions are run.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub struct FunctionSettings {
     /// Environments per function at most; a function's `ReservedConcurrentExecutions` may lower it.
     pub concurrency: usize,
     /// Variables of every function beside those of the template: credentials and region.
@@ -62,12 +62,12 @@ pub struct Invocation {
     /// From the hand-over to the environment to the outcome.
     pub took: Duration,
     /// What came of it.
-    pub outcome: Outcome,
+    pub outcome: InvocationOutcome,
 }
 
 /// What came of an invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum InvocationOutcome {
     /// The function answered: its payload.
     Answer(Bytes),
     /// The function reported an error (`{"errorType", "errorMessage", ...}`): an unhandled error or a panic.
@@ -91,7 +91,7 @@ pub struct StartError {
 
 impl Functions {
     /// The functions, each with its executable. None runs yet: environments are made on demand.
-    pub fn new(functions: impl IntoIterator<Item = (Function, PathBuf)>, settings: Settings) -> Self {
+    pub fn new(functions: impl IntoIterator<Item = (Function, PathBuf)>, settings: FunctionSettings) -> Self {
         let history = Arc::new(History::default());
         let pools = functions
             .into_iter()
@@ -133,7 +133,7 @@ impl Functions {
             return Invocation {
                 request_id: uuid::Uuid::new_v4().to_string(),
                 took: Duration::ZERO,
-                outcome: Outcome::Unavailable(format!("no function is named {function}")),
+                outcome: InvocationOutcome::Unavailable(format!("no function is named {function}")),
             };
         };
         let job = Job::new(payload, trace.unwrap_or_else(new_trace));
@@ -142,7 +142,7 @@ impl Functions {
             Ok(invocation) => invocation,
             Err(reason) => {
                 self.history.add(pool.console(), Record::refused(&pool.function, &request_id, &reason));
-                Invocation { request_id, took: Duration::ZERO, outcome: Outcome::Unavailable(reason) }
+                Invocation { request_id, took: Duration::ZERO, outcome: InvocationOutcome::Unavailable(reason) }
             }
         }
     }
@@ -175,7 +175,7 @@ pub(crate) fn new_trace() -> String {
 struct Pool {
     function: Function,
     executable: PathBuf,
-    settings: Settings,
+    settings: FunctionSettings,
     history: Arc<History>,
     limit: usize,
     state: Mutex<State>,
@@ -204,7 +204,7 @@ struct State {
 struct Slot(Weak<Pool>);
 
 impl Pool {
-    fn new(function: Function, executable: PathBuf, settings: Settings, history: Arc<History>) -> Self {
+    fn new(function: Function, executable: PathBuf, settings: FunctionSettings, history: Arc<History>) -> Self {
         let limit = function.reserved_concurrency.unwrap_or(usize::MAX).min(settings.concurrency);
         let state = Mutex::new(State::default());
         let (changed, end) = (Notify::new(), watch::Sender::new(false));

@@ -5,8 +5,7 @@
 //! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`schedules`] wake them, [`failures`] keeps what it gives up, and
 //! [`sns`] takes what they publish.
 //!
-//! [`replay`] sends it real data, and [`put`] puts studies and instruments in force; [`import`], [`instruments`],
-//! [`score`] and [`validate`] work without it.
+//! [`replay`] sends it real data. The commands that need no local cloud are the crate `authoring`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;
@@ -16,19 +15,13 @@ pub mod dynamodb;
 pub mod executables;
 pub mod failures;
 pub mod gateway;
-pub mod identity;
-pub mod import;
-pub mod instruments;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
-mod progress;
-pub mod put;
 pub mod replay;
 pub mod schedules;
-pub mod score;
 pub mod sns;
 pub mod storage;
 pub mod stream;
+pub mod sts;
 pub mod template;
-pub mod validate;

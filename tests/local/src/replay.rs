@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use authoring::progress::ProgressBar;
 use clinical::ids::{PatientId, SiteId, SubmissionId};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -18,8 +19,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use crate::cloud::{self, Cloud};
-use crate::progress::Progress;
+use crate::cloud::{Cloud, CloudError, CloudOptions};
 pub use api::ApiError;
 use api::{Alert, Api, Receipt, Score};
 use file::{Administration, Dataset};
@@ -47,7 +47,7 @@ const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
 /// What a person can choose.
 #[derive(Debug)]
-pub struct Options {
+pub struct ReplayOptions {
     /// The Dataset-JSON file.
     pub file: PathBuf,
     /// The site that all patients are of.
@@ -57,7 +57,7 @@ pub struct Options {
     /// How long to go on while nothing happens.
     pub patience: Duration,
     /// The local cloud to start if none serves on its port.
-    pub cloud: cloud::Options,
+    pub cloud: CloudOptions,
 }
 
 /// What came of it.
@@ -71,13 +71,13 @@ pub enum Verdict {
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum ReplayError {
     /// The file.
     #[error(transparent)]
     File(#[from] FileError),
     /// No local cloud serves, and none can be started.
     #[error("no local cloud to replay to")]
-    Cloud(#[source] Box<cloud::Error>),
+    Cloud(#[source] Box<CloudError>),
     /// The local cloud stopped answering, or answers something else.
     #[error("the replay cannot go on")]
     Api(#[from] ApiError),
@@ -96,10 +96,10 @@ pub enum Error {
 ///
 /// # Errors
 /// If the file is no such file, in which case nothing is sent, or there is no local cloud.
-pub async fn run(options: Options) -> Result<Verdict, Error> {
+pub async fn run(options: ReplayOptions) -> Result<Verdict, ReplayError> {
     let dataset = file::read(&options.file, OffsetDateTime::now_utc())?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signals)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ReplayError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ReplayError::Signals)?;
     let quiet = options.cloud.console.quiet;
     let say = |text: String| {
         if !quiet {
@@ -123,8 +123,8 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
         say(format!("{why}starting one for this replay; its first start builds the functions"));
         let cloud = tokio::select! {
             cloud = start(options.cloud) => cloud?,
-            _ = interrupt.recv() => return Err(Error::Interrupted),
-            _ = terminate.recv() => return Err(Error::Interrupted),
+            _ = interrupt.recv() => return Err(ReplayError::Interrupted),
+            _ = terminate.recv() => return Err(ReplayError::Interrupted),
         };
         say(format!("sending to {}", cloud.url()));
         (Api::at(cloud.url().to_owned(), options.patience), Some(cloud))
@@ -139,8 +139,8 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     };
     let result = tokio::select! {
         result = replay.run() => result,
-        _ = interrupt.recv() => Err(Error::Interrupted),
-        _ = terminate.recv() => Err(Error::Interrupted),
+        _ = interrupt.recv() => Err(ReplayError::Interrupted),
+        _ = terminate.recv() => Err(ReplayError::Interrupted),
     };
     if let Some(cloud) = own {
         cloud.stop().await;
@@ -149,15 +149,15 @@ pub async fn run(options: Options) -> Result<Verdict, Error> {
     match io::stdout().lock().write_all(report.as_bytes()) {
         // Whoever reads has read enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        written => written.map_err(Error::Report)?,
+        written => written.map_err(ReplayError::Report)?,
     }
     Ok(if agrees { Verdict::Agrees } else { Verdict::Differs })
 }
 
 /// A local cloud whose events do not run over the bar; with the functions' log lines it says all.
-async fn start(mut options: cloud::Options) -> Result<Cloud, Error> {
+async fn start(mut options: CloudOptions) -> Result<Cloud, ReplayError> {
     options.console.quiet = !options.console.logs;
-    Cloud::start(options).await.map_err(|error| Error::Cloud(Box::new(error)))
+    Cloud::start(options).await.map_err(|error| ReplayError::Cloud(Box::new(error)))
 }
 
 struct Replay<'a> {
@@ -177,7 +177,7 @@ struct Answered {
 }
 
 impl Replay<'_> {
-    async fn run(&self) -> Result<(String, bool), Error> {
+    async fn run(&self) -> Result<(String, bool), ReplayError> {
         let staff = self.api.staff_token(&self.dataset.study, self.site).await?;
         let before = self.api.counts(&staff, self.site).await?;
         let began = OffsetDateTime::now_utc();
@@ -205,7 +205,7 @@ impl Replay<'_> {
     }
 
     /// Sends everything: the patients side by side, each one's administrations one after the other in their order.
-    async fn send(&self, began: OffsetDateTime) -> Result<BTreeMap<SubmissionId, Answered>, Error> {
+    async fn send(&self, began: OffsetDateTime) -> Result<BTreeMap<SubmissionId, Answered>, ReplayError> {
         let mut patients: BTreeMap<&PatientId, Vec<&Administration>> = BTreeMap::new();
         for administration in &self.dataset.administrations {
             patients.entry(&administration.patient).or_default().push(administration);
@@ -213,7 +213,7 @@ impl Replay<'_> {
         for own in patients.values_mut() {
             own.sort_by_key(|administration| administration.authored);
         }
-        let progress = Progress::new("sent", self.dataset.administrations.len(), self.quiet);
+        let progress = ProgressBar::new("sent", self.dataset.administrations.len(), self.quiet);
         let progress = &progress;
         let answered: Vec<Vec<_>> = stream::iter(patients)
             .map(|(patient, administrations)| async move {
@@ -270,14 +270,14 @@ impl Replay<'_> {
         staff: &str,
         answered: &BTreeMap<SubmissionId, Answered>,
         began: OffsetDateTime,
-    ) -> Result<BTreeMap<SubmissionId, report::Result>, Error> {
+    ) -> Result<BTreeMap<SubmissionId, report::Result>, ReplayError> {
         let mut waiting: VecDeque<&Administration> = self
             .dataset
             .administrations
             .iter()
             .filter(|administration| answered[&administration.id].why_not.is_none())
             .collect();
-        let progress = Progress::new("scored", waiting.len(), self.quiet);
+        let progress = ProgressBar::new("scored", waiting.len(), self.quiet);
         let mut results = BTreeMap::new();
         let mut happened = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -322,7 +322,7 @@ impl Replay<'_> {
     }
 
     /// What the inbox holds, once it has every alert that a score names, or nothing more comes.
-    async fn wait_until_delivered(&self, entries: &[Entry<'_>]) -> Result<Vec<Alert>, Error> {
+    async fn wait_until_delivered(&self, entries: &[Entry<'_>]) -> Result<Vec<Alert>, ReplayError> {
         let scores = entries.iter().filter_map(|entry| match &entry.result {
             report::Result::Scored { score, .. } => Some(score),
             _ => None,

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    lambda::{Functions, Invocation, Outcome},
+    lambda::{Functions, Invocation, InvocationOutcome},
     template::{ACCOUNT, Function, REGION, Schedule, Scheduler},
 };
 
@@ -91,11 +91,11 @@ async fn fire_now(State(state): State<Arc<Known>>, Path(named): Path<String>) ->
     for schedule in its {
         let Invocation { request_id, outcome, .. } = fire(schedule, functions).await;
         let (outcome, answer) = match outcome {
-            Outcome::Answer(answer) => ("answered", parsed(&answer)),
-            Outcome::FunctionError(error) => ("failed", parsed(&error)),
-            Outcome::TimedOut => ("timedOut", Value::Null),
-            Outcome::Crashed => ("crashed", Value::Null),
-            Outcome::Unavailable(reason) => ("refused", Value::String(reason)),
+            InvocationOutcome::Answer(answer) => ("answered", parsed(&answer)),
+            InvocationOutcome::FunctionError(error) => ("failed", parsed(&error)),
+            InvocationOutcome::TimedOut => ("timedOut", Value::Null),
+            InvocationOutcome::Crashed => ("crashed", Value::Null),
+            InvocationOutcome::Unavailable(reason) => ("refused", Value::String(reason)),
         };
         let schedule = &schedule.name;
         invocations.push(json!({"schedule": schedule, "requestId": request_id, "outcome": outcome, "answer": answer}));
@@ -142,7 +142,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
-    use crate::{console::Console, lambda::Settings};
+    use crate::{console::Console, lambda::FunctionSettings};
 
     fn schedule(scheduler: Scheduler, input: Option<&str>) -> Schedule {
         Schedule {
@@ -165,7 +165,7 @@ mod tests {
             environment: BTreeMap::new(),
             architecture: "arm64".to_owned(),
         };
-        let settings = Settings {
+        let settings = FunctionSettings {
             concurrency: 1,
             environment: BTreeMap::new(),
             launcher: None,

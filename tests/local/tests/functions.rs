@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use local::{
     console::Console,
-    lambda::{Functions, Outcome, Settings},
+    lambda::{FunctionSettings, Functions, InvocationOutcome},
     template::Function,
 };
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ fn function() -> Function {
 }
 
 fn functions(function: Function, concurrency: usize) -> Functions {
-    let settings = Settings {
+    let settings = FunctionSettings {
         concurrency,
         environment: BTreeMap::from([("AWS_REGION".to_owned(), "us-east-1".to_owned())]),
         launcher: None,
@@ -50,12 +50,12 @@ fn functions(function: Function, concurrency: usize) -> Functions {
     Functions::new([(function, executable())], settings)
 }
 
-async fn invoke(functions: &Functions, event: &Value) -> Outcome {
+async fn invoke(functions: &Functions, event: &Value) -> InvocationOutcome {
     let invocation = functions.invoke(NAME, Bytes::from(event.to_string()));
     timeout(Duration::from_secs(30), invocation).await.expect("every invocation has an outcome").outcome
 }
 
-fn start(functions: &Functions, event: &Value) -> JoinHandle<Outcome> {
+fn start(functions: &Functions, event: &Value) -> JoinHandle<InvocationOutcome> {
     let (functions, event) = (functions.clone(), event.clone());
     tokio::spawn(async move { invoke(&functions, &event).await })
 }
@@ -64,9 +64,9 @@ fn files(folder: &Path) -> usize {
     fs::read_dir(folder).expect("the folder is there").count()
 }
 
-fn answer(outcome: &Outcome) -> Value {
+fn answer(outcome: &InvocationOutcome) -> Value {
     match outcome {
-        Outcome::Answer(payload) => serde_json::from_slice(payload).expect("an answer is JSON"),
+        InvocationOutcome::Answer(payload) => serde_json::from_slice(payload).expect("an answer is JSON"),
         other => panic!("no answer, but {other:?}"),
     }
 }
@@ -162,7 +162,7 @@ async fn what_the_queue_does_not_hold_is_refused_at_once() {
     while let Some(outcome) = running.next().await {
         ended += 1;
         match outcome.expect("the task ends") {
-            Outcome::Unavailable(why) => {
+            InvocationOutcome::Unavailable(why) => {
                 assert!(why.contains("throttled: all environments (1) are busy and 1000 invocations wait"), "{why}");
                 refused += 1;
                 // Only what was refused has ended; now let all others go.
@@ -182,7 +182,7 @@ async fn a_function_with_no_reserved_concurrency_takes_nothing() {
     let functions = functions(Function { reserved_concurrency: Some(0), ..function() }, 1);
     functions.warm().await.expect("there is nothing to start");
     let outcome = invoke(&functions, &json!({})).await;
-    assert!(matches!(&outcome, Outcome::Unavailable(why) if why.contains("throttled")), "{outcome:?}");
+    assert!(matches!(&outcome, InvocationOutcome::Unavailable(why) if why.contains("throttled")), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -190,7 +190,7 @@ async fn what_overruns_is_killed_and_the_next_gets_a_fresh_environment() {
     let functions = functions(Function { timeout: Duration::from_secs(1), ..function() }, 1);
     let first = pid(&functions).await;
     let begun = Instant::now();
-    assert_eq!(invoke(&functions, &json!({"do": "hang"})).await, Outcome::TimedOut);
+    assert_eq!(invoke(&functions, &json!({"do": "hang"})).await, InvocationOutcome::TimedOut);
     assert!(begun.elapsed() >= Duration::from_secs(1), "killed too early");
     until("the process is gone", || !runs(first)).await;
     assert_ne!(pid(&functions).await, first);
@@ -202,14 +202,14 @@ async fn what_overruns_is_killed_and_the_next_gets_a_fresh_environment() {
 #[tokio::test]
 async fn a_process_that_ends_in_an_invocation_fails_it_at_once() {
     let functions = functions(function(), 1);
-    assert_eq!(invoke(&functions, &json!({"do": "exit"})).await, Outcome::Crashed);
+    assert_eq!(invoke(&functions, &json!({"do": "exit"})).await, InvocationOutcome::Crashed);
     let first = pid(&functions).await;
     let told = tempfile::tempdir().expect("a folder");
     let hanging = start(&functions, &json!({"do": "hang", "tell": told.path()}));
     until("the process has the event", || files(told.path()) == 1).await;
     let begun = Instant::now();
     kill(first);
-    assert_eq!(hanging.await.expect("the task ends"), Outcome::Crashed);
+    assert_eq!(hanging.await.expect("the task ends"), InvocationOutcome::Crashed);
     assert!(begun.elapsed() < Duration::from_secs(10), "not at once");
     assert_ne!(pid(&functions).await, first);
 }
@@ -229,7 +229,7 @@ async fn errors_and_panics_are_the_functions_own_and_keep_the_environment() {
     let first = pid(&functions).await;
     for what in ["error", "panic"] {
         match invoke(&functions, &json!({"do": what})).await {
-            Outcome::FunctionError(error) => {
+            InvocationOutcome::FunctionError(error) => {
                 let error: Value = serde_json::from_slice(&error).expect("an error is JSON");
                 assert!(error["errorMessage"].as_str().is_some_and(|text| text.contains("wrong")), "{error}");
             }
@@ -243,7 +243,7 @@ async fn errors_and_panics_are_the_functions_own_and_keep_the_environment() {
 async fn an_answer_over_lambdas_limit_is_an_error() {
     let functions = functions(function(), 1);
     match invoke(&functions, &json!({"do": "much"})).await {
-        Outcome::FunctionError(error) => {
+        InvocationOutcome::FunctionError(error) => {
             let error: Value = serde_json::from_slice(&error).expect("an error is JSON");
             assert_eq!(error["errorType"], "Function.ResponseSizeTooLarge");
         }
@@ -262,13 +262,16 @@ async fn a_function_that_does_not_start_says_why() {
         let error = functions.warm().await.expect_err(start).to_string();
         assert!(parts.iter().all(|part| error.contains(part)), "{error}");
         let outcome = invoke(&functions, &json!({})).await;
-        assert!(matches!(&outcome, Outcome::Unavailable(why) if why.contains("does not start")), "{outcome:?}");
+        assert!(
+            matches!(&outcome, InvocationOutcome::Unavailable(why) if why.contains("does not start")),
+            "{outcome:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_executable_that_is_not_there_is_named() {
-    let settings = Settings {
+    let settings = FunctionSettings {
         concurrency: 1,
         environment: BTreeMap::new(),
         launcher: None,
@@ -291,7 +294,7 @@ async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
         let functions = functions.clone();
         async move { functions.stop(Duration::from_secs(20)).await }
     });
-    while !matches!(invoke(&functions, &json!({})).await, Outcome::Unavailable(_)) {}
+    while !matches!(invoke(&functions, &json!({})).await, InvocationOutcome::Unavailable(_)) {}
     fs::write(&file, "").expect("the folder is writable");
     assert_eq!(answer(&running.await.expect("the task ends"))["pid"], first);
     stopping.await.expect("the stop ends");
@@ -305,7 +308,7 @@ async fn a_stop_ends_what_does_not_finish() {
     let running = start(&functions, &json!({"do": "hang", "tell": told.path()}));
     until("the process has the event", || files(told.path()) == 1).await;
     functions.stop(Duration::from_millis(50)).await;
-    assert_eq!(running.await.expect("the task ends"), Outcome::Crashed);
+    assert_eq!(running.await.expect("the task ends"), InvocationOutcome::Crashed);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use local::{
     console::Console,
     gateway::Gateway,
     issuer::Issuer,
-    lambda::{Functions, Settings},
+    lambda::{FunctionSettings, Functions},
     template::Template,
 };
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ impl Api {
         let parameters = BTreeMap::from([("Issuer".to_owned(), format!("{url}/local"))]);
         let template = Template::parse(Path::new("t.yaml"), TEMPLATE, &parameters).expect("the template is good");
         let console = Console { quiet: true, logs: false };
-        let settings = Settings { concurrency: 4, environment: BTreeMap::new(), launcher: None, console };
+        let settings = FunctionSettings { concurrency: 4, environment: BTreeMap::new(), launcher: None, console };
         let functions = Functions::new([(template.functions[0].clone(), executable())], settings);
         let issuer = Issuer::open(None, format!("{url}/local")).expect("a key is made");
         let issuer = issuer.for_audience(vec!["app".to_owned()]);

@@ -9,7 +9,7 @@ use http::Request;
 use http_body_util::Full;
 use local::console::Console;
 use local::dynamodb::DynamoDb;
-use local::sns::{Settings, Sns};
+use local::sns::{Sns, SnsSettings};
 use local::template::{Function, Template};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -60,7 +60,7 @@ impl Cloud {
             function.environment.extend([(DYNAMODB.to_owned(), store.url()), (SNS.to_owned(), sns)]);
         }
         dynamodb.make_tables(&template.tables).await.map_err(io::Error::other)?;
-        let settings = Settings {
+        let settings = SnsSettings {
             address: &format!("http://{sns}"),
             topics: &template.topics,
             subscriptions: &template.subscriptions,

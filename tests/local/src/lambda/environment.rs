@@ -26,7 +26,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-use super::{Invocation, Outcome, Settings, Slot};
+use super::{FunctionSettings, Invocation, InvocationOutcome, Slot};
 use crate::template::Function;
 use process::{Process, Tail};
 
@@ -114,7 +114,7 @@ impl Environment {
     pub(super) async fn start(
         function: &Function,
         executable: &Path,
-        settings: &Settings,
+        settings: &FunctionSettings,
         end: watch::Receiver<bool>,
         slot: Slot,
     ) -> Result<Self, StartFailure> {
@@ -182,12 +182,12 @@ impl Environment {
                     // Its last words may be on their way still.
                     let last = std::iter::from_fn(|| self.events.try_recv().ok()).collect::<Vec<_>>();
                     let concluded = last.into_iter().find_map(|event| self.concluded(event, &running.request_id));
-                    break concluded.unwrap_or((Outcome::Crashed, Some(how)));
+                    break concluded.unwrap_or((InvocationOutcome::Crashed, Some(how)));
                 }
                 () = sleep_until(running.deadline) => {
                     self.process.kill();
                     let detail = format!("Task timed out after {:.2} seconds", self.timeout.as_secs_f64());
-                    break (Outcome::TimedOut, Some(detail));
+                    break (InvocationOutcome::TimedOut, Some(detail));
                 }
             }
         };
@@ -245,12 +245,12 @@ impl Environment {
     }
 
     /// The outcome that an event brings, if it is one of this request.
-    fn concluded(&mut self, event: Event, request_id: &str) -> Option<(Outcome, Option<String>)> {
+    fn concluded(&mut self, event: Event, request_id: &str) -> Option<(InvocationOutcome, Option<String>)> {
         // Whether the process still reads the acknowledgement is its own affair.
         match event {
             Event::Answer(id, Some(answer), acknowledge) if id == request_id => {
                 let _ = acknowledge.send(StatusCode::ACCEPTED);
-                Some((Outcome::Answer(answer), None))
+                Some((InvocationOutcome::Answer(answer), None))
             }
             Event::Answer(id, None, acknowledge) if id == request_id => {
                 let _ = acknowledge.send(StatusCode::PAYLOAD_TOO_LARGE);
@@ -259,12 +259,12 @@ impl Environment {
                     "errorMessage": "Response payload size exceeded maximum allowed payload size (6291556 bytes).",
                 });
                 let error = Bytes::from(error.to_string());
-                Some((Outcome::FunctionError(error), Some("Function.ResponseSizeTooLarge".to_owned())))
+                Some((InvocationOutcome::FunctionError(error), Some("Function.ResponseSizeTooLarge".to_owned())))
             }
             Event::Error(id, error, acknowledge) if id == request_id => {
                 let _ = acknowledge.send(StatusCode::ACCEPTED);
                 let detail = error_type(&error);
-                Some((Outcome::FunctionError(error), Some(detail)))
+                Some((InvocationOutcome::FunctionError(error), Some(detail)))
             }
             Event::Next(next) => {
                 self.next = Some(next);

@@ -8,7 +8,7 @@ use std::{
 use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Outcome, environment::Finished};
+use super::{InvocationOutcome, environment::Finished};
 use crate::{console::Console, template::Function};
 
 /// How many are kept.
@@ -67,11 +67,11 @@ impl Record {
     pub(super) fn finished(function: &Function, finished: &Finished) -> Self {
         let invocation = &finished.invocation;
         let outcome = match invocation.outcome {
-            Outcome::Answer(_) => "answered",
-            Outcome::FunctionError(_) => "failed",
-            Outcome::TimedOut => "timedOut",
-            Outcome::Crashed => "crashed",
-            Outcome::Unavailable(_) => "refused",
+            InvocationOutcome::Answer(_) => "answered",
+            InvocationOutcome::FunctionError(_) => "failed",
+            InvocationOutcome::TimedOut => "timedOut",
+            InvocationOutcome::Crashed => "crashed",
+            InvocationOutcome::Unavailable(_) => "refused",
         };
         Self {
             function: function.binary.clone(),

@@ -40,7 +40,7 @@ pub(super) struct Kept {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Outcome {
+struct DeliveryOutcome {
     message: String,
     subscription: String,
     status: Status,
@@ -57,7 +57,7 @@ impl Store {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error),
         };
-        let outcomes: HashMap<(String, String), Status> = read_lines::<Outcome>(&deliveries)?
+        let outcomes: HashMap<(String, String), Status> = read_lines::<DeliveryOutcome>(&deliveries)?
             .into_iter()
             .map(|outcome| ((outcome.message, outcome.subscription), outcome.status))
             .collect();
@@ -104,7 +104,7 @@ impl Store {
 
     /// Notes what became of a delivery. Lost in a power cut, the delivery is made again.
     pub(super) async fn note(&self, message: &str, subscription: &str, status: Status) -> io::Result<()> {
-        let outcome = Outcome { message: message.to_owned(), subscription: subscription.to_owned(), status };
+        let outcome = DeliveryOutcome { message: message.to_owned(), subscription: subscription.to_owned(), status };
         let text = lines(&[outcome])?;
         self.blocking(move |files| lock(&files.deliveries).write_all(text.as_bytes())).await
     }

@@ -1,6 +1,6 @@
 //! Who gets what: subscriptions, their attributes and filter policies.
 
-use super::{ACCOUNT, Error, Job, Refusal, Settings, Sns, lock, message::Message, subscription_arn};
+use super::{ACCOUNT, Job, Refusal, Sns, SnsError, SnsSettings, lock, message::Message, subscription_arn};
 use crate::pattern::{Dialect, Pattern};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -36,16 +36,27 @@ pub(super) enum Origin {
 /// `--subscribe http://127.0.0.1:9000/hook` or `--subscribe file:alerts.ndjson`, each with a filter policy if wanted:
 /// `--subscribe 'file:critical.ndjson,{"severity":["critical"]}'`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wanted {
+pub struct SubscribeOption {
     protocol: String,
     endpoint: String,
     filter_policy: Option<String>,
 }
 
-impl FromStr for Wanted {
-    type Err = String;
+/// A `--subscribe` option that asks for no subscription.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeOptionError {
+    /// The text begins with no endpoint.
+    #[error("expected http://127.0.0.1:<port>/<path> or file:<path>")]
+    Endpoint,
+    /// SNS refuses the endpoint or the filter policy.
+    #[error("{0}")]
+    Refused(String),
+}
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl FromStr for SubscribeOption {
+    type Err = SubscribeOptionError;
+
+    fn from_str(text: &str) -> Result<Self, SubscribeOptionError> {
         let (address, filter_policy) = match text.split_once(",{") {
             Some((address, rest)) => (address, Some(format!("{{{rest}"))),
             None => (text, None),
@@ -53,11 +64,11 @@ impl FromStr for Wanted {
         let (protocol, endpoint) = match address.split_once(':') {
             Some(("http", _)) => ("http", address),
             Some(("file", path)) if !path.is_empty() => ("file", path),
-            _ => return Err("expected http://127.0.0.1:<port>/<path> or file:<path>".to_owned()),
+            _ => return Err(SubscribeOptionError::Endpoint),
         };
-        check_endpoint(protocol, endpoint).map_err(|refusal| refusal.message)?;
+        check_endpoint(protocol, endpoint).map_err(|refusal| SubscribeOptionError::Refused(refusal.message))?;
         if let Some(policy) = &filter_policy {
-            parse_policy(policy, false).map_err(|refusal| refusal.message)?;
+            parse_policy(policy, false).map_err(|refusal| SubscribeOptionError::Refused(refusal.message))?;
         }
         Ok(Self { protocol: protocol.to_owned(), endpoint: endpoint.to_owned(), filter_policy })
     }
@@ -235,7 +246,7 @@ impl Sns {
     }
 
     /// Those of the template and the command line.
-    pub(super) fn subscribe_given(&self, settings: &Settings<'_>) -> Result<(), Error> {
+    pub(super) fn subscribe_given(&self, settings: &SnsSettings<'_>) -> Result<(), SnsError> {
         for given in settings.subscriptions {
             // Other protocols need what is not here: queues, functions, telephones, addresses on the internet.
             if let Err(refusal) = check_endpoint(&given.protocol, &given.endpoint) {
@@ -248,14 +259,14 @@ impl Sns {
             attributes.extend(given.filter_policy_scope.clone().map(|scope| ("FilterPolicyScope".to_owned(), scope)));
             attributes.extend(given.raw.then(|| ("RawMessageDelivery".to_owned(), "true".to_owned())));
             self.give(&given.topic_arn, &given.protocol, &given.endpoint, &attributes, Origin::Template)
-                .map_err(|refusal| Error::Subscription { what: given.name.clone(), reason: refusal.message })?;
+                .map_err(|refusal| SnsError::Subscription { what: given.name.clone(), reason: refusal.message })?;
         }
         for wanted in settings.wanted {
             let policy = wanted.filter_policy.clone().map(|policy| ("FilterPolicy".to_owned(), policy));
             let attributes = policy.into_iter().collect();
             for topic in settings.topics {
                 self.give(&topic.arn, &wanted.protocol, &wanted.endpoint, &attributes, Origin::CommandLine).map_err(
-                    |refusal| Error::Subscription { what: wanted.endpoint.clone(), reason: refusal.message },
+                    |refusal| SnsError::Subscription { what: wanted.endpoint.clone(), reason: refusal.message },
                 )?;
             }
         }

@@ -30,10 +30,10 @@ impl World {
         Self::over(env::temp_dir().join(format!("local-sns-{}", uuid::Uuid::new_v4())), &[]).await
     }
 
-    async fn over(folder: PathBuf, wanted: &[Wanted]) -> Self {
+    async fn over(folder: PathBuf, wanted: &[SubscribeOption]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = format!("http://{}", listener.local_addr().expect("has an address"));
-        let sns = Sns::start(Settings {
+        let sns = Sns::start(SnsSettings {
             address: &address,
             topics: &[template::Topic { name: "AlertsTopic".into(), arn: TOPIC.into(), display_name: None }],
             subscriptions: &[],
@@ -429,7 +429,7 @@ fn a_subscription_of_the_command_line_names_what_it_wants() {
         ("http://example.org/hook", "on this machine only"),
         ("file:a.ndjson,{\"severity\":[]}", "Empty arrays"),
     ] {
-        let error = text.parse::<Wanted>().expect_err("refused");
-        assert!(error.contains(reason), "{text}: {error}");
+        let error = text.parse::<SubscribeOption>().expect_err("refused");
+        assert!(error.to_string().contains(reason), "{text}: {error}");
     }
 }

@@ -16,7 +16,7 @@ use super::event::{Record, event};
 use crate::{
     console::Console,
     failures::Failures,
-    lambda::{Invocation, Outcome},
+    lambda::{Invocation, InvocationOutcome},
     template::{ACCOUNT, FailureDestination, REGION, StreamMapping},
 };
 use bytes::Bytes;
@@ -98,14 +98,16 @@ impl Delivery {
             }
             let invocation = (self.invoke)(&self.mapping.function, Bytes::from(event(&batch.records))).await;
             let failed_at = match &invocation.outcome {
-                Outcome::Unavailable(_) => {
+                InvocationOutcome::Unavailable(_) => {
                     refused += 1;
                     batches.push(batch);
                     self.pause(refused).await;
                     continue;
                 }
-                Outcome::Answer(answer) => self.first_failure(answer, &batch.records),
-                Outcome::FunctionError(_) | Outcome::TimedOut | Outcome::Crashed => Some(0),
+                InvocationOutcome::Answer(answer) => self.first_failure(answer, &batch.records),
+                InvocationOutcome::FunctionError(_) | InvocationOutcome::TimedOut | InvocationOutcome::Crashed => {
+                    Some(0)
+                }
             };
             refused = 0;
             let Some(failed_at) = failed_at else {
@@ -244,7 +246,7 @@ impl Delivery {
         });
         if let Some(last) = &batch.last {
             document["responseContext"] = json!({"statusCode": 200, "executedVersion": "$LATEST"});
-            if !matches!(last.outcome, Outcome::Answer(_)) {
+            if !matches!(last.outcome, InvocationOutcome::Answer(_)) {
                 document["responseContext"]["functionError"] = "Unhandled".into();
             }
         }

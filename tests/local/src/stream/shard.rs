@@ -60,15 +60,15 @@ impl Pace {
 /// cloud stops.
 pub(super) async fn run(context: Arc<Context>, shard: String) {
     let mapping = &context.delivery.mapping;
-    let progress = Arc::new(Progress::default());
+    let in_flight = Arc::new(RecordsInFlight::default());
     let (mut lanes, mut queues) = (JoinSet::new(), Vec::new());
     for _ in 0..mapping.parallelization_factor {
         let (queue, records) = mpsc::unbounded_channel();
         queues.push(queue);
-        lanes.spawn(lane(Arc::clone(&context), shard.clone(), Arc::clone(&progress), records));
+        lanes.spawn(lane(Arc::clone(&context), shard.clone(), Arc::clone(&in_flight), records));
     }
     let closed = tokio::select! {
-        closed = read(&context, &shard, &progress, &queues) => closed,
+        closed = read(&context, &shard, &in_flight, &queues) => closed,
         () = stopped(context.stopping.clone()) => false,
     };
     drop(queues);
@@ -80,13 +80,18 @@ pub(super) async fn run(context: Arc<Context>, shard: String) {
             ));
         }
     }
-    if closed && progress.lock().open.is_empty() {
+    if closed && in_flight.lock().open.is_empty() {
         context.checkpoints.finish(&mapping.name, &shard);
     }
 }
 
 /// Reads until the shard is closed: true; or until nobody takes its records: false.
-async fn read(context: &Context, shard: &str, progress: &Progress, queues: &[mpsc::UnboundedSender<Record>]) -> bool {
+async fn read(
+    context: &Context,
+    shard: &str,
+    in_flight: &RecordsInFlight,
+    queues: &[mpsc::UnboundedSender<Record>],
+) -> bool {
     let mapping = &context.delivery.mapping;
     // Lanes that are slower than the shard do not let it read on without end.
     let most_open = (2 * mapping.batch_size * mapping.parallelization_factor).max(1_000);
@@ -96,7 +101,7 @@ async fn read(context: &Context, shard: &str, progress: &Progress, queues: &[mps
     let mut last_record = Instant::now();
     let mut index = 0;
     loop {
-        progress.until_fewer_than(most_open).await;
+        in_flight.until_fewer_than(most_open).await;
         let answer = match iterator.take() {
             Some(iterator) => records(context, iterator).await,
             None => match first_iterator(context, shard, last_read.as_deref()).await {
@@ -153,9 +158,9 @@ async fn read(context: &Context, shard: &str, progress: &Progress, queues: &[mps
             let before =
                 mapping.starting_position == StartingPosition::Latest && record.created < context.since.floor();
             let wanted = context.filters.is_empty() || context.filters.iter().any(|filter| filter.matches(&json));
-            progress.opened(&record);
+            in_flight.opened(&record);
             if before || !wanted {
-                progress.done(context, shard, std::slice::from_ref(&record));
+                in_flight.done(context, shard, std::slice::from_ref(&record));
                 continue;
             }
             // `as`: the remainder is smaller than the number of lanes.
@@ -180,7 +185,7 @@ async fn read(context: &Context, shard: &str, progress: &Progress, queues: &[mps
 async fn lane(
     context: Arc<Context>,
     shard: String,
-    progress: Arc<Progress>,
+    in_flight: Arc<RecordsInFlight>,
     mut records: mpsc::UnboundedReceiver<Record>,
 ) {
     let mapping = &context.delivery.mapping;
@@ -208,7 +213,7 @@ async fn lane(
             }
             batch.push(record);
         }
-        let done = |records: &[Record]| progress.done(&context, &shard, records);
+        let done = |records: &[Record]| in_flight.done(&context, &shard, records);
         context.delivery.deliver(&shard, batch, &done).await;
         if *context.stopping.borrow() {
             return;
@@ -218,7 +223,7 @@ async fn lane(
 
 /// Which records of a shard were read and are not done.
 #[derive(Debug, Default)]
-struct Progress {
+struct RecordsInFlight {
     state: Mutex<State>,
     fewer: Notify,
 }
@@ -229,7 +234,7 @@ struct State {
     open: BTreeMap<u64, (String, bool)>,
 }
 
-impl Progress {
+impl RecordsInFlight {
     fn opened(&self, record: &Record) {
         self.lock().open.insert(record.index, (record.sequence_number.clone(), false));
     }

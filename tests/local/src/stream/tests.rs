@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     failures::Failures,
-    lambda::{Invocation, Outcome},
+    lambda::{Invocation, InvocationOutcome},
     template::{FailureDestination, Key, StartingPosition, Table},
 };
 use aws_sdk_dynamodb::types::AttributeValue;
@@ -59,7 +59,7 @@ impl World {
     async fn start(
         &self,
         mapping: StreamMapping,
-        script: impl Fn(&[String], &Value) -> Outcome + Send + Sync + 'static,
+        script: impl Fn(&[String], &Value) -> InvocationOutcome + Send + Sync + 'static,
     ) -> Streams {
         let seen = Arc::clone(&self.seen);
         let invoke: Invoke = Arc::new(move |_, payload| {
@@ -134,16 +134,16 @@ fn records(event: &Value) -> &Vec<Value> {
     event["Records"].as_array().expect("an event has records")
 }
 
-fn answer(value: &Value) -> Outcome {
-    Outcome::Answer(Bytes::from(value.to_string()))
+fn answer(value: &Value) -> InvocationOutcome {
+    InvocationOutcome::Answer(Bytes::from(value.to_string()))
 }
 
-fn error() -> Outcome {
-    Outcome::FunctionError(Bytes::from_static(b"{\"errorType\":\"Poison\"}"))
+fn error() -> InvocationOutcome {
+    InvocationOutcome::FunctionError(Bytes::from_static(b"{\"errorType\":\"Poison\"}"))
 }
 
 /// Answers as a function does that reports the records of these sort keys as failed.
-fn reports(event: &Value, failing: &[&str]) -> Outcome {
+fn reports(event: &Value, failing: &[&str]) -> InvocationOutcome {
     let failed = records(event)
         .iter()
         .filter(|record| failing.contains(&record["dynamodb"]["Keys"]["sk"]["S"].as_str().unwrap_or_default()))
@@ -264,7 +264,7 @@ async fn an_answer_of_another_shape_is_a_failure_and_none_at_all_is_success() {
     let streams = world
         .start(mapping(), move |_, _| {
             let answer = answers.lock().expect("no panic").next().expect("no more invocations than answers");
-            Outcome::Answer(Bytes::from_static(answer.as_bytes()))
+            InvocationOutcome::Answer(Bytes::from_static(answer.as_bytes()))
         })
         .await;
     for (number, failure) in failure.iter().enumerate() {
@@ -308,7 +308,7 @@ async fn a_refused_invocation_is_no_attempt() {
                 return answer(&Value::Null);
             }
             *left -= 1;
-            Outcome::Unavailable("busy".to_owned())
+            InvocationOutcome::Unavailable("busy".to_owned())
         })
         .await;
     world.until(|seen| seen.len() == 6).await;

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     console::Console,
-    lambda::Settings,
+    lambda::FunctionSettings,
     template::{Function, REGION},
 };
 
@@ -49,7 +49,7 @@ impl Process {
     pub(super) fn spawn(
         function: &Function,
         executable: &Path,
-        settings: &Settings,
+        settings: &FunctionSettings,
         address: &str,
         end: watch::Receiver<bool>,
     ) -> io::Result<Self> {

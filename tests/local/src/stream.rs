@@ -13,7 +13,7 @@ pub use delivery::{Destinations, Invoke, Publish};
 
 use crate::{
     console::Console,
-    dynamodb::{self, DynamoDb, cause},
+    dynamodb::{DynamoDb, DynamoDbError, cause},
     pattern::{Dialect, Malformed, Pattern},
     template::StreamMapping,
 };
@@ -62,9 +62,11 @@ pub async fn start(
     invoke: Invoke,
     destinations: Destinations,
     folder: Option<&Path>,
-) -> Result<Streams, Error> {
-    let checkpoints = Checkpoints::open(folder)
-        .map_err(|source| Error::Checkpoints { folder: folder.map(Path::to_owned).unwrap_or_default(), source })?;
+) -> Result<Streams, StreamError> {
+    let checkpoints = Checkpoints::open(folder).map_err(|source| StreamError::Checkpoints {
+        folder: folder.map(Path::to_owned).unwrap_or_default(),
+        source,
+    })?;
     let (stop, stopping) = watch::channel(false);
     let mut running = JoinSet::new();
     let near = ["127.0.0.1", "localhost", "[::1]"].iter().any(|host| database.endpoint().contains(host));
@@ -72,8 +74,8 @@ pub async fn start(
         let filters = mapping.filters.iter().map(|filter| Pattern::parse(filter, Dialect::Lambda));
         let filters = filters
             .collect::<Result<_, _>>()
-            .map_err(|source| Error::Filter { mapping: mapping.name.clone(), source })?;
-        let stream_arn = database.stream_arn(&mapping.table).await.map_err(Error::Stream)?;
+            .map_err(|source| StreamError::Filter { mapping: mapping.name.clone(), source })?;
+        let stream_arn = database.stream_arn(&mapping.table).await.map_err(StreamError::Stream)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
         let context = Context {
             client: database.streams().clone(),
@@ -115,7 +117,7 @@ impl Streams {
 
 /// Why the mappings do not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StreamError {
     /// A pattern of `FilterCriteria`.
     #[error("the filter of {mapping} is none that Lambda takes")]
     Filter {
@@ -126,7 +128,7 @@ pub enum Error {
     },
     /// A table's stream.
     #[error("cannot read a table's stream")]
-    Stream(#[source] dynamodb::Error),
+    Stream(#[source] DynamoDbError),
     /// The file of checkpoints.
     #[error("cannot read the checkpoints in {}; removing them delivers all records again", folder.display())]
     Checkpoints {

@@ -1,6 +1,6 @@
-//! `cargo run -- validate FORM FILE`: rows checked as the function `validate` does it, for a person.
+//! Checking a file of case-report rows as the function `validate` does: `cargo run -- validate FORM FILE`.
 
-use std::{collections::BTreeSet, fs, io, num::NonZero, path::PathBuf, thread};
+use std::{collections::BTreeSet, num::NonZero, path::PathBuf, thread};
 
 use clinical::{
     definition::Texts,
@@ -19,23 +19,23 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::progress::Progress;
+use crate::{ReadError, progress::ProgressBar, read_bytes, read_text, table::aligned};
 
-/// As much of a value as a table shows, in characters.
+/// Characters of a value that the table shows.
 const LONGEST_VALUE: usize = 30;
 
-/// What a person can choose.
+/// The form, the rows, and how the result is written.
 #[derive(Debug)]
-pub struct Options {
-    /// A form that ships, or the path of a definition.
+pub struct ValidateOptions {
+    /// The id of a form that ships, or the path of a definition.
     pub form: String,
-    /// The rows.
+    /// The file of the rows.
     pub file: PathBuf,
     /// The version of a form that ships; `None`: the newest.
     pub version: Option<FormVersion>,
-    /// The API's answer instead of a table.
+    /// Whether the result is the API's response instead of a table.
     pub json: bool,
-    /// Whether values are shown.
+    /// Whether findings show the values that they are about.
     pub values: bool,
     /// The language of messages, as a BCP 47 tag.
     pub language: String,
@@ -43,44 +43,39 @@ pub struct Options {
     pub quiet: bool,
 }
 
-/// What is to be written, and whether any row is rejected.
+/// The result of a validation.
 #[derive(Debug)]
-pub struct Told {
-    /// A table or JSON.
+pub struct ValidationResult {
+    /// The table or the JSON, ready to print.
     pub text: String,
     /// Whether any row is rejected.
     pub rejected: bool,
 }
 
-/// Why nothing was checked.
+/// Why nothing was validated.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The form or the rows cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
-    /// There is no such form.
-    #[error("there is no form {named}; there are {}, or name the file of a definition", forms.join(", "))]
-    NoForm {
-        /// What was named.
-        named: String,
+pub enum ValidateError {
+    /// The form's definition or the rows cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// No form that ships has this id.
+    #[error("there is no form {form}; there are {}, or name the file of a definition", known.join(", "))]
+    UnknownForm {
+        /// The id that was given.
+        form: String,
         /// The forms that ship.
-        forms: Vec<String>,
+        known: Vec<String>,
     },
-    /// It is there, but not in this version.
+    /// The form does not ship in this version.
     #[error("the form is not there in this version, but in {}", known.join(", "))]
-    NoVersion {
-        /// The versions that there are.
+    UnknownVersion {
+        /// The versions that ship.
         known: Vec<String>,
     },
     /// The definition has faults.
     #[error("the form has faults ({}){}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
     Definition(Vec<DefinitionFault>),
-    /// The file is of another version than was asked for.
+    /// The definition is of another version than the one that was given.
     #[error("{} is version {found} of the form", path.display())]
     OtherVersion {
         /// The file of the definition.
@@ -88,21 +83,21 @@ pub enum Error {
         /// Its version.
         found: FormVersion,
     },
-    /// There are no rows in the file.
+    /// The file holds no rows.
     #[error("{} is no batch of rows", path.display())]
     NoBatch {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// What keeps it from being one.
         source: NoBatch,
     },
 }
 
-/// Checks a file and says what is in it.
+/// Validates a file.
 ///
 /// # Errors
 /// If the form or the file cannot be used.
-pub fn run(options: &Options) -> Result<Told, Error> {
+pub fn validate(options: &ValidateOptions) -> Result<ValidationResult, ValidateError> {
     let own;
     let form = match shipped(options)? {
         Some(form) => form,
@@ -111,59 +106,63 @@ pub fn run(options: &Options) -> Result<Told, Error> {
             &own
         }
     };
-    let bytes = fs::read(&options.file).map_err(|source| Error::Read { path: options.file.clone(), source })?;
-    let no_batch = |source| Error::NoBatch { path: options.file.clone(), source };
+    let bytes = read_bytes(&options.file)?;
+    let no_batch = |source| ValidateError::NoBatch { path: options.file.clone(), source };
     let batch = Batch::read(&bytes, Notation::Any).map_err(no_batch)?;
     let context = Context {
         now: OffsetDateTime::now_utc().unix_timestamp(),
         sites: Register::NotKept(NotKept::CommandLine),
         subjects: Register::NotKept(NotKept::CommandLine),
     };
-    let progress = Progress::new("checked", batch.len(), options.quiet);
+    let progress = ProgressBar::new("checked", batch.len(), options.quiet);
     let step = |rows| progress.steps(rows);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
     let report = form.check(&batch, &context, Workers::new(threads).telling(&step));
-    let report = report.unwrap_or_else(|stopped| unreachable!("nobody stops it: {stopped}"));
+    let report = report.unwrap_or_else(|stopped| unreachable!("nothing stops it: {stopped}"));
     drop(progress);
     let language = language(form, &options.language);
     let text = if options.json {
         let id = Uuid::new_v4().to_string();
         let wording = Wording { batch: &id, language, values: options.values };
-        let told = form.tell(&report, wording, |_| true);
-        let mut text = told.unwrap_or_else(|row| unreachable!("nobody stops it: {row}"));
+        let response = form.tell(&report, wording, |_| true);
+        let mut text = response.unwrap_or_else(|row| unreachable!("nothing stops it: {row}"));
         text.push('\n');
         text
     } else {
         table(form, &report, language, options.values)
     };
-    Ok(Told { text, rejected: report.counts.rejected > 0 })
+    Ok(ValidationResult { text, rejected: report.counts.rejected > 0 })
 }
 
 /// The form that ships under the name; `None` if it is the path of a file.
-fn shipped(options: &Options) -> Result<Option<&'static Form>, Error> {
-    let no_form = || Error::NoForm {
-        named: options.form.clone(),
-        forms: catalog::all().map(|form| form.id().to_string()).collect::<BTreeSet<_>>().into_iter().collect(),
+fn shipped(options: &ValidateOptions) -> Result<Option<&'static Form>, ValidateError> {
+    let unknown = || ValidateError::UnknownForm {
+        form: options.form.clone(),
+        known: catalog::all().map(|form| form.id().to_string()).collect::<BTreeSet<_>>().into_iter().collect(),
     };
     let is_path = options.form.contains(['/', '\\']) || options.form.ends_with(".json");
     if is_path {
         return Ok(None);
     }
-    let id = options.form.parse().map_err(|_| no_form())?;
-    let Some(version) = &options.version else { return catalog::latest(&id).map(Some).ok_or_else(no_form) };
+    let id = options.form.parse().map_err(|_| unknown())?;
+    let Some(version) = &options.version else { return catalog::latest(&id).map(Some).ok_or_else(unknown) };
     catalog::find(&id, version).map(Some).map_err(|error| match error {
-        NotFound::Form => no_form(),
-        NotFound::Version { known } => Error::NoVersion { known: known.iter().map(ToString::to_string).collect() },
+        NotFound::Form => unknown(),
+        NotFound::Version { known } => {
+            ValidateError::UnknownVersion { known: known.iter().map(ToString::to_string).collect() }
+        }
     })
 }
 
 /// The form in a file.
-fn definition(options: &Options) -> Result<Form, Error> {
+fn definition(options: &ValidateOptions) -> Result<Form, ValidateError> {
     let path = PathBuf::from(&options.form);
-    let json = fs::read_to_string(&path).map_err(|source| Error::Read { path: path.clone(), source })?;
-    let form = Form::parse_file(&options.form, &json).map_err(Error::Definition)?;
+    let json = read_text(&path)?;
+    let form = Form::parse_file(&options.form, &json).map_err(ValidateError::Definition)?;
     match &options.version {
-        Some(version) if version != form.version() => Err(Error::OtherVersion { path, found: form.version().clone() }),
+        Some(version) if version != form.version() => {
+            Err(ValidateError::OtherVersion { path, found: form.version().clone() })
+        }
         _ => Ok(form),
     }
 }
@@ -206,7 +205,7 @@ fn table(form: &Form, report: &Report<'_>, language: &str, values: bool) -> Stri
             lines.push([index.to_string(), key.clone(), what, check, String::new(), reason]);
         }
     }
-    let mut text = if lines.len() > 1 { aligned(&lines) + "\n" } else { String::new() };
+    let mut text = if lines.len() > 1 { aligned(&lines, &[0]) + "\n" } else { String::new() };
     for (check, _) in &report.not_run {
         let check = form.names(CheckOf::Check(*check)).0;
         text.push_str(&format!("not run: {check} (sites and subjects are not known here)\n"));
@@ -245,22 +244,4 @@ fn shown(value: &Value) -> String {
     };
     // A value must not write over the table.
     text.chars().take(LONGEST_VALUE).map(|c| if c.is_control() { ' ' } else { c }).collect()
-}
-
-/// The cells of each column under each other.
-fn aligned(lines: &[[String; 6]]) -> String {
-    let mut widths = [0; 6];
-    for line in lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let text = lines.iter().map(|line| {
-        let cells = line.iter().zip(widths).enumerate().map(|(column, (cell, width))| match column {
-            0 => format!("{cell:>width$}"),
-            _ => format!("{cell:<width$}"),
-        });
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    });
-    text.collect()
 }

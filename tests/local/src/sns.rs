@@ -21,7 +21,7 @@ mod query;
 mod store;
 mod subscription;
 
-pub use subscription::Wanted;
+pub use subscription::{SubscribeOption, SubscribeOptionError};
 
 use crate::{
     console::Console,
@@ -58,7 +58,7 @@ const INBOX_LENGTH: usize = 10_000;
 
 /// What SNS is to be.
 #[derive(Debug)]
-pub struct Settings<'a> {
+pub struct SnsSettings<'a> {
     /// The local cloud's own address, `http://127.0.0.1:3000`: part of the links in messages.
     pub address: &'a str,
     /// The template's topics.
@@ -66,7 +66,7 @@ pub struct Settings<'a> {
     /// The template's subscriptions.
     pub subscriptions: &'a [template::Subscription],
     /// Subscriptions to all topics that the command line asks for.
-    pub wanted: &'a [Wanted],
+    pub wanted: &'a [SubscribeOption],
     /// Where subscriptions and messages are kept; `None`: in memory.
     pub folder: Option<&'a Path>,
     /// To whom it talks.
@@ -101,8 +101,8 @@ impl Sns {
     ///
     /// # Errors
     /// If what is kept cannot be read, or a subscription that is asked for is none.
-    pub async fn start(settings: Settings<'_>) -> Result<Self, Error> {
-        let (store, kept) = Store::open(settings.folder).map_err(|source| Error::Store {
+    pub async fn start(settings: SnsSettings<'_>) -> Result<Self, SnsError> {
+        let (store, kept) = Store::open(settings.folder).map_err(|source| SnsError::Store {
             folder: settings.folder.map(Path::to_owned).unwrap_or_default(),
             source,
         })?;
@@ -122,7 +122,7 @@ impl Sns {
             }),
         };
         sns.subscribe_given(&settings)?;
-        sns.keep_subscriptions().await.map_err(|source| Error::Store {
+        sns.keep_subscriptions().await.map_err(|source| SnsError::Store {
             folder: settings.folder.map(Path::to_owned).unwrap_or_default(),
             source,
         })?;
@@ -271,7 +271,7 @@ impl Sns {
 
 /// Why SNS does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum SnsError {
     /// Its files.
     #[error("cannot read the messages and subscriptions in {}", folder.display())]
     Store {

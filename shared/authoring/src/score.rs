@@ -148,11 +148,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::instruments::named as find;
+    use crate::catalog::resolve;
 
     fn scored(named: &str, input: &[u8]) -> (bool, Vec<Value>) {
         let mut output = Vec::new();
-        let all_fitted = score(&find(named).unwrap(), input, &mut output).unwrap();
+        let all_fitted = score(&resolve(named).unwrap(), input, &mut output).unwrap();
         let lines = String::from_utf8(output).unwrap();
         (all_fitted, lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
     }
@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn a_line_is_scored_in_the_shape_of_the_interface() {
-        let phq_9 = find("phq-9").unwrap();
+        let phq_9 = resolve("phq-9").unwrap();
         let complete = r#"{"answers":{"1":1,"2":0,"3":1,"4":0,"5":0,"6":1,"7":2,"8":0,"9":1,"10":0},"id":"ignored"}"#;
         let partial = r#"{"answers":{"1":3,"9":0}}"#;
         let (all_fitted, lines) = scored("phq-9", format!("{complete}\n\n{partial}").as_bytes());

@@ -1,0 +1,289 @@
+//! The command line: arguments, output and exit codes.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints results to a person at a terminal")]
+
+use std::{
+    error::Error,
+    io::{self, IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use clap::{Args, Subcommand};
+use clinical::{
+    catalog::Catalog,
+    ids::{FormVersion, GroupId},
+    instrument::Instrument,
+};
+
+use crate::{
+    catalog,
+    connection::Target,
+    error_chain, instrument,
+    outcome::Outcome,
+    score, study,
+    validate::{self, ValidateOptions, ValidationResult},
+};
+
+/// The commands, to be flattened into a program's own.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Works on an instrument's definition
+    Instrument {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: InstrumentCommand,
+    },
+    /// Scores answers: one JSON object, or one a line, {"answers":{"1":2,…}}, from standard input
+    ///
+    /// Writes one line for each: its scores and the alert rules that fire or, for one that cannot be read or does not fit,
+    /// its line number and everything that is wrong with it. Starts nothing and stores nothing; what came before a line is
+    /// not known, so rules about change are not evaluated.
+    /// Ends with 0 if all fitted, 1 if any did not, 2 if there is no such instrument, its definition has faults, or the
+    /// input cannot be read.
+    Score {
+        /// The instrument, and its version if it is not the newest: phq-9, phq-9@1.0.0; or the path of a definition
+        #[arg(value_parser = catalog::resolve)]
+        instrument: Arc<Instrument>,
+        /// The group of patients that the answers are from, where the definition asks some of them less: men
+        #[arg(long)]
+        group: Option<GroupId>,
+    },
+    /// Lists the instruments that ship
+    Instruments,
+    /// Works on a study's data
+    Study {
+        /// What to do with it.
+        #[command(subcommand)]
+        command: StudyCommand,
+    },
+    /// Checks a file of case-report rows (JSON array, NDJSON, CDISC Dataset-JSON) against a form
+    ///
+    /// Writes a table of all findings and how many rows there are of each kind, or what the API would answer. Starts nothing
+    /// and stores nothing; sites and subjects are not known here, so those checks are not run.
+    /// Ends with 0 if no row is rejected (there may be warnings), 1 if any is, 2 if the form or the file cannot be used.
+    Validate {
+        /// The form, the rows, and how the result is written.
+        #[command(flatten)]
+        arguments: ValidateArguments,
+    },
+}
+
+/// What to do with an instrument's definition.
+#[derive(Debug, Subcommand)]
+pub enum InstrumentCommand {
+    /// Turns a FHIR R4 Questionnaire with weights into the draft of a definition, on standard output
+    ///
+    /// Says on standard error what could not be carried over, what a person has to add, and what is wrong with the draft.
+    /// Ends with 0 if the draft loads as a definition, 1 if it does not yet, 2 if there is no Questionnaire in the file.
+    Import {
+        /// A FHIR R4 Questionnaire as JSON
+        file: PathBuf,
+    },
+    /// Tells everything that is wrong with a definition
+    ///
+    /// Ends with 0 if nothing is, 1 if anything is, 2 if the file cannot be read.
+    Check {
+        /// The definition
+        file: PathBuf,
+    },
+    /// Stores a definition, for a study to name; a version once put never changes
+    ///
+    /// Ends with 0 if it is stored (also if it was before), 1 if it has faults or its version is there with another
+    /// content, 2 if the file cannot be read or the store does not answer.
+    Put {
+        /// The definition
+        file: PathBuf,
+        /// Why; the audit keeps it, with who you are to AWS
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+        /// Where to store it.
+        #[command(flatten)]
+        target: TargetArguments,
+    },
+}
+
+/// What to do with a study's data.
+#[derive(Debug, Subcommand)]
+pub enum StudyCommand {
+    /// Tells everything that is wrong with a study's data
+    ///
+    /// Ends with 0 if nothing is, 1 if anything is, 2 if a file cannot be read.
+    Check {
+        /// The study
+        file: PathBuf,
+        /// The definition of an instrument of the study's own
+        #[arg(long = "instrument", value_name = "FILE")]
+        instruments: Vec<PathBuf>,
+    },
+    /// Puts a study in force, everywhere within a minute; a version once put never changes
+    ///
+    /// Ends with 0 if it is in force, 1 if it has faults or another version stays in force, 2 if the file cannot be
+    /// read or the store does not answer.
+    Put {
+        /// The study
+        file: PathBuf,
+        /// Why; the audit keeps it, with who you are to AWS
+        #[arg(long, value_name = "TEXT", value_parser = reason)]
+        reason: String,
+        /// Where to store it.
+        #[command(flatten)]
+        target: TargetArguments,
+    },
+}
+
+/// Where to store.
+#[derive(Debug, Args)]
+pub struct TargetArguments {
+    /// Port of the local cloud
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// The Records table of a deployment, in the account and region that AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_SESSION_TOKEN and AWS_REGION name
+    #[arg(long, value_name = "NAME", conflicts_with = "port")]
+    table: Option<String>,
+}
+
+impl From<TargetArguments> for Target {
+    fn from(arguments: TargetArguments) -> Self {
+        arguments.table.map_or(Self::LocalCloud(arguments.port), Self::Table)
+    }
+}
+
+/// The form, the rows, and how the result is written.
+#[derive(Debug, Args)]
+pub struct ValidateArguments {
+    /// A form that ships (vs, ae, dm), or the file of a form's definition
+    form: String,
+    /// The rows
+    file: PathBuf,
+    /// The version of a form that ships [default: the newest]
+    #[arg(long, value_name = "N.N.N")]
+    version: Option<FormVersion>,
+    /// Write what the API would answer
+    #[arg(long)]
+    json: bool,
+    /// Show the values that findings are about
+    #[arg(long)]
+    values: bool,
+    /// The language of messages
+    #[arg(long, value_name = "TAG", default_value = "en")]
+    lang: String,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl From<ValidateArguments> for ValidateOptions {
+    fn from(arguments: ValidateArguments) -> Self {
+        let ValidateArguments { form, file, version, json, values, lang, quiet } = arguments;
+        Self { form, file, version, json, values, language: lang, quiet }
+    }
+}
+
+impl Command {
+    /// Runs the command and prints its result. Returns the exit code: 0 if all is well, 1 if the input has faults, 2 if
+    /// the command could not do its work.
+    pub fn run(self) -> ExitCode {
+        match self {
+            Self::Instrument { command } => command.run(),
+            Self::Score { instrument, group } => score(instrument.for_group(group.as_ref())),
+            Self::Instruments => {
+                let table = catalog::table(Catalog::shipped().iter());
+                written(io::stdout().lock().write_all(table.as_bytes()), ExitCode::SUCCESS)
+            }
+            Self::Study { command } => command.run(),
+            Self::Validate { arguments } => validate(&arguments.into()),
+        }
+    }
+}
+
+impl InstrumentCommand {
+    fn run(self) -> ExitCode {
+        match self {
+            Self::Import { file } => match instrument::import(&file, io::stdout().lock(), io::stderr().lock()) {
+                Ok(true) => ExitCode::SUCCESS,
+                Ok(false) => ExitCode::from(1),
+                Err(error) => failed(&error),
+            },
+            Self::Check { file } => print(instrument::check(&file)),
+            Self::Put { file, reason, target } => print(block_on(instrument::put(&file, &target.into(), &reason))),
+        }
+    }
+}
+
+impl StudyCommand {
+    fn run(self) -> ExitCode {
+        match self {
+            Self::Check { file, instruments } => print(study::check(&file, &instruments)),
+            Self::Put { file, reason, target } => print(block_on(study::put(&file, &target.into(), &reason))),
+        }
+    }
+}
+
+fn score(instrument: &Instrument) -> ExitCode {
+    if io::stdin().is_terminal() {
+        eprintln!("reading answers, one {{\"answers\":{{…}}}} a line; Ctrl-D ends");
+    }
+    match score::score(instrument, io::stdin().lock(), io::stdout().lock()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => written(Err(error), ExitCode::SUCCESS),
+    }
+}
+
+fn validate(options: &ValidateOptions) -> ExitCode {
+    match validate::validate(options) {
+        Ok(ValidationResult { text, rejected }) => {
+            let code = if rejected { ExitCode::from(1) } else { ExitCode::SUCCESS };
+            written(io::stdout().lock().write_all(text.as_bytes()), code)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// Prints the result of checking or storing a definition.
+fn print<E: Error>(result: Result<Outcome, E>) -> ExitCode {
+    match result {
+        Ok(Outcome::Accepted(accepted)) => {
+            println!("{accepted}");
+            ExitCode::SUCCESS
+        }
+        Ok(Outcome::Refused(refused)) => {
+            eprintln!("{refused}");
+            ExitCode::from(1)
+        }
+        Ok(Outcome::Faulty(faults)) => {
+            faults.iter().for_each(|fault| eprintln!("{fault}"));
+            eprintln!("{} fault{}", faults.len(), if faults.len() == 1 { "" } else { "s" });
+            ExitCode::from(1)
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+fn failed(error: &dyn Error) -> ExitCode {
+    eprintln!("error: {}", error_chain(error));
+    ExitCode::from(2)
+}
+
+/// `code`, unless standard output could not be written. A reader that has closed it, `head` for example, is no error.
+fn written(result: io::Result<()>, code: ExitCode) -> ExitCode {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
+        _ => code,
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn block_on<T>(work: impl Future<Output = T>) -> T {
+    work.await
+}
+
+fn reason(text: &str) -> Result<String, &'static str> {
+    let text = text.trim();
+    match text.chars().count() {
+        1..=500 if !text.chars().any(char::is_control) => Ok(text.to_owned()),
+        _ => Err("say why, in one line of at most 500 characters"),
+    }
+}

@@ -1,0 +1,148 @@
+//! What came of checking or storing an instrument or a study.
+
+use std::fmt;
+
+use clinical::{
+    ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion},
+    instrument::DefinitionFault,
+};
+use invocation::{EnvironmentError, aws::Failure};
+
+use crate::ReadError;
+
+/// The result of checking or storing a definition that could be read.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The definition has no faults and, if it was to be stored, is stored.
+    Accepted(Accepted),
+    /// These faults of the definition keep it from being used.
+    Faulty(Vec<DefinitionFault>),
+    /// The definition has no faults, but its version cannot be stored.
+    Refused(Refused),
+}
+
+/// What was checked or stored.
+#[derive(Debug)]
+pub enum Accepted {
+    /// An instrument's definition has no faults.
+    InstrumentChecked {
+        /// Its id.
+        id: InstrumentId,
+        /// Its version.
+        version: InstrumentVersion,
+        /// The hash of its canonical content, which scores carry.
+        hash: String,
+    },
+    /// An instrument is stored, now or since before.
+    InstrumentStored {
+        /// Its id.
+        id: InstrumentId,
+        /// Its version.
+        version: InstrumentVersion,
+    },
+    /// A study has no faults.
+    StudyChecked {
+        /// Its id.
+        id: StudyId,
+        /// Its version.
+        version: StudyVersion,
+        /// The number of instruments that it uses.
+        instruments: usize,
+    },
+    /// A version of a study is in force, now or since before.
+    StudyInForce {
+        /// The study.
+        id: StudyId,
+        /// The version.
+        version: StudyVersion,
+    },
+}
+
+impl fmt::Display for Accepted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InstrumentChecked { id, version, hash } => {
+                write!(f, "{id} {version} has no faults; its hash is {hash}")
+            }
+            Self::InstrumentStored { id, version } => {
+                write!(f, "{id} {version} is stored; a study that names it may ask it")
+            }
+            Self::StudyChecked { id, version, instruments } => {
+                write!(f, "{id} {version} has no faults ({instruments} instruments)")
+            }
+            Self::StudyInForce { id, version } => {
+                write!(f, "{id} {version} is in force, everywhere within a minute")
+            }
+        }
+    }
+}
+
+/// Why a version is not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// The instrument ships with the program.
+    #[error("{id} {version} ships with the program, and a version never changes; give this one another id or version")]
+    Shipped {
+        /// Its id.
+        id: InstrumentId,
+        /// Its version.
+        version: InstrumentVersion,
+    },
+    /// The version is stored with other content.
+    #[error("{definition} is there with another content, and a version never changes; give this one a higher version")]
+    OtherContent {
+        /// Id and version of the instrument or study.
+        definition: String,
+    },
+    /// A later version of the study is in force.
+    #[error(
+        "version {later} of the study is in force, and an earlier one cannot take its place; give this one a higher \
+         version"
+    )]
+    LaterInForce {
+        /// The version in force.
+        later: StudyVersion,
+    },
+    /// The protocol holds no study.
+    #[error("there is no study in it")]
+    NoStudy,
+}
+
+/// Why a definition was not stored, other than for its content.
+#[derive(Debug, thiserror::Error)]
+pub enum PutError {
+    /// The definition cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// There is no connection to the store.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The store did not confirm the write, or did not answer a read before it.
+    #[error("{0}; what became of it is settled by doing the same again")]
+    Store(Failure),
+}
+
+/// Why there is no connection to the store.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// No local cloud answers.
+    #[error(
+        "no local cloud answers on port {port} ({reason}). Start it with `cargo run`, or name the table of a deployment: \
+         `--table NAME`"
+    )]
+    NoLocalCloud {
+        /// The port.
+        port: u16,
+        /// What happened instead.
+        reason: String,
+    },
+    /// The environment names no account or region.
+    #[error(
+        "the account in AWS is not known: set AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for credentials \
+         that pass, AWS_SESSION_TOKEN"
+    )]
+    Account(EnvironmentError),
+    /// STS does not confirm whose the credentials are.
+    #[error("who puts this in force is not known, so nothing was: {0}; check the credentials, and do the same again")]
+    Identity(Failure),
+}
