@@ -5,11 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use harness::{Fault, World, claims, request, stream_event};
+use harness::{Fault, World, claims, request};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Request};
 use patients::Patients;
-use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
 use tokio::time::Instant;
@@ -53,9 +52,7 @@ async fn arrive(world: &World, submissions: &[(&str, &str, &str, &str, Value)]) 
         assert_eq!(Submit::new(world.store()).handle(post).await.unwrap().status(), 202);
         ids.push(id);
     }
-    let event = stream_event(&world.stream()[before..], Duration::from_secs(60));
-    let answer = Score::new(world.store(), world.topic()).handle(event).await.unwrap();
-    assert!(answer.batch_item_failures.is_empty());
+    assert_eq!(world.score(&world.stream()[before..], Duration::from_secs(60)).await, 0);
     ids
 }
 

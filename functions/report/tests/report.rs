@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use harness::{Fault, World, claims, request, stream_event};
+use harness::{Fault, World, claims, request};
 use invocation::Deadline;
 use lambda_http::{Body, Request, Response};
 use report::Report;
-use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
 use time::OffsetDateTime;
@@ -32,9 +31,7 @@ async fn send(world: &World, site: &str, patient: &str, authored_at: &str, ninth
 }
 
 async fn score_all(world: &World) {
-    let batch = stream_event(&world.stream(), Duration::from_secs(60));
-    let answer = Score::new(world.store(), world.topic()).handle(batch).await.unwrap();
-    assert!(answer.batch_item_failures.is_empty());
+    assert_eq!(world.score(&world.stream(), Duration::from_secs(60)).await, 0);
 }
 
 /// A site with two patients, one of whom raised an alert.

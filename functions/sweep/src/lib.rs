@@ -10,14 +10,12 @@
 //! `score`, beside another run, and after one that died anywhere.
 
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clinical::ids::StudyId;
 use clinical::study::Escalation;
 use futures::FutureExt;
-use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};
 use invocation::telemetry::{self, InvocationIds};
@@ -25,14 +23,12 @@ use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;
 use records::{Alert, List, Store, Waiting};
-use score::{Queue, Score, queue};
+use scoring::{Queue, RETURN_MARGIN, Scoring};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 use tracing::Instrument;
 
-/// What is left of the time for answering once a step has run out of it.
-const WORDING: Duration = Duration::from_millis(10);
 /// How long something waits before it is looked for. What is well is done within a second or two, and a batch of `score`
 /// lives for a minute: who would have done it is not at it any more.
 const GRACE: time::Duration = time::Duration::minutes(3);
@@ -41,14 +37,12 @@ const LEAST: Duration = Duration::from_millis(200);
 /// Parts of a list that are worked off at the same time. Submissions of one site meet at its counters.
 const SHARDS_AT_ONCE: usize = 2;
 const UPDATES_AT_ONCE: usize = 8;
-/// What scoring leaves of the time for publishing, at most.
-const PUBLISHING: Duration = Duration::from_secs(5);
 
 /// The function, with what it keeps between runs.
 #[derive(Clone, Debug)]
 pub struct Sweep {
     store: Store,
-    score: Score,
+    scoring: Scoring,
     escalation: Escalation,
 }
 
@@ -96,12 +90,12 @@ impl Sweep {
 
     /// The function on `store` and `topic`; alerts escalate as `escalation` says where their study says nothing.
     pub fn new(store: Store, topic: Topic, escalation: Escalation) -> Self {
-        Self { score: Score::new(store.clone(), topic), store, escalation }
+        Self { scoring: Scoring::new(store.clone(), topic), store, escalation }
     }
 
     /// Opens the connections ahead of the first run. What fails is opened by the first run.
     pub async fn warm_up(&self) {
-        self.score.warm_up().await;
+        self.scoring.warm_up().await;
     }
 
     /// Works off what waits, as far as the deadline lets it. The event says nothing, or `{"again": "set-aside"}`: then it is
@@ -120,7 +114,7 @@ impl Sweep {
         };
         let span = telemetry::invocation_span(&ids);
         async {
-            let run = Run::new(clock, deadline.earlier_by(WORDING));
+            let run = Run::new(clock, deadline.earlier_by(RETURN_MARGIN));
             // Each step keeps to the deadline by itself; this holds even if one does not.
             if deadline.bound(self.work(payload["again"] == "set-aside", &run)).await.is_none() {
                 run.unfinished();
@@ -152,32 +146,20 @@ impl Sweep {
 
     /// Scores, and beside that publishes what is found and what scoring raises.
     async fn work(&self, again: bool, run: &Run) {
-        let (queue, queued) = queue();
-        let score_by = run.deadline.earlier_by((run.deadline.remaining() / 4).min(PUBLISHING));
-        let score = pin!(score_by.bound(async move {
+        let commit = async |queue: Queue, deadline: Deadline| {
             if again {
-                self.pending(List::SetAside, run.clock.now(), score_by, &queue, run).await;
+                self.pending(List::SetAside, run.clock.now(), deadline, &queue, run).await;
             } else {
                 let now = run.clock.now();
-                let pending = self.pending(List::Pending, now - GRACE, score_by, &queue, run);
-                futures::join!(pending, self.open(now, score_by, &queue, run));
+                let pending = self.pending(List::Pending, now - GRACE, deadline, &queue, run);
+                futures::join!(pending, self.open(now, deadline, &queue, run));
             }
-        }));
-        let publish = pin!(
-            self.score.publisher().drain(queued, run.clock, run.deadline, |alert, result| run.published(alert, result))
-        );
-        // The queue is dropped with the scoring, so that this ends first.
-        match select(score, publish).await {
-            Either::Left((scored, publish)) => {
-                if scored.is_none() {
-                    run.unfinished();
-                }
-                run.unpublished(publish.await);
-            }
-            Either::Right((left, _)) => {
-                run.unpublished(left);
-                run.unfinished();
-            }
+        };
+        let published = |alert: &Alert, result: &Result<(), Failure>| run.published(alert, result);
+        let ended = self.scoring.commit_and_publish(commit, None, published, run.clock, run.deadline).await;
+        run.unpublished(ended.unpublished);
+        if !ended.committed {
+            run.unfinished();
         }
     }
 
@@ -189,10 +171,10 @@ impl Sweep {
                 waiting.alerts.into_iter().partition(|alert| alert.untold().is_some());
             queue.extend(unpublished);
             self.leave(&over, run).await;
-            let not_done = self.score.commit(&waiting.submissions, queue, run.clock, deadline).await;
+            let not_done = self.scoring.commit(&waiting.submissions, queue, run.clock, deadline).await;
             run.scored(waiting.submissions.len(), not_done.len());
             let courses = waiting.patients.len();
-            let still_waiting = self.score.reevaluate(waiting.patients, queue, run.clock, deadline).await;
+            let still_waiting = self.scoring.reevaluate(waiting.patients, queue, run.clock, deadline).await;
             run.reevaluated(courses, still_waiting);
         };
         self.each_page(list, before, run, work).await;

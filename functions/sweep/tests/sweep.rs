@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clinical::study::Escalation;
-use harness::{Fault, World, claims, context, request, stream_event};
+use harness::{Fault, World, claims, context, request};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
-use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
 use sweep::{NotSwept, Sweep, Swept};
@@ -40,8 +39,7 @@ async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9]) {
 }
 
 async fn score(world: &World, remaining: Duration) -> usize {
-    let score = Score::new(world.store(), world.topic());
-    score.handle(stream_event(&world.stream(), remaining)).await.unwrap().batch_item_failures.len()
+    world.score(&world.stream(), remaining).await
 }
 
 /// The event that EventBridge sends.
@@ -336,8 +334,7 @@ async fn what_the_stream_set_aside_is_not_tried_again() {
     send(&world, "S01", "P-1", CALM).await;
     let mut stream = world.stream();
     stream[0]["dynamodb"]["NewImage"]["instrument"]["M"]["version"]["S"] = json!("7.0.0");
-    let score = Score::new(world.store(), world.topic());
-    score.handle(stream_event(&stream, PLENTY)).await.unwrap();
+    assert_eq!(world.score(&stream, PLENTY).await, 0);
     let_wait(&world);
     assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() });
     assert_eq!(world.items("set-aside").len(), 1);

@@ -4,10 +4,9 @@
 
 use std::time::Duration;
 
-use harness::{Fault, World, claims, request, stream_event};
+use harness::{Fault, World, claims, request};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Request};
-use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
 use tokio::time::Instant;
@@ -65,8 +64,7 @@ async fn enrol(world: &World, site: &str, patient: &str) {
     let claims = claims(&[("sites", site), ("patient", patient)]);
     let post = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(post).await.unwrap().status(), 202);
-    let event = stream_event(&world.stream()[before..], Duration::from_secs(60));
-    Score::new(world.store(), world.topic()).handle(event).await.unwrap();
+    assert_eq!(world.score(&world.stream()[before..], Duration::from_secs(60)).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

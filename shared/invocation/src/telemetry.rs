@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::{Environment, metrics};
 
 /// The targets that are ours; all others may quote what they carry, so they may only warn.
-const OWN: [&str; 14] = [
+const OWN: [&str; 15] = [
     "submit",
     "score",
     "sweep",
@@ -23,6 +23,7 @@ const OWN: [&str; 14] = [
     "alerts_function",
     "report",
     "records",
+    "scoring",
     "notifications",
     "invocation",
     "clinical",

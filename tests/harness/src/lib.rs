@@ -23,9 +23,10 @@ use aws_smithy_types::body::SdkBody;
 use clinical::instrument::Instrument;
 use clinical::study::Study;
 use invocation::aws::sdk_config;
-use invocation::{Deadline, Environment, Principal};
+use invocation::{Clock, Deadline, Environment, Principal};
 use notifications::{LinkTemplate, Topic};
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
+use scoring::Scoring;
 use serde_json::Value;
 
 pub use crate::request::{claims, context, request, stream_event};
@@ -297,6 +298,13 @@ impl World {
     /// The records that the stream has of what was inserted so far, in the form that Lambda gives them.
     pub fn stream(&self) -> Vec<Value> {
         self.0.dynamodb.stream()
+    }
+
+    /// Runs the pipeline of `score` over `records` of the stream, as in an invocation with `remaining` until its deadline.
+    /// Returns how many of them are not done.
+    pub async fn score(&self, records: &[Value], remaining: Duration) -> usize {
+        let deadline = Deadline::after(remaining.saturating_sub(Deadline::STREAM_RESERVE));
+        Scoring::new(self.store(), self.topic()).process(records, Clock::system(), deadline).await.len()
     }
 
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {

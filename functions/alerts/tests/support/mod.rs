@@ -6,9 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use alerts_function::Alerts;
-use harness::{World, claims, request, stream_event};
+use harness::{World, claims, request};
 use lambda_http::{Body, Request};
-use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
 use uuid::Uuid;
@@ -32,8 +31,7 @@ pub(crate) async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9
 
 /// Has `score` work off the whole stream; gives how many records are not done.
 pub(crate) async fn score(world: &World, remaining: Duration) -> usize {
-    let score = Score::new(world.store(), world.topic());
-    score.handle(stream_event(&world.stream(), remaining)).await.unwrap().batch_item_failures.len()
+    world.score(&world.stream(), remaining).await
 }
 
 /// An alert of P-1 at S01, told; gives its id.

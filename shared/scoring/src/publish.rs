@@ -31,7 +31,7 @@ const OPERATION: &str = "PublishBatch of alerts";
 
 /// Publishes alerts, and marks them published.
 #[derive(Clone, Debug)]
-pub struct Publisher {
+pub(crate) struct Publisher {
     store: Store,
     topic: Topic,
     /// Whether SNS took nothing of what it was given last.
@@ -48,13 +48,13 @@ pub struct Queue {
 
 /// The other end of a [`Queue`].
 #[derive(Debug)]
-pub struct Queued {
+pub(crate) struct Queued {
     alerts: mpsc::UnboundedReceiver<Alert>,
     waiting: Arc<AtomicU64>,
 }
 
 /// A queue of alerts, and its other end.
-pub fn queue() -> (Queue, Queued) {
+pub(crate) fn queue() -> (Queue, Queued) {
     let (sender, receiver) = mpsc::unbounded();
     let waiting = Arc::<AtomicU64>::default();
     (Queue { alerts: sender, waiting: Arc::clone(&waiting) }, Queued { alerts: receiver, waiting })
@@ -71,14 +71,21 @@ impl Queue {
     }
 }
 
+impl Queued {
+    /// How many alerts are in the queue or under way.
+    pub(crate) fn waiting(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.waiting)
+    }
+}
+
 impl Publisher {
     /// A publisher to `topic` of alerts whose rows are in `store`.
-    pub fn new(store: Store, topic: Topic) -> Self {
+    pub(crate) fn new(store: Store, topic: Topic) -> Self {
         Self { store, topic, failed: Arc::default() }
     }
 
     /// Opens the connection to SNS ahead of the first alert.
-    pub async fn warm_up(&self) {
+    pub(crate) async fn warm_up(&self) {
         self.topic.warm_up().await;
     }
 
@@ -87,15 +94,14 @@ impl Publisher {
         if self.failed.load(Ordering::Relaxed) { SHARE_OF_A_TRIAL } else { SHARE }
     }
 
-    /// Publishes what is `queued` until the queue is dropped and empty, or the deadline comes, and returns how many alerts
-    /// are left. `done` is called for each alert that was published and marked, or could not be.
-    pub async fn drain(
+    /// Publishes what is `queued` until the queue is dropped and empty, or the deadline comes. `done` is called for each alert that was published and marked, or could not be.
+    pub(crate) async fn drain(
         &self,
         Queued { alerts, waiting }: Queued,
         clock: Clock,
         deadline: Deadline,
         done: impl Fn(&Alert, &Result<(), Failure>),
-    ) -> u64 {
+    ) {
         let (done, waiting) = (&done, &waiting);
         let batches = alerts.ready_chunks(BATCH).for_each_concurrent(BATCHES_AT_ONCE, |alerts| async move {
             let results = self.publish(&alerts, clock, deadline).await;
@@ -103,7 +109,6 @@ impl Publisher {
             waiting.fetch_sub(alerts.len() as u64, Ordering::Relaxed);
         });
         deadline.bound(batches).await;
-        waiting.load(Ordering::Relaxed)
     }
 
     /// Publishes `alerts`, and marks them published. The results are in their order.
