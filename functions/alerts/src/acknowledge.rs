@@ -1,6 +1,6 @@
 //! A clinician acknowledges an alert. The first acknowledgement stands; later ones are kept beside it.
 
-use clinical::finding::{Finding, pointer};
+use clinical::document::{Finding, pointer};
 use invocation::aws::{Failure, FailureKind};
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Findings, Problem, ProblemKind, Role, Scope, beside, body};

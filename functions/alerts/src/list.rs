@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use clinical::finding::Finding;
+use clinical::document::Finding;
 use clinical::ids::SiteId;
-use clinical::outcome::Severity;
+use clinical::instruments::Severity;
 use invocation::aws::Failure;
 use invocation::cursor::Wish;
 use invocation::http::{self, Invocation};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use clinical::study::Escalation;
+use clinical::studies::Escalation;
 use futures::future::join_all;
 use harness::{Fault, World, claims, context, request};
 use lambda_http::Request;

@@ -8,10 +8,10 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use clinical::catalog::{Catalog, NotFound};
-use clinical::definition::{Definition, Licence, Texts};
-use clinical::instrument::Instrument;
-use clinical::study::Protocol;
+use clinical::document::{NotFound, Texts};
+use clinical::instruments::definition::{Definition, Licence};
+use clinical::instruments::{Catalog, Instrument};
+use clinical::studies::Protocol;
 use invocation::aws;
 use invocation::http::{self, Invocation};
 use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
@@ -100,7 +100,7 @@ fn find<'a>(request: &Request, protocol: &'a Protocol) -> Result<&'a Instrument,
     let found = protocol.catalog().find(&id, &version);
     let found = found.or_else(|reason| Catalog::shipped().find(&id, &version).map_err(|_| reason));
     found.map(Arc::as_ref).map_err(|reason| match reason {
-        NotFound::Instrument => not_found("there is no such instrument"),
+        NotFound::Id => not_found("there is no such instrument"),
         NotFound::Version { known } => {
             let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
             not_found(&format!("the instrument is not there in this version, but in {}", known.join(", ")))

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
+use clinical::instruments::Catalog;
 use harness::{Fault, World, claims, request};
 use instruments::Instruments;
 use invocation::Deadline;

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
-use clinical::course::{Course, Point};
-use clinical::definition::{Number, Texts};
+use clinical::document::{Number, Texts};
 use clinical::ids::{InstrumentId, InstrumentVersion, ScoreId, SiteId, StudyId, SubmissionId};
-use clinical::study::{Protocol, Study};
+use clinical::instruments::{Catalog, Course, Point};
+use clinical::studies::{Protocol, Study};
 use invocation::aws::{self, Failure};
 use invocation::cursor::Wish;
 use invocation::http::{self, Invocation};

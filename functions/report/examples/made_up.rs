@@ -5,7 +5,7 @@
 #[allow(dead_code, reason = "tests use more of it")]
 mod made_up;
 
-use clinical::study::Protocol;
+use clinical::studies::Protocol;
 use report::period::{Period, Zone};
 use report::render::{self, Heading, Language};
 use report::statistics::{Asked, statistics};

@@ -113,7 +113,7 @@ impl<'a> Alert<'a> {
 
 impl<'a> Submission<'a> {
     fn of(submission: &'a SubmissionSummary) -> Self {
-        let score = |score: &'a clinical::outcome::Score| Score {
+        let score = |score: &'a clinical::instruments::Score| Score {
             band: score.band.as_deref(),
             id: score.id.as_str(),
             value: score.value.normalize().to_string(),

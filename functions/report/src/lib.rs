@@ -18,7 +18,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use clinical::ids::SiteId;
-use clinical::study::Protocol;
+use clinical::studies::Protocol;
 use invocation::aws;
 use invocation::http::{self, Invocation};
 use invocation::{

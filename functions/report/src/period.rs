@@ -1,6 +1,6 @@
 //! The days that a report is about.
 
-use clinical::finding::Finding;
+use clinical::document::Finding;
 use invocation::{Findings, Problem, ProblemKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use clinical::catalog::Catalog;
-use clinical::definition::{ScoreDefinition, Texts};
+use clinical::document::Texts;
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId};
-use clinical::instrument::Instrument;
-use clinical::outcome::Severity;
-use clinical::study::Protocol;
+use clinical::instruments::definition::ScoreDefinition;
+use clinical::instruments::{Catalog, Instrument, Severity};
+use clinical::studies::Protocol;
 use records::{AlertHandling, AlertStatus, PatientPeriod, SitePeriod, SubmissionSummary};
 use rust_decimal::Decimal;
 use time::{Date, Duration, OffsetDateTime};

@@ -6,7 +6,7 @@ mod made_up;
 
 use std::collections::BTreeMap;
 
-use clinical::study::Protocol;
+use clinical::studies::Protocol;
 use lopdf::Document;
 use made_up::Random;
 use records::{PatientPeriod, SitePeriod};

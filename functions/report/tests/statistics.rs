@@ -8,8 +8,8 @@ mod made_up;
 use std::collections::BTreeMap;
 
 use clinical::ids::InstrumentId;
-use clinical::outcome::Severity;
-use clinical::study::{Protocol, Study};
+use clinical::instruments::Severity;
+use clinical::studies::{Protocol, Study};
 use made_up::Random;
 use records::{PatientPeriod, SitePeriod};
 use report::period::{Period, Zone};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
+use clinical::instruments::Catalog;
 use harness::{Call, Fault, World, claims, context, request, stream_event};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
+use clinical::instruments::Catalog;
 use harness::{World, claims, request, stream_event};
 use score::Score;
 use serde_json::{Value, json};

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use clinical::instrument::Instrument;
-use clinical::study::Protocol;
+use clinical::instruments::Instrument;
+use clinical::studies::Protocol;
 use harness::{World, claims, request};
 use invocation::Deadline;
 use records::{AlertStatus, Commit, InstrumentRef, ToScore, chunks, stream};

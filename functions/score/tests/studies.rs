@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
-use clinical::study::Study;
+use clinical::instruments::Catalog;
+use clinical::studies::Study;
 use harness::{Fault, World, claims, request, stream_event};
 use invocation::{Deadline, Principal};
 use lambda_http::Body;

@@ -2,13 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use clinical::answers::{Answer, Answers};
-use clinical::catalog::{Catalog, NotFound};
-use clinical::finding::{Finding, pointer};
+use clinical::document::{Finding, NotFound, pointer};
 use clinical::ids::{SiteId, SubmissionId};
-use clinical::instrument::Instrument;
-use clinical::outcome::Claims;
-use clinical::study::Protocol;
+use clinical::instruments::{Answer, Answers, Catalog, Claims, Instrument};
+use clinical::studies::Protocol;
 use invocation::{Findings, Problem, ProblemKind};
 use lambda_http::Request;
 use records::{ClockNote, Device, InstrumentRef, sha256_hex};
@@ -249,7 +246,7 @@ impl Reader {
                 return Some(instrument);
             }
             Ok(_) => self.find("/instrument", "instrument.not-at-site", "the study does not ask it at this site"),
-            Err(NotFound::Instrument) => {
+            Err(NotFound::Id) => {
                 let detail = if of_study { "the study asks no such instrument" } else { "there is no such instrument" };
                 self.find("/instrument", "instrument.unknown", detail);
             }

@@ -1,6 +1,6 @@
 //! Corrections: what may be corrected, and what is answered where it may not be.
 
-use clinical::finding::Finding;
+use clinical::document::Finding;
 use clinical::ids::{PatientId, StudyId, SubmissionId};
 use invocation::{Deadline, Problem, ProblemKind};
 use records::{Amendment, Audit, AuditAction, CorrectionOutcome, PutOutcome, Store, Submission, Target};

@@ -4,11 +4,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use clinical::catalog::Catalog;
+use clinical::document::Finding;
 use clinical::fhir::{self, Response as QuestionnaireResponse};
-use clinical::finding::Finding;
 use clinical::ids::InstrumentId;
-use clinical::instrument::Instrument;
+use clinical::instruments::{Catalog, Instrument};
 use invocation::{Findings, Problem, ProblemKind, http, language};
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};

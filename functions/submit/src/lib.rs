@@ -18,10 +18,10 @@ mod repeat;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use clinical::catalog::Catalog;
-use clinical::finding::Finding;
+use clinical::document::Finding;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
-use clinical::study::Protocol;
+use clinical::instruments::Catalog;
+use clinical::studies::Protocol;
 use invocation::aws::{self, Failure, FailureKind};
 use invocation::http::{self, Invocation};
 use invocation::{

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use clinical::catalog::Catalog;
 use clinical::ids::SubmissionId;
+use clinical::instruments::Catalog;
 use invocation::{Findings, Problem};
 use lambda_http::http::StatusCode;
 use records::{Store, Submission};

@@ -122,7 +122,7 @@ async fn another_instruments_submission_is_not_corrected_and_another_version_is(
     let refused = send(&world, &other).await;
     assert!(is_refused(&refused, 422, "amends.other-instrument"), "{refused:?}");
 
-    let shipped = clinical::catalog::Catalog::shipped();
+    let shipped = clinical::instruments::Catalog::shipped();
     let phq_9 = shipped.find(&"phq-9".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     world.put_instrument(&phq_9.json().replacen("\"version\":\"1.0.0\"", "\"version\":\"1.9.0\"", 1)).await;
     let versions = json!([{"id": "phq-9", "version": "1.0.0"}, {"id": "phq-9", "version": "1.9.0"}]);

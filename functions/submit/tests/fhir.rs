@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
+use clinical::instruments::Catalog;
 use harness::{Fault, World, claims, request};
 use lambda_http::{Body, Request, Response};
 use serde_json::{Value, json};

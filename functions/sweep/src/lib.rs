@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clinical::ids::StudyId;
-use clinical::study::Escalation;
+use clinical::studies::Escalation;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use invocation::aws::{self, Failure};

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clinical::study::Escalation;
+use clinical::studies::Escalation;
 use harness::{Fault, World, claims, context, request};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;

@@ -1,7 +1,7 @@
 //! The batch that a request carries.
 
-use clinical::finding::Finding;
-use clinical::forms::batch::{Batch, NoBatch, Notation};
+use clinical::document::Finding;
+use clinical::forms::{Batch, BatchError, Notation};
 use invocation::{Problem, ProblemKind};
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Body, Request};
@@ -62,7 +62,7 @@ pub(crate) fn read(body: &Body, notation: Notation) -> Result<Batch, Problem> {
         )));
     }
     Batch::read(bytes, notation).map_err(|error| match error {
-        NoBatch::TooManyRows => too_large(error.to_string()),
+        BatchError::TooManyRows => too_large(error.to_string()),
         error => {
             let finding = Finding { pointer: String::new(), code: "batch", detail: error.to_string() };
             Problem::new(ProblemKind::Invalid, "the body is no batch of rows; nothing was checked").with_errors(finding)

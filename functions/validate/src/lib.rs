@@ -11,11 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use clinical::forms::answer::Wording;
-use clinical::forms::batch::Batch;
-use clinical::forms::catalog::{self, NotFound};
-use clinical::forms::report::NotKept;
-use clinical::forms::{Context, Form, Register, Workers};
+use clinical::document::NotFound;
+use clinical::forms::{Batch, Catalog, CheckContext, Form, NoRegister, Register, ReportOptions, Workers};
 use clinical::ids::PatientId;
 use invocation::aws::{self, Failure};
 use invocation::http::{self, Invocation};
@@ -49,7 +46,7 @@ struct Asked {
     form: &'static Form,
     language: &'static str,
     values: bool,
-    context: Context,
+    context: CheckContext,
     deadline: Deadline,
 }
 
@@ -127,11 +124,12 @@ impl Validate {
             Ok(protocol) if protocol.subjects_enrol_first() => {
                 self.enrolled(caller, form.subjects(&batch), register_deadline).await
             }
-            Ok(_) => Register::NotKept(NotKept::NoSubjects),
+            Ok(_) => Register::Absent(NoRegister::NoSubjects),
             Err(failure) => unreachable(&failure),
         };
         let sites = caller.sites().iter().map(|site| site.as_str().to_owned()).collect();
-        let context = Context { now: invocation.clock.now().unix_timestamp(), sites: Register::Known(sites), subjects };
+        let context =
+            CheckContext { now: invocation.clock.now().unix_timestamp(), sites: Register::Known(sites), subjects };
         let asked = Asked { form, language, values, context, deadline };
         let (threads, shared) = (self.threads, Arc::clone(&progress));
         let text = in_time(deadline, &progress, move || asked.answer(&batch, threads, &shared)).await?;
@@ -185,12 +183,12 @@ impl Asked {
         let count = |rows| {
             progress.checked.fetch_add(rows, Ordering::Relaxed);
         };
-        let workers = Workers::new(threads).until(&is_over).telling(&count);
+        let workers = Workers::new(threads).until(&is_over).reporting(&count);
         let report = self.form.check(batch, &self.context, workers).map_err(|_| timed_out(progress))?;
         let id = Uuid::new_v4().to_string();
-        let wording = Wording { batch: &id, language: self.language, values: self.values };
+        let wording = ReportOptions { batch: &id, language: self.language, values: self.values };
         let mut size = 0;
-        let told = self.form.tell(&report, wording, |piece| {
+        let told = self.form.to_json(&report, wording, |piece| {
             size += size_in_json(piece);
             size <= LARGEST_ANSWER && !is_over()
         });
@@ -204,8 +202,8 @@ fn find(request: &Request) -> Result<&'static Form, Problem> {
     let id = http::path_parameter(request, "form").parse().map_err(|_| not_found("there is no such form"))?;
     let version = http::path_parameter(request, "version");
     let version = version.parse().map_err(|_| not_found("a version is three numbers: 1.0.0"))?;
-    catalog::find(&id, &version).map_err(|reason| match reason {
-        NotFound::Form => not_found("there is no such form"),
+    Catalog::shipped().find(&id, &version).map(AsRef::as_ref).map_err(|reason| match reason {
+        NotFound::Id => not_found("there is no such form"),
         NotFound::Version { known } => {
             let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
             not_found(&format!("the form is not there in this version, but in {}", known.join(", ")))

@@ -2,12 +2,10 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use clinical::{
-    catalog::{Catalog, NotFound},
-    definition::TextLicence,
-    ids::{IdError, InstrumentId, InstrumentVersion},
-    instrument::{DefinitionFault, Instrument},
-};
+use clinical::document::{DefinitionFault, NotFound};
+use clinical::ids::{IdError, InstrumentId, InstrumentVersion};
+use clinical::instruments::definition::TextLicence;
+use clinical::instruments::{Catalog, Instrument};
 
 use crate::{ReadError, read_text, table::aligned};
 
@@ -58,7 +56,7 @@ fn find(argument: &str) -> Result<&'static Arc<Instrument>, ResolveError> {
     let newest = Catalog::shipped().latest(&id).ok_or(ResolveError::UnknownInstrument)?;
     let Some(version) = version else { return Ok(newest) };
     Catalog::shipped().find(&id, &version.parse()?).map_err(|not_found| match not_found {
-        NotFound::Instrument => ResolveError::UnknownInstrument,
+        NotFound::Id => ResolveError::UnknownInstrument,
         NotFound::Version { known } => ResolveError::UnknownVersion { id, known },
     })
 }

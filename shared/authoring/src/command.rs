@@ -10,11 +10,8 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use clinical::{
-    catalog::Catalog,
-    ids::{FormVersion, GroupId},
-    instrument::Instrument,
-};
+use clinical::ids::{FormVersion, GroupId};
+use clinical::instruments::{Catalog, Instrument};
 
 use crate::{
     catalog,

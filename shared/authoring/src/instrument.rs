@@ -4,7 +4,7 @@ mod import;
 
 use std::path::Path;
 
-use clinical::{catalog::Catalog, instrument::Instrument};
+use clinical::instruments::{Catalog, Instrument};
 use invocation::Deadline;
 use records::{Audit, AuditAction, InstrumentPut};
 use time::OffsetDateTime;

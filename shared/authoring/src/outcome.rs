@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use clinical::{
-    ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion},
-    instrument::DefinitionFault,
-};
+use clinical::document::DefinitionFault;
+use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use invocation::{EnvironmentError, aws::Failure};
 
 use crate::ReadError;

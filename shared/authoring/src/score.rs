@@ -2,10 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
-use clinical::{
-    finding::Finding,
-    instrument::{Instrument, NotEvaluated, NotScored, Outcome, Score},
-};
+use clinical::document::Finding;
+use clinical::instruments::{Instrument, NotEvaluated, NotScored, Outcome, Score};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 

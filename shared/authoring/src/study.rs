@@ -5,10 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use clinical::{
-    instrument::{DefinitionFault, Instrument},
-    study::Study,
-};
+use clinical::document::DefinitionFault;
+use clinical::instruments::Instrument;
+use clinical::studies::Study;
 use invocation::Deadline;
 use records::{Audit, AuditAction, StudyPut};
 use time::OffsetDateTime;

@@ -2,19 +2,13 @@
 
 use std::{collections::BTreeSet, num::NonZero, path::PathBuf, thread};
 
-use clinical::{
-    definition::Texts,
-    forms::{
-        Context, Form, Register, Workers,
-        answer::Wording,
-        batch::{Batch, NoBatch, Notation},
-        catalog::{self, NotFound},
-        definition::CheckSeverity,
-        report::{CheckOf, NotKept, Report},
-    },
-    ids::FormVersion,
-    instrument::DefinitionFault,
+use clinical::document::{DefinitionFault, NotFound, Texts};
+use clinical::forms::definition::CheckSeverity;
+use clinical::forms::{
+    Batch, BatchError, Catalog, CheckContext, CheckReport, FindingSource, Form, NoRegister, Notation, Register,
+    ReportOptions, Workers,
 };
+use clinical::ids::FormVersion;
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -89,7 +83,7 @@ pub enum ValidateError {
         /// The file.
         path: PathBuf,
         /// What keeps it from being one.
-        source: NoBatch,
+        source: BatchError,
     },
 }
 
@@ -109,22 +103,22 @@ pub fn validate(options: &ValidateOptions) -> Result<ValidationResult, ValidateE
     let bytes = read_bytes(&options.file)?;
     let no_batch = |source| ValidateError::NoBatch { path: options.file.clone(), source };
     let batch = Batch::read(&bytes, Notation::Any).map_err(no_batch)?;
-    let context = Context {
+    let context = CheckContext {
         now: OffsetDateTime::now_utc().unix_timestamp(),
-        sites: Register::NotKept(NotKept::CommandLine),
-        subjects: Register::NotKept(NotKept::CommandLine),
+        sites: Register::Absent(NoRegister::CommandLine),
+        subjects: Register::Absent(NoRegister::CommandLine),
     };
     let progress = ProgressBar::new("checked", batch.len(), options.quiet);
     let step = |rows| progress.steps(rows);
     let threads = thread::available_parallelism().map_or(1, NonZero::get);
-    let report = form.check(&batch, &context, Workers::new(threads).telling(&step));
+    let report = form.check(&batch, &context, Workers::new(threads).reporting(&step));
     let report = report.unwrap_or_else(|stopped| unreachable!("nothing stops it: {stopped}"));
     drop(progress);
     let language = language(form, &options.language);
     let text = if options.json {
         let id = Uuid::new_v4().to_string();
-        let wording = Wording { batch: &id, language, values: options.values };
-        let response = form.tell(&report, wording, |_| true);
+        let wording = ReportOptions { batch: &id, language, values: options.values };
+        let response = form.to_json(&report, wording, |_| true);
         let mut text = response.unwrap_or_else(|row| unreachable!("nothing stops it: {row}"));
         text.push('\n');
         text
@@ -138,16 +132,23 @@ pub fn validate(options: &ValidateOptions) -> Result<ValidationResult, ValidateE
 fn shipped(options: &ValidateOptions) -> Result<Option<&'static Form>, ValidateError> {
     let unknown = || ValidateError::UnknownForm {
         form: options.form.clone(),
-        known: catalog::all().map(|form| form.id().to_string()).collect::<BTreeSet<_>>().into_iter().collect(),
+        known: Catalog::shipped()
+            .iter()
+            .map(|form| form.id().to_string())
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .collect(),
     };
     let is_path = options.form.contains(['/', '\\']) || options.form.ends_with(".json");
     if is_path {
         return Ok(None);
     }
     let id = options.form.parse().map_err(|_| unknown())?;
-    let Some(version) = &options.version else { return catalog::latest(&id).map(Some).ok_or_else(unknown) };
-    catalog::find(&id, version).map(Some).map_err(|error| match error {
-        NotFound::Form => unknown(),
+    let Some(version) = &options.version else {
+        return Catalog::shipped().latest(&id).map(|form| Some(form.as_ref())).ok_or_else(unknown);
+    };
+    Catalog::shipped().find(&id, version).map(|form| Some(form.as_ref())).map_err(|error| match error {
+        NotFound::Id => unknown(),
         NotFound::Version { known } => {
             ValidateError::UnknownVersion { known: known.iter().map(ToString::to_string).collect() }
         }
@@ -177,7 +178,7 @@ fn language<'a>(form: &'a Form, wanted: &str) -> &'a str {
 }
 
 /// All findings and all that could not be evaluated, one a line, and how many rows there are of each kind.
-fn table(form: &Form, report: &Report<'_>, language: &str, values: bool) -> String {
+fn table(form: &Form, report: &CheckReport<'_>, language: &str, values: bool) -> String {
     let mut lines = vec![["ROW", "KEY", "WHAT", "CHECK", "FIELD", "MESSAGE"].map(str::to_owned)];
     for (index, row) in report.rows.iter().enumerate() {
         let key = key(report.key(index));
@@ -199,7 +200,7 @@ fn table(form: &Form, report: &Report<'_>, language: &str, values: bool) -> Stri
             lines.push([index.to_string(), key.clone(), what.to_owned(), check, field.unwrap_or_default(), message]);
         }
         for (check, reason) in &row.not_evaluated {
-            let check = form.names(CheckOf::Check(*check)).0;
+            let check = form.names(FindingSource::Check(*check)).0;
             let reason = form.reason(*reason, language);
             let what = "not evaluated".to_owned();
             lines.push([index.to_string(), key.clone(), what, check, String::new(), reason]);
@@ -207,7 +208,7 @@ fn table(form: &Form, report: &Report<'_>, language: &str, values: bool) -> Stri
     }
     let mut text = if lines.len() > 1 { aligned(&lines, &[0]) + "\n" } else { String::new() };
     for (check, _) in &report.not_run {
-        let check = form.names(CheckOf::Check(*check)).0;
+        let check = form.names(FindingSource::Check(*check)).0;
         text.push_str(&format!("not run: {check} (sites and subjects are not known here)\n"));
     }
     if !report.not_checked.is_empty() {

@@ -9,8 +9,7 @@
 use std::collections::HashSet;
 use std::hint::black_box;
 
-use clinical::forms::batch::{Batch, Notation};
-use clinical::forms::{Context, Form, Register, Workers};
+use clinical::forms::{Batch, CheckContext, Form, Notation, Register, Workers};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::{Value, json};
 
@@ -23,7 +22,7 @@ fn checking(criterion: &mut Criterion) {
     let text = rows();
     let batch = Batch::read(text.as_bytes(), Notation::Json).unwrap();
     let known = Register::Known((0..500).map(|subject| format!("S-{subject:04}")).collect());
-    let context = Context { now: 1_800_000_000, sites: known.clone(), subjects: known };
+    let context = CheckContext { now: 1_800_000_000, sites: known.clone(), subjects: known };
     let report = form.check(&batch, &context, Workers::new(1)).unwrap();
     assert_eq!((report.counts.rows, report.counts.clean), (ROWS, ROWS));
     let values: Vec<Value> = serde_json::from_str(&text).unwrap();

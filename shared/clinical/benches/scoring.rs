@@ -6,9 +6,7 @@
 
 use std::hint::black_box;
 
-use clinical::answers::{Answer, Answers};
-use clinical::catalog::Catalog;
-use clinical::instrument::Instrument;
+use clinical::instruments::{Answer, Answers, Catalog, Instrument};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;

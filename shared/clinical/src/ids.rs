@@ -57,25 +57,28 @@ impl From<Uuid> for SubmissionId {
 
 /// The version of a definition, an instrument's or a form's, or of a study: `major.minor.patch`, ordered by number.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct InstrumentVersion {
+pub struct Version {
     numbers: [u32; 3],
     text: Arc<str>,
 }
 
-impl InstrumentVersion {
+impl Version {
     /// The version as it is written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 }
 
-/// The version of a study's data, written and ordered as an instrument's.
+/// The version of an instrument's definition.
+pub type InstrumentVersion = Version;
+
+/// The version of a study's data.
 pub type StudyVersion = InstrumentVersion;
 
-/// The version of a form or of one of its checks, written and ordered as an instrument's.
+/// The version of a form or of one of its checks.
 pub type FormVersion = InstrumentVersion;
 
-impl InstrumentVersion {
+impl Version {
     /// The version in a form whose order as text is that of the numbers.
     pub fn sortable(&self) -> String {
         let [major, minor, patch] = self.numbers;
@@ -83,7 +86,7 @@ impl InstrumentVersion {
     }
 }
 
-impl FromStr for InstrumentVersion {
+impl FromStr for Version {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
@@ -100,7 +103,7 @@ impl FromStr for InstrumentVersion {
     }
 }
 
-impl fmt::Display for InstrumentVersion {
+impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
@@ -228,7 +231,7 @@ name!(
 );
 
 plain_debug!(StudyId, SiteId, GroupId, InstrumentId, ItemId, ScoreId, RuleId);
-as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, InstrumentVersion, ItemId, ScoreId, RuleId);
+as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, Version, ItemId, ScoreId, RuleId);
 plain_debug!(FormId, FieldId, CheckId);
 as_text!(FormId, FieldId, CheckId);
 
@@ -289,10 +292,10 @@ mod tests {
 
     #[test]
     fn versions_are_ordered_by_number() {
-        let version = |text: &str| text.parse::<InstrumentVersion>().unwrap();
+        let version = |text: &str| text.parse::<Version>().unwrap();
         assert!(version("1.10.0") > version("1.9.3"));
         for bad in ["", "1", "1.0", "1.0.0.0", "01.0.0", "1.0.x", "1.0.-1", "1.0.+1", "1..0", "9999999999.0.0"] {
-            assert!(bad.parse::<InstrumentVersion>().is_err(), "{bad}");
+            assert!(bad.parse::<Version>().is_err(), "{bad}");
         }
     }
 

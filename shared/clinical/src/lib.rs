@@ -4,7 +4,7 @@
 //! the code knows only a closed set of operations on it and checks every definition when it is loaded.
 //!
 //! ```
-//! use clinical::catalog::Catalog;
+//! use clinical::instruments::Catalog;
 //!
 //! let phq_2 = Catalog::shipped().find(&"phq-2".parse()?, &"1.0.0".parse()?)?;
 //! let sent = serde_json::json!({"1": 2, "2": 1});
@@ -14,25 +14,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod alert;
-pub mod answers;
-mod bounds;
-mod canonical;
-pub mod catalog;
-pub mod course;
-pub mod dataset;
-pub mod definition;
-mod exact;
+pub mod document;
 pub mod fhir;
-pub mod finding;
-mod fit;
 pub mod forms;
-pub mod history;
 pub mod ids;
-pub mod instrument;
-mod load;
-pub mod outcome;
-pub mod reference;
-mod score;
-pub mod study;
-mod weight;
+pub mod instruments;
+pub mod studies;

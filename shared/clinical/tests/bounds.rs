@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use clinical::finding::pointer;
+use clinical::document::{DefinitionFault, pointer};
 use clinical::forms::Form;
-use clinical::instrument::{DefinitionFault, Instrument};
-use clinical::study::Study;
+use clinical::instruments::Instrument;
+use clinical::studies::Study;
 use serde_json::{Value, json};
 
 type Load = fn(&str) -> Result<(), Vec<DefinitionFault>>;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use clinical::instrument::Instrument;
+use clinical::instruments::Instrument;
 
 /// File in `tests/broken`, code, pointer.
 const BROKEN: &[(&str, &str, &str)] = &[

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use clinical::instrument::{Instrument, MissingRule, Outcome};
+use clinical::instruments::{Instrument, MissingRule, Outcome};
 use serde_json::{Value, json};
 
 #[test]
@@ -278,7 +278,7 @@ fn a_code_that_counts_as_missing_is_stored_and_not_scored() {
 #[test]
 fn a_definition_is_given_in_one_language() {
     let phq_9 =
-        clinical::catalog::Catalog::shipped().find(&"phq-9".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+        clinical::instruments::Catalog::shipped().find(&"phq-9".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     assert_eq!(phq_9.languages().collect::<Vec<_>>(), ["en", "zh-Hans"]);
     let chinese = serde_json::to_string(&phq_9.definition().in_language("zh-Hans").unwrap()).unwrap();
     assert!(chinese.contains("几乎每天") && !chinese.contains("\"en\""));

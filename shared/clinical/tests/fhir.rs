@@ -2,11 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
-use clinical::catalog::Catalog;
-use clinical::definition::{Apply, Operation};
 use clinical::fhir::{Response, import, questionnaire};
-use clinical::instrument::Instrument;
-use clinical::outcome::Outcome;
+use clinical::instruments::definition::{Apply, Operation};
+use clinical::instruments::{Catalog, Instrument, Outcome};
 use serde_json::{Map, Value, json};
 
 const ORDINAL: &str = "http://hl7.org/fhir/StructureDefinition/ordinalValue";
@@ -322,7 +320,7 @@ fn what_an_ordinal_value_says_is_what_the_choice_adds_to_its_score() {
         start.extend(options.iter().map(|(item, options)| (item.clone(), number(&options[0].0))));
         let scores = |answers: &Map<String, Value>| -> Vec<Option<f64>> {
             let outcome = instrument.assess(&instrument.check(answers).unwrap()).unwrap();
-            let value = |score: &clinical::outcome::Score| score.value.to_string().parse::<f64>().unwrap();
+            let value = |score: &clinical::instruments::Score| score.value.to_string().parse::<f64>().unwrap();
             let find = |id| outcome.scores.iter().find(|score| score.id == id).map(value);
             instrument.definition().scores.iter().map(|score| find(score.id.clone())).collect()
         };

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
-use clinical::catalog::Catalog;
+use clinical::instruments::Catalog;
 use serde_json::{Map, Value, json};
 
 /// Basch E, Becker C, Rogak LJ, et al. Clin Trials 2021;18:104-114. Each text is a row of the table: the grades for 0 to 4

@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
-use clinical::answers::{Answer, Answers};
-use clinical::catalog::Catalog;
-use clinical::definition::{Apply, Definition, Item, ItemKind, Operation, Row};
-use clinical::instrument::Instrument;
+use clinical::instruments::definition::{Apply, Definition, Item, ItemKind, Operation, TableRow};
+use clinical::instruments::{Answer, Answers, Catalog, Instrument};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -88,7 +86,7 @@ proptest! {
             // What each way to complete the answers would give.
             let rows = &pro_ctcae.definition().tables[&combination.table];
             let mut possible: Vec<Decimal> = completions(&parts).iter().map(|parts| {
-                let fits = |row: &&Row| row.when.iter().zip(parts).all(|(cell, part)| {
+                let fits = |row: &&TableRow| row.when.iter().zip(parts).all(|(cell, part)| {
                     cell.is_none_or(|cell| (cell.from.0..=cell.to.0).contains(&Decimal::from(*part)))
                 });
                 let fitting: Vec<_> = rows.iter().filter(fits).collect();
@@ -198,7 +196,7 @@ fn allowed(instrument: &Instrument, item: &Item) -> Vec<Value> {
             list.iter().map(|code| json!(code.code)).collect()
         }
         ItemKind::Integer => {
-            let end = |number: Option<clinical::definition::Number>| number.unwrap().0.to_i64().unwrap();
+            let end = |number: Option<clinical::document::Number>| number.unwrap().0.to_i64().unwrap();
             (end(item.min)..=end(item.max)).map(|number| json!(number)).collect()
         }
         ItemKind::Boolean => vec![json!(false), json!(true)],
@@ -254,7 +252,7 @@ fn values(instrument: &Instrument, answers: &Map<String, Value>) -> Vec<Option<D
 fn places(document: &Value, at: String) -> Vec<String> {
     let inner: Vec<String> = match document {
         Value::Object(fields) => {
-            fields.iter().flat_map(|(key, value)| places(value, clinical::finding::pointer(&at, key))).collect()
+            fields.iter().flat_map(|(key, value)| places(value, clinical::document::pointer(&at, key))).collect()
         }
         Value::Array(values) => {
             values.iter().enumerate().flat_map(|(place, value)| places(value, format!("{at}/{place}"))).collect()

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use clinical::instrument::{Instrument, MissingApplied, Outcome};
+use clinical::instruments::{Instrument, MissingApplied, Outcome};
 use serde::Deserialize;
 use serde_json::{Map, Number, Value};
 

@@ -2,11 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
-use clinical::answers::Answers;
-use clinical::course::Place;
 use clinical::ids::SubmissionId;
-use clinical::instrument::Instrument;
-use clinical::reference::{Basis, Entry, Replay, replay};
+use clinical::instruments::{Answers, Basis, Instrument, Place, Replay, ReplayEntry, replay};
 use proptest::prelude::*;
 use serde_json::json;
 use time::Duration;
@@ -55,12 +52,12 @@ fn answers(instrument: &Instrument, pain: Option<i64>) -> Answers {
 
 fn run(instrument: &Instrument, sent: &[Sent]) -> Replay {
     let answers: Vec<Answers> = sent.iter().map(|sent| answers(instrument, sent.pain)).collect();
-    let entries: Vec<Entry<'_>> = sent
+    let entries: Vec<ReplayEntry<'_>> = sent
         .iter()
         .zip(&answers)
         .map(|(sent, answers)| {
             let (day, n) = sent.root.unwrap_or((sent.day, sent.n));
-            Entry {
+            ReplayEntry {
                 id: id(sent.n),
                 place: Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(day), id: id(n) },
                 amends: sent.amends.map(id),
@@ -130,7 +127,7 @@ fn versions_are_compared_only_where_the_definition_says_that_they_are_comparable
     let at = |n: u128| Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(n as i64), id: id(n) };
     for (second, expected) in [(&other, vec![]), (&continued, vec!["worse", "jump"])] {
         let (one, two) = (answers(&first, Some(10)), answers(second, Some(70)));
-        let entry = |n, instrument, answers| Entry {
+        let entry = |n, instrument, answers| ReplayEntry {
             id: id(n),
             place: at(n),
             amends: None,
@@ -146,7 +143,7 @@ fn what_cannot_be_evaluated_any_more_says_so_and_stays_in_the_course() {
     let instrument = pain("1.0.0", None);
     let answers = answers(&instrument, Some(60));
     let place = |n: u128| Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(n as i64), id: id(n) };
-    let entry = |n, basis| Entry { id: id(n), place: place(n), amends: None, in_study: true, basis };
+    let entry = |n, basis| ReplayEntry { id: id(n), place: place(n), amends: None, in_study: true, basis };
     let scores = [("total".parse().unwrap(), 10.into())].into();
     let lost = entry(1, Basis::Recorded { course: instrument.course(), version: "1.0.0".parse().unwrap(), scores });
     let replay = replay(&[lost, entry(2, Basis::Answers { instrument: &instrument, answers: &answers })]);
@@ -166,14 +163,14 @@ proptest! {
             .map(|(day, pain)| Sent { n: day as u128 + 1, day: day as i64, pain: *pain, amends: None, root: None })
             .collect();
         let expected = run(&instrument, &history);
-        let mut course = clinical::course::Course::default();
+        let mut course = clinical::instruments::Course::default();
         for sent in &history {
             let outcome = instrument.assess_with(&answers(&instrument, sent.pain), &course.history()).unwrap();
             prop_assert_eq!(Some(&outcome), expected.outcomes.get(&id(sent.n)));
             let place = Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(sent.day), id: id(sent.n) };
             if !outcome.scores.is_empty() {
                 prop_assert!(course.is_newest(place) && course.reaches_back(instrument.looks_back()));
-                let point = clinical::course::Point {
+                let point = clinical::instruments::Point {
                     submission: id(sent.n), place, version: instrument.version().clone(), in_study: true, scores: outcome.scores_by_id(),
                 };
                 course.push(point, instrument.looks_back());

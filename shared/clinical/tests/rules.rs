@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
-use clinical::history::{EarlierScores, History};
-use clinical::instrument::{Instrument, Outcome, Severity};
+use clinical::instruments::{EarlierScores, History, Instrument, Outcome, Severity};
 use rust_decimal::Decimal;
 use serde_json::{Value, json};
 

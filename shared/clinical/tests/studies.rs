@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use boon::{Compiler, Schemas};
-use clinical::catalog::Catalog;
-use clinical::instrument::{DefinitionFault, Instrument};
-use clinical::study::{Protocol, Study};
+use clinical::document::DefinitionFault;
+use clinical::instruments::{Catalog, Instrument};
+use clinical::studies::{Protocol, Study};
 use serde_json::{Value, json};
 use time::macros::datetime;
 

@@ -1,6 +1,6 @@
 //! A version that was once shipped never changes: scores in the field carry its hash.
 
-use clinical::catalog::Catalog;
+use clinical::instruments::Catalog;
 
 /// The SHA-256 of each definition, by `jq -cSj . FILE | sha256sum`.
 const SHIPPED: &[(&str, &str, &str)] = &[

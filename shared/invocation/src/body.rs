@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use clinical::finding::{Finding, pointer};
+use clinical::document::{Finding, pointer};
 use lambda_http::http::header::CONTENT_TYPE;
 use lambda_http::{Body, Request};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};

@@ -7,7 +7,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clinical::finding::Finding;
+use clinical::document::Finding;
 use hmac::{Hmac, KeyInit, Mac};
 use lambda_http::{Request, RequestExt};
 use sha2::Sha256;

@@ -62,7 +62,7 @@ fn finding_type(code: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use clinical::finding::Finding;
+    use clinical::document::Finding;
     use lambda_http::Body;
 
     use super::*;

@@ -1,6 +1,6 @@
 //! What went wrong, as an answer (RFC 9457).
 
-use clinical::finding::Finding;
+use clinical::document::Finding;
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Response};

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clinical::ids::{RuleId, SiteId, StudyId, SubmissionId};
-use clinical::outcome::Severity;
+use clinical::instruments::Severity;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use clinical::ids::{InstrumentId, PatientId, RuleId, SiteId, StudyId, SubmissionId};
-use clinical::outcome::{FiredRule, Severity};
+use clinical::instruments::{FiredRule, Severity};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call, is_passing};
 use time::OffsetDateTime;

@@ -4,7 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clinical::ids::{SiteId, StudyId};
-use clinical::outcome::Severity;
+use clinical::instruments::Severity;
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits, call};
 

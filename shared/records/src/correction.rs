@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
-use clinical::course::Place;
 use clinical::ids::{InstrumentId, PatientId, SiteId, StudyId, SubmissionId};
+use clinical::instruments::Place;
 use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, call, is_passing};

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use clinical::ids::{StudyId, StudyVersion};
-use clinical::instrument::Instrument;
-use clinical::study::Protocol;
+use clinical::instruments::Instrument;
+use clinical::studies::Protocol;
 use futures::future::join_all;
 use invocation::Deadline;
 use invocation::aws::Failure;

@@ -1,8 +1,7 @@
 //! What a site's patients sent in a period of time and what was raised on it: all that a report of the site is made of.
 
-use clinical::course::Place;
 use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
-use clinical::outcome::{self, Severity};
+use clinical::instruments::{self, Place, Severity};
 use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::Failure;
@@ -87,7 +86,7 @@ pub struct SubmissionSummary {
     /// The submission that corrects this one, and takes its place.
     pub amended_by: Option<SubmissionId>,
     /// Its scores; none where it could not be scored. `None` while it was not looked at yet.
-    pub scores: Option<Vec<outcome::Score>>,
+    pub scores: Option<Vec<instruments::Score>>,
 }
 
 /// An alert, and how far it was handled.

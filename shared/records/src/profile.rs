@@ -3,11 +3,8 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use clinical::course::{Course, CourseId, Place, Point};
-use clinical::history::History;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
-use clinical::instrument::Instrument;
-use clinical::outcome::{FiredRule, Outcome};
+use clinical::instruments::{Course, CourseId, FiredRule, History, Instrument, Outcome, Place, Point};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use rust_decimal::Decimal;

@@ -1,7 +1,7 @@
 //! Evaluating a patient's courses again, where something changed below their newest points: a submission that came late, a
 //! correction, or more of the past than was kept.
 //!
-//! All submissions of the patient that are scored are read and replayed ([`clinical::reference`]). What the replay raises
+//! All submissions of the patient that are scored are read and replayed ([`clinical::instruments::replay`]). What the replay raises
 //! and is not there is raised now; alerts that it does not have are marked; the profile's courses become those of the
 //! replay. Every transaction stands on the profile's revision that was read before, so that whatever is scored meanwhile
 //! makes this read again, and every one leaves the mark on the profile but the last: a run that dies is resumed.
@@ -11,10 +11,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
-use clinical::course::CourseId;
 use clinical::ids::{PatientId, RuleId, ScoreId, SiteId, StudyId, SubmissionId};
-use clinical::outcome::{FiredRule, NotEvaluated, Outcome};
-use clinical::reference::{Basis, Entry, replay};
+use clinical::instruments::{Basis, CourseId, FiredRule, NotEvaluated, Outcome, ReplayEntry, replay};
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call};
 use invocation::{Deadline, metrics};
 use rust_decimal::Decimal;
@@ -286,7 +284,7 @@ impl Changes {
         profile: &mut Profile,
         at: OffsetDateTime,
     ) -> Self {
-        let entries: Vec<Entry<'_>> = records
+        let entries: Vec<ReplayEntry<'_>> = records
             .scored
             .values()
             .filter_map(|(submission, score)| entry(submission, score, scored_by.get(&submission.id)?))
@@ -375,7 +373,7 @@ fn entry<'a>(
     submission: &'a Submission,
     score: &Score,
     scored_by: &'a Result<ScoredBy, NotDefined>,
-) -> Option<Entry<'a>> {
+) -> Option<ReplayEntry<'a>> {
     let (basis, in_study) = match scored_by {
         Ok(ScoredBy { instrument, protocol }) => {
             let basis = Basis::Answers { instrument, answers: &submission.answers };
@@ -388,11 +386,11 @@ fn entry<'a>(
         }
     };
     let amends = submission.amends.as_ref().map(|amendment| amendment.of);
-    Some(Entry { id: submission.id, place: submission.place(), amends, in_study, basis })
+    Some(ReplayEntry { id: submission.id, place: submission.place(), amends, in_study, basis })
 }
 
 fn stored_scores(scores: &Value) -> Option<BTreeMap<ScoreId, Decimal>> {
-    let scores: Vec<clinical::outcome::Score> = serde_json::from_value(scores.clone()).ok()?;
+    let scores: Vec<clinical::instruments::Score> = serde_json::from_value(scores.clone()).ok()?;
     Some(scores.into_iter().map(|score| (score.id, score.value)).collect())
 }
 

@@ -10,10 +10,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use clinical::catalog::Catalog;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
-use clinical::instrument::Instrument;
-use clinical::study::{Protocol, Study};
+use clinical::instruments::{Catalog, Instrument};
+use clinical::studies::{Protocol, Study};
 use invocation::aws::{Failure, Limits, call};
 use invocation::{Deadline, metrics};
 use tokio::sync::watch;

@@ -4,14 +4,12 @@ use std::fmt;
 
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
-use clinical::answers::{Answer, Answers};
-use clinical::course::Place;
-use clinical::definition::Number;
+use clinical::document::Number;
 use clinical::ids::{
     GroupId, InstrumentId, InstrumentVersion, PatientId, RuleId, ScoreId, SiteId, StudyId, StudyVersion, SubmissionId,
 };
-use clinical::outcome::{Claims, Outcome};
-use clinical::study::{Protocol, Study};
+use clinical::instruments::{Answer, Answers, Claims, Outcome, Place};
+use clinical::studies::{Protocol, Study};
 use invocation::aws::{CallError, Failure, Limits, call};
 use invocation::{Deadline, Principal};
 use rust_decimal::Decimal;

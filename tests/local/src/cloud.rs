@@ -21,7 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use clinical::study::Study;
+use clinical::studies::Study;
 use futures::FutureExt;
 use invocation::Deadline;
 use serde::Deserialize;

@@ -8,12 +8,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clinical::answers::Answers;
-use clinical::course::Place;
 use clinical::ids::SubmissionId;
-use clinical::instrument::Instrument;
-use clinical::reference::{Basis, Entry, Replay, replay};
-use clinical::study::Escalation;
+use clinical::instruments::{Answers, Basis, Instrument, Place, Replay, ReplayEntry, replay};
+use clinical::studies::Escalation;
 use futures::FutureExt;
 use harness::{Fault, World, claims, context, request, stream_event};
 use lambda_runtime::LambdaEvent;
@@ -310,10 +307,10 @@ impl History {
         let sent: Vec<&Sent> = self.sent.iter().filter(|sent| sent.patient == patient && counts(sent)).collect();
         let answers: Vec<Answers> =
             sent.iter().map(|sent| self.instrument.check(sent.answers.as_object().unwrap()).unwrap()).collect();
-        let entries: Vec<Entry<'_>> = sent
+        let entries: Vec<ReplayEntry<'_>> = sent
             .iter()
             .zip(&answers)
-            .map(|(sent, answers)| Entry {
+            .map(|(sent, answers)| ReplayEntry {
                 id: sent.id.into(),
                 place: sent.place,
                 amends: sent.amends.map(SubmissionId::from),

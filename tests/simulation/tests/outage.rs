@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use clinical::study::Escalation;
+use clinical::studies::Escalation;
 use harness::{Fault, World, claims, context, request, stream_event};
 use lambda_runtime::LambdaEvent;
 use score::Score;

@@ -10,7 +10,7 @@ mod write;
 use std::time::Duration;
 
 use clinical::ids::InstrumentId;
-use clinical::outcome::Severity;
+use clinical::instruments::Severity;
 use records::AlertStatus;
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -398,7 +398,7 @@ mod tests {
     use crate::made_up;
     use crate::period::Zone;
     use crate::statistics::statistics;
-    use clinical::study::Protocol;
+    use clinical::studies::Protocol;
     use records::SitePeriod;
     use time::macros::datetime;
 

@@ -1,6 +1,6 @@
 //! Score courses as small plots, several on a page, all of a score on the same axes.
 
-use clinical::definition::Band;
+use clinical::instruments::definition::Band;
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use time::OffsetDateTime;

@@ -1,7 +1,7 @@
 //! What a report says, in the languages that it is written in.
 
-use clinical::definition::Texts;
-use clinical::outcome::Severity;
+use clinical::document::Texts;
+use clinical::instruments::Severity;
 use records::AlertStatus;
 
 /// The languages of reports, by BCP 47 tag.
@@ -257,7 +257,7 @@ static BANDS: [(&str, &str); 18] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clinical::catalog::Catalog;
+    use clinical::instruments::Catalog;
 
     #[test]
     fn every_band_that_ships_without_a_chinese_name_has_one_here() {

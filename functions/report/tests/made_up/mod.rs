@@ -1,10 +1,7 @@
 //! A site that never was, for tests and for looking at reports: the same each time for the same numbers.
 
-use clinical::answers::{Answer, Answers};
-use clinical::catalog::Catalog;
-use clinical::course::Place;
 use clinical::ids::InstrumentId;
-use clinical::outcome::Severity;
+use clinical::instruments::{Answer, Answers, Catalog, Place, Severity};
 use records::{AlertHandling, AlertStatus, InstrumentRef, PatientPeriod, SitePeriod, SubmissionSummary};
 use rust_decimal::Decimal;
 use time::macros::datetime;

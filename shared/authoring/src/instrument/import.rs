@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clinical::{fhir, instrument::Instrument};
+use clinical::fhir;
+use clinical::instruments::Instrument;
 
 use crate::{ReadError, read_text};
 
@@ -72,7 +73,7 @@ pub fn import(file: &Path, mut definition: impl Write, mut notes: impl Write) ->
 mod tests {
     use std::fs;
 
-    use clinical::catalog::Catalog;
+    use clinical::instruments::Catalog;
 
     use super::*;
 

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 use serde_json::{Map, Value as Json, json};
 
+use super::element::{number, own_system, weight};
 use super::names::Names;
-use super::{number, own_system, weight};
-use crate::definition::{Code, Definition, Item};
-use crate::instrument::Instrument;
+use crate::instruments::Instrument;
+use crate::instruments::definition::{Code, Definition, Item};
 
 /// The code systems that have a yes and a no, each with the code of either.
 const YES_AND_NO: [(&str, &str, &str); 4] = [

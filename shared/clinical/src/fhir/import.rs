@@ -7,9 +7,9 @@ use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, extension, number, weight};
-use crate::definition::Definition;
+use super::element::{MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, extension, number, weight};
 use crate::ids::{InstrumentId, InstrumentVersion, ItemId};
+use crate::instruments::definition::Definition;
 
 const CALCULATED: &str = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-calculatedExpression";
 

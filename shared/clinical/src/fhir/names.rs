@@ -99,7 +99,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::catalog::Catalog;
+    use crate::instruments::Catalog;
 
     #[test]
     fn every_name_is_of_something_that_is_there_and_no_name_is_of_two() {

@@ -2,11 +2,12 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::element::{CANONICAL, MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, WEIGHTS, own_system};
 use super::names::{Coding, Names};
-use super::{CANONICAL, MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, WEIGHTS, own_system};
-use crate::definition::{Apply, Code, Definition, Item, ItemKind, Number, Operation, Texts};
+use crate::document::{Number, Texts};
 use crate::ids::ItemId;
-use crate::instrument::Instrument;
+use crate::instruments::Instrument;
+use crate::instruments::definition::{Apply, Code, Definition, Item, ItemKind, Operation};
 
 /// A condition that no `enableWhen` can say, as the definition writes it.
 const ENABLE_WHEN: &str = "urn:epro:fhir:enable-when";

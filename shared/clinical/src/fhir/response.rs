@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value as Json, json};
 
 use super::coding::{self, Choices};
+use super::element::{CANONICAL, number};
 use super::names::Names;
-use super::{CANONICAL, number};
-use crate::catalog::Catalog;
-use crate::definition::{Item, ItemKind};
-use crate::finding::Finding;
+use crate::document::Finding;
 use crate::ids::{ItemId, ScoreId};
-use crate::instrument::Instrument;
-use crate::outcome::Claims;
+use crate::instruments::Catalog;
+use crate::instruments::Claims;
+use crate::instruments::Instrument;
+use crate::instruments::definition::{Item, ItemKind};
 
 const ROOT: &str = "QuestionnaireResponse";
 const FIELDS: [&str; 18] = [

@@ -7,16 +7,16 @@ use std::hash::{BuildHasherDefault, Hasher};
 use rust_decimal::Decimal;
 
 use super::date::Moment;
-use super::load::{Limit, LoadedCheck, LoadedRule};
-use super::report::{CheckOf, Finding, Reason};
+use super::program::{Limit, LoadedCheck, LoadedRule};
+use super::report::{FindingSource, Reason, RowFinding};
 use super::row::{KeyText, Part, States};
 
 /// As many other rows as a finding names.
 const OTHERS: usize = 10;
 
 /// What a check over several rows says of one.
-pub(super) enum Verdict<'a> {
-    Finding(Finding<'a>),
+pub(super) enum GroupVerdict<'a> {
+    Finding(RowFinding<'a>),
     NotEvaluated(Reason),
 }
 
@@ -30,11 +30,11 @@ pub(super) fn check<'a>(
     place: usize,
     check: &LoadedCheck,
     share: usize,
-) -> Vec<(usize, Verdict<'a>)> {
+) -> Vec<(usize, GroupVerdict<'a>)> {
     let groups = groups(states, part, share);
     let finding = |field, value, others| {
-        let check_of = CheckOf::Check(place);
-        Verdict::Finding(Finding { check: check_of, severity: check.severity, field, value, others })
+        let check_of = FindingSource::Check(place);
+        GroupVerdict::Finding(RowFinding { check: check_of, severity: check.severity, field, value, others })
     };
     let mut verdicts = Vec::new();
     match &check.rule {
@@ -47,7 +47,7 @@ pub(super) fn check<'a>(
                         row,
                         match said {
                             Said::Changed(other) => finding(Some(*field), *sent, vec![other]),
-                            Said::Not(reason) => Verdict::NotEvaluated(reason),
+                            Said::Not(reason) => GroupVerdict::NotEvaluated(reason),
                         },
                     ));
                 }

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use crate::dataset::{self, Dataset, NotDataset, RowFault};
+use super::dataset::{self, Dataset, DatasetError, RowFault};
 
 /// As many rows as one batch may have.
 pub const MOST_ROWS: usize = 50_000;
@@ -30,7 +30,7 @@ pub enum Notation {
 
 /// Why something is no batch. Tells no value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NoBatch {
+pub enum BatchError {
     /// It is no JSON.
     #[error("it is no JSON from line {line}, column {column} on")]
     Syntax {
@@ -53,7 +53,7 @@ pub enum NoBatch {
     TooManyRows,
     /// It says that it is Dataset-JSON, and is not.
     #[error("it is no CDISC Dataset-JSON v1.1: {0}")]
-    Dataset(#[from] NotDataset),
+    Dataset(#[from] DatasetError),
 }
 
 pub(super) enum Row {
@@ -81,13 +81,13 @@ impl Batch {
     ///
     /// # Errors
     /// If it is no batch at all.
-    pub fn read(bytes: &[u8], notation: Notation) -> Result<Self, NoBatch> {
+    pub fn read(bytes: &[u8], notation: Notation) -> Result<Self, BatchError> {
         // Some editors put a byte order mark before the text.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let text = std::str::from_utf8(bytes).map_err(|_| NoBatch::Encoding)?;
+        let text = std::str::from_utf8(bytes).map_err(|_| BatchError::Encoding)?;
         let first = text.trim_start().as_bytes().first();
         let batch = match (first, notation) {
-            (None, _) => return Err(NoBatch::Empty),
+            (None, _) => return Err(BatchError::Empty),
             (_, Notation::Lines) => lines(text)?,
             (Some(b'['), _) => array(text)?,
             (_, Notation::Json) => document(text)?,
@@ -95,14 +95,14 @@ impl Batch {
             (_, Notation::Any) => match text.trim().split_once('\n') {
                 Some((line, _)) if serde_json::from_str::<IgnoredAny>(line).is_ok() => lines(text)?,
                 _ => match document(text) {
-                    Err(NoBatch::Other) => lines(text)?,
+                    Err(BatchError::Other) => lines(text)?,
                     read => read?,
                 },
             },
         };
         match batch.rows.len() {
-            0 => Err(NoBatch::Empty),
-            rows if rows > MOST_ROWS => Err(NoBatch::TooManyRows),
+            0 => Err(BatchError::Empty),
+            rows if rows > MOST_ROWS => Err(BatchError::TooManyRows),
             _ => Ok(batch),
         }
     }
@@ -130,7 +130,7 @@ impl fmt::Debug for Batch {
     }
 }
 
-fn array(text: &str) -> Result<Batch, NoBatch> {
+fn array(text: &str) -> Result<Batch, BatchError> {
     let mut columns = Columns::default();
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let rows = Rows(&mut columns).deserialize(&mut deserializer);
@@ -138,14 +138,14 @@ fn array(text: &str) -> Result<Batch, NoBatch> {
     Ok(Batch { columns: columns.names, rows })
 }
 
-fn document(text: &str) -> Result<Batch, NoBatch> {
+fn document(text: &str) -> Result<Batch, BatchError> {
     match serde_json::from_str(text).map_err(|error| syntax(&error))? {
         Value::Object(document) if dataset::says_so(&document) => Ok(Batch::of(Dataset::of(Value::Object(document))?)),
-        _ => Err(NoBatch::Other),
+        _ => Err(BatchError::Other),
     }
 }
 
-fn lines(text: &str) -> Result<Batch, NoBatch> {
+fn lines(text: &str) -> Result<Batch, BatchError> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
     let metadata = lines.peek().and_then(|line| serde_json::from_str::<Map<String, Value>>(line).ok());
     if let Some(metadata) = metadata.filter(dataset::says_so) {
@@ -178,14 +178,14 @@ fn lines(text: &str) -> Result<Batch, NoBatch> {
         .collect();
     // Not one line is JSON: whatever it is, it is not rows.
     if !rows.is_empty() && broken == rows.len() {
-        return Err(NoBatch::Syntax { line: 1, column: 1 });
+        return Err(BatchError::Syntax { line: 1, column: 1 });
     }
     Ok(Batch { columns: columns.names, rows })
 }
 
 /// serde_json's own message may quote the text.
-fn syntax(error: &serde_json::Error) -> NoBatch {
-    NoBatch::Syntax { line: error.line(), column: error.column() }
+fn syntax(error: &serde_json::Error) -> BatchError {
+    BatchError::Syntax { line: error.line(), column: error.column() }
 }
 
 /// The names of columns in the order in which they were first seen.

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::date::Moment;
 use super::definition::FieldKind;
-use super::load::{LoadedField, LoadedUnit, Program};
+use super::program::{CheckProgram, LoadedField, LoadedUnit};
 use super::report::FieldFault;
-use crate::outcome::decimal;
+use crate::document::decimal;
 
 /// A field of a row.
 #[derive(Debug, Clone)]
@@ -74,7 +74,7 @@ impl<'a> Cell<'a> {
     }
 
     /// The text that conditions compare: a code, a text, a unit's name.
-    pub(super) fn text<'b>(&'b self, program: &'b Program) -> Option<&'b str> {
+    pub(super) fn text<'b>(&'b self, program: &'b CheckProgram) -> Option<&'b str> {
         match &self.value {
             Content::Text(text) => Some(text),
             Content::Unit(unit) => Some(&program.units[*unit].name),

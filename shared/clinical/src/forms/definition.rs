@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::definition::{Number, Texts};
+use crate::document::{Number, Texts, is_false};
 use crate::ids::{CheckId, FieldId, FormId, FormVersion};
 
 /// A form as it is written.
@@ -136,13 +136,13 @@ pub struct Check {
     pub severity: CheckSeverity,
     /// The rows that it is for; without it all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub when: Option<Condition>,
+    pub when: Option<CheckCondition>,
     /// Whether a finding over rows with the same values is reported once, at the first of them, and names the others; for
     /// `unique` and `repeats` of soft checks. Otherwise it is reported at each.
     #[serde(default, skip_serializing_if = "is_false")]
     pub once_per_group: bool,
     /// What must hold.
-    pub rule: Rule,
+    pub rule: CheckRule,
     /// What a finding says. It names no value.
     pub message: Texts,
 }
@@ -160,7 +160,7 @@ pub enum CheckSeverity {
 /// What holds of a row. A condition over a field that cannot be read is neither true nor false: the check is not evaluated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Condition {
+pub enum CheckCondition {
     /// The field's text is one of these.
     In(OneOf),
     /// The field has a value.
@@ -168,17 +168,17 @@ pub enum Condition {
     /// The field has no value.
     Absent(FieldId),
     /// All of these hold.
-    All(Vec<Condition>),
+    All(Vec<CheckCondition>),
     /// Any of these holds.
-    Any(Vec<Condition>),
+    Any(Vec<CheckCondition>),
     /// This does not hold.
-    Not(Box<Condition>),
+    Not(Box<CheckCondition>),
 }
 
 /// What must hold of the rows that a check is for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Rule {
+pub enum CheckRule {
     /// Each of these fields has a value.
     Required(Vec<FieldId>),
     /// At least one of these fields has a value.
@@ -204,7 +204,7 @@ pub enum Rule {
     /// At most so many rows of the batch have the same values in these fields.
     Repeats(Repeats),
     /// The number differs from that of the row before it in time by no more than this.
-    Change(Change),
+    Change(ChangeLimit),
     /// The field, where it has a value, names one of the caller's sites.
     KnownSite(FieldId),
     /// The field, where it has a value, names an enrolled subject.
@@ -340,7 +340,7 @@ pub struct Repeats {
 /// By how much a number may differ from that of the row before it in time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Change {
+pub struct ChangeLimit {
     /// Which field.
     pub field: FieldId,
     /// The unit that both are converted to.
@@ -356,8 +356,4 @@ pub struct Change {
     /// At most by this percentage of the earlier value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_percent: Option<Number>,
-}
-
-fn is_false(flag: &bool) -> bool {
-    !flag
 }

@@ -6,11 +6,11 @@ use super::definition::CheckSeverity;
 
 /// What was found, row by row in the order of the batch.
 #[derive(Debug)]
-pub struct Report<'a> {
+pub struct CheckReport<'a> {
     /// How many rows there are of each kind.
-    pub counts: Counts,
+    pub counts: RowCounts,
     /// Checks that were not run at all, by their place in the definition.
-    pub not_run: Vec<(usize, NotKept)>,
+    pub not_run: Vec<(usize, NoRegister)>,
     /// Columns of the batch that the form does not know, the first hundred.
     pub not_checked: Vec<&'a str>,
     /// For each row as many as the form's key has fields.
@@ -21,7 +21,7 @@ pub struct Report<'a> {
 
 /// How many rows there are of each kind. Each row is of one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct RowCounts {
     /// All rows.
     pub rows: usize,
     /// Nothing was found, and every check was evaluated.
@@ -36,7 +36,7 @@ pub struct Counts {
 
 /// What a row comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum RowVerdict {
     /// Nothing was found, and every check was evaluated.
     Clean,
     /// Nothing was found, but at least one check could not be evaluated.
@@ -51,16 +51,16 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowReport<'a> {
     /// What is wrong: of fields by themselves first, then by check, in the order of the definition.
-    pub findings: Vec<Finding<'a>>,
+    pub findings: Vec<RowFinding<'a>>,
     /// Checks that could not be evaluated, by their place in the definition, and why.
     pub not_evaluated: Vec<(usize, Reason)>,
 }
 
 /// Something wrong with a row.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Finding<'a> {
+pub struct RowFinding<'a> {
     /// What found it.
-    pub check: CheckOf,
+    pub check: FindingSource,
     /// What it means.
     pub severity: CheckSeverity,
     /// At which field, by its place in the definition.
@@ -73,13 +73,13 @@ pub struct Finding<'a> {
 
 /// What found something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckOf {
+pub enum FindingSource {
     /// A check of the definition, by its place.
     Check(usize),
     /// A field's own type, list, length or pattern, by the field's place.
     Field(usize, FieldFault),
     /// That a row is one.
-    Row(RowKind),
+    Row(RowDefect),
 }
 
 /// What is wrong with a field by itself.
@@ -103,7 +103,7 @@ pub enum FieldFault {
 
 /// What is wrong with a row as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowKind {
+pub enum RowDefect {
     /// It is no object.
     NoObject,
     /// It is no JSON.
@@ -143,14 +143,14 @@ pub enum Reason {
 
 /// Why a check was not run at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotKept {
+pub enum NoRegister {
     /// The study keeps no register of its subjects.
     NoSubjects,
     /// The command line knows no sites and no subjects.
     CommandLine,
 }
 
-impl<'a> Report<'a> {
+impl<'a> CheckReport<'a> {
     /// A row's values in the form's key fields, as they were sent; nothing where it has none.
     pub fn key(&self, row: usize) -> &[Option<&'a Value>] {
         // A form has a key field at least; a report without rows has no keys.
@@ -161,25 +161,25 @@ impl<'a> Report<'a> {
 
 impl RowReport<'_> {
     /// What the row comes to.
-    pub fn verdict(&self) -> Verdict {
+    pub fn verdict(&self) -> RowVerdict {
         match self.findings.iter().map(|finding| finding.severity).max() {
-            Some(CheckSeverity::Hard) => Verdict::Rejected,
-            Some(CheckSeverity::Soft) => Verdict::Warnings,
-            None if self.not_evaluated.is_empty() => Verdict::Clean,
-            None => Verdict::NotEvaluated,
+            Some(CheckSeverity::Hard) => RowVerdict::Rejected,
+            Some(CheckSeverity::Soft) => RowVerdict::Warnings,
+            None if self.not_evaluated.is_empty() => RowVerdict::Clean,
+            None => RowVerdict::NotEvaluated,
         }
     }
 }
 
-impl Counts {
+impl RowCounts {
     pub(super) fn of(rows: &[RowReport<'_>]) -> Self {
         let mut counts = Self { rows: rows.len(), ..Self::default() };
         for row in rows {
             *match row.verdict() {
-                Verdict::Clean => &mut counts.clean,
-                Verdict::NotEvaluated => &mut counts.not_evaluated,
-                Verdict::Warnings => &mut counts.with_warnings,
-                Verdict::Rejected => &mut counts.rejected,
+                RowVerdict::Clean => &mut counts.clean,
+                RowVerdict::NotEvaluated => &mut counts.not_evaluated,
+                RowVerdict::Warnings => &mut counts.with_warnings,
+                RowVerdict::Rejected => &mut counts.rejected,
             } += 1;
         }
         counts

@@ -7,11 +7,14 @@ use serde_json::Value;
 
 use super::batch::{Broken, Row};
 use super::cell::{Cell, Content};
+use super::context::{CheckContext, Register};
 use super::date::Moment;
 use super::definition::{CheckSeverity, Comparison};
-use super::load::{LoadedComputed, LoadedCondition, LoadedRule, Program};
-use super::report::{CheckOf, FieldFault, Finding, Reason, RowKind, RowReport};
-use super::{CHUNK, Context, Register};
+use super::program::{CheckProgram, LoadedComputed, LoadedCondition, LoadedRule};
+use super::report::{FieldFault, FindingSource, Reason, RowDefect, RowFinding, RowReport};
+
+/// So many rows take about a millisecond: a worker asks no more often than that whether it should stop.
+pub(super) const CHUNK: usize = 256;
 
 /// What one row brings to a check over several.
 #[derive(Debug)]
@@ -100,8 +103,8 @@ enum Said {
 
 /// Checks rows one by one.
 pub(super) struct RowChecker<'f> {
-    pub(super) program: &'f Program,
-    pub(super) context: &'f Context,
+    pub(super) program: &'f CheckProgram,
+    pub(super) context: &'f CheckContext,
     /// By column of the batch: the field, and which of its names it is.
     pub(super) columns: &'f [Option<(usize, usize)>],
     /// Of keys; another one for each batch, so that nobody can choose rows whose keys collide.
@@ -142,8 +145,8 @@ impl RowChecker<'_> {
         for (place, (cell, field)) in cells.iter_mut().zip(&program.fields).enumerate() {
             if let Some(fault) = cell.read(field, &program.units) {
                 let soft = fault == FieldFault::Codes && field.extensible;
-                report.findings.push(Finding {
-                    check: CheckOf::Field(place, fault),
+                report.findings.push(RowFinding {
+                    check: FindingSource::Field(place, fault),
                     severity: if soft { CheckSeverity::Soft } else { CheckSeverity::Hard },
                     field: Some(place),
                     value: cell.sent,
@@ -169,8 +172,8 @@ impl RowChecker<'_> {
                 chunk.parts.push(Part::None);
             }
             let mut find = |field: usize| {
-                report.findings.push(Finding {
-                    check: CheckOf::Check(place),
+                report.findings.push(RowFinding {
+                    check: FindingSource::Check(place),
                     severity: check.severity,
                     field: Some(field),
                     value: cells[field].sent,
@@ -189,9 +192,9 @@ impl RowChecker<'_> {
     }
 
     /// What is impossible is not also unusual.
-    fn keep_the_worse_of_two_ranges(&self, findings: &mut Vec<Finding<'_>>) {
-        let ranged = |finding: &Finding<'_>| match finding.check {
-            CheckOf::Check(place) => matches!(self.program.checks[place].rule, LoadedRule::Range { .. }),
+    fn keep_the_worse_of_two_ranges(&self, findings: &mut Vec<RowFinding<'_>>) {
+        let ranged = |finding: &RowFinding<'_>| match finding.check {
+            FindingSource::Check(place) => matches!(self.program.checks[place].rule, LoadedRule::Range { .. }),
             _ => false,
         };
         let hard = findings.iter().filter(|finding| finding.severity == CheckSeverity::Hard && ranged(finding));
@@ -213,13 +216,13 @@ impl RowChecker<'_> {
 
     fn broken<'a>(&self, broken: Broken, chunk: &mut Chunk<'a>) -> RowReport<'a> {
         let kind = match broken {
-            Broken::NoObject => RowKind::NoObject,
-            Broken::NoJson => RowKind::NoJson,
-            Broken::Twice(_) => RowKind::Twice,
-            Broken::Dataset(_) => RowKind::NoList,
+            Broken::NoObject => RowDefect::NoObject,
+            Broken::NoJson => RowDefect::NoJson,
+            Broken::Twice(_) => RowDefect::Twice,
+            Broken::Dataset(_) => RowDefect::NoList,
         };
-        let finding = Finding {
-            check: CheckOf::Row(kind),
+        let finding = RowFinding {
+            check: FindingSource::Row(kind),
             severity: CheckSeverity::Hard,
             field: match broken {
                 Broken::Twice(column) => self.columns.get(column as usize).copied().flatten().map(|(field, _)| field),
@@ -344,7 +347,7 @@ impl RowChecker<'_> {
             Register::Known(names) => said(!names.contains(text.as_ref()), Some(field)),
             Register::Unreachable => Said::Not(Reason::Unreachable),
             // Told once for the whole batch.
-            Register::NotKept(_) => Said::Nothing,
+            Register::Absent(_) => Said::Nothing,
         }
     }
 

@@ -1,8 +1,8 @@
 //! What the checks that a form does not word itself say, in English and Chinese.
 
-use super::Form;
 use super::definition::FieldKind;
-use super::report::{FieldFault, NotKept, Reason, RowKind};
+use super::form::Form;
+use super::report::{FieldFault, NoRegister, Reason, RowDefect};
 
 /// As many codes as a message lists.
 const CODES: usize = 20;
@@ -108,7 +108,7 @@ impl Reason {
     }
 }
 
-impl NotKept {
+impl NoRegister {
     pub(super) fn code(self) -> &'static str {
         match self {
             Self::NoSubjects => "no-register",
@@ -140,7 +140,7 @@ impl FieldFault {
     }
 }
 
-impl RowKind {
+impl RowDefect {
     pub(super) fn text(self, language: Language) -> &'static str {
         match (self, language) {
             (Self::NoObject, Language::English) => "the row is no JSON object; nothing of it was checked",

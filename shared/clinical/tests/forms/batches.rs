@@ -1,11 +1,11 @@
 //! However a batch is written it is the same rows, and one that cannot be read spoils no other.
 
-use clinical::forms::batch::{Batch, MOST_ROWS, NoBatch, Notation};
+use clinical::forms::{Batch, BatchError, MOST_ROWS, Notation};
 use serde_json::{Value, json};
 
 use crate::{answer, context, form, told_of};
 
-fn read(text: &str) -> Result<Batch, NoBatch> {
+fn read(text: &str) -> Result<Batch, BatchError> {
     Batch::read(text.as_bytes(), Notation::Any)
 }
 
@@ -71,12 +71,12 @@ fn what_is_no_batch_is_refused_with_why() {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(said), "{text}: {error}");
     }
-    assert_eq!(Batch::read(b"[\"\xff\"]", Notation::Any).unwrap_err(), NoBatch::Encoding);
-    assert_eq!(Batch::read(br#"{"ID": "x"}"#, Notation::Json).unwrap_err(), NoBatch::Other);
+    assert_eq!(Batch::read(b"[\"\xff\"]", Notation::Any).unwrap_err(), BatchError::Encoding);
+    assert_eq!(Batch::read(br#"{"ID": "x"}"#, Notation::Json).unwrap_err(), BatchError::Other);
     assert!(Batch::read(br#"{"ID": "x"}"#, Notation::Lines).is_ok());
     let rows = |count: usize| format!("[{}]", vec!["0"; count].join(","));
     assert_eq!(read(&rows(MOST_ROWS)).unwrap().len(), MOST_ROWS);
-    assert_eq!(read(&rows(MOST_ROWS + 1)).unwrap_err(), NoBatch::TooManyRows);
+    assert_eq!(read(&rows(MOST_ROWS + 1)).unwrap_err(), BatchError::TooManyRows);
 }
 
 #[test]
@@ -137,22 +137,21 @@ fn work_stops_where_it_is_told_to_and_tells_nothing_of_half_a_batch() {
     let tell = |rows| {
         told.fetch_add(rows, Ordering::Relaxed);
     };
-    let result = form.check(&batch, &context(), Workers::new(1).until(&stop).telling(&tell));
+    let result = form.check(&batch, &context(), Workers::new(1).until(&stop).reporting(&tell));
     assert_eq!(result.unwrap_err(), Stopped { checked: 768, rows: 2_000 });
     assert_eq!(told.into_inner(), 768);
 }
 
 #[test]
 fn telling_stops_where_it_is_told_to() {
-    use clinical::forms::Workers;
-    use clinical::forms::answer::Wording;
+    use clinical::forms::{ReportOptions, Workers};
 
     let form = form(json!({"unique": ["ID"]}), None);
     let batch = read(r#"[{"ID":"x"},{"ID":"y"},{"ID":"z"}]"#).unwrap();
     let report = form.check(&batch, &context(), Workers::new(1)).unwrap();
-    let wording = Wording { batch: "b", language: "en", values: false };
+    let wording = ReportOptions { batch: "b", language: "en", values: false };
     let mut pieces = 0;
-    let told = form.tell(&report, wording, |_| {
+    let told = form.to_json(&report, wording, |_| {
         pieces += 1;
         pieces < 4
     });

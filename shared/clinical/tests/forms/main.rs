@@ -11,18 +11,16 @@ mod samples;
 mod schema;
 mod shipped;
 
-use clinical::forms::answer::Wording;
-use clinical::forms::batch::{Batch, Notation};
-use clinical::forms::{Context, Form, Register, Workers};
+use clinical::forms::{Batch, CheckContext, Form, Notation, Register, ReportOptions, Workers};
 use serde_json::{Value, json};
 
 /// 2026-11-23T12:00:00Z.
 const NOW: i64 = 1_795_435_200;
 
 /// Sites S01 and S02, subjects P-1 to P-3.
-fn context() -> Context {
+fn context() -> CheckContext {
     let names = |names: &[&str]| Register::Known(names.iter().map(|name| (*name).to_owned()).collect());
-    Context { now: NOW, sites: names(&["S01", "S02"]), subjects: names(&["P-1", "P-2", "P-3"]) }
+    CheckContext { now: NOW, sites: names(&["S01", "S02"]), subjects: names(&["P-1", "P-2", "P-3"]) }
 }
 
 /// What is told of `rows`: for each row its findings as `check field`, and after a bar what was not evaluated as `check
@@ -32,7 +30,7 @@ fn told(form: &Form, rows: &Value) -> Vec<String> {
     told_of(form, &batch, &context(), 1)
 }
 
-fn told_of(form: &Form, batch: &Batch, context: &Context, threads: usize) -> Vec<String> {
+fn told_of(form: &Form, batch: &Batch, context: &CheckContext, threads: usize) -> Vec<String> {
     let answer = answer(form, batch, context, threads, false);
     let words = |row: &Value, list: &str, name: &str, other: &str| {
         let list = row[list].as_array().cloned().unwrap_or_default();
@@ -51,10 +49,10 @@ fn told_of(form: &Form, batch: &Batch, context: &Context, threads: usize) -> Vec
         .collect()
 }
 
-fn answer(form: &Form, batch: &Batch, context: &Context, threads: usize, values: bool) -> Value {
+fn answer(form: &Form, batch: &Batch, context: &CheckContext, threads: usize, values: bool) -> Value {
     let report = form.check(batch, context, Workers::new(threads)).unwrap();
-    let wording = Wording { batch: "b-1", language: "en", values };
-    serde_json::from_str(&form.tell(&report, wording, |_| true).unwrap()).unwrap()
+    let wording = ReportOptions { batch: "b-1", language: "en", values };
+    serde_json::from_str(&form.to_json(&report, wording, |_| true).unwrap()).unwrap()
 }
 
 /// A form of these fields, units `kg`, `LB`, `C`, `F`, and one check `c` of this rule for rows where this holds.

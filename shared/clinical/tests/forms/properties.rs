@@ -1,7 +1,6 @@
 //! What holds of every batch.
 
-use clinical::forms::batch::{Batch, Notation};
-use clinical::forms::{Form, catalog};
+use clinical::forms::{Batch, Catalog, Form, Notation};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -84,7 +83,7 @@ const COLUMNS: [&str; 10] =
     ["USUBJID", "SITEID", "VISITNUM", "VSDTC", "VSTESTCD", "VSSTAT", "VSPOS", "VSORRES", "VSORRESU", "VSSTRESN"];
 
 fn vs() -> &'static Form {
-    catalog::find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
+    Catalog::shipped().find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
 }
 
 fn batch(rows: &[Value]) -> Batch {

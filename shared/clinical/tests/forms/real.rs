@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use clinical::forms::batch::{Batch, Notation};
-use clinical::forms::{Form, catalog};
+use clinical::forms::{Batch, Catalog, Form, Notation};
 use serde_json::{Value, json};
 
 use crate::{context, told_of};
@@ -25,7 +24,7 @@ const FOUND: [(usize, &str); 11] = [
 ];
 
 fn vs() -> &'static Form {
-    catalog::find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
+    Catalog::shipped().find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
 }
 
 /// The real file, which is not this project's to carry.
@@ -41,7 +40,7 @@ fn file() -> Value {
 fn told(file: &Value, threads: usize) -> Vec<(usize, String)> {
     let batch = Batch::read(file.to_string().as_bytes(), Notation::Json).unwrap();
     let subjects = batch_subjects(file);
-    let context = clinical::forms::Context { subjects: clinical::forms::Register::Known(subjects), ..context() };
+    let context = clinical::forms::CheckContext { subjects: clinical::forms::Register::Known(subjects), ..context() };
     let told = told_of(vs(), &batch, &context, threads);
     told.into_iter().enumerate().filter(|(_, told)| !told.is_empty()).collect()
 }

@@ -107,7 +107,7 @@ fn a_range_is_held_to_in_the_unit_that_the_row_names() {
 
 #[test]
 fn what_is_impossible_is_not_also_unusual() {
-    let form = clinical::forms::catalog::find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
+    let form = clinical::forms::Catalog::shipped().find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     let row = |result: u32| json!([{"USUBJID": "P-1", "VSTESTCD": "SYSBP", "VSORRES": result, "VSORRESU": "mmHg", "VSDTC": "2012-11-23"}]);
     assert_eq!(told(form, &row(120)), [""]);
     assert_eq!(told(form, &row(190)), ["systolic-usual VSORRES"]);
@@ -228,7 +228,7 @@ fn rows_with_the_same_key_are_all_told_and_name_each_other() {
         told(&form, &rows),
         ["c -", "", "c -", "", "c -", "", "| c field-missing", "VISIT.type VISIT | c field-unreadable", "c -"]
     );
-    let batch = clinical::forms::batch::Batch::read(rows.to_string().as_bytes(), clinical::forms::batch::Notation::Any);
+    let batch = clinical::forms::Batch::read(rows.to_string().as_bytes(), clinical::forms::Notation::Any);
     let answer = crate::answer(&form, &batch.unwrap(), &crate::context(), 1, false);
     assert_eq!(answer["rows"][0]["findings"][0]["otherRows"], json!([2]));
 }
@@ -244,7 +244,7 @@ fn rows_with_the_same_key_are_told_once_at_the_first_where_the_check_says_so() {
         {"ID": "P-1", "VISIT": 1},
     ]);
     assert_eq!(told(&once, &rows), ["c -", "c -", "", "", ""]);
-    let batch = clinical::forms::batch::Batch::read(rows.to_string().as_bytes(), clinical::forms::batch::Notation::Any);
+    let batch = clinical::forms::Batch::read(rows.to_string().as_bytes(), clinical::forms::Notation::Any);
     let answer = crate::answer(&once, &batch.unwrap(), &crate::context(), 1, false);
     assert_eq!(answer["rows"][0]["findings"][0]["otherRows"], json!([2, 4]));
 }
@@ -384,9 +384,7 @@ fn other_subjects_and_other_tests_are_no_row_before() {
 
 #[test]
 fn sites_and_subjects_are_known_or_nobody_knows() {
-    use clinical::forms::batch::{Batch, Notation};
-    use clinical::forms::report::NotKept;
-    use clinical::forms::{Context, Register};
+    use clinical::forms::{Batch, CheckContext, NoRegister, Notation, Register};
 
     let rows = json!([{"ID": "P-1", "SITE": "S01"}, {"ID": "P-9", "SITE": "S03"}, {"ID": [], "SITE": 1}, {"VISIT": 1}]);
     let batch = Batch::read(rows.to_string().as_bytes(), Notation::Any).unwrap();
@@ -396,11 +394,12 @@ fn sites_and_subjects_are_known_or_nobody_knows() {
     ] {
         let form = form(rule, None);
         assert_eq!(told(&form, &rows), ["", known, third, ""]);
-        let nobody = |register: Register| Context { sites: register.clone(), subjects: register, ..crate::context() };
+        let nobody =
+            |register: Register| CheckContext { sites: register.clone(), subjects: register, ..crate::context() };
         let unreachable = crate::told_of(&form, &batch, &nobody(Register::Unreachable), 1);
         assert_eq!(unreachable[..2], ["| c register-unreachable", "| c register-unreachable"]);
         assert_eq!(unreachable[3], "");
-        let answer = crate::answer(&form, &batch, &nobody(Register::NotKept(NotKept::NoSubjects)), 1, false);
+        let answer = crate::answer(&form, &batch, &nobody(Register::Absent(NoRegister::NoSubjects)), 1, false);
         assert_eq!(answer["notRun"][0]["code"], "no-register");
         assert_eq!((answer["rows"][1].get("findings"), answer["rows"][1].get("notEvaluated")), (None, None));
     }

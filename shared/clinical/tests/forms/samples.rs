@@ -3,8 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use clinical::forms::batch::{Batch, Notation};
-use clinical::forms::{Context, Register, catalog};
+use clinical::forms::{Batch, Catalog, CheckContext, Notation, Register};
 use serde_json::Value;
 
 use crate::{context, told_of};
@@ -18,9 +17,9 @@ fn finds(form: &str, expected: &[(usize, &str)]) {
     let rows = file["rows"].as_array().unwrap();
     let subjects: HashSet<String> = rows.iter().map(|row| row[2].as_str().unwrap().to_owned()).collect();
     let sites = Register::Known(["S01", "S02", "S03", "S04"].map(str::to_owned).into());
-    let context = Context { sites, subjects: Register::Known(subjects), ..context() };
+    let context = CheckContext { sites, subjects: Register::Known(subjects), ..context() };
     let batch = Batch::read(text.as_bytes(), Notation::Json).unwrap();
-    let told = told_of(catalog::latest(&form.parse().unwrap()).unwrap(), &batch, &context, 2);
+    let told = told_of(Catalog::shipped().latest(&form.parse().unwrap()).unwrap(), &batch, &context, 2);
     let told: Vec<_> = told.iter().map(String::as_str).enumerate().filter(|(_, told)| !told.is_empty()).collect();
     assert_eq!(told, expected);
 }

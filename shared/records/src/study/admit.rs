@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use clinical::study::Protocol;
+use clinical::studies::Protocol;
 use invocation::{Caller, Deadline, Problem, ProblemKind};
 
 use crate::store::Store;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem};
 use clinical::ids::StudyVersion;
-use clinical::instrument::Instrument;
-use clinical::study::Study;
+use clinical::instruments::Instrument;
+use clinical::studies::Study;
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
 

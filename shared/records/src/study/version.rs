@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clinical::ids::{StudyId, StudyVersion};
-use clinical::study::{Protocol, Study};
+use clinical::studies::{Protocol, Study};
 use invocation::Deadline;
 use invocation::aws::{Failure, call};
 

@@ -82,7 +82,8 @@ pub(super) enum Test {
 mod tests {
     use std::collections::BTreeSet;
 
-    use clinical::{catalog::Catalog, ids::ItemId};
+    use clinical::ids::ItemId;
+    use clinical::instruments::Catalog;
 
     use super::*;
 

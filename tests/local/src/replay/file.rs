@@ -6,12 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clinical::{
-    catalog::Catalog,
-    dataset::RowFault,
-    ids::{PatientId, StudyId, SubmissionId},
-    instrument::Instrument,
-};
+use clinical::forms::RowFault;
+use clinical::ids::{PatientId, StudyId, SubmissionId};
+use clinical::instruments::{Catalog, Instrument};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -116,7 +113,7 @@ pub(super) fn read(path: &Path, now: OffsetDateTime) -> Result<Dataset, FileErro
     let json: Value =
         serde_json::from_slice(&bytes).map_err(|source| FileError::Json { path: path.to_owned(), source })?;
     let no_dataset = |what: String| FileError::Format { path: path.to_owned(), what };
-    let rows = clinical::dataset::Dataset::of(json).map_err(|error| no_dataset(error.to_string()))?;
+    let rows = clinical::forms::Dataset::of(json).map_err(|error| no_dataset(error.to_string()))?;
     let table = Table::of(&rows).map_err(no_dataset)?;
     dataset(&table, now).map_err(|faults| FileError::Faults { path: path.to_owned(), faults })
 }
@@ -137,7 +134,7 @@ struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    fn of(dataset: &'a clinical::dataset::Dataset) -> Result<Self, String> {
+    fn of(dataset: &'a clinical::forms::Dataset) -> Result<Self, String> {
         let columns: HashMap<&str, usize> =
             dataset.columns.iter().enumerate().map(|(at, name)| (name.as_str(), at)).collect();
         let missing: Vec<&str> = COLUMNS.into_iter().filter(|name| !columns.contains_key(name)).collect();

@@ -299,7 +299,7 @@ fn table(entries: &[Entry<'_>], comparisons: &[Comparison]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clinical::catalog::Catalog;
+    use clinical::instruments::Catalog;
     use serde_json::{Map, Number};
     use time::macros::datetime;
 

@@ -1,0 +1,27 @@
+//! What instruments, forms and studies have in common: each is a versioned JSON document.
+
+mod canonical;
+mod catalog;
+mod defaults;
+mod fault;
+mod finding;
+mod number;
+mod parse;
+mod pointer;
+mod schema;
+pub(crate) mod texts;
+
+pub use catalog::{Catalog, NotFound, Versioned};
+pub use fault::DefinitionFault;
+pub use finding::Finding;
+pub use number::Number;
+pub use pointer::pointer;
+pub use texts::Texts;
+
+pub(crate) use canonical::Canonical;
+pub(crate) use catalog::{Shipped, shipped};
+pub(crate) use defaults::{is_false, is_zero};
+pub(crate) use fault::Faults;
+pub(crate) use number::{decimal, from_number, number};
+pub(crate) use parse::{in_file, parse};
+pub(crate) use schema::Schema;

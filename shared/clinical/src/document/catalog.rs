@@ -1,0 +1,163 @@
+//! The definitions that there are, by id and version: those that ship with the library, or those of a study.
+
+use std::borrow::Borrow;
+use std::sync::{Arc, OnceLock};
+
+use super::fault::DefinitionFault;
+use crate::ids::Version;
+
+/// A kind of definition that a catalog can hold.
+pub trait Versioned: Sized {
+    /// The type of its ids.
+    type Id: Borrow<str>;
+
+    /// Reads and checks a definition.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with it.
+    fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>>;
+
+    /// The definition's id.
+    fn id(&self) -> &Self::Id;
+
+    /// The definition's version.
+    fn version(&self) -> &Version;
+}
+
+/// A set of definitions by id and version. A shipped one is parsed when it is first asked for, at most once a process.
+#[derive(Debug)]
+pub struct Catalog<T: 'static> {
+    entries: Entries<T>,
+}
+
+/// Why a definition was not found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotFound {
+    /// The catalog has no definition of this id.
+    #[error("no such id")]
+    Id,
+    /// The catalog has the definition in other versions only.
+    #[error("no such version")]
+    Version {
+        /// The versions that there are, oldest first.
+        known: Vec<Version>,
+    },
+}
+
+#[derive(Debug)]
+enum Entries<T: 'static> {
+    Shipped(&'static [Shipped<T>]),
+    Chosen(Vec<Arc<T>>),
+}
+
+/// A definition that ships with the library.
+#[derive(Debug)]
+pub(crate) struct Shipped<T> {
+    pub(crate) id: &'static str,
+    pub(crate) version: &'static str,
+    pub(crate) json: &'static str,
+    parsed: OnceLock<Arc<T>>,
+}
+
+/// Defines `ENTRIES` and `SHIPPED`, the catalog of the definitions of a type that lie in a folder.
+macro_rules! shipped {
+    ($type:ty, $folder:literal, [$($id:literal $version:literal),+ $(,)?]) => {
+        static ENTRIES: [$crate::document::Shipped<$type>; [$($id),+].len()] = [$($crate::document::Shipped::new(
+            $id,
+            $version,
+            include_str!(concat!(env!("OUT_DIR"), "/", $folder, "/", $id, "/", $version, ".json")),
+        )),+];
+        static SHIPPED: $crate::document::Catalog<$type> = $crate::document::Catalog::of_shipped(&ENTRIES);
+    };
+}
+pub(crate) use shipped;
+
+impl<T> Shipped<T> {
+    pub(crate) const fn new(id: &'static str, version: &'static str, json: &'static str) -> Self {
+        Self { id, version, json, parsed: OnceLock::new() }
+    }
+}
+
+impl<T> Catalog<T> {
+    pub(crate) const fn of_shipped(entries: &'static [Shipped<T>]) -> Self {
+        Self { entries: Entries::Shipped(entries) }
+    }
+}
+
+impl<T: Versioned> Catalog<T> {
+    /// A catalog of just these `definitions`, in their order.
+    pub fn of(definitions: Vec<Arc<T>>) -> Self {
+        Self { entries: Entries::Chosen(definitions) }
+    }
+
+    /// The definition `id` in just this `version`.
+    ///
+    /// # Errors
+    ///
+    /// There is no such definition, or not in this version.
+    pub fn find(&self, id: &T::Id, version: &Version) -> Result<&Arc<T>, NotFound> {
+        let mut known = Vec::new();
+        for entry in self.of_id(id) {
+            if entry.version() == version.as_str() {
+                return Ok(entry.definition());
+            }
+            known.extend(entry.version().parse::<Version>());
+        }
+        known.sort();
+        Err(if known.is_empty() { NotFound::Id } else { NotFound::Version { known } })
+    }
+
+    /// The definition `id` in its latest version.
+    pub fn latest(&self, id: &T::Id) -> Option<&Arc<T>> {
+        self.of_id(id).max_by_key(|entry| entry.version().parse::<Version>().ok()).map(Entry::definition)
+    }
+
+    /// All definitions, the shipped ones by id, then version. Parses those that were not asked for yet.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
+        self.entries().map(Entry::definition)
+    }
+
+    fn of_id(&self, id: &T::Id) -> impl Iterator<Item = Entry<'_, T>> {
+        self.entries().filter(move |entry| entry.id() == id.borrow())
+    }
+
+    fn entries(&self) -> impl Iterator<Item = Entry<'_, T>> {
+        let (shipped, chosen) = match &self.entries {
+            Entries::Shipped(shipped) => (*shipped, [].as_slice()),
+            Entries::Chosen(chosen) => ([].as_slice(), chosen.as_slice()),
+        };
+        shipped.iter().map(Entry::Shipped).chain(chosen.iter().map(Entry::Chosen))
+    }
+}
+
+enum Entry<'a, T> {
+    Shipped(&'a Shipped<T>),
+    Chosen(&'a Arc<T>),
+}
+
+impl<'a, T: Versioned> Entry<'a, T> {
+    fn id(&self) -> &'a str {
+        match self {
+            Entry::Shipped(shipped) => shipped.id,
+            Entry::Chosen(chosen) => chosen.id().borrow(),
+        }
+    }
+
+    fn version(&self) -> &'a str {
+        match self {
+            Entry::Shipped(shipped) => shipped.version,
+            Entry::Chosen(chosen) => chosen.version().as_str(),
+        }
+    }
+
+    fn definition(self) -> &'a Arc<T> {
+        match self {
+            // The definitions are part of the program, and the tests load each of them.
+            Entry::Shipped(shipped) => shipped
+                .parsed
+                .get_or_init(|| Arc::new(T::parse(shipped.json).expect("a shipped definition has no faults"))),
+            Entry::Chosen(chosen) => chosen,
+        }
+    }
+}
