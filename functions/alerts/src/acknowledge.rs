@@ -1,12 +1,14 @@
 //! A clinician acknowledges an alert. The first acknowledgement stands; later ones are kept beside it.
 
+use api::{
+    Caller, Findings, Invocation, Problem, ProblemKind, Role, Scope, WriteFailure, audit, body, counted, http,
+    protocol_for,
+};
 use clinical::document::{Finding, pointer};
-use invocation::aws::{Failure, FailureKind};
-use invocation::http::{self, Invocation};
-use invocation::{Caller, Findings, Problem, ProblemKind, Role, Scope, beside, body};
+use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use records::{Acknowledgement, AlertId, AlertPlace, Audit, AuditAction};
+use records::{Acknowledgement, AlertId, AlertPlace, AuditAction};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -18,6 +20,20 @@ const LONGEST_NOTE: usize = 2_000;
 /// As many bytes as a body with such a note may have: in JSON a character may be written in twelve.
 const LARGEST_BODY: usize = 32 * 1024;
 
+/// The answers to an acknowledgement that was not stored.
+const NOT_ACKNOWLEDGED: WriteFailure = WriteFailure {
+    event: "not_acknowledged",
+    not_done: "the alert was not acknowledged; send the same again",
+    unknown: (
+        ProblemKind::OutcomeUnknown,
+        "whether the alert was acknowledged is not known; the same request again settles it",
+    ),
+    invalid: Some(
+        "the alert is acknowledged, and as many acknowledgements as it keeps came after the first; this one was not kept",
+    ),
+    refused: "the store refused the acknowledgement",
+};
+
 impl Alerts {
     pub(crate) async fn acknowledge(
         &self,
@@ -28,7 +44,7 @@ impl Alerts {
         caller.require(Scope::ALERTS_WRITE, &[Role::Clinician])?;
         let note = note(&request)?;
         let id: AlertId = http::path_parameter(&request, "alertId").parse().map_err(|_| not_found())?;
-        self.store.protocol_for(&caller, invocation.deadline).await?;
+        protocol_for(&self.store, &caller, invocation.deadline).await?;
         let place = self
             .store
             .alert_place(id, invocation.deadline)
@@ -36,14 +52,15 @@ impl Alerts {
             .map_err(|failure| Problem::not_read("the alert", &failure))?;
         let place = place.filter(|place| is_theirs(place, &caller)).ok_or_else(not_found)?;
 
-        let record =
-            |action| Audit::of(action, &caller, &invocation).at_site(&place.site).of_patient(&place.patient).about(id);
+        let record = |action| {
+            audit::entry(action, &caller, &invocation).at_site(&place.site).of_patient(&place.patient).about(id)
+        };
         let entry = record(AuditAction::AlertAcknowledged);
         let acknowledgement = Acknowledgement { by: caller.sub().to_owned(), at: entry.at, note };
         let deadline = invocation.deadline;
-        let count = self.store.count_calls(&place.study, [&place.site], &invocation.request_id, deadline);
         let acknowledge = self.store.acknowledge(&place, acknowledgement, &entry, deadline);
-        let held = beside(deadline, count, acknowledge).await.map_err(|failure| not_acknowledged(&failure))?;
+        let held = counted(&self.store, &invocation, &place.study, [&place.site], acknowledge).await;
+        let held = held.map_err(|failure| Problem::not_written(&failure, &NOT_ACKNOWLEDGED))?;
         let is_own = |one: &Acknowledgement| (one.at, one.by.as_str()) == (entry.at, caller.sub());
         if !is_own(&held.first) && !held.later.iter().any(is_own) {
             // This request changed nothing: it read what was acknowledged before.
@@ -73,7 +90,7 @@ pub(crate) struct AcknowledgementBody<'a> {
 impl<'a> AcknowledgementBody<'a> {
     pub(crate) fn of(acknowledgement: &'a Acknowledgement) -> Self {
         let Acknowledgement { by, at, note } = acknowledgement;
-        Self { by, at: http::rfc3339(*at), note: note.as_deref() }
+        Self { by, at: rfc3339(*at), note: note.as_deref() }
     }
 }
 
@@ -130,22 +147,4 @@ fn invalid(findings: Findings) -> Problem {
 /// The same for an alert that is not there and one of somebody else's.
 fn not_found() -> Problem {
     Problem::new(ProblemKind::NotFound, "no such alert is open to this token")
-}
-
-fn not_acknowledged(failure: &Failure) -> Problem {
-    tracing::error!(event = "not_acknowledged", %failure);
-    match failure.kind {
-        FailureKind::NotStarted | FailureKind::Passing => {
-            Problem::new(ProblemKind::NotDone, "the alert was not acknowledged; send the same again")
-        }
-        FailureKind::Unknown => Problem::new(
-            ProblemKind::OutcomeUnknown,
-            "whether the alert was acknowledged is not known; the same request again settles it",
-        ),
-        FailureKind::Refused if failure.is_invalid() => Problem::new(
-            ProblemKind::Invalid,
-            "the alert is acknowledged, and as many acknowledgements as it keeps came after the first; this one was not kept",
-        ),
-        FailureKind::Refused => Problem::new(ProblemKind::Internal, "the store refused the acknowledgement"),
-    }
 }

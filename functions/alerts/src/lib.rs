@@ -4,10 +4,7 @@
 mod acknowledge;
 mod list;
 
-use std::convert::Infallible;
-
-use invocation::http::{self, Invocation};
-use invocation::{Environment, EnvironmentError, aws};
+use api::{Handler, Invocation, Problem, http};
 use lambda_http::{Body, Request, Response};
 use records::Store;
 
@@ -18,34 +15,18 @@ pub struct Alerts {
 }
 
 impl Alerts {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self::new(Store::from_environment(environment, aws::https())?))
-    }
-
     /// The function on `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().records).await;
-    }
-
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+impl Handler for Alerts {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
             list::ROUTE => self.list(invocation, request).await,
             acknowledge::ROUTE => self.acknowledge(invocation, request).await,
             _ => Err(http::no_such_route()),
-        })
-        .await
+        }
     }
 }

@@ -2,37 +2,35 @@
 
 use std::time::Duration;
 
-use clinical::document::Finding;
+use api::{Caller, Invocation, PageRequest, Problem, ProblemKind, Role, Scope, SiteList, counted, http, protocol_for};
 use clinical::ids::SiteId;
 use clinical::instruments::Severity;
 use invocation::aws::Failure;
-use invocation::cursor::Wish;
-use invocation::http::{self, Invocation};
-use invocation::{Caller, Problem, ProblemKind, Role, Scope, beside};
+use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{Alert, AlertFilter, AlertStatus, Audit, AuditAction, StatusFilter, Unreadable};
+use records::{Alert, AlertFilter, AlertStatus, AuditAction, StatusFilter, Unreadable};
 use serde::Serialize;
 
 use crate::Alerts;
 use crate::acknowledge::AcknowledgementBody;
 
 pub(crate) const ROUTE: &str = "GET /v1/sites/{site}/alerts";
-/// What the call for the alerts may take of the request's time: who looks at a list would rather ask again than wait longer.
+/// The most that reading the alerts may take: a person who waits for a list would rather ask again than wait longer.
 const DATA: Duration = Duration::from_secs(2);
+/// The detail where time runs out, by language.
+const TIMED_OUT: [(&str, &str); 1] = [("en", "the alerts could not be read in time; ask again")];
 
 impl Alerts {
     pub(crate) async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::ALERTS_READ, &[Role::Clinician])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
-        let deadline = invocation.deadline;
-        let count = self.store.count_calls(caller.study(), [site], &invocation.request_id, deadline);
-        beside(deadline, count, self.page(&invocation, &request, &caller, site)).await
+        let page = self.page(&invocation, &request, &caller, site);
+        counted(&self.store, &invocation, caller.study(), [site], page).await
     }
 
-    /// One page. What it needs besides the alerts is fetched beside them; where one of them fails or runs out of time, all
-    /// end.
+    /// One page. What it needs besides the alerts is read at the same time; the first failure ends all reads.
     async fn page(
         &self,
         invocation: &Invocation,
@@ -40,37 +38,29 @@ impl Alerts {
         caller: &Caller,
         site: &SiteId,
     ) -> Result<Response<Body>, Problem> {
-        let (study, deadline, now) = (caller.study(), invocation.deadline, invocation.clock.now());
-        let problem = |failure: Failure| read_problem(&failure);
-        let wish = Wish::of(request)?;
-        let Wanted { filter, status, severity } = Wanted::of(request)?;
-        self.store.protocol_for(caller, deadline).await?;
-        // A cursor is for the list that it was given for, its filters included.
-        let list = [ROUTE, study.as_str(), site.as_str(), &status, &severity];
-        let below = self.store.page_begins(&wish, &list, now, deadline, problem).await?;
-        // Nobody sees alerts whose look at them is not on record.
-        let entry = Audit::of(AuditAction::AlertsRead, caller, invocation).at_site(site);
+        let (study, deadline) = (caller.study(), invocation.deadline);
+        let not_read = |failure: Failure| Problem::list_not_read("the site's alerts", &failure, &TIMED_OUT, request);
+        let page = PageRequest::of(request)?;
+        let Filters { filter, status, severity } = Filters::of(request)?;
+        protocol_for(&self.store, caller, deadline).await?;
+        let (action, filters) = (AuditAction::AlertsRead, [status.as_str(), severity.as_str()]);
+        let list = SiteList { store: &self.store, invocation, caller, site, action, route: ROUTE, filters: &filters };
+        let below = list.resolve_cursor(&page, not_read).await?;
         let data = deadline.no_later_than(DATA);
-        let (page, key, ()) = tokio::try_join!(
-            self.store.site_alerts(study, site, filter, below.as_deref(), wish.limit, data),
-            self.store.cursor_key(deadline),
-            self.store.audit(&entry, deadline)
-        )
-        .map_err(problem)?;
-        let alerts = page.entries.iter().map(AlertBody::of).collect();
-        let next = page.next.map(|position| key.cursor(&list, &position, now));
-        Ok(http::json(StatusCode::OK, &PageBody { alerts, next }))
+        let alerts = self.store.site_alerts(study, site, filter, below.as_deref(), page.limit, data);
+        let (alerts, next) = list.page(alerts).await.map_err(not_read)?;
+        Ok(http::json(StatusCode::OK, &PageBody { alerts: alerts.iter().map(AlertBody::of).collect(), next }))
     }
 }
 
-/// Which alerts the caller asks for, and in which words.
-struct Wanted {
+/// The filters of a request: parsed, and as the request has them.
+struct Filters {
     filter: AlertFilter,
     status: String,
     severity: String,
 }
 
-impl Wanted {
+impl Filters {
     fn of(request: &Request) -> Result<Self, Problem> {
         let query = request.query_string_parameters_ref();
         let given = |name| query.and_then(|query| query.first(name)).unwrap_or_default().to_owned();
@@ -91,16 +81,7 @@ impl Wanted {
 }
 
 fn unknown(code: &'static str, detail: String) -> Problem {
-    let finding = Finding { pointer: String::new(), code, detail: detail.clone() };
-    Problem::new(ProblemKind::Invalid, detail).with_errors(finding)
-}
-
-fn read_problem(failure: &Failure) -> Problem {
-    if failure.is_out_of_time() {
-        tracing::error!(event = "alerts_not_read", %failure);
-        return Problem::new(ProblemKind::TimedOut, "the alerts could not be read in time; ask again");
-    }
-    Problem::not_read("the site's alerts", failure)
+    Problem::of_finding(ProblemKind::Invalid, "", code, detail)
 }
 
 #[derive(Serialize)]
@@ -114,13 +95,13 @@ struct PageBody<'a> {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum AlertBody<'a> {
-    Known(Box<Known<'a>>),
+    Readable(Box<ReadableAlert<'a>>),
     Unreadable { unreadable: String },
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Known<'a> {
+struct ReadableAlert<'a> {
     alert_id: String,
     severity: &'static str,
     rule: &'a str,
@@ -164,7 +145,7 @@ impl<'a> AlertBody<'a> {
                 return Self::Unreadable { unreadable: unreadable.to_string() };
             }
         };
-        Self::Known(Box::new(Known {
+        Self::Readable(Box::new(ReadableAlert {
             alert_id: alert.id.to_string(),
             severity: alert.severity.as_str(),
             rule: alert.rule.as_str(),
@@ -174,13 +155,13 @@ impl<'a> AlertBody<'a> {
                 AlertStatus::Acknowledged => "acknowledged",
                 AlertStatus::Quiet => "quiet",
             },
-            raised_at: http::rfc3339(alert.raised_at),
-            sent_at: alert.sent_at.map(http::rfc3339),
+            raised_at: rfc3339(alert.raised_at),
+            sent_at: alert.sent_at.map(rfc3339),
             patient: alert.patient.as_str(),
             submission_id: alert.submission.to_string(),
             instrument: alert.instrument.as_ref().map(|instrument| instrument.as_str()),
             escalation: Some(alert.escalation).filter(|step| *step > 0),
-            exhausted_at: alert.exhausted_at.map(http::rfc3339),
+            exhausted_at: alert.exhausted_at.map(rfc3339),
             exhausted: alert.exhausted_at.is_some(),
             late: alert.late,
             corrected: alert.corrected,

@@ -1,14 +1,13 @@
-//! The function `alerts`: made once an environment, then one request at a time.
+//! The function `alerts`.
 
-use alerts_function::Alerts;
-use invocation::{Ended, Environment, telemetry};
-use lambda_http::service_fn;
+use alerts::Alerts;
+use invocation::{FunctionError, aws};
+use records::Store;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Ended> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment);
-    let alerts = Alerts::from_environment(&environment)?;
-    alerts.warm_up().await;
-    Ok(lambda_http::run(service_fn(|request| alerts.handle(request))).await?)
+async fn main() -> Result<(), FunctionError> {
+    let environment = api::start(env!("CARGO_CRATE_NAME"));
+    let store = Store::from_environment(&environment, aws::https())?;
+    store.warm_up(&store.tables().records).await;
+    api::run(Alerts::new(store)).await
 }

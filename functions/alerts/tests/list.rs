@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use alerts_function::Alerts;
+use alerts::Alerts;
+use api::Handler;
 use harness::{Fault, World, claims, request};
 use lambda_http::Request;
 use serde_json::{Value, json};

@@ -1,13 +1,9 @@
 //! `GET /v1/sites/{site}/audit` tells who read and who changed what at a site, and what was done to its study as a whole:
 //! newest first, in pages. Who reads it is on record as well.
 
-use std::convert::Infallible;
-
+use api::{Caller, Handler, Invocation, PageRequest, Problem, Role, Scope, SiteList, counted, http, protocol_for};
 use clinical::ids::{PatientId, SiteId};
-use invocation::aws;
-use invocation::cursor::Wish;
-use invocation::http::{self, Invocation};
-use invocation::{Caller, Environment, EnvironmentError, Problem, Role, Scope, beside};
+use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use records::{Audit, AuditAction, Store};
@@ -22,46 +18,31 @@ pub struct AuditTrail {
 }
 
 impl AuditTrail {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self::new(Store::from_environment(environment, aws::https())?))
-    }
-
     /// The function on `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().counts).await;
-    }
-
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+impl Handler for AuditTrail {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
             ROUTE => self.list(invocation, request).await,
             _ => Err(http::no_such_route()),
-        })
-        .await
+        }
     }
+}
 
+impl AuditTrail {
     async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require_one_of(&[Scope::AUDIT_READ, Scope::REPORTS_READ], &[Role::Staff, Role::Monitor])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
-        let (study, deadline) = (caller.study(), invocation.deadline);
-        let count = self.store.count_calls(study, [site], &invocation.request_id, deadline);
-        beside(deadline, count, self.page(&invocation, &request, &caller, site)).await
+        let page = self.page(&invocation, &request, &caller, site);
+        counted(&self.store, &invocation, caller.study(), [site], page).await
     }
 
-    /// One page. The entry of this look itself is written beside, and may be in it already or not.
+    /// One page. The entry of this request itself is written at the same time, and may be in it or not.
     async fn page(
         &self,
         invocation: &Invocation,
@@ -69,19 +50,16 @@ impl AuditTrail {
         caller: &Caller,
         site: &SiteId,
     ) -> Result<Response<Body>, Problem> {
-        let (study, deadline, now) = (caller.study(), invocation.deadline, invocation.clock.now());
+        let (study, deadline) = (caller.study(), invocation.deadline);
         let not_read = |failure| Problem::not_read("the audit", &failure);
-        let wish = Wish::of(request)?;
-        self.store.protocol_for(caller, deadline).await?;
-        let list = [ROUTE, study.as_str(), site.as_str()];
-        let below = self.store.page_begins(&wish, &list, now, deadline, not_read).await?;
-        let entry = Audit::of(AuditAction::AuditRead, caller, invocation).at_site(site);
-        let entries = self.store.audit_entries(study, site, below.as_deref(), wish.limit, deadline);
-        let (page, key, ()) =
-            tokio::try_join!(entries, self.store.cursor_key(deadline), self.store.audit(&entry, deadline))
-                .map_err(not_read)?;
-        let next = page.next.map(|position| key.cursor(&list, &position, now));
-        Ok(http::json(StatusCode::OK, &PageBody { entries: page.entries.iter().map(EntryBody::of).collect(), next }))
+        let page = PageRequest::of(request)?;
+        protocol_for(&self.store, caller, deadline).await?;
+        let action = AuditAction::AuditRead;
+        let list = SiteList { store: &self.store, invocation, caller, site, action, route: ROUTE, filters: &[] };
+        let below = list.resolve_cursor(&page, not_read).await?;
+        let entries = self.store.audit_entries(study, site, below.as_deref(), page.limit, deadline);
+        let (entries, next) = list.page(entries).await.map_err(not_read)?;
+        Ok(http::json(StatusCode::OK, &PageBody { entries: entries.iter().map(EntryBody::of).collect(), next }))
     }
 }
 
@@ -124,7 +102,7 @@ impl<'a> EntryBody<'a> {
     fn of(entry: &'a Audit) -> Self {
         let principal = &entry.actor.principal;
         Self {
-            at: http::rfc3339(entry.at),
+            at: rfc3339(entry.at),
             actor: ActorBody { sub: principal.sub(), iss: principal.iss(), role: &entry.actor.role },
             action: entry.action.as_str(),
             site: entry.site.as_ref(),

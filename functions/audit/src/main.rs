@@ -1,14 +1,13 @@
-//! The function `audit`: made once an environment, then one request at a time.
+//! The function `audit`.
 
 use audit::AuditTrail;
-use invocation::{Ended, Environment, telemetry};
-use lambda_http::service_fn;
+use invocation::{FunctionError, aws};
+use records::Store;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Ended> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment);
-    let audit = AuditTrail::from_environment(&environment)?;
-    audit.warm_up().await;
-    Ok(lambda_http::run(service_fn(|request| audit.handle(request))).await?)
+async fn main() -> Result<(), FunctionError> {
+    let environment = api::start(env!("CARGO_CRATE_NAME"));
+    let store = Store::from_environment(&environment, aws::https())?;
+    store.warm_up(&store.tables().counts).await;
+    api::run(AuditTrail::new(store)).await
 }

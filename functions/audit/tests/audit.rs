@@ -4,12 +4,12 @@
 
 use std::time::Duration;
 
+use api::{Caller, CorrelationId, Handler, Invocation};
 use audit::AuditTrail;
 use harness::{Fault, World, claims, request};
-use invocation::http::Invocation;
-use invocation::{Caller, Clock, CorrelationId, Deadline};
+use invocation::{Clock, Deadline};
 use lambda_http::{Body, Request};
-use records::{Audit, AuditAction};
+use records::AuditAction;
 use serde_json::{Value, json};
 use time::macros::datetime;
 use tokio::time::Instant;
@@ -41,7 +41,7 @@ async fn record(world: &World, action: AuditAction, site: Option<&str>, minute: 
         correlation_id: CorrelationId::given_or_new(Some("c-1")),
         request_id: "r-1".to_owned(),
     };
-    let entry = Audit::of(action, &caller, &invocation).about(minute);
+    let entry = api::audit::entry(action, &caller, &invocation).about(minute);
     let entry = site.into_iter().fold(entry, |entry, site| entry.at_site(&site.parse().unwrap()));
     world.store().audit(&entry, Deadline::after(PLENTY)).await.unwrap();
 }

@@ -5,16 +5,13 @@
 //! changes, so what was given once may be kept for good: its `ETag` is the definition's content hash, which is stored with
 //! every score, and the language, since each language is another body.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
+use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, Scope, counted, http, language, protocol_for};
 use clinical::document::{NotFound, Texts};
 use clinical::instruments::definition::{Definition, Licence};
 use clinical::instruments::{Catalog, Instrument};
 use clinical::studies::Protocol;
-use invocation::aws;
-use invocation::http::{self, Invocation};
-use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
 use lambda_http::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, ETAG, IF_NONE_MATCH, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
@@ -31,42 +28,28 @@ pub struct Instruments {
 }
 
 impl Instruments {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self::new(Store::from_environment(environment, aws::https())?))
-    }
-
     /// The function on `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().records).await;
-    }
-
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+impl Handler for Instruments {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
             "GET /v1/instruments" => self.list(invocation, request).await,
             "GET /v1/instruments/{id}/{version}" => self.definition(invocation, request).await,
             _ => Err(http::no_such_route()),
-        })
-        .await
+        }
     }
+}
 
+impl Instruments {
     async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::INSTRUMENTS_READ, &Role::ALL)?;
-        self.counted(&invocation, &caller, async {
-            let protocol = self.store.protocol_for(&caller, invocation.deadline).await?;
+        counted(&self.store, &invocation, caller.study(), caller.sites(), async {
+            let protocol = protocol_for(&self.store, &caller, invocation.deadline).await?;
             let instruments = protocol.catalog().iter().map(|instrument| Summary::of(instrument)).collect();
             Ok(http::json(StatusCode::OK, &ListBody { instruments }))
         })
@@ -76,17 +59,11 @@ impl Instruments {
     async fn definition(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::INSTRUMENTS_READ, &Role::ALL)?;
-        self.counted(&invocation, &caller, async {
-            let protocol = self.store.protocol_for(&caller, invocation.deadline).await?;
+        counted(&self.store, &invocation, caller.study(), caller.sites(), async {
+            let protocol = protocol_for(&self.store, &caller, invocation.deadline).await?;
             answer(&request, find(&request, &protocol)?)
         })
         .await
-    }
-
-    /// Does `work`, and records a call of each of the caller's sites beside it.
-    async fn counted<T>(&self, invocation: &Invocation, caller: &Caller, work: impl Future<Output = T>) -> T {
-        let (id, deadline) = (&invocation.request_id, invocation.deadline);
-        beside(deadline, self.store.count_calls(caller.study(), caller.sites(), id, deadline), work).await
     }
 }
 
@@ -112,7 +89,7 @@ fn find<'a>(request: &Request, protocol: &'a Protocol) -> Result<&'a Instrument,
 fn answer(request: &Request, instrument: &Instrument) -> Result<Response<Body>, Problem> {
     let languages: Vec<&str> = instrument.languages().collect();
     let found =
-        language::of(request, &languages).and_then(|tag| Some((tag, instrument.definition().in_language(tag)?)));
+        language::choose(request, &languages).and_then(|tag| Some((tag, instrument.definition().in_language(tag)?)));
     let Some((tag, definition)) = found else {
         return Err(Problem::new(ProblemKind::Internal, "the definition has no language"));
     };

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use api::Handler;
 use clinical::instruments::Catalog;
 use harness::{Fault, World, claims, request};
 use instruments::Instruments;

@@ -2,21 +2,19 @@
 //! instrument, the alerts that nobody has taken on. In pages, by patient.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::time::Duration;
 
+use api::{Caller, Handler, Invocation, PageRequest, Problem, Role, Scope, SiteList, admit, counted, http, language};
 use clinical::document::{Number, Texts};
 use clinical::ids::{InstrumentId, InstrumentVersion, ScoreId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::{Catalog, Course, Point};
 use clinical::studies::{Protocol, Study};
-use invocation::aws::{self, Failure};
-use invocation::cursor::Wish;
-use invocation::http::{self, Invocation};
-use invocation::{Caller, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language};
+use invocation::aws::Failure;
+use invocation::rfc3339;
 use lambda_http::http::header::CONTENT_LANGUAGE;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{Audit, AuditAction, Listed, Profile, Store};
+use records::{AuditAction, Listed, Profile, Store};
 use serde::Serialize;
 
 const ROUTE: &str = "GET /v1/sites/{site}/patients";
@@ -33,47 +31,31 @@ pub struct Patients {
 }
 
 impl Patients {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self::new(Store::from_environment(environment, aws::https())?))
-    }
-
     /// The function on `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().records).await;
-    }
-
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+impl Handler for Patients {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
             ROUTE => self.list(invocation, request).await,
             _ => Err(http::no_such_route()),
-        })
-        .await
+        }
     }
+}
 
+impl Patients {
     async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::PATIENTS_READ, &[Role::Staff])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
-        let (study, deadline) = (caller.study(), invocation.deadline);
-        let count = self.store.count_calls(study, [site], &invocation.request_id, deadline);
-        beside(deadline, count, Box::pin(self.page(&invocation, &request, &caller, site))).await
+        let page = Box::pin(self.page(&invocation, &request, &caller, site));
+        counted(&self.store, &invocation, caller.study(), [site], page).await
     }
 
-    /// One page. What it needs besides the patients is fetched beside them; where one of them fails or runs out of time,
-    /// all end.
+    /// One page. What it needs besides the patients is read at the same time; the first failure ends all reads.
     async fn page(
         &self,
         invocation: &Invocation,
@@ -81,22 +63,16 @@ impl Patients {
         caller: &Caller,
         site: &SiteId,
     ) -> Result<Response<Body>, Problem> {
-        let (study, deadline, now) = (caller.study(), invocation.deadline, invocation.clock.now());
-        let problem = |failure: Failure| read_problem(&failure, request);
-        let wish = Wish::of(request)?;
-        let list = [ROUTE, study.as_str(), site.as_str()];
-        let after = self.store.page_begins(&wish, &list, now, deadline, problem).await?;
-        // Nobody sees patients whose look at them is not on record.
-        let entry = Audit::of(AuditAction::PatientsRead, caller, invocation).at_site(site);
-        let patients = self.store.patients(study, site, after.as_deref(), wish.limit, deadline.no_later_than(DATA));
-        let (page, protocol, key, ()) = tokio::try_join!(
-            patients,
-            self.store.protocol(study, deadline),
-            self.store.cursor_key(deadline),
-            self.store.audit(&entry, deadline)
-        )
-        .map_err(problem)?;
-        self.store.admit(&protocol)?;
+        let (study, deadline) = (caller.study(), invocation.deadline);
+        let not_read = |failure: Failure| Problem::list_not_read("the patients", &failure, &TIMED_OUT, request);
+        let page = PageRequest::of(request)?;
+        let action = AuditAction::PatientsRead;
+        let list = SiteList { store: &self.store, invocation, caller, site, action, route: ROUTE, filters: &[] };
+        let after = list.resolve_cursor(&page, not_read).await?;
+        let patients = self.store.patients(study, site, after.as_deref(), page.limit, deadline.no_later_than(DATA));
+        let ((patients, next), protocol) =
+            tokio::try_join!(list.page(patients), self.store.protocol(study, deadline)).map_err(not_read)?;
+        admit(&self.store, &protocol)?;
         let of_study = protocol.study().map(Study::definition);
         let title = of_study.and_then(|study| in_language(request, &study.title));
         let mut response = http::json(
@@ -107,8 +83,8 @@ impl Patients {
                     id: site,
                     name: protocol.study().and_then(|study| study.site(site)).map(|site| site.name.as_str()),
                 },
-                patients: page.entries.iter().map(|listed| PatientBody::of(listed, &protocol)).collect(),
-                next: page.next.map(|position| key.cursor(&list, &position, now)),
+                patients: patients.iter().map(|listed| PatientBody::of(listed, &protocol)).collect(),
+                next,
             },
         );
         if let Some(tag) = title.and_then(|(tag, _)| HeaderValue::from_str(tag).ok()) {
@@ -121,19 +97,8 @@ impl Patients {
 /// The one of `texts` that suits the caller, with its language.
 fn in_language<'a>(request: &Request, texts: &'a Texts) -> Option<(&'a str, &'a str)> {
     let offered: Vec<&str> = texts.keys().map(String::as_str).collect();
-    let (tag, text) = texts.get_key_value(language::of(request, &offered)?)?;
+    let (tag, text) = texts.get_key_value(language::choose(request, &offered)?)?;
     Some((tag, text))
-}
-
-/// What a step that failed means to who asked: in the caller's language where all that it takes is to ask again.
-fn read_problem(failure: &Failure, request: &Request) -> Problem {
-    if failure.is_out_of_time() {
-        tracing::error!(event = "patients_timed_out", %failure);
-        let tag = language::of(request, &TIMED_OUT.map(|(tag, _)| tag));
-        let (tag, detail) = TIMED_OUT.into_iter().find(|(known, _)| Some(*known) == tag).unwrap_or(TIMED_OUT[0]);
-        return Problem::new(ProblemKind::TimedOut, detail).in_language(tag);
-    }
-    Problem::not_read("the patients", failure)
 }
 
 #[derive(Serialize)]
@@ -247,7 +212,7 @@ impl<'a> Standing<'a> {
             last_submission: LastSubmission {
                 id,
                 instrument: scored.map(|(instrument, _)| *instrument),
-                effective_at: http::rfc3339(place.at),
+                effective_at: rfc3339(place.at),
             },
             scores: newest
                 .iter()
@@ -278,7 +243,7 @@ impl<'a> ScoresOf<'a> {
             instrument,
             version: &latest.version,
             submission: latest.submission,
-            effective_at: http::rfc3339(latest.place.at),
+            effective_at: rfc3339(latest.place.at),
             count: course.count,
             scores: scores.collect(),
         }

@@ -1,14 +1,13 @@
-//! The function `patients`: made once an environment, then one request at a time.
+//! The function `patients`.
 
-use invocation::{Ended, Environment, telemetry};
-use lambda_http::service_fn;
+use invocation::{FunctionError, aws};
 use patients::Patients;
+use records::Store;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Ended> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment);
-    let patients = Patients::from_environment(&environment)?;
-    patients.warm_up().await;
-    Ok(lambda_http::run(service_fn(|request| patients.handle(request))).await?)
+async fn main() -> Result<(), FunctionError> {
+    let environment = api::start(env!("CARGO_CRATE_NAME"));
+    let store = Store::from_environment(&environment, aws::https())?;
+    store.warm_up(&store.tables().records).await;
+    api::run(Patients::new(store)).await
 }

@@ -14,16 +14,12 @@ mod step;
 #[allow(clippy::unwrap_used, reason = "it is made for tests")]
 mod made_up;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
+use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, Scope, admit, audit, counted, http, language};
 use clinical::ids::SiteId;
 use clinical::studies::Protocol;
-use invocation::aws;
-use invocation::http::{self, Invocation};
-use invocation::{
-    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
-};
+use invocation::Deadline;
 use lambda_http::http::header::{CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE};
 use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -46,44 +42,29 @@ pub struct Report {
 }
 
 impl Report {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self::new(Store::from_environment(environment, aws::https())?))
-    }
-
     /// The function on `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().records).await;
-    }
-
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+impl Handler for Report {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
             "GET /v1/sites/{site}/report" => self.report(invocation, request).await,
             _ => Err(http::no_such_route()),
-        })
-        .await
+        }
     }
+}
 
+impl Report {
     async fn report(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::REPORTS_READ, &[Role::Staff])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
-        let (id, deadline) = (&invocation.request_id, invocation.deadline);
-        let count = self.store.count_calls(caller.study(), [site], id, deadline);
-        let language = Language::of(language::of(&request, &LANGUAGES).unwrap_or_default());
-        let made = beside(deadline, count, Box::pin(self.made(&invocation, &request, &caller, site, language))).await;
+        let language = Language::of(language::choose(&request, &LANGUAGES).unwrap_or_default());
+        let made = Box::pin(self.made(&invocation, &request, &caller, site, language));
+        let made = counted(&self.store, &invocation, caller.study(), [site], made).await;
         made.map_err(|stop| stop.into_problem(language))
     }
 
@@ -104,7 +85,7 @@ impl Report {
         let day = |name: &str| query.and_then(|query| query.first(name));
         let period = Period::read(day("from"), day("to"), now, zone)?;
 
-        let entry = Audit::of(AuditAction::ReportRead, caller, invocation).at_site(site);
+        let entry = audit::entry(AuditAction::ReportRead, caller, invocation).at_site(site);
         let entry = entry.about(format_args!("{}/{}", period.from(), period.to()));
         let kept = self.keep(&entry, deadline);
         let (data, ()) = tokio::try_join!(self.data(caller, site, &period, deadline), kept)?;
@@ -150,7 +131,7 @@ impl Report {
         Step::Authorise.starts(deadline, Step::Authorise.least() + later)?;
         let deadline = deadline.earlier_by(later);
         let protocol = Step::Authorise.bound(deadline, self.store.protocol(caller.study(), deadline)).await?;
-        self.store.admit(&protocol)?;
+        admit(&self.store, &protocol)?;
         Ok(protocol)
     }
 

@@ -1,14 +1,13 @@
-//! The function `report`: made once an environment, then one request at a time.
+//! The function `report`.
 
-use invocation::{Ended, Environment, telemetry};
-use lambda_http::service_fn;
+use invocation::{FunctionError, aws};
+use records::Store;
 use report::Report;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Ended> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment);
-    let report = Report::from_environment(&environment)?;
-    report.warm_up().await;
-    Ok(lambda_http::run(service_fn(|request| report.handle(request))).await?)
+async fn main() -> Result<(), FunctionError> {
+    let environment = api::start(env!("CARGO_CRATE_NAME"));
+    let store = Store::from_environment(&environment, aws::https())?;
+    store.warm_up(&store.tables().records).await;
+    api::run(Report::new(store)).await
 }

@@ -1,7 +1,7 @@
 //! The days that a report is about.
 
+use api::{Findings, Problem, ProblemKind};
 use clinical::document::Finding;
-use invocation::{Findings, Problem, ProblemKind};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use time::macros::{date, format_description};
@@ -203,7 +203,7 @@ mod tests {
         assert!([0, 1, 2_000, 3_000].iter().all(|patients| year.fits(*patients).is_ok()));
         let problem = year.fits(6_000).unwrap_err();
         assert_eq!(problem.kind(), ProblemKind::Invalid);
-        let problem = problem.to_json(&invocation::CorrelationId::given_or_new(None));
+        let problem = problem.to_json(&api::CorrelationId::given_or_new(None));
         let detail = "at most 183 days up to and including `to`, for a site of 6000 patients";
         assert_eq!(problem["errors"][0]["detail"], detail);
         let day = Period::read(Some("2026-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();

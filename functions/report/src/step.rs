@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use api::{Problem, ProblemKind};
+use invocation::Deadline;
 use invocation::aws::{Failure, FailureKind};
-use invocation::{Deadline, Problem, ProblemKind};
 
 use crate::render::Language;
 

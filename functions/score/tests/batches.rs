@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::Handler;
 use clinical::instruments::Catalog;
 use harness::{Call, Fault, World, claims, context, request, stream_event};
 use invocation::Deadline;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{World, claims, request, stream_event};
 use lambda_http::Body;
 use score::Score;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use clinical::instruments::Catalog;
 use harness::{World, claims, request, stream_event};
 use score::Score;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use clinical::instruments::Instrument;
 use clinical::studies::Protocol;
 use harness::{World, claims, request};

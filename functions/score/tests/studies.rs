@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use clinical::instruments::Catalog;
 use clinical::studies::Study;
 use harness::{Fault, World, claims, request, stream_event};

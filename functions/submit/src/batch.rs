@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use api::{CorrelationId, Findings, Problem, ProblemKind, body};
 use clinical::ids::SubmissionId;
-use invocation::{CorrelationId, Findings, Problem, ProblemKind, body};
 use lambda_http::Request;
 use lambda_http::http::StatusCode;
 use records::Submission;

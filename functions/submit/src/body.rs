@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use api::{Findings, Problem, ProblemKind};
 use clinical::document::{Finding, NotFound, pointer};
 use clinical::ids::{SiteId, SubmissionId};
 use clinical::instruments::{Answer, Answers, Catalog, Claims, Instrument};
 use clinical::studies::Protocol;
-use invocation::{Findings, Problem, ProblemKind};
+use invocation::rfc3339;
 use lambda_http::Request;
 use records::{ClockNote, Device, InstrumentRef, sha256_hex};
 use serde::Serialize;
@@ -89,7 +90,7 @@ impl Refused {
 /// # Errors
 /// 413, 415, or 422.
 pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
-    invocation::body::json(request, LARGEST_BODY)
+    api::body::json(request, LARGEST_BODY)
 }
 
 /// Reads `json`, a submission in the app's own form, against the instrument that it names. `findings` are those of the
@@ -141,7 +142,7 @@ impl Sent {
             id: self.id.to_string(),
             instrument: self.instrument.id.as_str(),
             version: self.instrument.version.as_str(),
-            authored_at: self.authored_at.format(&Rfc3339).expect("it was read from RFC 3339"),
+            authored_at: rfc3339(self.authored_at),
             answers: self.answers.iter().map(|(item, answer)| (item.as_str(), CanonicalAnswer::of(answer))).collect(),
             device: self.device.as_ref().map(|device| [device.app.as_deref(), device.os.as_deref()]),
             amends: self.amends.as_ref().map(|Correction { of, reason }| [of.to_string(), reason.clone()]),

@@ -1,12 +1,13 @@
 //! Corrections: what may be corrected, and what is answered where it may not be.
 
+use api::{Problem, ProblemKind, audit};
 use clinical::document::Finding;
 use clinical::ids::{PatientId, StudyId, SubmissionId};
-use invocation::{Deadline, Problem, ProblemKind};
-use records::{Amendment, Audit, AuditAction, CorrectionOutcome, PutOutcome, Store, Submission, Target};
+use invocation::Deadline;
+use records::{Amendment, AuditAction, CorrectionOutcome, PutOutcome, Store, Submission, Target};
 
 use crate::body::Correction;
-use crate::{Sender, put_problem};
+use crate::{Sender, not_stored};
 
 /// As many links of a chain of corrections as are followed to its end.
 const MOST_LINKS: usize = 32;
@@ -43,14 +44,14 @@ pub(crate) async fn put(
         Some(Target { instrument, .. }) if instrument != submission.instrument.id => Refusal::OtherInstrument,
         Some(Target { amended_by: Some(by), .. }) if by != submission.id => Refusal::AmendedBy(by),
         Some(Target { place, .. }) => {
-            let audit = Audit::of(AuditAction::SubmissionAmended, caller, invocation).at_site(site);
-            let audit = audit.of_patient(&submission.patient).about(format!("{of} by {}", submission.id));
+            let entry = audit::entry(AuditAction::SubmissionAmended, caller, invocation).at_site(site);
+            let entry = entry.of_patient(&submission.patient).about(format!("{of} by {}", submission.id));
             let amendment = Amendment { of, reason, place };
             submission.amends = Some(amendment.clone());
-            match store.put_correction(&submission, &amendment, &audit, deadline).await {
+            match store.put_correction(&submission, &amendment, &entry, deadline).await {
                 Ok(CorrectionOutcome::Put(outcome)) => return Ok((outcome, submission)),
                 Ok(CorrectionOutcome::AmendedBy(by)) => Refusal::AmendedBy(by),
-                Err(failure) => return Err(put_problem(&failure)),
+                Err(failure) => return Err(not_stored(failure)),
             }
         }
     };

@@ -4,11 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use api::{Findings, Problem, ProblemKind, http, language};
 use clinical::document::Finding;
 use clinical::fhir::{self, Response as QuestionnaireResponse};
 use clinical::ids::InstrumentId;
-use clinical::instruments::{Catalog, Instrument};
-use invocation::{Findings, Problem, ProblemKind, http, language};
+use clinical::instruments::Catalog;
+use clinical::instruments::Instrument;
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -24,7 +25,7 @@ const MEDIA_TYPES: [&str; 2] = ["application/fhir+json", "application/json"];
 /// # Errors
 /// 413, 415, or 422.
 pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
-    invocation::body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)
+    api::body::json_of(request, &MEDIA_TYPES, LARGEST_BODY)
 }
 
 /// Reads `json`, a QuestionnaireResponse, against the instrument that it names. `parsed` are the findings of the parser.
@@ -72,7 +73,7 @@ pub(crate) fn questionnaire(request: &Request, catalog: &Catalog) -> Result<Resp
     let id = http::path_parameter(request, "id");
     let instrument = instrument(catalog, &id, asked("version")).ok_or_else(not_found)?;
     let languages: Vec<&str> = instrument.languages().collect();
-    let language = language::of(request, &languages).unwrap_or_default();
+    let language = language::choose(request, &languages).unwrap_or_default();
     let mut response = http::json(StatusCode::OK, &fhir::questionnaire(instrument, language));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPES[0]));

@@ -15,23 +15,21 @@ mod fhir;
 mod receipt;
 mod repeat;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
-use clinical::document::Finding;
-use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
+use api::{
+    Caller, Findings, Handler, Invocation, Problem, ProblemFormat, ProblemKind, Role, Scope, WriteFailure, audit,
+    counted, http, protocol_for,
+};
+use clinical::ids::{PatientId, SiteId, SubmissionId};
 use clinical::instruments::Catalog;
 use clinical::studies::Protocol;
-use invocation::aws::{self, Failure, FailureKind};
-use invocation::http::{self, Invocation};
-use invocation::{
-    Caller, Environment, EnvironmentError, Findings, Problem, ProblemForm, ProblemKind, Role, Scope, beside,
-};
+use invocation::aws::{Failure, FailureKind};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{Audit, AuditAction, PutOutcome, Store, Submission};
+use records::{AuditAction, PutOutcome, Store, Submission};
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -79,53 +77,35 @@ pub struct Submit {
 }
 
 impl Submit {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        Ok(Self::new(Store::from_environment(environment, aws::https())?))
-    }
-
     /// The function on `store`.
     pub fn new(store: Store) -> Self {
         Self { store }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().records).await;
+impl Handler for Submit {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
+            "POST /v1/submissions" => self.post(invocation, request, OWN).await,
+            "POST /v1/submissions/batch" => self.post_batch(invocation, request).await,
+            "GET /v1/submissions/{id}" => self.get(invocation, request).await,
+            "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, FHIR).await,
+            "GET /v1/fhir/Questionnaire/{id}" => self.questionnaire(invocation, request).await,
+            _ => Err(http::no_such_route()),
+        }
     }
 
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        let form = if http::route(&request).contains(" /v1/fhir/") {
-            ProblemForm::OperationOutcome
-        } else {
-            ProblemForm::Problem
-        };
-        http::answer_in(form, request, async |invocation: Invocation, request: Request| {
-            match http::route(&request).as_str() {
-                "POST /v1/submissions" => self.post(invocation, request, OWN).await,
-                "POST /v1/submissions/batch" => self.post_batch(invocation, request).await,
-                "GET /v1/submissions/{id}" => self.get(invocation, request).await,
-                "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, FHIR).await,
-                "GET /v1/fhir/Questionnaire/{id}" => self.questionnaire(invocation, request).await,
-                _ => Err(http::no_such_route()),
-            }
-        })
-        .await
+    fn problem_format(&self, route: &str) -> ProblemFormat {
+        if route.contains(" /v1/fhir/") { ProblemFormat::OperationOutcome } else { ProblemFormat::Problem }
     }
+}
 
+impl Submit {
     /// Takes the submission that the body is in this `form`.
     async fn post(&self, invocation: Invocation, request: Request, form: Form) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
-        let count = self.count(&invocation, caller.study(), site);
         let sender =
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
@@ -135,7 +115,7 @@ impl Submit {
             let (status, submission) = self.accept(read, json, form, &standing, sender).await?;
             Ok(receipt_answer(status, &submission))
         };
-        beside(invocation.deadline, count, work).await
+        counted(&self.store, &invocation, caller.study(), [site], work).await
     }
 
     /// Takes the submissions that a phone kept while it was offline.
@@ -143,7 +123,6 @@ impl Submit {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
-        let count = self.count(&invocation, caller.study(), site);
         // One for all entries, so that they keep their order whatever is known of the device's clock.
         let sender =
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
@@ -155,7 +134,7 @@ impl Submit {
                 batch::take(&entries, sending, |read, json| self.accept(read, json, OWN, &standing, sender)).await;
             Ok(http::json(StatusCode::MULTI_STATUS, &results.body(&invocation.correlation_id)))
         };
-        beside(invocation.deadline, count, work).await
+        counted(&self.store, &invocation, caller.study(), [site], work).await
     }
 
     /// Accepts `json`, which was read in its `form` as `read`: stores it, or finds that it is stored.
@@ -220,7 +199,7 @@ impl Submit {
         let (outcome, submission) = match sent.amends {
             None => match self.store.put_submission(&submission, invocation.deadline).await {
                 Ok(outcome) => (outcome, submission),
-                Err(failure) => return Err(put_problem(&failure)),
+                Err(failure) => return Err(not_stored(failure)),
             },
             Some(correction) => Box::pin(correction::put(&self.store, submission, correction, sender)).await?,
         };
@@ -236,12 +215,13 @@ impl Submit {
         caller.require(Scope::SUBMISSIONS_READ, &[Role::Patient, Role::Staff])?;
         let look_up = self.look_up(&invocation, &request, &caller);
         if let Ok(site) = caller.only_site() {
-            let count = self.count(&invocation, caller.study(), site);
-            return beside(invocation.deadline, count, look_up).await.map(|(_, response)| response);
+            return counted(&self.store, &invocation, caller.study(), [site], look_up)
+                .await
+                .map(|(_, response)| response);
         }
-        // Whose call it was is known once the submission is.
+        // The site that the call counts for is known once the submission is.
         let (site, response) = look_up.await?;
-        beside(invocation.deadline, self.count(&invocation, caller.study(), &site), async {}).await;
+        counted(&self.store, &invocation, caller.study(), [&site], async {}).await;
         Ok(response)
     }
 
@@ -255,7 +235,7 @@ impl Submit {
         let patient = whose(request, caller)?.ok_or_else(not_found)?;
         let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
         let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline);
-        let (found, protocol) = futures::join!(found, self.store.protocol_for(caller, invocation.deadline));
+        let (found, protocol) = futures::join!(found, protocol_for(&self.store, caller, invocation.deadline));
         let protocol = protocol?;
         let not_read = |failure: Failure| Problem::not_read("the submission", &failure);
         let (submission, score) = found.map_err(not_read)?.ok_or_else(not_found)?;
@@ -263,7 +243,7 @@ impl Submit {
             return Err(not_found());
         }
         // Nobody sees a submission whose reading is not on record, whoever reads it.
-        let entry = Audit::of(AuditAction::SubmissionRead, caller, invocation).at_site(&submission.site);
+        let entry = audit::entry(AuditAction::SubmissionRead, caller, invocation).at_site(&submission.site);
         let entry = entry.of_patient(&patient).about(id);
         self.store.audit(&entry, invocation.deadline).await.map_err(not_read)?;
         let is_staff = caller.role() == Role::Staff;
@@ -275,13 +255,11 @@ impl Submit {
     async fn questionnaire(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::INSTRUMENTS_READ, &Role::ALL)?;
-        // A request of several sites is a call of each of them.
-        let count = self.store.count_calls(caller.study(), caller.sites(), &invocation.request_id, invocation.deadline);
         let work = async {
-            let protocol = self.store.protocol_for(&caller, invocation.deadline).await?;
+            let protocol = protocol_for(&self.store, &caller, invocation.deadline).await?;
             fhir::questionnaire(&request, protocol.catalog())
         };
-        beside(invocation.deadline, count, work).await
+        counted(&self.store, &invocation, caller.study(), caller.sites(), work).await
     }
 
     /// Whether the caller's study accepts what its site sends.
@@ -302,18 +280,13 @@ impl Submit {
         invocation: &Invocation,
         caller: &Caller,
     ) -> Result<Arc<Protocol>, Problem> {
-        let protocol = self.store.protocol_for(caller, invocation.deadline).await?;
+        let protocol = protocol_for(&self.store, caller, invocation.deadline).await?;
         if !protocol.has_site(site) {
             // Nobody watches such a site: its alerts would reach no clinician.
             let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
         Ok(protocol)
-    }
-
-    /// Records one API call of `site`, beside the request's own work.
-    async fn count(&self, invocation: &Invocation, study: &StudyId, site: &SiteId) {
-        self.store.count_calls(study, [site], &invocation.request_id, invocation.deadline).await;
     }
 }
 
@@ -340,9 +313,8 @@ fn whose(request: &Request, caller: &Caller) -> Result<Option<PatientId>, Proble
     match named {
         Some(named) => Ok(named.parse().ok()),
         None => {
-            let detail = "name the patient: `?patient=`".to_owned();
-            let finding = Finding { pointer: String::new(), code: "query.required", detail: detail.clone() };
-            Err(Problem::new(ProblemKind::Invalid, detail).with_errors(finding))
+            let detail = "name the patient: `?patient=`";
+            Err(Problem::of_finding(ProblemKind::Invalid, "", "query.required", detail))
         }
     }
 }
@@ -363,22 +335,23 @@ fn conflict() -> Problem {
     )
 }
 
-/// What a put that did not succeed means to the app.
-fn put_problem(failure: &Failure) -> Problem {
-    tracing::error!(event = "submission_not_confirmed", %failure);
-    match failure.kind {
-        FailureKind::NotStarted => Problem::new(
-            ProblemKind::NotDone,
-            "too little time was left to store it; nothing was stored; send it again, under the same id",
-        ),
-        // An earlier attempt of the SDK's may have been applied, whatever the last one was told.
-        FailureKind::Unknown | FailureKind::Passing => Problem::new(
-            ProblemKind::OutcomeUnknown,
-            "whether it was stored is not known; send it again, under the same id and unchanged, and the answer tells",
-        ),
-        FailureKind::Refused => Problem::new(
-            ProblemKind::Internal,
-            "the store refused it; keep it, and send it again later, under the same id",
-        ),
+/// The answers to a submission that was not stored, as far as that is known.
+const NOT_STORED: WriteFailure = WriteFailure {
+    event: "submission_not_confirmed",
+    not_done: "too little time was left to store it; nothing was stored; send it again, under the same id",
+    unknown: (
+        ProblemKind::OutcomeUnknown,
+        "whether it was stored is not known; send it again, under the same id and unchanged, and the answer tells",
+    ),
+    invalid: None,
+    refused: "the store refused it; keep it, and send it again later, under the same id",
+};
+
+/// The answer to a put that failed.
+fn not_stored(mut failure: Failure) -> Problem {
+    // An earlier attempt of the SDK's may have been applied, whatever the answer to the last one was.
+    if failure.kind == FailureKind::Passing {
+        failure.kind = FailureKind::Unknown;
     }
+    Problem::not_written(&failure, &NOT_STORED)
 }

@@ -1,10 +1,9 @@
 //! What is answered about a submission.
 
+use invocation::rfc3339;
 use records::{ClockNote, Score, Submission};
 use serde::Serialize;
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The receipt: the same for every repeat, whenever it comes and whatever has become of the submission since.
 #[derive(Serialize)]
@@ -121,8 +120,4 @@ impl<'a> State<'a> {
 
 fn is_empty(list: &Value) -> bool {
     list.as_array().is_none_or(Vec::is_empty)
-}
-
-fn rfc3339(time: OffsetDateTime) -> String {
-    time.format(&Rfc3339).expect("a stored time was read from RFC 3339")
 }

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use api::{Findings, Problem};
 use clinical::ids::SubmissionId;
 use clinical::instruments::Catalog;
-use invocation::{Findings, Problem};
 use lambda_http::http::StatusCode;
 use records::{Store, Submission};
 use serde_json::Value;

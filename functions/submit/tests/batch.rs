@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{Fault, World, claims, request};
 use invocation::Deadline;
 use lambda_http::Body;

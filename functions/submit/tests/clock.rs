@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{World, claims, request};
 use lambda_http::Body;
 use serde_json::{Value, json};

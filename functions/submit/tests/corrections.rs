@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{Fault, World, claims, request};
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};

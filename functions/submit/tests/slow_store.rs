@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{Fault, World, claims, request};
 use lambda_http::Request;
 use serde_json::json;
@@ -34,8 +35,9 @@ async fn a_cold_start_on_a_slow_store_stores_what_is_sent() {
         let world = World::new();
         world.put_study(json!({})).await;
         world.delay(Duration::from_millis(millis));
-        let submit = Submit::new(world.store());
-        submit.warm_up().await;
+        let store = world.store();
+        store.warm_up(&store.tables().records).await;
+        let submit = Submit::new(store);
         let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
         assert_eq!(status, 202, "{millis} ms late: {took:?}");
         assert_eq!(world.items("submission").len(), 1, "{millis} ms late");

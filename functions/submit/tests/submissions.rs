@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{Fault, World, claims, request};
 use invocation::Deadline;
 use lambda_http::{Body, Request, Response};
@@ -365,8 +366,9 @@ async fn a_hostile_body_is_answered_briefly() {
 #[tokio::test(start_paused = true)]
 async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
     let world = World::new();
-    let submit = Submit::new(world.store());
-    submit.warm_up().await;
+    let store = world.store();
+    store.warm_up(&store.tables().records).await;
+    let submit = Submit::new(store);
     for remaining in [300, 700, 1_234, 10_000] {
         let claims = Some(claims(&[]));
         let body = submission().to_string();

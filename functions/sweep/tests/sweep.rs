@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use api::Handler;
 use clinical::studies::Escalation;
 use harness::{Fault, World, claims, context, request};
 use invocation::Deadline;

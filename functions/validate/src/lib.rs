@@ -6,19 +6,16 @@
 mod batch;
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, Scope, admit, counted, http, language};
 use clinical::document::NotFound;
 use clinical::forms::{Batch, Catalog, CheckContext, Form, NoRegister, Register, ReportOptions, Workers};
 use clinical::ids::PatientId;
-use invocation::aws::{self, Failure};
-use invocation::http::{self, Invocation};
-use invocation::{
-    Caller, Deadline, Environment, EnvironmentError, Problem, ProblemKind, Role, Scope, beside, language,
-};
+use invocation::Deadline;
+use invocation::aws::Failure;
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -58,43 +55,27 @@ struct Progress {
 }
 
 impl Validate {
-    /// The function as its environment variables set it up, with a thread for each core.
-    ///
-    /// # Errors
-    /// If one is missing.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        Ok(Self::new(Store::from_environment(environment, aws::https())?, threads))
-    }
-
     /// The function on `store`, checking rows on `threads` threads.
     pub fn new(store: Store, threads: usize) -> Self {
         Self { store, threads }
     }
+}
 
-    /// Opens the connection to the store ahead of the first request. If it fails, the first request opens it.
-    pub async fn warm_up(&self) {
-        self.store.warm_up(&self.store.tables().counts).await;
-    }
-
-    /// Answers one request.
-    ///
-    /// # Errors
-    /// Never: an error is an answer.
-    pub async fn handle(&self, request: Request) -> Result<Response<Body>, Infallible> {
-        http::answer(request, async |invocation: Invocation, request: Request| match http::route(&request).as_str() {
+impl Handler for Validate {
+    async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
+        match route {
             "POST /v1/forms/{form}/{version}/validate" => self.validate(invocation, request).await,
             _ => Err(http::no_such_route()),
-        })
-        .await
+        }
     }
+}
 
+impl Validate {
     async fn validate(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::FORMS_VALIDATE, &[Role::Staff])?;
-        let (id, deadline) = (&invocation.request_id, invocation.deadline);
-        let counted = self.store.count_calls(caller.study(), caller.sites(), id, deadline);
-        beside(deadline, counted, self.checked(&invocation, &caller, request)).await
+        let checked = self.checked(&invocation, &caller, request);
+        counted(&self.store, &invocation, caller.study(), caller.sites(), checked).await
     }
 
     async fn checked(
@@ -106,7 +87,7 @@ impl Validate {
         let form = find(&request)?;
         let notation = batch::notation(&request)?;
         let languages: Vec<&str> = form.languages().collect();
-        let language = language::of(&request, &languages).unwrap_or("en");
+        let language = language::choose(&request, &languages).unwrap_or("en");
         let values = request.query_string_parameters_ref().and_then(|query| query.first("values")) == Some("true");
         let deadline = invocation.deadline;
         let progress = Arc::new(Progress::default());
@@ -116,7 +97,7 @@ impl Validate {
         let register_deadline = deadline.no_later_than((deadline.remaining() / 2).min(REGISTER));
         let (batch, protocol) = tokio::join!(read, self.store.protocol(caller.study(), register_deadline));
         if let Ok(protocol) = &protocol {
-            self.store.admit(protocol)?;
+            admit(&self.store, protocol)?;
         }
         let batch = batch?;
         progress.rows.store(batch.len(), Ordering::Relaxed);

@@ -1,14 +1,15 @@
-//! The function `validate`: made once an environment, then one request at a time.
+//! The function `validate`.
 
-use invocation::{Ended, Environment, telemetry};
-use lambda_http::service_fn;
+use std::thread::available_parallelism;
+
+use invocation::{FunctionError, aws};
+use records::Store;
 use validate::Validate;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), Ended> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment);
-    let validate = Validate::from_environment(&environment)?;
-    validate.warm_up().await;
-    Ok(lambda_http::run(service_fn(|request| validate.handle(request))).await?)
+async fn main() -> Result<(), FunctionError> {
+    let environment = api::start(env!("CARGO_CRATE_NAME"));
+    let store = Store::from_environment(&environment, aws::https())?;
+    store.warm_up(&store.tables().counts).await;
+    api::run(Validate::new(store, available_parallelism().map_or(1, usize::from))).await
 }

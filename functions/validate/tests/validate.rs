@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use harness::{Fault, World, claims, request};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Request};
@@ -185,7 +186,7 @@ async fn what_is_no_batch_of_rows_is_refused_with_why() {
         (typed(r#"{"datasetJSONVersion":"1.0"}"#, "application/json"), 422, "its `datasetJSONVersion` is \\\"1.0\\\""),
         (typed("[1]", "text/csv"), 415, "application/x-ndjson"),
         (typed("[1]", "application/json; charset=latin1"), 415, "application/x-ndjson"),
-        (typed(&" ".repeat(6 * 1024 * 1024 + 1), "application/json"), 413, "send smaller batches"),
+        (typed(&" ".repeat(6 * 1024 * 1024 + 1), "application/json"), 413, "send less at once"),
         (typed(&format!("[{}1]", "1,".repeat(50_000)), "application/json"), 413, "more than 50000 rows"),
         (post_as(&STAFF, ("vs", "2.0.0"), "", "[1]", PLENTY), 404, "but in 1.0.0"),
         (post_as(&STAFF, ("vs", "latest"), "", "[1]", PLENTY), 404, "a version is three numbers"),

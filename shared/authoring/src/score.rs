@@ -81,7 +81,7 @@ impl<W: Write> Lines<'_, W> {
 }
 
 fn outcome(instrument: &Instrument, line: &[u8]) -> Result<Outcome, Vec<Finding>> {
-    let (json, findings) = invocation::body::parse(line).map_err(|finding| vec![finding])?;
+    let (json, findings) = api::body::parse(line).map_err(|finding| vec![finding])?;
     let mut errors = findings.listed().to_vec();
     let Some(answers) = json.get("answers").and_then(Value::as_object) else {
         let detail = "answers by item id are needed: {\"answers\":{\"1\":0}}".to_owned();

@@ -1,6 +1,7 @@
 //! Wall-clock time, read once an invocation.
 
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
 /// The time of day inside one invocation: the wall clock as read at entry, carried forward by the monotonic one. So that
@@ -32,6 +33,15 @@ impl Clock {
     pub fn elapsed(&self) -> std::time::Duration {
         self.since.elapsed()
     }
+}
+
+/// `time` in RFC 3339, as it is stored, published and answered.
+///
+/// # Panics
+/// If the year is not within 0 to 9999 or the offset has seconds, which no time has that was parsed from RFC 3339 or
+/// read from a clock.
+pub fn rfc3339(time: OffsetDateTime) -> String {
+    time.format(&Rfc3339).expect("a time that was parsed from RFC 3339, or read from a clock, can be written in it")
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use lambda_http::Context;
+use lambda_runtime::Context;
 use tokio::time::Instant;
 
-/// How long a request waits, once its own work is done, for what runs [`beside`] it. Both take the same few milliseconds
+/// How long a request waits, once its own work is done, for what runs [alongside](run_alongside) it. Both take the same few milliseconds
 /// as a rule, and a stall costs no patient more than this.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -85,7 +85,7 @@ impl Deadline {
 /// Runs `work` with `aside` beside it, which starts first. `aside` may go on for at most 250 ms once `work` is done, and
 /// never past the deadline; then it is dropped, whatever became of it: it must be something that the request can do
 /// without.
-pub async fn beside<T>(deadline: Deadline, aside: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
+pub async fn run_alongside<T>(deadline: Deadline, aside: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
     let mut aside = pin!(aside);
     let mut work = pin!(work);
     tokio::select! {
@@ -160,14 +160,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_runs_beside_holds_the_answer_up_no_longer_than_its_grace() {
         let start = Instant::now();
-        let answer = beside(Deadline::after(ms(9_000)), std::future::pending(), async { 7 }).await;
+        let answer = run_alongside(Deadline::after(ms(9_000)), std::future::pending(), async { 7 }).await;
         assert_eq!((answer, start.elapsed()), (7, GRACE));
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_runs_beside_never_holds_the_answer_past_the_deadline() {
         let start = Instant::now();
-        beside(Deadline::after(ms(30)), std::future::pending(), async {}).await;
+        run_alongside(Deadline::after(ms(30)), std::future::pending(), async {}).await;
         assert_eq!(start.elapsed(), ms(30));
     }
 
@@ -178,7 +178,7 @@ mod tests {
             tokio::time::sleep(ms(20)).await;
             counted = true;
         };
-        beside(Deadline::after(ms(9_000)), count, tokio::time::sleep(ms(5))).await;
+        run_alongside(Deadline::after(ms(9_000)), count, tokio::time::sleep(ms(5))).await;
         assert!(counted);
     }
 }

@@ -1,4 +1,4 @@
-//! Logs: JSON lines, one for each invocation, with ids and figures, and nothing that a patient sent.
+//! Logs: JSON lines, one for each invocation, with ids and figures, and without anything that a patient sent.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,34 +10,18 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::{Environment, metrics};
 
-/// The targets that are ours; all others may quote what they carry, so they may only warn.
-const OWN: [&str; 15] = [
-    "submit",
-    "score",
-    "sweep",
-    "counts",
-    "instruments",
-    "patients",
-    "audit",
-    "validate",
-    "alerts_function",
-    "report",
-    "records",
-    "scoring",
-    "notifications",
-    "invocation",
-    "clinical",
-];
-
-/// Sends what is traced to standard output, one JSON object a line, from the level that `LOG_LEVEL` names (`info` if it
-/// names none), and [`metrics`] too. Call it once, first thing in `main`.
-pub fn start(environment: &Environment) {
+/// Starts logs and [`metrics`]; call it once, first thing in `main`.
+///
+/// Events go to standard output, one JSON object a line. Those of `targets`, the function's crate and the crates of this
+/// workspace that it links, are logged from the level of `LOG_LEVEL` on (`info` where it is not set). Other crates may
+/// quote what they carry, so only their warnings and errors are logged.
+pub fn start(environment: &Environment, targets: &[&str]) {
     metrics::start(environment);
     let level: Level = environment.optional("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
-    let targets = OWN
-        .into_iter()
-        .fold(Targets::new().with_default(LevelFilter::WARN), |targets, own| targets.with_target(own, level))
-        // At TRACE the runtime logs whole events; at WARN and above the SDK may quote what a service said.
+    let targets = targets
+        .iter()
+        .fold(Targets::new().with_default(LevelFilter::WARN), |targets, own| targets.with_target(*own, level))
+        // At TRACE the runtime logs whole events; at WARN and above the SDK may quote a service's message.
         .with_target("lambda_runtime", LevelFilter::INFO.min(LevelFilter::from_level(level)))
         .with_target("aws", LevelFilter::OFF)
         .with_target("hyper", LevelFilter::ERROR);

@@ -8,8 +8,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use clinical::ids::{PatientId, SiteId, StudyId};
 use invocation::aws::{CallError, Failure, Limits, call};
-use invocation::http::Invocation;
-use invocation::{Caller, Deadline, Principal};
+use invocation::{Deadline, Principal};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -53,12 +52,6 @@ pub struct Actor {
     pub principal: Principal,
     /// The role that the token gave.
     pub role: String,
-}
-
-impl From<&Caller> for Actor {
-    fn from(caller: &Caller) -> Self {
-        Self { principal: caller.principal().clone(), role: caller.role().to_string() }
-    }
 }
 
 /// What an entry says was done.
@@ -132,19 +125,26 @@ impl FromStr for AuditAction {
 }
 
 impl Audit {
-    /// That `caller` did `action`, now, to its study as a whole.
-    pub fn of(action: AuditAction, caller: &Caller, invocation: &Invocation) -> Self {
+    /// The entry that `actor` did `action` at `at` to `study` as a whole, in the request of these two ids.
+    pub fn in_request(
+        actor: Actor,
+        action: AuditAction,
+        study: &StudyId,
+        at: OffsetDateTime,
+        request_id: &str,
+        correlation_id: &str,
+    ) -> Self {
         Self {
-            at: invocation.clock.now(),
-            actor: Actor::from(caller),
+            at,
+            actor,
             action,
-            study: Some(caller.study().clone()),
+            study: Some(study.clone()),
             site: None,
             patient: None,
             subject: None,
             reason: None,
-            request_id: Some(invocation.request_id.clone()),
-            correlation_id: invocation.correlation_id.as_str().to_owned(),
+            request_id: Some(request_id.to_owned()),
+            correlation_id: correlation_id.to_owned(),
             id: Uuid::new_v4(),
         }
     }

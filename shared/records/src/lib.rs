@@ -47,6 +47,7 @@ pub use audit::{Actor, Audit, AuditAction};
 pub use commit::{Chunk, Commit, Progress, ToScore, chunks};
 pub use correction::{CorrectionOutcome, Target};
 pub use counts::SiteCounts;
+pub use cursor_key::CursorKey;
 pub use definitions::{Definitions, NotDefined, ScoredBy};
 pub use digest::sha256_hex;
 pub use period::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary};

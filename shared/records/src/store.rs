@@ -10,12 +10,12 @@ use aws_sdk_dynamodb::types::Put;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use invocation::aws::{Attempts, Failure, Limits, SharedHttpClient, call, sdk_config};
-use invocation::cursor::Key;
 use invocation::{Deadline, Environment, EnvironmentError};
 use tokio::sync::OnceCell;
 
 use crate::api_calls::ApiCalls;
 use crate::attributes::{Item, text};
+use crate::cursor_key::CursorKey;
 use crate::keys::{PK, SK};
 use crate::study::Known;
 
@@ -69,7 +69,7 @@ pub struct Store {
     /// Whether a study may be used that is not stored.
     pub(crate) open_studies: bool,
     /// Once it was read.
-    pub(crate) cursor_key: Arc<OnceCell<Key>>,
+    pub(crate) cursor_key: Arc<OnceCell<CursorKey>>,
 }
 
 impl Store {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clinical::ids::{SiteId, StudyId};
 use harness::{Fault, World};
 use invocation::metrics::{API_CALLS_NOT_COUNTED, Captured};
-use invocation::{Deadline, beside};
+use invocation::{Deadline, run_alongside};
 use records::Store;
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ async fn request(store: &Store, sites: &[SiteId], id: &str) {
     let deadline = Deadline::after(Duration::from_secs(9));
     let study = study();
     let count = store.count_calls(&study, sites, id, deadline);
-    beside(deadline, count, tokio::time::sleep(Duration::from_millis(4))).await;
+    run_alongside(deadline, count, tokio::time::sleep(Duration::from_millis(4))).await;
 }
 
 async fn counts(world: &World, sites: &[SiteId]) -> Vec<u64> {

@@ -4,32 +4,22 @@
 
 use std::time::Duration;
 
-use harness::{Fault, World, claims, request};
-use invocation::http::Invocation;
-use invocation::{Caller, Clock, CorrelationId, Deadline};
-use records::{Audit, AuditAction};
+use harness::{Fault, World};
+use invocation::{Deadline, Principal};
+use records::{Actor, Audit, AuditAction};
 use time::macros::datetime;
-
-const STAFF: [(&str, &str); 3] = [("role", "staff"), ("patient", ""), ("sites", "S01 S02")];
 
 fn plenty() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 
-fn caller() -> Caller {
-    let request = request("GET /", &[], "", Some(claims(&STAFF)), None, Duration::from_secs(10));
-    Caller::of(&request).unwrap()
-}
-
 /// An entry of `site`, `minute` minutes after eight.
 fn entry(site: Option<&str>, minute: i64) -> Audit {
-    let invocation = Invocation {
-        deadline: plenty(),
-        clock: Clock::starting_at(datetime!(2026-11-23 08:00 UTC) + time::Duration::minutes(minute)),
-        correlation_id: CorrelationId::given_or_new(Some("c-1")),
-        request_id: "r-1".to_owned(),
-    };
-    let entry = Audit::of(AuditAction::ReportRead, &caller(), &invocation).about(minute);
+    let principal = Principal::new("user-1", "https://issuer.example").unwrap();
+    let actor = Actor { principal, role: "staff".to_owned() };
+    let at = datetime!(2026-11-23 08:00 UTC) + time::Duration::minutes(minute);
+    let entry = Audit::in_request(actor, AuditAction::ReportRead, &"DEMO".parse().unwrap(), at, "r-1", "c-1");
+    let entry = entry.about(minute);
     match site {
         Some(site) => entry.at_site(&site.parse().unwrap()),
         None => entry,

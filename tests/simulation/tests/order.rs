@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::Handler;
 use clinical::ids::SubmissionId;
 use clinical::instruments::{Answers, Basis, Instrument, Place, Replay, ReplayEntry, replay};
 use clinical::studies::Escalation;

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use api::Handler;
 use clinical::studies::Escalation;
 use harness::{Fault, World, claims, context, request, stream_event};
 use lambda_runtime::LambdaEvent;

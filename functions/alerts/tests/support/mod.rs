@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use alerts_function::Alerts;
+use alerts::Alerts;
+use api::Handler;
 use harness::{World, claims, request};
 use lambda_http::{Body, Request};
 use serde_json::{Value, json};

@@ -52,8 +52,7 @@ pub fn entries<'a>(request: &'a Request, name: &str, largest: usize) -> Result<V
     });
     let list = list.map_err(|_| {
         let detail = format!("the body is a list, or an object with nothing but the list `{name}`");
-        let finding = Finding { pointer: String::new(), code: "field.type", detail: detail.clone() };
-        Problem::new(ProblemKind::Invalid, detail).with_errors(finding)
+        Problem::of_finding(ProblemKind::Invalid, "", "field.type", detail)
     })?;
     Ok(list.into_iter().map(|entry| entry.get().as_bytes()).collect())
 }
@@ -63,36 +62,44 @@ fn no_json(finding: Finding) -> Problem {
 }
 
 fn bytes_of<'a>(request: &'a Request, media_types: &[&str], largest: usize) -> Result<&'a [u8], Problem> {
-    let media_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !is_json(media_type, media_types) {
+    if media_type(request, media_types).is_none() {
         let detail = format!("the body must be JSON: send it with `Content-Type: {}`", media_types[0]);
         return Err(Problem::new(ProblemKind::UnsupportedMediaType, detail));
     }
-    let bytes = match request.body() {
+    bytes(request.body(), largest)
+}
+
+/// The one of `accepted` that the `Content-Type` of `request` names, if the body is in UTF-8: JSON always is (RFC 8259),
+/// and another charset is a mistake that would garble a text answer.
+pub fn media_type<'a>(request: &Request, accepted: &[&'a str]) -> Option<&'a str> {
+    let named = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = named.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let media_type = accepted.iter().find(|accepted| accepted.eq_ignore_ascii_case(essence))?;
+    let is_utf_8 = parts.all(|parameter| match parameter.split_once('=') {
+        Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
+            value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+        }
+        _ => true,
+    });
+    is_utf_8.then_some(media_type)
+}
+
+/// The bytes of `body`.
+///
+/// # Errors
+/// 413 if there are more than `largest`.
+pub fn bytes(body: &Body, largest: usize) -> Result<&[u8], Problem> {
+    let bytes = match body {
         Body::Text(text) => text.as_bytes(),
         Body::Binary(bytes) => bytes.as_slice(),
         _ => &[],
     };
     if bytes.len() > largest {
-        let detail = format!("the body has {} bytes; at most {largest} are taken", bytes.len());
-        let finding = Finding { pointer: String::new(), code: "body.too-large", detail: detail.clone() };
-        return Err(Problem::new(ProblemKind::TooLarge, detail).with_errors(finding));
+        let detail = format!("the body has {} bytes; at most {largest} are accepted: send less at once", bytes.len());
+        return Err(Problem::of_finding(ProblemKind::TooLarge, "", "body.too-large", detail));
     }
     Ok(bytes)
-}
-
-fn is_json(media_type: &str, taken: &[&str]) -> bool {
-    let mut parts = media_type.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let is_json = taken.iter().any(|taken| taken.eq_ignore_ascii_case(essence));
-    // JSON is UTF-8 (RFC 8259); another charset is a mistake that would garble a text answer.
-    is_json
-        && parts.all(|parameter| match parameter.split_once('=') {
-            Some((name, value)) if name.trim().eq_ignore_ascii_case("charset") => {
-                value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-            }
-            _ => true,
-        })
 }
 
 /// Like [`json`], of `bytes` that came another way.

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::ProblemKind;
-use crate::problem::ProblemBody;
+use super::details::ProblemDetails;
+use super::kind::ProblemKind;
 
 /// `body` as an OperationOutcome: first the problem itself, with the correlation id, then an issue for each finding.
-pub(crate) fn outcome(kind: ProblemKind, body: &ProblemBody<'_>) -> Value {
+pub(super) fn operation_outcome(kind: ProblemKind, body: &ProblemDetails<'_>) -> Value {
     let mut issues = vec![json!({
         "severity": "error",
         "code": issue_type(kind),
@@ -66,7 +66,7 @@ mod tests {
     use lambda_http::Body;
 
     use super::*;
-    use crate::{CorrelationId, Problem, ProblemForm};
+    use crate::{CorrelationId, Problem, ProblemFormat};
 
     #[test]
     fn a_problem_is_told_in_fhirs_words_with_each_place() {
@@ -77,7 +77,7 @@ mod tests {
         };
         let problem = Problem::new(ProblemKind::Invalid, "nothing was stored").with_errors(finding);
         let correlation_id = CorrelationId::given_or_new(Some("c-1"));
-        let response = problem.into_response_in(ProblemForm::OperationOutcome, &correlation_id);
+        let response = problem.into_response_in(ProblemFormat::OperationOutcome, &correlation_id);
         assert_eq!(
             (response.status().as_u16(), &response.headers()["content-type"]),
             (422, &"application/fhir+json".parse().unwrap())

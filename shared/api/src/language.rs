@@ -10,14 +10,14 @@ use lambda_http::{Request, RequestExt};
 ///
 /// A tag suits who asks for it, for a narrower one (`de` for `de-AT`, RFC 4647), or for a wider one (`zh-Hans` for `zh`). Who
 /// asks for Chinese of a region gets the script that is written there, and never the other one instead.
-pub fn of<'a>(request: &Request, offered: &[&'a str]) -> Option<&'a str> {
+pub fn choose<'a>(request: &Request, offered: &[&'a str]) -> Option<&'a str> {
     let query = request.query_string_parameters_ref();
     let named = query.and_then(|query| query.first("lang")).unwrap_or_default();
     let header = request.headers().get_all(ACCEPT_LANGUAGE).into_iter().filter_map(|value| value.to_str().ok());
-    choose(named, header.flat_map(|value| value.split(',')), offered)
+    best(named, header.flat_map(|value| value.split(',')), offered)
 }
 
-fn choose<'a, 'r>(named: &str, accepted: impl Iterator<Item = &'r str>, offered: &[&'a str]) -> Option<&'a str> {
+fn best<'a, 'r>(named: &str, accepted: impl Iterator<Item = &'r str>, offered: &[&'a str]) -> Option<&'a str> {
     let (refused, mut wanted): (Vec<_>, Vec<_>) = accepted.filter_map(weighted).partition(|(_, weight)| *weight == 0.0);
     // Stable, so that the order decides between equal weights.
     wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
@@ -76,7 +76,7 @@ mod tests {
     const OFFERED: [&str; 4] = ["de", "en", "pt-BR", "zh-Hans"];
 
     fn chosen(named: &str, accepted: &str) -> &'static str {
-        choose(named, accepted.split(','), &OFFERED).unwrap()
+        best(named, accepted.split(','), &OFFERED).unwrap()
     }
 
     #[test]
@@ -112,8 +112,8 @@ mod tests {
             assert_eq!(chosen("", accepted), expected, "{accepted}");
         }
         let offered = ["zh-CN", "zh-TW"];
-        assert_eq!(choose("", ["zh-Hant"].into_iter(), &offered), Some("zh-TW"));
-        assert_eq!(choose("", ["zh"].into_iter(), &offered), Some("zh-CN"));
+        assert_eq!(best("", ["zh-Hant"].into_iter(), &offered), Some("zh-TW"));
+        assert_eq!(best("", ["zh"].into_iter(), &offered), Some("zh-CN"));
     }
 
     #[test]
@@ -126,8 +126,8 @@ mod tests {
 
     #[test]
     fn something_is_chosen_wherever_anything_is_offered() {
-        assert_eq!(choose("fr", ["fr"].into_iter(), &["de", "it"]), Some("de"));
-        assert_eq!(choose("", ["fr"].into_iter(), &["de", "en-GB"]), Some("en-GB"));
-        assert_eq!(choose("", [].into_iter(), &[]), None);
+        assert_eq!(best("fr", ["fr"].into_iter(), &["de", "it"]), Some("de"));
+        assert_eq!(best("", ["fr"].into_iter(), &["de", "en-GB"]), Some("en-GB"));
+        assert_eq!(best("", [].into_iter(), &[]), None);
     }
 }

@@ -1,0 +1,25 @@
+//! What the functions behind the HTTP API share, above storage and below the functions: [`run`] and [`Handler`], the
+//! [`Caller`] of a request, its JSON [`body`], lists in pages ([`SiteList`]), [`audit`] entries of callers, answers
+//! ([`http`]) in the caller's [`language`], and [`Problem`]s.
+
+pub mod audit;
+pub mod body;
+mod caller;
+mod correlation;
+mod counted;
+mod cursor;
+mod handler;
+pub mod http;
+pub mod language;
+mod page;
+mod problem;
+mod study;
+
+pub use caller::{Caller, Role, Scope};
+pub use correlation::CorrelationId;
+pub use counted::counted;
+pub use handler::{Handler, run, start};
+pub use http::Invocation;
+pub use page::{PageRequest, SiteList};
+pub use problem::{Findings, Problem, ProblemFormat, ProblemKind, WriteFailure};
+pub use study::{admit, protocol_for};
