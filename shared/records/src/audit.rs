@@ -12,8 +12,8 @@ use invocation::{Deadline, Principal};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
-use crate::keys::{self, PK, SK};
+use crate::table::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
+use crate::table::keys::{self, PK, SK};
 use crate::store::{NOT_THERE, Page, Store};
 
 const PUT: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };

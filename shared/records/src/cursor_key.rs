@@ -10,8 +10,8 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
 
-use crate::attributes::{Item, text};
-use crate::keys::{CURSOR_KEY, PK, SK};
+use crate::table::attributes::{Item, text};
+use crate::table::keys::{CURSOR_KEY, PK, SK};
 use crate::store::{NOT_THERE, Store};
 
 const OPERATION: &str = "PutItem of the cursors' key";

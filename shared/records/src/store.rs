@@ -13,11 +13,24 @@ use invocation::aws::{Attempts, Failure, Limits, SharedHttpClient, call, sdk_con
 use invocation::{Deadline, Environment, EnvironmentError};
 use tokio::sync::OnceCell;
 
-use crate::api_calls::ApiCalls;
-use crate::attributes::{Item, text};
 use crate::cursor_key::CursorKey;
-use crate::keys::{PK, SK};
-use crate::study::Known;
+use crate::store::api_calls::ApiCalls;
+use crate::table::attributes::{Item, text};
+use crate::table::keys::{PK, SK};
+use crate::store::studies::Known;
+
+pub(crate) mod acknowledgements;
+pub(crate) mod alerts;
+pub(crate) mod api_calls;
+pub(crate) mod commits;
+pub(crate) mod corrections;
+pub(crate) mod counts;
+pub(crate) mod definitions;
+mod enrolment;
+pub(crate) mod lists;
+pub(crate) mod quarantine;
+pub(crate) mod reevaluation;
+pub(crate) mod studies;
 
 /// As many keys as one BatchGetItem takes.
 pub(crate) const MOST_KEYS: usize = 100;

@@ -15,12 +15,12 @@ use invocation::aws::{CallError, Failure, Limits, call, is_passing};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
-use crate::digest::sha256;
-use crate::keys::{self, PK, SK};
+use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
+use crate::table::digest::sha256;
+use crate::table::keys::{self, PK, SK};
 use crate::store::{MOST_KEYS, Store};
-use crate::submission::Submission;
-use crate::waiting::List;
+use crate::items::submission::Submission;
+use crate::store::lists::List;
 
 const MARK: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
@@ -284,7 +284,7 @@ impl Alert {
             instrument: reader.optional_parsed("instrument")?,
             sent_at: reader.optional_instant("sent_at")?,
             acknowledged: Acknowledgement::from_reader(reader)?,
-            later: crate::acknowledge::later(reader)?,
+            later: crate::store::acknowledgements::later(reader)?,
             escalation: escalation.unwrap_or_default(),
             escalated_at: reader.optional_instant("escalated_at")?,
             exhausted_at: reader.optional_instant("exhausted_at")?,

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::attributes::{Item, Unreadable, item_from_notation, item_to_notation, unreadable};
-use crate::digest::sha256_hex;
-use crate::keys::{PK, SK};
-use crate::submission::{KIND, Submission};
+use crate::table::attributes::{Item, Unreadable, item_from_notation, item_to_notation, unreadable};
+use crate::table::digest::sha256_hex;
+use crate::table::keys::{PK, SK};
+use crate::items::submission::{KIND, Submission};
 
 /// The sequence number of `record`, by which a failure of it is reported; `None` if it has none.
 pub fn sequence_number(record: &Value) -> Option<&str> {

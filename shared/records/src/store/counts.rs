@@ -1,7 +1,7 @@
 //! Counts of what each site sends: atomic counters, spread over shards.
 //!
 //! Key: study, site, metric, shard. There are two metrics, kept apart so that requests and scoring do not conflict:
-//! `api_calls`, to which every request adds ([`api_calls`](crate::api_calls)), and `scored`, to which only the
+//! `api_calls`, to which every request adds ([`api_calls`](crate::store::api_calls)), and `scored`, to which only the
 //! transactions that score add: submissions, alerts, and submissions by instrument, all in one item.
 
 use std::collections::BTreeMap;
@@ -13,9 +13,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits, call};
 
-use crate::attributes::{Item, Reader, Unreadable, number, text};
-use crate::digest::shard;
-use crate::keys::{self, PK};
+use crate::table::attributes::{Item, Reader, Unreadable, number, text};
+use crate::table::digest::shard;
+use crate::table::keys::{self, PK};
 use crate::store::{MOST_KEYS, Store};
 
 /// Over how many items one site's counter is spread. One item takes a transaction at a time: at 100 a second ten of them
@@ -169,7 +169,7 @@ impl SiteCounts {
         for (name, value) in item {
             if let (Some(instrument), AttributeValue::N(_)) = (name.strip_prefix(INSTRUMENT), value) {
                 let instrument =
-                    instrument.parse().map_err(|_| crate::attributes::unreadable(name, "names no instrument"))?;
+                    instrument.parse().map_err(|_| crate::table::attributes::unreadable(name, "names no instrument"))?;
                 *self.by_instrument.entry(instrument).or_default() += count(name)?;
             }
         }

@@ -7,9 +7,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::Failure;
 
-use crate::attributes::{Item, Reader};
-use crate::keys::PK;
-use crate::profile::Profile;
+use crate::table::attributes::{Item, Reader};
+use crate::table::keys::PK;
+use crate::items::profile::Profile;
 use crate::store::{MOST_KEYS, Store};
 
 const OPERATION: &str = "BatchGetItem of subjects";

@@ -11,14 +11,14 @@ use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call, is_passing};
 
-use crate::alert::{Acknowledgement, Alert, AlertId, AlertStatus};
-use crate::attributes::{Item, Reader, Unreadable, instant, number, text};
+use crate::items::alert::{Acknowledgement, Alert, AlertId, AlertStatus};
+use crate::table::attributes::{Item, Reader, Unreadable, instant, number, text};
 use crate::audit::Audit;
-use crate::digest::{hex, sha256};
-use crate::keys::{self, PK, SK};
-use crate::profile::Profile;
+use crate::table::digest::{hex, sha256};
+use crate::table::keys::{self, PK, SK};
+use crate::items::profile::Profile;
 use crate::store::Store;
-use crate::submission::map;
+use crate::items::submission::map;
 
 const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };

@@ -3,9 +3,9 @@
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
-use crate::attributes::{Item, sortable, text};
-use crate::digest::shard;
-use crate::waiting::List;
+use crate::table::attributes::{Item, sortable, text};
+use crate::table::digest::shard;
+use crate::store::lists::List;
 
 /// Over how many values of `pending` each list of the sparse index is spread: one value would be one hot partition at
 /// eight o'clock.

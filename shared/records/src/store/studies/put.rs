@@ -11,9 +11,9 @@ use invocation::Deadline;
 use invocation::aws::{CallError, Failure, Limits, call};
 
 use super::instrument_key;
-use crate::attributes::{Item, Reader, instant, text};
+use crate::table::attributes::{Item, Reader, instant, text};
 use crate::audit::Audit;
-use crate::keys::{self, PK, SK};
+use crate::table::keys::{self, PK, SK};
 use crate::store::{NOT_THERE, Store};
 
 const OF_STUDY: &str = "TransactWriteItems of a study";

@@ -18,11 +18,11 @@ use std::time::Duration;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
 
-use crate::alert::AlertId;
-use crate::attributes::{Item, Reader, Unreadable, from_json, instant, number, sortable, text, to_json, unreadable};
-use crate::keys::{self, PK};
+use crate::items::alert::AlertId;
+use crate::table::attributes::{Item, Reader, Unreadable, from_json, instant, number, sortable, text, to_json, unreadable};
+use crate::table::keys::{self, PK};
 use crate::store::{NOT_THERE, Store};
-use crate::waiting::List;
+use crate::store::lists::List;
 
 pub(crate) const KIND: &str = "submission";
 /// The last that a request does: it may take what the deadline leaves.

@@ -8,8 +8,8 @@ use invocation::Deadline;
 use invocation::aws::{Failure, call};
 
 use super::{READ, lock};
-use crate::attributes::{Reader, text};
-use crate::keys::{self, PK, SK};
+use crate::table::attributes::{Reader, text};
+use crate::table::keys::{self, PK, SK};
 use crate::store::Store;
 
 const OPERATION: &str = "GetItem of a study's version";

@@ -19,16 +19,16 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::alert::{Alert, AlertId};
-use crate::attributes::{Item, Reader, Unreadable, from_json, text};
-use crate::commit::token;
-use crate::counts::Addition;
-use crate::definitions::{NotDefined, ScoredBy};
-use crate::digest::sha256;
-use crate::keys::{self, SK};
-use crate::profile::{self, NOT_YET, Profile};
+use crate::items::alert::{Alert, AlertId};
+use crate::table::attributes::{Item, Reader, Unreadable, from_json, text};
+use crate::store::commits::token;
+use crate::store::counts::Addition;
+use crate::store::definitions::{NotDefined, ScoredBy};
+use crate::table::digest::sha256;
+use crate::table::keys::{self, SK};
+use crate::items::profile::{self, NOT_YET, Profile};
 use crate::store::Store;
-use crate::submission::{self, Score, Submission};
+use crate::items::submission::{self, Score, Submission};
 
 const OPERATION: &str = "TransactWriteItems of a course";
 const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
@@ -257,7 +257,7 @@ impl Records {
                 self.scored.extend(score.map(|score| (submission.id, (submission, score))));
             }
             submission::KIND | profile::KIND => {}
-            _ => return Err(crate::attributes::unreadable("kind", "is none of the known")),
+            _ => return Err(crate::table::attributes::unreadable("kind", "is none of the known")),
         }
         Ok(())
     }

@@ -18,13 +18,13 @@ use invocation::{Deadline, metrics};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::attributes::{Item, Reader, text};
-use crate::keys::{self, PK, SK};
+use crate::table::attributes::{Item, Reader, text};
+use crate::table::keys::{self, PK, SK};
 use crate::store::Store;
 
 mod admit;
 mod put;
-mod version;
+mod versions;
 
 pub use put::{InstrumentPut, StudyPut};
 

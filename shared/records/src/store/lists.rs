@@ -9,11 +9,11 @@ use invocation::aws::{Failure, Limits, call};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::alert::Alert;
-use crate::attributes::{Item, Reader, instant, number, sortable, text};
-use crate::keys::{self, PK, SK, WAITING_SHARDS};
+use crate::items::alert::Alert;
+use crate::table::attributes::{Item, Reader, instant, number, sortable, text};
+use crate::table::keys::{self, PK, SK, WAITING_SHARDS};
 use crate::store::Store;
-use crate::{profile, stream, submission};
+use crate::items::{profile, stream, submission};
 
 const QUERY: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
 /// As many as are read at once: submissions of the largest kind together are 6 MB.

@@ -14,14 +14,14 @@ use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits, call, is_passing};
 use time::OffsetDateTime;
 
-use crate::alert::{Alert, AlertId};
-use crate::attributes::{Reader, Unreadable, instant, number};
-use crate::counts::Addition;
-use crate::digest::{hex, sha256};
-use crate::keys::PK;
-use crate::profile::{Evaluation, Profile};
+use crate::items::alert::{Alert, AlertId};
+use crate::table::attributes::{Reader, Unreadable, instant, number};
+use crate::store::counts::Addition;
+use crate::table::digest::{hex, sha256};
+use crate::table::keys::PK;
+use crate::items::profile::{Evaluation, Profile};
 use crate::store::{NOT_THERE, Store};
-use crate::submission::{Score, Submission};
+use crate::items::submission::{Score, Submission};
 
 const OPERATION: &str = "TransactWriteItems of scores";
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };

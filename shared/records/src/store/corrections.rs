@@ -13,12 +13,12 @@ use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::{CallError, Failure, call, is_passing};
 
-use crate::attributes::{Item, Reader, Unreadable, text};
+use crate::table::attributes::{Item, Reader, Unreadable, text};
 use crate::audit::Audit;
-use crate::digest::sha256;
-use crate::keys::submission_key;
+use crate::table::digest::sha256;
+use crate::table::keys::submission_key;
 use crate::store::{MOST_KEYS, Store};
-use crate::submission::{Amendment, GET, PUT, PutOutcome, Submission, place, stored_before, what_is_stored};
+use crate::items::submission::{Amendment, GET, PUT, PutOutcome, Submission, place, stored_before, what_is_stored};
 
 const OPERATION: &str = "TransactWriteItems of a correction";
 /// The target is often being scored when its correction arrives, and DynamoDB then cancels one of the two.

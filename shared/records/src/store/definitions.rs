@@ -11,7 +11,7 @@ use invocation::Deadline;
 use invocation::aws::Failure;
 
 use crate::store::Store;
-use crate::submission::{InstrumentRef, Submission};
+use crate::items::submission::{InstrumentRef, Submission};
 
 /// The studies' versions that some submissions name, each read once.
 #[derive(Debug)]

@@ -19,10 +19,10 @@ use invocation::{Deadline, metrics};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::attributes::{number, text};
-use crate::counts::{API_CALLS, SHARDS};
-use crate::digest::{hex, sha256, shard};
-use crate::keys::{self, PK};
+use crate::table::attributes::{number, text};
+use crate::store::counts::{API_CALLS, SHARDS};
+use crate::table::digest::{hex, sha256, shard};
+use crate::table::keys::{self, PK};
 use crate::store::Store;
 
 const OPERATION: &str = "TransactWriteItems of API calls";

@@ -8,9 +8,9 @@ use clinical::instruments::Severity;
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits, call};
 
-use crate::alert::{Alert, AlertStatus};
-use crate::attributes::{Reader, Unreadable, text};
-use crate::keys;
+use crate::items::alert::{Alert, AlertStatus};
+use crate::table::attributes::{Reader, Unreadable, text};
+use crate::table::keys;
 use crate::store::{Page, Store};
 
 const OPERATION: &str = "Query of a site's alerts";

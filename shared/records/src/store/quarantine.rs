@@ -10,11 +10,11 @@ use invocation::aws::{CallError, Failure, Limits, call};
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::attributes::{instant, text};
-use crate::keys::{self, PK, SK};
+use crate::table::attributes::{instant, text};
+use crate::table::keys::{self, PK, SK};
 use crate::store::{NOT_THERE, Store};
-use crate::waiting::List;
-use crate::{stream, submission};
+use crate::store::lists::List;
+use crate::items::{stream, submission};
 
 const PUT: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
 const MOVE: Limits = Limits { most: Duration::from_secs(1), least: Duration::from_millis(50) };

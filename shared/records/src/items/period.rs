@@ -7,11 +7,11 @@ use invocation::Deadline;
 use invocation::aws::Failure;
 use time::OffsetDateTime;
 
-use crate::alert::{AlertId, AlertStatus};
-use crate::attributes::{Item, Reader, Unreadable, sortable, text, to_json, unreadable};
-use crate::keys;
+use crate::items::alert::{AlertId, AlertStatus};
+use crate::table::attributes::{Item, Reader, Unreadable, sortable, text, to_json, unreadable};
+use crate::table::keys;
 use crate::store::Store;
-use crate::submission::{InstrumentRef, place};
+use crate::items::submission::{InstrumentRef, place};
 
 /// Each one beyond these opens a connection of its own, which costs more than it saves.
 const READS_AT_ONCE: usize = 24;

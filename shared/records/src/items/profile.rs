@@ -10,12 +10,12 @@ use invocation::aws::Failure;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
-use crate::alert::Alert;
-use crate::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
-use crate::keys::{self, PK, SK};
+use crate::items::alert::Alert;
+use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
+use crate::table::keys::{self, PK, SK};
 use crate::store::{Page, Store};
-use crate::submission::{Submission, map};
-use crate::waiting::List;
+use crate::items::submission::{Submission, map};
+use crate::store::lists::List;
 
 pub(crate) const KIND: &str = "profile";
 /// The index in which a site's profiles lie, and how they sort in it.
