@@ -68,7 +68,7 @@ impl Filters {
         let by_status = Some(&status).filter(|name| !name.is_empty()).map(|name| name.parse::<StatusFilter>());
         let by_severity = Some(&severity).filter(|name| !name.is_empty()).map(|name| name.parse::<Severity>());
         let filter = AlertFilter {
-            status: by_status.transpose().map_err(|()| {
+            status: by_status.transpose().map_err(|_| {
                 let known = StatusFilter::ALL.map(|(name, _)| name).join(", ");
                 unknown("query.status", format!("?status= is one of {known}"))
             })?,

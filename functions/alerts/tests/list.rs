@@ -175,7 +175,7 @@ async fn promise_8_an_alert_that_cannot_be_read_says_so_and_hides_no_other() {
     let (alerts, _) = list(&world, "status=sent").await;
     assert_eq!(alerts.len(), 3);
     let unreadable: Vec<&Value> = alerts.iter().filter(|alert| alert.get("unreadable").is_some()).collect();
-    assert_eq!(unreadable, [&json!({"unreadable": "attribute severity does not hold what it must"})]);
+    assert_eq!(unreadable, [&json!({"unreadable": "attribute severity cannot be parsed"})]);
 }
 
 #[tokio::test(start_paused = true)]

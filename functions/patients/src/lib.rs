@@ -14,7 +14,7 @@ use invocation::rfc3339;
 use lambda_http::http::header::CONTENT_LANGUAGE;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{AuditAction, Listed, Profile, Store};
+use records::{AuditAction, PatientRow, Profile, Store};
 use serde::Serialize;
 
 const ROUTE: &str = "GET /v1/sites/{site}/patients";
@@ -183,7 +183,7 @@ struct ScoreBody<'a> {
 }
 
 impl<'a> PatientBody<'a> {
-    fn of(listed: &'a Listed, protocol: &'a Protocol) -> Self {
+    fn of(listed: &'a PatientRow, protocol: &'a Protocol) -> Self {
         let patient = listed.patient.as_str();
         match &listed.profile {
             Ok(profile) => Self { patient, standing: Some(Standing::of(profile, protocol)), unreadable: None },

@@ -228,7 +228,7 @@ async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_ne
 
     let scored = world.items("submission").iter().filter(|item| item["scored_at"].is_string()).count();
     assert_eq!((scored, counts(&world, "S01").await.submissions), (2, 2));
-    let aside = world.items("set-aside");
+    let aside = world.items("quarantined");
     let mut reasons: Vec<&str> = aside.iter().map(|item| item["reason"].as_str().unwrap()).collect();
     reasons.sort_unstable();
     assert_eq!(
@@ -243,7 +243,7 @@ async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_ne
     assert_eq!(serde_json::from_str::<Value>(kept["payload"].as_str().unwrap()).unwrap(), stream[1]);
 
     assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new(), "a second time changes nothing");
-    assert_eq!(world.items("set-aside"), aside);
+    assert_eq!(world.items("quarantined"), aside);
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,7 +260,7 @@ async fn a_record_of_answers_that_do_not_fit_its_definition_is_set_aside() {
         }
         assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
     }
-    assert_eq!(world.items("set-aside").len(), 2);
+    assert_eq!(world.items("quarantined").len(), 2);
     assert_eq!(counts(&world, "S01").await.submissions, 0);
 }
 
@@ -269,7 +269,7 @@ async fn a_record_of_a_submission_that_is_not_in_the_table_is_never_counted() {
     let (world, other) = (World::new(), World::new());
     send(&other, "S01", "P-1", &UNSAFE).await;
     assert_eq!(work_off(&world, &other.stream(), PLENTY).await, Vec::<String>::new());
-    assert_eq!(world.items("set-aside")[0]["reason"], "it is not in the table");
+    assert_eq!(world.items("quarantined")[0]["reason"], "it is not in the table");
     assert_eq!(counts(&world, "S01").await, SiteCounts::default());
     assert_eq!(world.published(), []);
 }
@@ -447,7 +447,7 @@ async fn promise_8_a_profile_that_cannot_be_read_spoils_no_other_patients_submis
     assert_eq!(work_off(&world, &world.stream()[1..], PLENTY).await, Vec::<String>::new());
     assert_eq!(counts(&world, "S01").await.submissions, 4);
     assert_eq!(world.published().len(), 3);
-    assert_eq!(world.items("set-aside")[0]["reason"], "its patient's profile cannot be read");
+    assert_eq!(world.items("quarantined")[0]["reason"], "its patient's profile cannot be read");
 }
 
 #[tokio::test(start_paused = true)]
@@ -471,7 +471,7 @@ async fn promise_8_what_the_store_refuses_for_good_is_found_among_its_neighbours
         });
         assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
         assert_eq!(counts(&world, "S01").await.submissions, 6);
-        let aside = world.items("set-aside");
+        let aside = world.items("quarantined");
         assert_eq!((aside.len(), &aside[0]["sk"]), (1, &json!(number(&stream[4]))));
     }
 }

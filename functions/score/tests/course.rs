@@ -181,7 +181,7 @@ async fn a_submission_is_scored_under_the_study_version_that_took_it_also_when_a
     score(&world, 0).await;
     assert_eq!(alerts(&world, "added").len(), 1);
     assert_eq!(stored(&world, &body)["score"]["study"]["version"], "1.0.0");
-    assert_eq!(world.items("set-aside"), Vec::<Value>::new());
+    assert_eq!(world.items("quarantined"), Vec::<Value>::new());
 }
 
 #[tokio::test(start_paused = true)]

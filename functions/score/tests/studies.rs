@@ -179,7 +179,7 @@ async fn what_is_scored_by_a_study_that_cannot_be_read_waits_and_nothing_is_set_
     send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
     world.inject_into("GetItem RecordsTable", usize::MAX, Fault::internal());
     assert_eq!(work_off(&world).await, 1);
-    assert!(world.items("set-aside").is_empty() && world.items("alert").is_empty());
+    assert!(world.items("quarantined").is_empty() && world.items("alert").is_empty());
     world.heal();
     assert_eq!(work_off(&world).await, 0);
     assert_eq!((world.items("alert").len(), world.published().len()), (1, 1));

@@ -148,7 +148,7 @@ impl Sweep {
     async fn work(&self, again: bool, run: &Run) {
         let commit = async |queue: Queue, deadline: Deadline| {
             if again {
-                self.pending(List::SetAside, run.clock.now(), deadline, &queue, run).await;
+                self.pending(List::Quarantine, run.clock.now(), deadline, &queue, run).await;
             } else {
                 let now = run.clock.now();
                 let pending = self.pending(List::Pending, now - GRACE, deadline, &queue, run);
@@ -168,7 +168,7 @@ impl Sweep {
         let work = async |waiting: Waiting| {
             run.saw_oldest(waiting.oldest);
             let (unpublished, over): (Vec<_>, Vec<_>) =
-                waiting.alerts.into_iter().partition(|alert| alert.untold().is_some());
+                waiting.alerts.into_iter().partition(|alert| alert.unpublished().is_some());
             queue.extend(unpublished);
             self.leave(&over, run).await;
             let not_done = self.scoring.commit(&waiting.submissions, queue, run.clock, deadline).await;
@@ -244,13 +244,13 @@ impl Sweep {
         let Escalation { after_minutes, limit } = self.escalation(&alert.study, run).await;
         let wait = time::Duration::minutes(after_minutes.into());
         let due = alert
-            .last_told()
+            .last_published()
             .checked_add(wait)
             .unwrap_or(OffsetDateTime::new_utc(time::Date::MAX, time::Time::MIDNIGHT));
         let decided = if alert.acknowledged.is_some() || limit == 0 {
             self.store.leave_list(&alert, deadline).await.map(|()| None)
         } else if due > now {
-            self.store.look_again(&alert, due, deadline).await.map(|()| None)
+            self.store.postpone(&alert, due, deadline).await.map(|()| None)
         } else if alert.escalation >= limit {
             self.store.exhaust(&alert, now, deadline).await.map(|exhausted| {
                 if exhausted {
@@ -340,7 +340,7 @@ impl Run {
     fn published(&self, alert: &Alert, result: &Result<(), Failure>) {
         let count = match result {
             Err(_) => &self.failures,
-            Ok(()) if alert.untold() == Some(0) => &self.alerts,
+            Ok(()) if alert.unpublished() == Some(0) => &self.alerts,
             Ok(()) => &self.escalated,
         };
         count.fetch_add(1, Ordering::Relaxed);

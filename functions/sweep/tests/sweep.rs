@@ -315,17 +315,17 @@ async fn promise_8_what_can_never_be_scored_is_set_aside_once_and_holds_up_no_ot
     let_wait(&world);
     assert_eq!(sweep(&world).await.submissions, 4);
     assert_eq!(submissions_counted(&world, "S01").await, 3);
-    let aside = world.items("set-aside");
+    let aside = world.items("quarantined");
     assert_eq!((aside.len(), &aside[0]["reason"]), (1, &json!("attribute answers is not a map")));
     assert_eq!(sweep(&world).await.submissions, 0, "it is not tried again, and nobody is alarmed again");
 
     // Somebody mends it, and has it tried again.
-    let broken = world.items("submission").into_iter().find(|item| list(item) == "SET-ASIDE").unwrap();
+    let broken = world.items("submission").into_iter().find(|item| list(item) == "QUARANTINE").unwrap();
     world.set(&broken, "answers", json!({"M": {"9": {"N": "1"}}}));
     let again = LambdaEvent::new(json!({"again": "set-aside"}), context(PLENTY));
     let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(again).await.unwrap();
     assert_eq!((swept.submissions, submissions_counted(&world, "S01").await), (1, 4));
-    assert_eq!((world.items("set-aside").len(), world.published().len()), (1, 1));
+    assert_eq!((world.items("quarantined").len(), world.published().len()), (1, 1));
     assert!(world.items("submission").iter().all(|item| item["pending"].is_null()));
 }
 
@@ -338,7 +338,7 @@ async fn what_the_stream_set_aside_is_not_tried_again() {
     assert_eq!(world.score(&stream, PLENTY).await, 0);
     let_wait(&world);
     assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() });
-    assert_eq!(world.items("set-aside").len(), 1);
+    assert_eq!(world.items("quarantined").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -428,7 +428,7 @@ async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_do
             run(&world, AT_ONCE, PLENTY).await.unwrap();
             assert_eq!(submissions_counted(&world, "S01").await, 3, "{remaining} {stalled}");
             assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"), "{remaining} {stalled}");
-            assert_eq!(world.items("set-aside").len(), 1, "{remaining} {stalled}");
+            assert_eq!(world.items("quarantined").len(), 1, "{remaining} {stalled}");
         }
     }
 }

@@ -1,7 +1,22 @@
-//! What is stored, and how it is written and read.
+//! The middle floor: the types that are stored, and how each is written to an item and read from it. No client, nothing
+//! that waits.
 
+pub(crate) mod acknowledgement;
 pub(crate) mod alert;
+pub(crate) mod alert_filter;
+pub(crate) mod audit;
+pub(crate) mod counts;
+pub(crate) mod cursor_key;
+pub(crate) mod document;
 pub(crate) mod period;
 pub(crate) mod profile;
+pub(crate) mod quarantine;
+pub(crate) mod score;
 pub mod stream;
 pub(crate) mod submission;
+pub(crate) mod target;
+
+/// A text is none of the names that its type has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("unknown {0}")]
+pub struct UnknownName(&'static str);

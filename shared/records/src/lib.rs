@@ -1,43 +1,61 @@
-//! What is stored and how. The only crate that names DynamoDB: keys, items, conditions and transactions are here, and no
-//! type of the SDK leaves it.
+//! What is stored and how. The only crate that names DynamoDB, of which no type leaves it.
+//!
+//! Three floors, each of which uses only those below it:
+//!
+//! - `store`: [`Store`] and its methods, in a file a resource. Everything that waits for DynamoDB.
+//! - `items`: the types that are stored, and how each is written to an item and read from it.
+//! - `table`: keys, attribute values, lists, pages, and the calls that reach the tables.
 //!
 //! | item | `pk` | `sk` |
 //! |---|---|---|
-//! | [`Submission`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
+//! | [`Submission`], with its [`Score`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
-//! | where an alert lies | `ALERT#<id>` | `ALERT` |
 //! | [`Profile`] | same | `PROFILE` |
+//! | [`AlertPlace`] | `ALERT#<id>` | `ALERT` |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
-//! | a study | `STUDY#<study>` | `VERSION#<version>`, and the one in force as `CURRENT` |
-//! | an instrument that does not ship | `INSTRUMENT#<id>` | `VERSION#<version>` |
-//! | what cursors are signed with | `KEY#CURSOR` | `KEY#CURSOR` |
-//! | a record set aside | `SET-ASIDE` | what identifies it in the stream |
+//! | a version of a study | `STUDY#<study>` | `VERSION#<version>` |
+//! | the version in force, a copy | same | `CURRENT` |
+//! | an instrument that does not ship with the library | `INSTRUMENT#<id>` | `VERSION#<version>` |
+//! | [`CursorKey`] | `KEY#CURSOR` | `KEY#CURSOR` |
+//! | [`Quarantined`] | `QUARANTINE` | the record's sequence number or digest |
 //!
-//! All in the Records table, each with its `kind`. The SiteCounts table holds numbers only, see [`SiteCounts`].
+//! All are in the Records table, each with its `kind`. Two sparse indexes have some of them:
+//!
+//! | index | hash key | sort key | items |
+//! |---|---|---|---|
+//! | `site` | `SITE#<study>#<site>` | `ALERT#<time>#<id>`, `PATIENT#<patient>` | alerts, profiles |
+//! | `pending` | `<list>#<shard>`, see [`List`] | the time since when it is there, or is due | what is to be done |
+//!
+//! The SiteCounts table holds numbers only, see [`SiteCounts`]: `pk` is `COUNT#<study>#<site>#<metric>#<shard>`.
 
-mod audit;
-mod cursor_key;
 mod items;
 mod store;
 mod table;
 
-pub use audit::{Actor, Audit, AuditAction};
-pub use cursor_key::CursorKey;
-pub use items::alert::{Acknowledgement, Alert, AlertId, AlertStatus};
+pub use items::UnknownName;
+pub use items::acknowledgement::{Acknowledgement, Acknowledgements, AlertPlace};
+pub use items::alert::{Alert, AlertId, AlertStatus};
+pub use items::alert_filter::{AlertFilter, StatusFilter};
+pub use items::audit::{Actor, Audit, AuditAction};
+pub use items::counts::SiteCounts;
+pub use items::cursor_key::CursorKey;
 pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary};
-pub use items::profile::{Listed, Profile};
+pub use items::profile::{PatientRow, Profile};
+pub use items::quarantine::Quarantined;
+pub use items::score::Score;
 pub use items::stream;
-pub use items::submission::{Amendment, ClockNote, Device, InstrumentRef, PutOutcome, Score, Submission};
-pub use store::acknowledgements::{Acknowledgements, AlertPlace};
-pub use store::alerts::{AlertFilter, StatusFilter};
-pub use store::commits::{Chunk, Commit, Progress, ToScore, chunks};
-pub use store::corrections::{CorrectionOutcome, Target};
-pub use store::counts::SiteCounts;
+pub use items::submission::{Amendment, ClockNote, Device, InstrumentRef, Submission};
+pub use items::target::Target;
+pub use store::commits::chunk::{Chunk, ChunkOutcome, ToScore, chunks};
+pub use store::commits::transaction::Commit;
+pub use store::corrections::CorrectionOutcome;
 pub use store::definitions::{Definitions, NotDefined, ScoredBy};
-pub use store::lists::{List, Position, Waiting};
-pub use store::quarantine::SetAside;
+pub use store::lists::Waiting;
 pub use store::reevaluation::Reevaluated;
-pub use store::studies::{InstrumentPut, StudyPut};
-pub use store::{Page, Store, Tables};
+pub use store::studies::put::{InstrumentPut, StudyPut};
+pub use store::submissions::PutOutcome;
+pub use store::{Store, Tables};
 pub use table::attributes::Unreadable;
+pub use table::cursor::{Page, Position};
 pub use table::digest::sha256_hex;
+pub use table::lists::List;

@@ -1,4 +1,4 @@
-//! API calls are counted exactly, over the real SDK, a store in memory and faults between.
+//! API calls are counted exactly, with the real SDK, an in-memory DynamoDB and injected faults.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -45,7 +45,7 @@ impl Random {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_surge_ends_with_as_many_calls_as_requests_whatever_was_lost_late_or_throttled() {
+async fn every_request_of_a_surge_is_counted_once_whatever_is_lost_late_or_throttled() {
     for seed in 0..20 {
         let world = World::new();
         let mut random = Random(seed);
@@ -78,7 +78,7 @@ async fn a_surge_ends_with_as_many_calls_as_requests_whatever_was_lost_late_or_t
             }
         });
         futures::future::join_all(surge).await;
-        // What is late goes on beside nothing.
+        // Time for the counts that are late.
         tokio::time::sleep(Duration::from_secs(120)).await;
         assert_eq!(counts(&world, &sites).await, [100, 64, 32], "seed {seed}");
         assert_eq!(metrics.sum(API_CALLS_NOT_COUNTED), None, "seed {seed}");
@@ -86,7 +86,7 @@ async fn a_surge_ends_with_as_many_calls_as_requests_whatever_was_lost_late_or_t
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_request_had_no_time_for_is_counted_by_the_next_and_neither_waits() {
+async fn a_call_that_was_not_confirmed_in_time_is_counted_by_the_next_request_and_neither_waits() {
     let world = World::new();
     let (store, sites) = (world.store(), sites(2));
     world.inject_into(COUNT, usize::MAX, Fault::ApplyAndStall);
@@ -96,7 +96,10 @@ async fn what_a_request_had_no_time_for_is_counted_by_the_next_and_neither_waits
     for n in 1..10 {
         let start = Instant::now();
         request(&store, &sites[..1], &format!("r-{n}")).await;
-        assert!(start.elapsed() <= Duration::from_millis(5), "one that knows of a late count waits for none");
+        assert!(
+            start.elapsed() <= Duration::from_millis(5),
+            "a request does not wait while an earlier count is unconfirmed"
+        );
     }
     world.heal();
     tokio::time::sleep(Duration::from_secs(10)).await;
@@ -105,24 +108,24 @@ async fn what_a_request_had_no_time_for_is_counted_by_the_next_and_neither_waits
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_count_whose_token_is_too_old_is_given_up_and_never_doubled() {
+async fn a_count_whose_token_has_expired_is_given_up_and_never_applied_twice() {
     let world = World::new();
     let (store, sites, metrics) = (world.store(), sites(1), Captured::begin());
     world.inject_into(COUNT, usize::MAX, Fault::ApplyAndStall);
     request(&store, &sites, "r-0").await;
     request(&store, &sites, "r-1").await;
-    // The environment is frozen meanwhile.
+    // The environment is frozen in the meantime.
     tokio::time::sleep(Duration::from_secs(15 * 60)).await;
     world.heal();
     request(&store, &sites, "r-2").await;
     tokio::time::sleep(Duration::from_secs(30)).await;
-    // The first was applied, and nobody knows; the second was never sent, and had time.
+    // The first was applied without confirmation and is given up; the second was not sent before and is counted.
     assert_eq!(metrics.sum(API_CALLS_NOT_COUNTED), Some(1));
     assert_eq!(counts(&world, &sites).await, [3]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_count_is_given_up_at_once_and_is_a_metric() {
+async fn a_refused_count_is_given_up_at_once_and_reported_as_a_metric() {
     let world = World::new();
     let metrics = Captured::begin();
     world.inject_into(COUNT, usize::MAX, Fault::error("AccessDeniedException"));
@@ -140,7 +143,7 @@ async fn a_request_of_more_sites_than_a_transaction_takes_is_counted_in_several(
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_that_wait_for_a_slow_store_go_in_one_transaction() {
+async fn calls_during_a_slow_write_are_counted_in_one_transaction() {
     let world = World::new();
     world.delay(Duration::from_millis(600));
     let (store, sites) = (world.store(), sites(1));

@@ -1,4 +1,4 @@
-//! Audit entries, written and read over the real SDK and a store in memory.
+//! Audit entries, written and read with the real SDK and an in-memory DynamoDB.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -27,7 +27,7 @@ fn entry(site: Option<&str>, minute: i64) -> Audit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_is_there_once_whatever_becomes_of_the_answer() {
+async fn an_entry_is_stored_once_whatever_happens_to_the_answer() {
     for (fault, times, confirmed) in [
         (Fault::ApplyTwice, 1, true),
         (Fault::ApplyAndCut, 1, true),
@@ -45,7 +45,7 @@ async fn an_entry_is_there_once_whatever_becomes_of_the_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_entry_says_who_by_the_token_and_what_and_no_more() {
+async fn an_entry_holds_the_actor_and_the_action_and_no_data() {
     let world = World::new();
     world.store().audit(&entry(Some("S01"), 3), plenty()).await.unwrap();
     let mut stored = world.items("audit").remove(0);
@@ -61,7 +61,7 @@ async fn an_entry_says_who_by_the_token_and_what_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_sees_its_own_entries_and_the_studys_newest_first_and_no_others() {
+async fn a_site_lists_its_own_entries_and_those_of_its_study_newest_first() {
     let world = World::new();
     let store = world.store();
     for minute in 0..30 {
@@ -74,7 +74,7 @@ async fn a_site_sees_its_own_entries_and_the_studys_newest_first_and_no_others()
     for most in [1, 3, 7, 19, 20, 21] {
         let (mut seen, mut below) = (Vec::new(), None);
         for page_number in 0.. {
-            assert!(page_number <= 30, "{most}: it comes to an end");
+            assert!(page_number <= 30, "{most}: the list ends");
             let page = store.audit_entries(study, site, below.as_deref(), most, plenty()).await.unwrap();
             assert!(page.entries.len() == most || page.next.is_none());
             seen.extend(page.entries.into_iter().map(|entry| entry.subject.unwrap()));
@@ -82,7 +82,7 @@ async fn a_site_sees_its_own_entries_and_the_studys_newest_first_and_no_others()
             if below.is_none() {
                 break;
             }
-            // What comes while somebody reads on is newer, and moves nothing.
+            // An entry that is added between two pages is newer and does not shift them.
             store.audit(&entry(Some("S01"), 100), plenty()).await.unwrap();
         }
         seen.retain(|subject| subject != "100");

@@ -1,4 +1,4 @@
-//! What cursors are signed with, over the real SDK and a store in memory.
+//! The key that cursors are signed with, with the real SDK and an in-memory DynamoDB.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -14,23 +14,23 @@ fn plenty() -> Deadline {
 }
 
 #[tokio::test(start_paused = true)]
-async fn environments_that_come_first_together_get_one_key_and_ask_for_it_once() {
+async fn concurrent_first_calls_get_one_key_and_an_environment_reads_it_once() {
     let world = World::new();
     let environments: Vec<_> = (0..20).map(|_| world.store()).collect();
     let keys = join_all(environments.iter().map(|store| store.cursor_key(plenty()))).await;
     let first = keys[0].as_ref().unwrap();
     assert!(keys.iter().all(|key| key.as_ref().unwrap() == first));
-    assert_eq!(world.store().cursor_key(plenty()).await.unwrap(), *first, "one that comes later too");
+    assert_eq!(world.store().cursor_key(plenty()).await.unwrap(), *first, "a later environment too");
     assert_eq!(world.items("key").len(), 1);
     let calls = world.calls().len();
     environments[3].clone().cursor_key(plenty()).await.unwrap();
-    assert_eq!(world.calls().len(), calls, "it is kept");
+    assert_eq!(world.calls().len(), calls, "it is cached");
     let other = World::new().store();
     assert_ne!(other.cursor_key(plenty()).await.unwrap(), *first, "it is random");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_whose_answer_was_lost_is_the_one_that_is_used() {
+async fn a_key_whose_answer_was_lost_is_used() {
     for fault in [Fault::ApplyTwice, Fault::ApplyAndCut, Fault::throttle(), Fault::internal()] {
         let world = World::new();
         let store = world.store();
@@ -41,7 +41,7 @@ async fn a_key_whose_answer_was_lost_is_the_one_that_is_used() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_failed_once_is_asked_for_again_and_a_damaged_key_is_never_replaced() {
+async fn a_failed_read_is_repeated_and_a_damaged_key_is_never_replaced() {
     let world = World::new();
     let store = world.store();
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::Stall);

@@ -31,7 +31,7 @@ use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use notifications::Topic;
-use records::{Alert, Commit, SetAside, Store, Submission};
+use records::{Alert, Commit, Quarantined, Store, Submission};
 use serde_json::Value;
 
 use crate::batch::{Batch, Member, Unscorable};
@@ -242,9 +242,9 @@ impl Scoring {
     /// Keeps what can never be scored where it blocks nobody, and raises an alarm.
     async fn set_aside(&self, unscorable: Vec<Unscorable>, stage: &Stage<'_>) {
         for Unscorable { index, reason } in unscorable {
-            let kept = SetAside { record: &stage.records[index], reason: &reason };
+            let kept = Quarantined { record: &stage.records[index], reason: &reason };
             let id = kept.id();
-            match self.store.set_aside(&kept, stage.clock.now(), stage.deadline).await {
+            match self.store.quarantine(&kept, stage.clock.now(), stage.deadline).await {
                 Ok(()) => {
                     metrics::count(metrics::RECORDS_QUARANTINED, 1);
                     tracing::error!(event = "record_set_aside", record = id, reason);

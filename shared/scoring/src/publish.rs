@@ -63,7 +63,7 @@ pub(crate) fn queue() -> (Queue, Queued) {
 impl Queue {
     /// Adds `alerts`. Those of which nothing is to be published are passed over.
     pub fn extend(&self, alerts: impl IntoIterator<Item = Alert>) {
-        for alert in alerts.into_iter().filter(|alert| alert.untold().is_some()) {
+        for alert in alerts.into_iter().filter(|alert| alert.unpublished().is_some()) {
             self.waiting.fetch_add(1, Ordering::Relaxed);
             // The other end is gone where the time for publishing is over: the alert stays on the list of what waits.
             let _ = self.alerts.unbounded_send(alert);
@@ -121,7 +121,7 @@ impl Publisher {
         self.failed.store(published.iter().all(Result::is_err), Ordering::Relaxed);
         let marks = alerts.iter().zip(published).map(|(alert, published)| async move {
             let marked = match published {
-                Ok(message_id) => self.store.mark_told(alert, &message_id, clock.now(), deadline).await,
+                Ok(message_id) => self.store.mark_published(alert, &message_id, clock.now(), deadline).await,
                 Err(NotPublished::Failed(failure)) => Err(failure),
                 Err(NotPublished::Panicked) => {
                     metrics::count(metrics::RECORDS_QUARANTINED, 1);
@@ -187,6 +187,6 @@ fn notice(alert: &Alert, link: Option<&LinkTemplate>) -> Notice {
         raised_at: alert.raised_at,
         submission_id: alert.submission,
         link: link.cloned(),
-        escalation: alert.untold().unwrap_or_default(),
+        escalation: alert.unpublished().unwrap_or_default(),
     }
 }

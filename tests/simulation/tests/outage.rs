@@ -133,7 +133,7 @@ async fn a_panic_over_one_submission_quarantines_it_and_spares_its_neighbours() 
     let answer = Score::new(world.store(), world.topic()).handle(stream_event(&stream, PLENTY)).await.unwrap();
     assert_eq!(answer.batch_item_failures, []);
     assert_eq!((scored(&world), sent(&world)), (4, 4));
-    let kept = world.items("set-aside");
+    let kept = world.items("quarantined");
     assert_eq!((kept.len(), &kept[0]["reason"]), (1, &json!("its evaluation panicked")));
     assert_eq!(kept[0]["sk"], stream[2]["dynamodb"]["SequenceNumber"]);
 }
@@ -154,7 +154,7 @@ async fn a_panic_over_one_alert_quarantines_it_and_spares_its_neighbours() {
     assert_eq!(sent(&world), 3);
     let alert = world.items("alert").into_iter().find(|row| row["site"] == "S02").unwrap();
     let waits = alert["pending"].as_str().unwrap();
-    assert!(waits.starts_with("SET-ASIDE#"), "{waits}");
+    assert!(waits.starts_with("QUARANTINE#"), "{waits}");
     let_wait(&world);
     assert_eq!(
         sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap().alerts,

@@ -1,38 +1,32 @@
-//! Alerts: what clinicians must be told, and whether they were.
+//! Alerts, their public ids and their status.
 
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use clinical::ids::{InstrumentId, PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::{FiredRule, Severity};
-use invocation::Deadline;
-use invocation::aws::{CallError, Failure, Limits, call, is_passing};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
+use super::UnknownName;
+use super::acknowledgement::{Acknowledgement, AlertPlace};
+use super::submission::Submission;
+use crate::table::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
 use crate::table::digest::sha256;
-use crate::table::keys::{self, PK, SK};
-use crate::store::{MOST_KEYS, Store};
-use crate::items::submission::Submission;
-use crate::store::lists::List;
+use crate::table::keys::{self, SITE_KEY, SITE_SORT};
+use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
-const MARK: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
+pub(crate) const KIND: &str = "alert";
 
-/// The public id of an alert: opaque, the same each time it is derived, and silent about the patient.
+/// The public id of an alert: opaque, the same each time it is derived, and without information on the patient.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(Uuid);
 
 impl AlertId {
-    /// The id of the alert that `rule` raises on the submission whose nonce is `nonce`. Derived, not drawn, so that a
-    /// second attempt at the same submission makes the same row; from the nonce, which is random and never told, so
-    /// that nobody can try out which patient gives this id.
+    /// The id of the alert that `rule` raises on the submission whose nonce is `nonce`. Derived and not drawn, so that
+    /// a second attempt at the same submission makes the same row; from the nonce, which is random and never leaves the
+    /// store, so that no one can find the patient of an id by trying.
     pub(crate) fn derive(nonce: Uuid, rule: &RuleId) -> Self {
         let digest = sha256([nonce.as_bytes().as_slice(), rule.as_str().as_bytes()]);
         let mut bytes = [0; 16];
@@ -55,16 +49,16 @@ impl FromStr for AlertId {
     }
 }
 
-/// How far an alert has come, as a clinician sees it.
+/// The status of an alert, as a clinician sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlertStatus {
-    /// Its row is there; nobody has been told for sure.
+    /// Stored, and not confirmed by SNS.
     Pending,
-    /// SNS has confirmed it.
+    /// Published: SNS has confirmed it.
     Sent,
-    /// A clinician has taken it on; SNS may still have to confirm it.
+    /// Acknowledged by a clinician. SNS may still have to confirm it.
     Acknowledged,
-    /// Raised inside the quiet period of an earlier one of the same rule: recorded, and not published.
+    /// Raised within the quiet period of an earlier alert of the same rule: stored, and not published.
     Quiet,
 }
 
@@ -81,22 +75,22 @@ impl AlertStatus {
 }
 
 impl FromStr for AlertStatus {
-    type Err = ();
+    type Err = UnknownName;
 
-    fn from_str(status: &str) -> Result<Self, ()> {
+    fn from_str(status: &str) -> Result<Self, UnknownName> {
         let known = [Self::Pending, Self::Sent, Self::Acknowledged, Self::Quiet];
-        known.into_iter().find(|known| known.as_str() == status).ok_or(())
+        known.into_iter().find(|known| known.as_str() == status).ok_or(UnknownName("alert status"))
     }
 }
 
-/// One alert: a rule of the instrument that fired on a submission.
+/// An alert: a rule that fired on a submission.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
-    /// Its public id.
+    /// The public id.
     pub id: AlertId,
     /// The study.
     pub study: StudyId,
-    /// The site whose clinicians are to know.
+    /// The site whose clinicians the alert is for.
     pub site: SiteId,
     /// The patient, who is never named in what is published.
     pub patient: PatientId,
@@ -104,65 +98,40 @@ pub struct Alert {
     pub submission: SubmissionId,
     /// The rule that fired.
     pub rule: RuleId,
-    /// How urgent it is.
+    /// The severity that the rule gives.
     pub severity: Severity,
-    /// When it was raised: when the submission was scored.
+    /// When it was raised, by the server's clock: when the submission was scored or, if `late`, evaluated again.
     pub raised_at: OffsetDateTime,
-    /// Ties it to the request that brought the submission.
+    /// The correlation id of the request that brought the submission.
     pub correlation_id: String,
-    /// How far it has come.
+    /// The status.
     pub status: AlertStatus,
     /// The instrument of the submission, never named in what is published.
     pub instrument: Option<InstrumentId>,
-    /// When SNS confirmed it first.
+    /// When SNS confirmed its first publication.
     pub sent_at: Option<OffsetDateTime>,
-    /// Who has taken it on.
+    /// The first acknowledgement, which is the one that counts.
     pub acknowledged: Option<Acknowledgement>,
-    /// Acknowledgements that came after it, in order.
+    /// Acknowledgements after the first, in order.
     pub later: Vec<Acknowledgement>,
-    /// The step that its escalation has come to: how often it is told once more, because nobody acknowledged it.
+    /// The current step of its escalation: how many more times it was to be published because nobody acknowledged it.
     pub escalation: u32,
     /// When SNS confirmed its last escalation.
     pub escalated_at: Option<OffsetDateTime>,
-    /// When the limit of escalations was reached without anybody acknowledging it.
+    /// When the last escalation that the study allows had passed without an acknowledgement.
     pub exhausted_at: Option<OffsetDateTime>,
     /// Whether it was raised after its submission was scored, because an earlier submission or a correction arrived.
     pub late: bool,
     /// Whether its submission was corrected.
     pub corrected: bool,
-    /// Whether its rule does not fire any more on all that has arrived since.
+    /// Whether its rule no longer fires, given all that has arrived since.
     pub superseded: bool,
-    /// The list of what waits that it is on.
+    /// The list of the index `pending` that it is on.
     pub(crate) list: Option<List>,
 }
 
-/// That a clinician has taken on an alert. The note is not in its `Debug`.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Acknowledgement {
-    /// The `sub` of the clinician's token.
-    pub by: String,
-    /// When, by the server's clock.
-    pub at: OffsetDateTime,
-    /// What the clinician added.
-    pub note: Option<String>,
-}
-
-impl fmt::Debug for Acknowledgement {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acknowledgement").field("by", &self.by).field("at", &self.at).finish_non_exhaustive()
-    }
-}
-
-impl Acknowledgement {
-    pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Option<Self>, Unreadable> {
-        let Some(by) = reader.optional_text("acknowledged_by")? else { return Ok(None) };
-        let note = reader.optional_text("note")?.map(str::to_owned);
-        Ok(Some(Self { by: by.to_owned(), at: reader.instant("acknowledged_at")?, note }))
-    }
-}
-
 impl Alert {
-    /// The alert that `fired` raises on `submission`; a quiet one if it is to be recorded only.
+    /// The alert that `fired` raises on `submission`; a quiet one is stored and not published.
     pub(crate) fn raise(submission: &Submission, fired: &FiredRule, raised_at: OffsetDateTime, quiet: bool) -> Self {
         Self {
             id: AlertId::derive(submission.nonce, &fired.rule),
@@ -189,43 +158,42 @@ impl Alert {
         }
     }
 
-    /// What of it is to be published and was not confirmed yet: 0, the alert itself; above that the step of its escalation.
-    /// An acknowledged alert is still told once, as promise 4 says, and escalates no further.
-    pub fn untold(&self) -> Option<u32> {
+    /// The publication that SNS has not confirmed yet: 0 for that of the alert itself, above that the step of its
+    /// escalation. An acknowledged alert is still published once, as promise 4 says, and escalates no further.
+    pub fn unpublished(&self) -> Option<u32> {
         match (self.list, self.sent_at, &self.acknowledged) {
-            (Some(List::Pending | List::SetAside), None, _) => Some(0),
-            // One that was quarantined before its first escalation has nothing to publish.
-            (Some(List::Pending | List::SetAside), Some(_), None) => Some(self.escalation).filter(|step| *step > 0),
+            (Some(List::Pending | List::Quarantine), None, _) => Some(0),
+            // An alert that was quarantined before its first escalation has nothing to publish.
+            (Some(List::Pending | List::Quarantine), Some(_), None) => Some(self.escalation).filter(|step| *step > 0),
             _ => None,
         }
     }
 
-    /// When SNS confirmed last that it was told; when it was raised, if it was not.
-    pub fn last_told(&self) -> OffsetDateTime {
+    /// When SNS last confirmed a publication; when it was raised, if SNS confirmed none.
+    pub fn last_published(&self) -> OffsetDateTime {
         self.escalated_at.or(self.sent_at).unwrap_or(self.raised_at)
     }
 
-    /// Whether it is told again while nobody acknowledges it.
+    /// Whether it is published again until a clinician acknowledges it.
     pub(crate) fn may_escalate(&self) -> bool {
         self.severity == Severity::Critical
     }
 
-    pub(crate) fn own_key(&self) -> Item {
-        Self::key(&self.study, &self.patient, &self.submission, &self.rule)
+    /// Its key in the Records table.
+    pub(crate) fn key(&self) -> Item {
+        keys::alert(&self.study, &self.patient, &self.submission, &self.rule)
     }
 
-    pub(crate) fn key(study: &StudyId, patient: &PatientId, submission: &SubmissionId, rule: &RuleId) -> Item {
-        Item::from([
-            (PK.to_owned(), text(keys::patient(study, patient))),
-            (SK.to_owned(), text(keys::alert(submission, rule))),
-        ])
+    /// The value of `pending` that puts it on `list`.
+    pub(crate) fn list_key(&self, list: List) -> String {
+        list.key_of(&self.id.to_string())
     }
 
-    /// Its item when it is raised.
+    /// The item of a new alert.
     pub(crate) fn to_item(&self) -> Item {
-        let mut item = self.own_key();
+        let mut item = self.key();
         let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
-        set("kind", text("alert"));
+        set("kind", text(KIND));
         set("alert_id", text(self.id.to_string()));
         set("study", text(self.study.as_str()));
         set("site", text(self.site.as_str()));
@@ -236,8 +204,8 @@ impl Alert {
         set("raised_at", instant(self.raised_at));
         set("correlation_id", text(&self.correlation_id));
         set("status", text(self.status.as_str()));
-        set("site_key", text(keys::site(&self.study, &self.site)));
-        set("site_sort", text(keys::alert_of_site(self.raised_at, &self.id.to_string())));
+        set(SITE_KEY, text(keys::site(&self.study, &self.site)));
+        set(SITE_SORT, text(keys::alert_of_site(self.raised_at, &self.id.to_string())));
         if self.late {
             set("late", AttributeValue::Bool(true));
         }
@@ -245,31 +213,28 @@ impl Alert {
             set("instrument", text(instrument.as_str()));
         }
         if let Some(list) = self.list {
-            set("pending", text(keys::waiting(list, &self.id.to_string())));
-            set("pending_since", text(sortable(self.raised_at)));
+            set(PENDING, text(self.list_key(list)));
+            set(PENDING_SINCE, text(sortable(self.raised_at)));
         }
         item
     }
 
-    /// The item that tells where its row lies, for who knows nothing but its id. In the transaction that raises it, and not
-    /// an index: a clinician may answer an alert faster than an index follows.
-    pub(crate) fn to_pointer(&self) -> Item {
-        let its = keys::alert_id(&self.id.to_string());
-        let mut item = Item::from([(PK.to_owned(), text(its)), (SK.to_owned(), text(keys::POINTER))]);
-        let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
-        set("kind", text("alert-id"));
-        set("study", text(self.study.as_str()));
-        set("site", text(self.site.as_str()));
-        set("patient", text(self.patient.as_str()));
-        set("submission", text(self.submission.to_string()));
-        set("rule", text(self.rule.as_str()));
-        item
+    /// The item that leads from its public id to its row.
+    pub(crate) fn to_place_item(&self) -> Item {
+        let place = AlertPlace {
+            study: self.study.clone(),
+            site: self.site.clone(),
+            patient: self.patient.clone(),
+            submission: self.submission,
+            rule: self.rule.clone(),
+        };
+        place.to_item(&self.id.to_string())
     }
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
         let escalation = reader.optional_count("escalation")?.map(u32::try_from).transpose();
-        let escalation = escalation.map_err(|_| unreadable("escalation", "is no step"))?;
+        let escalation = escalation.map_err(|_| unreadable("escalation", "is out of range"))?;
         Ok(Self {
             id: reader.parsed("alert_id")?,
             study: reader.parsed("study")?,
@@ -280,131 +245,19 @@ impl Alert {
             severity: reader.parsed("severity")?,
             raised_at: reader.instant("raised_at")?,
             correlation_id: reader.text("correlation_id")?.to_owned(),
-            status: reader.text("status")?.parse().map_err(|()| unreadable("status", "is none of the known"))?,
+            status: reader.parsed("status")?,
             instrument: reader.optional_parsed("instrument")?,
             sent_at: reader.optional_instant("sent_at")?,
             acknowledged: Acknowledgement::from_reader(reader)?,
-            later: crate::store::acknowledgements::later(reader)?,
+            later: Acknowledgement::later(reader)?,
             escalation: escalation.unwrap_or_default(),
             escalated_at: reader.optional_instant("escalated_at")?,
             exhausted_at: reader.optional_instant("exhausted_at")?,
             late: reader.is_set("late")?,
             corrected: reader.is_set("corrected")?,
             superseded: reader.is_set("superseded")?,
-            list: reader.optional_text("pending")?.and_then(List::of),
+            list: reader.optional_text(PENDING)?.and_then(List::of),
         })
-    }
-}
-
-impl Store {
-    /// The rows of the alerts that `rules` raised on submissions that were scored before, and how many of them are missing
-    /// or cannot be read: those spoil no other.
-    ///
-    /// # Errors
-    /// If the store did not answer in time.
-    pub async fn alerts(
-        &self,
-        raised: &[(&Submission, &[RuleId])],
-        deadline: Deadline,
-    ) -> Result<(Vec<Alert>, usize), Failure> {
-        const OPERATION: &str = "BatchGetItem of alerts";
-        let keys: Vec<Item> = raised
-            .iter()
-            .flat_map(|(submission, rules)| rules.iter().map(|rule| (*submission, rule)))
-            .map(|(submission, rule)| Alert::key(&submission.study, &submission.patient, &submission.id, rule))
-            .collect();
-        let mut rows = Vec::with_capacity(keys.len());
-        for batch in keys.chunks(MOST_KEYS) {
-            rows.extend(self.get_all(&self.tables.records, batch.to_vec(), OPERATION, deadline).await?);
-        }
-        let alerts: Vec<Alert> = rows.iter().filter_map(|row| Alert::from_item(row).ok()).collect();
-        let unreadable = keys.len().saturating_sub(alerts.len());
-        Ok((alerts, unreadable))
-    }
-
-    /// Notes that SNS has confirmed as `message_id`, at `at`, what was untold of `alert`. What is marked already stays as it
-    /// is, and so does an acknowledgement. An alert that may escalate goes on to the list of those that nobody acknowledged.
-    ///
-    /// # Errors
-    /// If the store did not confirm it: the alert may be published once more.
-    pub async fn mark_told(
-        &self,
-        alert: &Alert,
-        message_id: &str,
-        at: OffsetDateTime,
-        deadline: Deadline,
-    ) -> Result<(), Failure> {
-        let told = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.tables.records)
-            .set_key(Some(alert.own_key()))
-            .expression_attribute_values(":at", instant(at))
-            .expression_attribute_values(":message", text(message_id));
-        let (list, leave) = ("pending = :open, pending_since = :now", " REMOVE pending, pending_since");
-        let open = |update: UpdateItemFluentBuilder| {
-            update
-                .expression_attribute_values(":open", text(keys::waiting(List::Open, &alert.id.to_string())))
-                .expression_attribute_values(":now", text(sortable(at)))
-        };
-        if let Some(step @ 1..) = alert.untold() {
-            let set = format!("SET escalated_at = :at, escalation_message_id = :message, {list}");
-            let update = open(told)
-                .update_expression(set)
-                .condition_expression("escalation = :step AND pending = :listed")
-                .expression_attribute_values(":step", number(step))
-                .expression_attribute_values(
-                    ":listed",
-                    text(keys::waiting(alert.list.unwrap_or(List::Pending), &alert.id.to_string())),
-                );
-            return self.update_once(update, deadline).await.map(drop);
-        }
-        let first = told.expression_attribute_names("#status", "status");
-        let sent = "SET #status = :sent, sent_at = :at, message_id = :message";
-        let update = if alert.may_escalate() {
-            open(first.clone()).update_expression(format!("{sent}, {list}"))
-        } else {
-            first.clone().update_expression(format!("{sent}{leave}"))
-        };
-        let update = update
-            .condition_expression("attribute_exists(pk) AND #status = :pending")
-            .expression_attribute_values(":sent", text(AlertStatus::Sent.as_str()))
-            .expression_attribute_values(":pending", text(AlertStatus::Pending.as_str()));
-        if self.update_once(update, deadline).await? {
-            return Ok(());
-        }
-        // Somebody marked it before, or a clinician was faster than SNS: then it stays acknowledged.
-        let update = first
-            .update_expression(format!("SET sent_at = :at, message_id = :message{leave}"))
-            .condition_expression("#status = :acknowledged AND attribute_not_exists(sent_at)")
-            .expression_attribute_values(":acknowledged", text(AlertStatus::Acknowledged.as_str()));
-        self.update_once(update, deadline).await.map(drop)
-    }
-
-    /// Sends `update` of an alert, and says whether its condition held. Tried again while other writes are in its way.
-    pub(crate) async fn update_once(
-        &self,
-        update: UpdateItemFluentBuilder,
-        deadline: Deadline,
-    ) -> Result<bool, Failure> {
-        const OPERATION: &str = "UpdateItem of an alert";
-        let mut wait = Duration::from_millis(15);
-        loop {
-            let sent = call(deadline, MARK, |timeouts| {
-                update.clone().customize().config_override(Store::timeouts(timeouts)).send()
-            });
-            match sent.await {
-                Ok(_) => return Ok(true),
-                Err(CallError::Refused(UpdateItemError::ConditionalCheckFailedException(_))) => return Ok(false),
-                Err(CallError::Refused(error))
-                    if error.code().is_some_and(is_passing) && deadline.clamp(wait, wait + MARK.least).is_some() =>
-                {
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(LONGEST_WAIT);
-                }
-                Err(error) => return Err(error.of(OPERATION)),
-            }
-        }
     }
 }
 

@@ -1,35 +1,29 @@
-//! Profiles: where a patient stands, so that a list of patients or a rule on change need not read every submission.
+//! Profiles: the state of a patient, so that a list of patients or a rule on change need not read every submission.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::{Course, CourseId, FiredRule, History, Instrument, Outcome, Place, Point};
-use invocation::Deadline;
-use invocation::aws::Failure;
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
-use crate::items::alert::Alert;
-use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
-use crate::table::keys::{self, PK, SK};
-use crate::store::{Page, Store};
-use crate::items::submission::{Submission, map};
-use crate::store::lists::List;
+use super::alert::Alert;
+use super::submission::Submission;
+use crate::table::attributes::{Item, Reader, Unreadable, instant, map, number, sortable, text, unreadable};
+use crate::table::keys::{self, PATIENT, SITE_KEY, SITE_SORT};
+use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 pub(crate) const KIND: &str = "profile";
-/// The index in which a site's profiles lie, and how they sort in it.
-const SITE: &str = "site";
-const SITE_SORT: &str = "site_sort";
-const PATIENT: &str = "PATIENT#";
-/// Why a rule that looks back is not evaluated with its submission. Its evaluation follows at once.
+/// Why a rule that looks back is not evaluated with its submission. The replay evaluates it.
 pub(crate) const NOT_YET: &str = "the patient's course is being evaluated again";
 
-/// Where a patient stands: the courses of the instruments by the places of their submissions, and the open alerts.
+/// The state of a patient: the course of each instrument, in the order of its submissions' places, and the open alerts.
 ///
-/// The courses hold all that was scored and not corrected, except for what `reevaluate` waits for. What arrives in order
-/// is added here by the transaction that scores it; whatever else changes a course (a submission below the newest, a
-/// correction) marks the profile, and [`Store::reevaluate`] replays the patient's submissions.
+/// The courses hold every submission that was scored and not corrected, unless `reevaluate` is set. The transaction
+/// that scores a submission in order adds it; any other change of a course (a submission below the newest, a
+/// correction) marks the profile, and [`Store::reevaluate`](crate::Store::reevaluate) replays the patient's
+/// submissions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
     /// The study.
@@ -38,34 +32,35 @@ pub struct Profile {
     pub patient: PatientId,
     /// The site of the last submission.
     pub site: SiteId,
-    /// By instrument and comparable versions.
+    /// The courses, by instrument and comparable versions.
     pub courses: BTreeMap<CourseId, Course>,
-    /// The submission that the patient completed last, whether it could be scored or not, and where it stands.
+    /// The submission that the patient completed last, whether it could be scored or not, and its place.
     pub last_submission: (SubmissionId, Place),
-    /// Alerts raised and not acknowledged.
+    /// The number of alerts raised and not acknowledged.
     pub open_alerts: u64,
-    /// When each rule of each instrument (`phq-9#safety`) last raised an alert that was to be published.
+    /// When each rule of each instrument (`phq-9#safety`) last raised an alert that is published.
     pub last_alerts: BTreeMap<String, OffsetDateTime>,
-    /// Since when the courses wait for a replay of all submissions.
+    /// Since when the courses are due for a replay of all submissions; `None` if they are not.
     pub(crate) reevaluate: Option<OffsetDateTime>,
-    /// Counts the writes, so that no writer overwrites what it has not read; zero before the first.
+    /// The number of writes, by which no writer overwrites what it has not read; 0 before the first.
     pub(crate) revision: u64,
 }
 
 /// How a submission is evaluated by the transaction that scores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Evaluation {
-    /// It is the newest, and all that its rules look back at is known: every rule is evaluated.
+    /// The submission is the newest, and everything that its rules look back at is known: every rule is evaluated.
     InOrder,
-    /// The course changes below its newest point, or not all that counts is known. Rules that look at this submission
-    /// alone are evaluated; those that look back wait for the replay that follows.
+    /// The course changes below its newest point, or is not fully known. Rules on this submission alone are evaluated;
+    /// rules that look back are left to the replay that follows.
     Deferred,
-    /// A correction of it is stored already: every rule waits for the replay, which knows whether the correction counts.
+    /// A correction of it is stored already: every rule is left to the replay, which knows whether the correction
+    /// counts.
     Amended,
 }
 
 impl Profile {
-    /// The profile of `submission`'s patient before any submission.
+    /// The profile of the patient of `submission` before any submission.
     pub(crate) fn before(submission: &Submission) -> Self {
         Self {
             study: submission.study.clone(),
@@ -96,7 +91,7 @@ impl Profile {
         }
     }
 
-    /// What came before a submission of `instrument`, for a submission that is evaluated as `evaluation` says.
+    /// The history before a submission of `instrument` that is evaluated as `evaluation`.
     pub(crate) fn history(&self, instrument: &Instrument, evaluation: Evaluation) -> History {
         match evaluation {
             Evaluation::InOrder => self.courses.get(&instrument.course()).map_or_else(History::first, Course::history),
@@ -126,7 +121,7 @@ impl Profile {
             self.last_submission = (submission.id, place);
             self.site = submission.site.clone();
         }
-        // One that could not be scored is no point.
+        // A submission that could not be scored is no point of the course.
         if !outcome.scores.is_empty() {
             let point = Point {
                 submission: submission.id,
@@ -140,11 +135,11 @@ impl Profile {
         alerts
     }
 
-    /// The alert that `fired` raises on `submission` at `at`. Inside the rule's quiet period it is quiet.
+    /// The alert that `fired` raises on `submission` at `at`. Within the rule's quiet period it is quiet.
     pub(crate) fn raise(&mut self, submission: &Submission, fired: &FiredRule, at: OffsetDateTime) -> Alert {
         let rule = format!("{}#{}", submission.instrument.id, fired.rule);
-        // Not by the sum alone: two that are scored at the same time may come in either order, and a rule without a quiet
-        // period is never quiet.
+        // A rule without a quiet period is never quiet, even if `last` lies after `at`: two submissions that are scored
+        // at the same time may commit in either order.
         let period = Some(Duration::hours(fired.quiet_hours.into())).filter(|period| period.is_positive());
         let quiet = period.zip(self.last_alerts.get(&rule)).is_some_and(|(period, last)| at - *last < period);
         if !quiet {
@@ -155,11 +150,12 @@ impl Profile {
         Alert::raise(submission, fired, at, quiet)
     }
 
-    pub(crate) fn key(study: &StudyId, patient: &PatientId) -> Item {
-        Item::from([(PK.to_owned(), text(keys::patient(study, patient))), (SK.to_owned(), text(keys::PROFILE))])
+    /// Its key in the Records table.
+    pub(crate) fn key(&self) -> Item {
+        keys::profile(&self.study, &self.patient)
     }
 
-    /// Its attributes other than the key. Those that are not there are to be removed: see [`Profile::UNLESS_MARKED`].
+    /// Its attributes other than the key. The absent ones are to be removed: see [`Profile::IF_MARKED`].
     pub(crate) fn to_attributes(&self) -> Vec<(&'static str, AttributeValue)> {
         let (submission, place) = &self.last_submission;
         let courses: Vec<(String, AttributeValue)> =
@@ -169,8 +165,8 @@ impl Profile {
             ("study", text(self.study.as_str())),
             ("patient", text(self.patient.as_str())),
             ("site", text(self.site.as_str())),
-            ("site_key", text(keys::site(&self.study, &self.site))),
-            (SITE_SORT, text(format!("{PATIENT}{}", self.patient.as_str()))),
+            (SITE_KEY, text(keys::site(&self.study, &self.site))),
+            (SITE_SORT, text(keys::patient_of_site(&self.patient))),
             ("courses", AttributeValue::M(courses.into_iter().collect())),
             ("last_submission", text(submission.to_string())),
             ("last_place_at", instant(place.at)),
@@ -180,15 +176,14 @@ impl Profile {
             ("revision", number(self.revision + 1)),
         ];
         if let Some(since) = self.reevaluate {
-            let waiting = keys::waiting(List::Pending, &keys::patient(&self.study, &self.patient));
-            attributes.push(("pending", text(waiting)));
-            attributes.push(("pending_since", text(sortable(since))));
+            attributes.push((PENDING, text(List::Pending.key_of(&keys::patient(&self.study, &self.patient)))));
+            attributes.push((PENDING_SINCE, text(sortable(since))));
         }
         attributes
     }
 
-    /// The attributes that only a profile has whose courses wait for a replay.
-    pub(crate) const UNLESS_MARKED: [&str; 2] = ["pending", "pending_since"];
+    /// The attributes that a profile has only while its courses are due for a replay.
+    pub(crate) const IF_MARKED: [&str; 2] = [PENDING, PENDING_SINCE];
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
@@ -208,64 +203,27 @@ impl Profile {
             courses: courses.collect::<Result<_, _>>()?,
             last_submission: (reader.parsed("last_submission")?, last_place),
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
-            reevaluate: reader.optional_instant("pending_since")?,
+            reevaluate: reader.optional_instant(PENDING_SINCE)?,
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })
     }
 }
 
-/// A patient in a list.
+/// A patient in the list of a site.
 #[derive(Clone, Debug)]
-pub struct Listed {
-    /// Who.
+pub struct PatientRow {
+    /// The patient.
     pub patient: PatientId,
-    /// Where the patient stands. One profile that cannot be read spoils no other.
+    /// The patient's profile. One that cannot be read does not affect the other rows.
     pub profile: Result<Profile, Unreadable>,
 }
 
-impl Listed {
-    fn of(item: &Item) -> Result<Self, Unreadable> {
+impl PatientRow {
+    /// The row of an item in the index `site`.
+    pub(crate) fn of(item: &Item) -> Result<Self, Unreadable> {
         let patient = Reader(item).text(SITE_SORT)?.strip_prefix(PATIENT).and_then(|patient| patient.parse().ok());
         let patient = patient.ok_or_else(|| unreadable(SITE_SORT, "names no patient"))?;
         Ok(Self { patient, profile: Profile::from_item(item) })
-    }
-}
-
-impl Store {
-    /// At most `most` of the patients whose last submission was of `site`, by id, from `after` on, which an earlier page
-    /// gave as its next. From the index `site`, which follows the profiles within moments.
-    ///
-    /// # Errors
-    /// If the store did not answer in time.
-    pub async fn patients(
-        &self,
-        study: &StudyId,
-        site: &SiteId,
-        after: Option<&str>,
-        most: usize,
-        deadline: Deadline,
-    ) -> Result<Page<Listed>, Failure> {
-        const OPERATION: &str = "Query of profiles";
-        // Whoever comes or goes while somebody reads on moves no one else: a page begins after an id, not after a number.
-        // An id holds only characters above the space and below the tilde.
-        let from = after.map_or_else(|| PATIENT.to_owned(), |after| format!("{PATIENT}{after} "));
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .index_name(SITE)
-            .key_condition_expression("site_key = :site AND site_sort BETWEEN :from AND :to")
-            .expression_attribute_values(":site", text(keys::site(study, site)))
-            .expression_attribute_values(":from", text(from))
-            .expression_attribute_values(":to", text(format!("{PATIENT}~")));
-        // One more than is wanted tells whether there are more.
-        let mut items = self.query(query, most + 1, OPERATION, deadline).await?;
-        let more = items.len() > most;
-        items.truncate(most);
-        let entries: Result<Vec<Listed>, Unreadable> = items.iter().map(Listed::of).collect();
-        let entries = entries.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
-        let next = entries.last().filter(|_| more).map(|last| last.patient.as_str().to_owned());
-        Ok(Page { entries, next })
     }
 }
 
@@ -296,7 +254,7 @@ fn point_to_attribute(point: &Point) -> AttributeValue {
 }
 
 fn point_from_reader(reader: Reader<'_>) -> Result<Point, Unreadable> {
-    let wrong = || unreadable("scores", "holds something that is no score");
+    let wrong = || unreadable("scores", "holds a value that is not a score");
     let scores = reader.map("scores")?.0.iter().map(|(score, value)| {
         let value = value.as_n().map_err(|_| wrong())?;
         Ok((score.parse().map_err(|_| wrong())?, Decimal::from_str_exact(value).map_err(|_| wrong())?))

@@ -1,18 +1,19 @@
-//! Records of the table's stream, read leniently: what one of them is stays that one's affair.
+//! Records of the table's stream. Each is read by itself, so that one that cannot be read does not affect the others.
 
 use serde_json::{Value, json};
 
+use super::submission::{KIND, Submission};
 use crate::table::attributes::{Item, Unreadable, item_from_notation, item_to_notation, unreadable};
 use crate::table::digest::sha256_hex;
 use crate::table::keys::{PK, SK};
-use crate::items::submission::{KIND, Submission};
+use crate::table::lists::{PENDING, PENDING_SINCE};
 
 /// The sequence number of `record`, by which a failure of it is reported; `None` if it has none.
 pub fn sequence_number(record: &Value) -> Option<&str> {
     record.pointer("/dynamodb/SequenceNumber")?.as_str().filter(|number| !number.is_empty())
 }
 
-/// What identifies `record` for good: its sequence number, or a digest of it where it has none.
+/// The permanent id of `record`: its sequence number, or a digest of it where it has none.
 pub fn identity(record: &Value) -> String {
     match sequence_number(record) {
         Some(number) => number.to_owned(),
@@ -20,11 +21,11 @@ pub fn identity(record: &Value) -> String {
     }
 }
 
-/// The submission that `record` says was stored; `None` if it tells of something else. The mapping's filter lets only
-/// submissions through, but filters are configuration, and a filter that fell away must not make noise of every score.
+/// The new submission in `record`; `None` if it is of another change. The event source mapping filters for submissions,
+/// but a filter is configuration, and without it every score must not become an error.
 ///
 /// # Errors
-/// If it tells of a submission that cannot be read, or it cannot be told what it tells of.
+/// If the submission cannot be read, or the record does not show what it is of.
 pub fn submission(record: &Value) -> Result<Option<Submission>, Unreadable> {
     let event = record.get("eventName").and_then(Value::as_str).ok_or_else(|| unreadable("eventName", "is missing"))?;
     if matches!(event, "MODIFY" | "REMOVE") {
@@ -32,7 +33,7 @@ pub fn submission(record: &Value) -> Result<Option<Submission>, Unreadable> {
     }
     let image = record.pointer("/dynamodb/NewImage").and_then(Value::as_object);
     let image = image.ok_or_else(|| unreadable("NewImage", "is missing"))?;
-    // Before the whole image is read: that of another kind may hold types that a submission cannot.
+    // Before the whole image is read: an item of another kind may hold types that a submission does not have.
     match image.get("kind").and_then(|kind| kind.get("S")).and_then(Value::as_str) {
         Some(KIND) => Submission::from_item(&item_from_notation(image)?).map(Some),
         Some(_) => Ok(None),
@@ -40,19 +41,18 @@ pub fn submission(record: &Value) -> Result<Option<Submission>, Unreadable> {
     }
 }
 
-/// The key of the submission that `record` tells of, if it says which.
+/// The key of the item that `record` is of, if the record has it.
 pub(crate) fn key(record: &Value) -> Option<Item> {
     item_from_notation(record.pointer("/dynamodb/Keys")?.as_object()?).ok()
 }
 
-/// A record that tells of the submission `item` as the stream did, for who finds it in the table. The stream numbers its
-/// records; this one has no number.
+/// A record of the submission `item`, which was found in the table, as the stream had it but without a sequence number.
 pub(crate) fn record(item: &Item) -> Value {
     let mut image = item.clone();
-    // How it waits is no part of what was sent: a submission gives the same record however long it waits.
-    image.retain(|name, _| !matches!(name.as_str(), "pending" | "pending_since"));
+    // Its list is no part of what was sent: the record is the same on each list, and its digest identifies it.
+    image.retain(|name, _| !matches!(name.as_str(), PENDING | PENDING_SINCE));
     let keys: Item = [PK, SK].into_iter().filter_map(|name| Some((name.to_owned(), item.get(name)?.clone()))).collect();
-    // Without its image it cannot be scored, and is set aside as what it is.
+    // Without an image it cannot be scored, and is quarantined.
     let mut dynamodb = json!({"Keys": item_to_notation(&keys)});
     if let Some(image) = item_to_notation(&image) {
         dynamodb["NewImage"] = image;
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_new_submission_is_passed_over() {
+    fn a_record_of_another_change_is_passed_over() {
         for (event, kind) in [("MODIFY", "submission"), ("REMOVE", "submission"), ("INSERT", "alert")] {
             let record =
                 json!({"eventName": event, "dynamodb": {"NewImage": {"kind": {"S": kind}, "set": {"SS": ["x"]}}}});
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_why_and_not_what() {
+    fn a_record_that_cannot_be_read_is_reported_with_the_reason_and_without_its_values() {
         let cases = [
             (json!({}), "attribute eventName is missing"),
             (json!({"eventName": "INSERT"}), "attribute NewImage is missing"),

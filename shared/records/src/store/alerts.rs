@@ -1,84 +1,122 @@
-//! A site's alerts, newest first, from the index `site`.
+//! Alerts: read by their submissions or their site, and marked once they are published.
 
-use std::str::FromStr;
 use std::time::Duration;
 
-use clinical::ids::{SiteId, StudyId};
-use clinical::instruments::Severity;
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
+use clinical::ids::{RuleId, SiteId, StudyId};
 use invocation::Deadline;
-use invocation::aws::{Failure, Limits, call};
+use invocation::aws::{Failure, Limits};
+use time::OffsetDateTime;
 
+use super::Store;
 use crate::items::alert::{Alert, AlertStatus};
-use crate::table::attributes::{Reader, Unreadable, text};
-use crate::table::keys;
-use crate::store::{Page, Store};
+use crate::items::alert_filter::AlertFilter;
+use crate::items::submission::Submission;
+use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text};
+use crate::table::calls::{BATCH_KEYS, batch_get, send, update_once};
+use crate::table::cursor::Page;
+use crate::table::keys::{self, AFTER_ALERTS, SITE_INDEX, SITE_SORT};
+use crate::table::lists::List;
 
-const OPERATION: &str = "Query of a site's alerts";
+/// The name of every update of an alert in a failure.
+pub(crate) const UPDATE: &str = "UpdateItem of an alert";
+const SITE_ALERTS: &str = "Query of a site's alerts";
 const QUERY: Limits = Limits { most: Duration::from_secs(2), least: Duration::from_millis(30) };
-/// As many as are read at once, and so many more where only few of them are wanted.
-const READ_AT_ONCE: i32 = 100;
-/// As many as are read for one page, at most: a filter that lets nothing through must not read a whole study.
-const READ_AT_MOST: usize = 1_000;
-
-/// Which alerts are wanted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AlertFilter {
-    /// How far they have come.
-    pub status: Option<StatusFilter>,
-    /// How urgent they are.
-    pub severity: Option<Severity>,
-}
-
-/// Alerts of one status, or of those that wait for somebody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StatusFilter {
-    /// Pending or sent: published, or about to be, and acknowledged by nobody.
-    Open,
-    /// Escalated as often as its study allows, and acknowledged by nobody.
-    Exhausted,
-    /// This one.
-    Only(AlertStatus),
-}
-
-impl StatusFilter {
-    /// All there are, by their names.
-    pub const ALL: [(&'static str, Self); 6] = [
-        ("open", Self::Open),
-        ("exhausted", Self::Exhausted),
-        ("pending", Self::Only(AlertStatus::Pending)),
-        ("sent", Self::Only(AlertStatus::Sent)),
-        ("acknowledged", Self::Only(AlertStatus::Acknowledged)),
-        ("quiet", Self::Only(AlertStatus::Quiet)),
-    ];
-}
-
-impl FromStr for StatusFilter {
-    type Err = ();
-
-    fn from_str(name: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|(known, _)| *known == name).map(|(_, filter)| filter).ok_or(())
-    }
-}
-
-impl AlertFilter {
-    fn lets_through(self, alert: &Alert) -> bool {
-        let status = match self.status {
-            None => true,
-            Some(StatusFilter::Open) => matches!(alert.status, AlertStatus::Pending | AlertStatus::Sent),
-            Some(StatusFilter::Exhausted) => alert.exhausted_at.is_some() && alert.acknowledged.is_none(),
-            Some(StatusFilter::Only(status)) => alert.status == status,
-        };
-        status && self.severity.is_none_or(|severity| alert.severity == severity)
-    }
-}
+/// The number of alerts in one query, also where fewer are asked for: a filter may match only some of them.
+const QUERY_LIMIT: i32 = 100;
+/// The largest number that is read for one page: a filter that matches nothing must not read a whole study.
+const MOST_READ: usize = 1_000;
 
 impl Store {
-    /// At most `most` of the alerts of `site` that `filter` lets through, newest first, from `below` on, which an earlier
-    /// page gave as its next. A page may have fewer, or none, and still be followed by another. An alert that cannot be read
-    /// is among them, whatever the filter. The index follows the table by a moment.
+    /// The alerts that these rules raised on these submissions, which were scored before, and the number of those that
+    /// are missing or cannot be read.
     ///
     /// # Errors
-    /// If the store did not answer in time.
+    /// If the store did not return all of them in time.
+    pub async fn alerts(
+        &self,
+        raised: &[(&Submission, &[RuleId])],
+        deadline: Deadline,
+    ) -> Result<(Vec<Alert>, usize), Failure> {
+        const OPERATION: &str = "BatchGetItem of alerts";
+        let keys: Vec<Item> = raised
+            .iter()
+            .flat_map(|(submission, rules)| rules.iter().map(|rule| (*submission, rule)))
+            .map(|(submission, rule)| keys::alert(&submission.study, &submission.patient, &submission.id, rule))
+            .collect();
+        let mut rows = Vec::with_capacity(keys.len());
+        for batch in keys.chunks(BATCH_KEYS) {
+            let batch = batch.to_vec();
+            rows.extend(batch_get(&self.dynamodb, &self.tables.records, batch, OPERATION, deadline).await?);
+        }
+        let alerts: Vec<Alert> = rows.iter().filter_map(|row| Alert::from_item(row).ok()).collect();
+        let unreadable = keys.len().saturating_sub(alerts.len());
+        Ok((alerts, unreadable))
+    }
+
+    /// Marks the outstanding publication of `alert` as confirmed by SNS at `at`, with the message id `message_id`. A
+    /// mark that is stored already stays unchanged, and so does an acknowledgement. An alert that may escalate moves to
+    /// the list of open alerts.
+    ///
+    /// # Errors
+    /// If the store did not confirm it: the alert may then be published once more.
+    pub async fn mark_published(
+        &self,
+        alert: &Alert,
+        message_id: &str,
+        at: OffsetDateTime,
+        deadline: Deadline,
+    ) -> Result<(), Failure> {
+        let published = self
+            .dynamodb
+            .update_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(alert.key()))
+            .expression_attribute_values(":at", instant(at))
+            .expression_attribute_values(":message", text(message_id));
+        let (list, leave) = ("pending = :open, pending_since = :now", " REMOVE pending, pending_since");
+        let open = |update: UpdateItemFluentBuilder| {
+            update
+                .expression_attribute_values(":open", text(alert.list_key(List::Open)))
+                .expression_attribute_values(":now", text(sortable(at)))
+        };
+        if let Some(step @ 1..) = alert.unpublished() {
+            let set = format!("SET escalated_at = :at, escalation_message_id = :message, {list}");
+            let update = open(published)
+                .update_expression(set)
+                .condition_expression("escalation = :step AND pending = :listed")
+                .expression_attribute_values(":step", number(step))
+                .expression_attribute_values(":listed", text(alert.list_key(alert.list.unwrap_or(List::Pending))));
+            return update_once(update, UPDATE, deadline).await.map(drop);
+        }
+        let first = published.expression_attribute_names("#status", "status");
+        let sent = "SET #status = :sent, sent_at = :at, message_id = :message";
+        let update = if alert.may_escalate() {
+            open(first.clone()).update_expression(format!("{sent}, {list}"))
+        } else {
+            first.clone().update_expression(format!("{sent}{leave}"))
+        };
+        let update = update
+            .condition_expression("attribute_exists(pk) AND #status = :pending")
+            .expression_attribute_values(":sent", text(AlertStatus::Sent.as_str()))
+            .expression_attribute_values(":pending", text(AlertStatus::Pending.as_str()));
+        if update_once(update, UPDATE, deadline).await? {
+            return Ok(());
+        }
+        // It was marked before, or acknowledged before SNS confirmed it: then it stays acknowledged.
+        let update = first
+            .update_expression(format!("SET sent_at = :at, message_id = :message{leave}"))
+            .condition_expression("#status = :acknowledged AND attribute_not_exists(sent_at)")
+            .expression_attribute_values(":acknowledged", text(AlertStatus::Acknowledged.as_str()));
+        update_once(update, UPDATE, deadline).await.map(drop)
+    }
+
+    /// At most `most` of the alerts of `site` that `filter` matches, newest first, after the position `below`, which is
+    /// the `next` of an earlier page. A page may have fewer, or none, and still be followed by another. An alert that
+    /// cannot be read is listed whatever the filter. The index is eventually consistent.
+    ///
+    /// # Errors
+    /// If the store did not return them in time.
     pub async fn site_alerts(
         &self,
         study: &StudyId,
@@ -88,7 +126,7 @@ impl Store {
         most: usize,
         deadline: Deadline,
     ) -> Result<Page<Result<Alert, Unreadable>>, Failure> {
-        let mut below = below.unwrap_or(keys::AFTER_ALERTS).to_owned();
+        let mut below = below.unwrap_or(AFTER_ALERTS).to_owned();
         let mut entries = Vec::new();
         let mut read = 0;
         loop {
@@ -96,24 +134,22 @@ impl Store {
                 .dynamodb
                 .query()
                 .table_name(&self.tables.records)
-                .index_name("site")
-                // The site's patients sort after its alerts, and nothing before them.
+                .index_name(SITE_INDEX)
+                // The site's patients sort after its alerts, and nothing sorts before them.
                 .key_condition_expression("site_key = :site AND site_sort < :below")
                 .expression_attribute_values(":site", text(keys::site(study, site)))
                 .expression_attribute_values(":below", text(&below))
                 .scan_index_forward(false)
-                .limit(READ_AT_ONCE);
-            let sent =
-                call(deadline, QUERY, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-            let answer = sent.await.map_err(|error| error.of(OPERATION))?;
+                .limit(QUERY_LIMIT);
+            let answer = send(request, deadline, QUERY).await.map_err(|error| error.of(SITE_ALERTS))?;
             let more = answer.last_evaluated_key.is_some();
             let items = answer.items.unwrap_or_default();
             let of_page = items.len();
             for (index, item) in items.into_iter().enumerate() {
-                let place = Reader(&item).text("site_sort");
-                below = place.map_err(|_| Failure::unreadable(OPERATION, "an item came without its key"))?.to_owned();
+                let place = Reader(&item).text(SITE_SORT);
+                below = place.map_err(|_| Failure::unreadable(SITE_ALERTS, "an item has no key"))?.to_owned();
                 let alert = Alert::from_item(&item);
-                if alert.as_ref().map_or(true, |alert| filter.lets_through(alert)) {
+                if alert.as_ref().map_or(true, |alert| filter.matches(alert)) {
                     entries.push(alert);
                 }
                 if entries.len() == most {
@@ -122,7 +158,7 @@ impl Store {
                 }
             }
             read += of_page;
-            if !more || read >= READ_AT_MOST {
+            if !more || read >= MOST_READ {
                 return Ok(Page { entries, next: Some(below).filter(|_| more) });
             }
         }

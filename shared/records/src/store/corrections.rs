@@ -1,58 +1,49 @@
 //! Corrections: a submission that takes the place of an earlier one of the same patient and instrument.
 //!
-//! What is corrected is checked in the transaction that stores the correction, so that of two corrections of one
-//! submission one is stored, whatever their senders read before.
+//! The transaction that stores a correction checks its target, so that of two corrections of one submission only one is
+//! stored, whatever their senders read before.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
-use clinical::ids::{InstrumentId, PatientId, SiteId, StudyId, SubmissionId};
-use clinical::instruments::Place;
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use futures::{StreamExt, TryStreamExt, stream};
-use invocation::Deadline;
-use invocation::aws::{CallError, Failure, call, is_passing};
+use invocation::aws::{CallError, Failure, is_passing};
+use invocation::{Backoff, Deadline};
 
-use crate::table::attributes::{Item, Reader, Unreadable, text};
-use crate::audit::Audit;
-use crate::table::digest::sha256;
-use crate::table::keys::submission_key;
-use crate::store::{MOST_KEYS, Store};
-use crate::items::submission::{Amendment, GET, PUT, PutOutcome, Submission, place, stored_before, what_is_stored};
+use super::Store;
+use super::submissions::{PUT, PutOutcome, outcome_of, stored_before};
+use crate::items::audit::Audit;
+use crate::items::submission::{Amendment, Submission};
+use crate::items::target::Target;
+use crate::table::attributes::{Item, Reader, text};
+use crate::table::calls::{BATCH_KEYS, GET, batch_get, code, is_condition_failed, put_if_absent, send};
+use crate::table::keys;
 
 const OPERATION: &str = "TransactWriteItems of a correction";
 /// The target is often being scored when its correction arrives, and DynamoDB then cancels one of the two.
 const ATTEMPTS: u32 = 6;
-/// As many patients of a site as are searched for a submission.
+/// The largest number of a site's patients that are searched for a submission.
 const MOST_PATIENTS: usize = 1_000;
 const BATCHES_AT_ONCE: usize = 4;
-const FIRST_WAIT: Duration = Duration::from_millis(20);
+const FIRST_WAIT: Duration = Duration::from_millis(40);
+const LONGEST_WAIT: Duration = Duration::from_millis(640);
 
-/// What is known of a submission that is to be corrected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// The instrument that it answers.
-    pub instrument: InstrumentId,
-    /// Where it stands in the course.
-    pub place: Place,
-    /// The submission that corrects it already.
-    pub amended_by: Option<SubmissionId>,
-}
-
-/// What became of a correction.
+/// The outcome of putting a correction.
 #[derive(Debug)]
 pub enum CorrectionOutcome {
-    /// As of any submission.
+    /// The outcome of putting any submission.
     Put(PutOutcome),
-    /// Not stored: the target was corrected by this submission meanwhile.
+    /// Not stored: this submission corrected the target in the meantime.
     AmendedBy(SubmissionId),
 }
 
 impl Store {
-    /// What is known of the submission `id` of `patient` as the target of a correction.
+    /// The submission `id` of `patient` as the target of a correction; `None` if it is not stored.
     ///
     /// # Errors
-    /// If the store did not answer in time, or with something that cannot be read.
+    /// If the store did not return it in time, or the item cannot be read.
     pub async fn correction_target(
         &self,
         study: &StudyId,
@@ -65,23 +56,23 @@ impl Store {
             .dynamodb
             .get_item()
             .table_name(&self.tables.records)
-            .set_key(Some(submission_key(study, patient, id)))
+            .set_key(Some(keys::submission(study, patient, id)))
             .projection_expression("id, instrument, effective_at, #place, amended_by")
             .expression_attribute_names("#place", "place")
             .consistent_read(true);
-        let sent =
-            call(deadline, GET, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-        let Some(item) = sent.await.map_err(|error| error.of(OPERATION))?.item else { return Ok(None) };
+        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.of(OPERATION))?.item else {
+            return Ok(None);
+        };
         let target = Target::from_item(&item);
         target.map(Some).map_err(|_| Failure::unreadable(OPERATION, "the stored item cannot be read"))
     }
 
-    /// As [`put_submission`](Self::put_submission), for a `submission` that corrects another one: in one transaction with
-    /// the mark on the corrected one, which must be there, answer the same instrument and not be corrected yet, and with
-    /// `audit`, which names both.
+    /// As [`put_submission`](Self::put_submission), for a `submission` that corrects another one: in one transaction
+    /// with the mark on the corrected one, which must be stored, answer the same instrument and not be corrected yet,
+    /// and with `audit`, which names both.
     ///
     /// # Errors
-    /// As there.
+    /// As [`put_submission`](Self::put_submission).
     pub async fn put_correction(
         &self,
         submission: &Submission,
@@ -89,58 +80,55 @@ impl Store {
         audit: &Audit,
         deadline: Deadline,
     ) -> Result<CorrectionOutcome, Failure> {
-        let mut put = self.put_new(submission.to_item());
+        let table = &self.tables.records;
+        let mut put = put_if_absent(table, submission.to_item());
         put.return_values_on_condition_check_failure = Some(ReturnValuesOnConditionCheckFailure::AllOld);
         let writes = vec![
             TransactWriteItem::builder().put(put).build(),
             TransactWriteItem::builder().update(self.mark_amended(submission, amendment)).build(),
-            TransactWriteItem::builder().put(self.put_new(audit.to_item())).build(),
+            TransactWriteItem::builder().put(put_if_absent(table, audit.to_item())).build(),
         ];
-        let mut tried = 0;
-        loop {
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT).jittered_by(submission.id.to_string());
+        for attempt in 1..=ATTEMPTS {
             let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.clone()));
-            let sent =
-                call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-            match sent.await {
+            match send(request, deadline, PUT).await {
                 Ok(_) => return Ok(CorrectionOutcome::Put(PutOutcome::Stored)),
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                     if let Some(outcome) = settled(submission, cancelled.cancellation_reasons())? {
                         return Ok(outcome);
                     }
                 }
-                // An attempt of the SDK's whose answer was lost is still under way: the next one meets what it did.
+                // An attempt of the SDK whose answer was lost is still in progress: the next attempt meets its result.
                 Err(CallError::Refused(TransactWriteItemsError::TransactionInProgressException(_))) => {}
                 Err(error) => return Err(error.of(OPERATION)),
             }
-            tried += 1;
-            let pause = pause(submission, tried);
-            if tried == ATTEMPTS || deadline.clamp(pause, pause + PUT.least).is_none() {
-                return Err(Failure::passing(OPERATION, "other transactions were in its way"));
+            if attempt == ATTEMPTS || !backoff.wait(deadline, PUT.least).await {
+                break;
             }
-            tokio::time::sleep(pause).await;
         }
+        Err(Failure::passing(OPERATION, "other transactions conflicted with it"))
     }
 
-    /// What it means for `submission`, which was not put, that something is stored under its id; `None` if nothing is.
+    /// The outcome that putting `submission` would have; `None` if nothing is stored under its id.
     ///
     /// # Errors
-    /// If the store did not answer in time, or with something that cannot be read.
+    /// If the store did not return it in time, or the item cannot be read.
     pub async fn stored_under_id_of(
         &self,
         submission: &Submission,
         deadline: Deadline,
     ) -> Result<Option<PutOutcome>, Failure> {
         let found = self.submission(&submission.study, &submission.patient, &submission.id, deadline).await?;
-        Ok(found.map(|(stored, _)| what_is_stored(submission, stored)))
+        Ok(found.map(|(stored, _)| outcome_of(submission, stored)))
     }
 
-    /// Whether the submission `id` is one of another patient of `site` than `patient`: of those whom the site's index knows,
-    /// which are the patients of whom something was scored, and of the first thousand of them.
+    /// Whether the submission `id` is of another patient of `site` than `patient`, as far as the first thousand
+    /// patients in the site's index show, which holds those with a scored submission.
     ///
-    /// Submissions have no index of their own, which would cost a write for each of them; this is asked seldom.
+    /// Submissions have no index of their own, which would cost a write for each of them; this call is rare.
     ///
     /// # Errors
-    /// If the store did not answer in time.
+    /// If the store did not return all that is searched in time.
     pub async fn is_of_another_patient(
         &self,
         study: &StudyId,
@@ -149,22 +137,23 @@ impl Store {
         id: &SubmissionId,
         deadline: Deadline,
     ) -> Result<bool, Failure> {
+        let table = &self.tables.records;
         let (patients, _) = self.patients_of(study, site, MOST_PATIENTS, deadline).await?;
         let others = patients.iter().filter(|other| *other != patient);
-        let keys: Vec<Item> = others.map(|other| submission_key(study, other, id)).collect();
+        let keys: Vec<Item> = others.map(|other| keys::submission(study, other, id)).collect();
         let reads = keys
-            .chunks(MOST_KEYS)
-            .map(|keys| self.get_all(&self.tables.records, keys.to_vec(), "BatchGetItem of a submission", deadline));
+            .chunks(BATCH_KEYS)
+            .map(|keys| batch_get(&self.dynamodb, table, keys.to_vec(), "BatchGetItem of a submission", deadline));
         let found: Vec<Vec<Item>> =
             stream::iter(reads.collect::<Vec<_>>()).buffer_unordered(BATCHES_AT_ONCE).try_collect().await?;
         Ok(found.iter().any(|items| !items.is_empty()))
     }
 
-    /// The mark on what `amendment` corrects.
+    /// The mark on the submission that `amendment` corrects.
     fn mark_amended(&self, submission: &Submission, amendment: &Amendment) -> Update {
         Update::builder()
             .table_name(&self.tables.records)
-            .set_key(Some(submission_key(&submission.study, &submission.patient, &amendment.of)))
+            .set_key(Some(keys::submission(&submission.study, &submission.patient, &amendment.of)))
             .update_expression("SET amended_by = :correction")
             .condition_expression("instrument.id = :instrument AND attribute_not_exists(amended_by)")
             .expression_attribute_values(":correction", text(submission.id.to_string()))
@@ -175,40 +164,21 @@ impl Store {
     }
 }
 
-impl Target {
-    fn from_item(item: &Item) -> Result<Self, Unreadable> {
-        let reader = Reader(item);
-        Ok(Self {
-            instrument: reader.map("instrument")?.parsed("id")?,
-            place: place(reader)?,
-            amended_by: reader.optional_parsed("amended_by")?,
-        })
-    }
-}
-
-/// What the `reasons` for which the transaction of `submission` was cancelled settle; `None` if another attempt may succeed.
+/// The outcome of `submission` according to the `reasons` for which its transaction was cancelled; `None` if another
+/// attempt may succeed.
 fn settled(submission: &Submission, reasons: &[CancellationReason]) -> Result<Option<CorrectionOutcome>, Failure> {
-    const FAILED: &str = "ConditionalCheckFailed";
-    let code = |index: usize| reasons.get(index).and_then(CancellationReason::code).unwrap_or("None");
-    // A repeat fails both conditions, and what is stored under its own id decides.
-    if code(0) == FAILED {
+    let failed = |index: usize| reasons.get(index).is_some_and(is_condition_failed);
+    // A repeat fails both conditions, and the item under its own id decides.
+    if failed(0) {
         return stored_before(submission, reasons[0].item(), OPERATION).map(CorrectionOutcome::Put).map(Some);
     }
-    if code(1) == FAILED {
+    if failed(1) {
         let by = reasons[1].item().and_then(|item| Reader(item).parsed("amended_by").ok());
-        let by = by.ok_or_else(|| Failure::unreadable(OPERATION, "what is corrected is not what was read"))?;
+        let by = by.ok_or_else(|| Failure::unreadable(OPERATION, "the corrected submission is not as it was read"))?;
         return Ok(Some(CorrectionOutcome::AmendedBy(by)));
     }
-    match reasons.iter().filter_map(CancellationReason::code).find(|code| *code != "None" && !is_passing(code)) {
-        Some(_) => Err(Failure::unreadable(OPERATION, "it was cancelled for a reason that will stay")),
-        None => Ok(None),
+    if reasons.iter().filter_map(code).any(|code| !is_passing(code)) {
+        return Err(Failure::unreadable(OPERATION, "it was cancelled for a permanent reason"));
     }
-}
-
-/// How long to wait before the next try: longer each time, and differently for each submission, so that two that met do
-/// not meet again.
-fn pause(submission: &Submission, tried: u32) -> Duration {
-    let wait = FIRST_WAIT * 2_u32.pow(tried);
-    let [byte, ..] = sha256([submission.id.to_string().as_bytes(), tried.to_be_bytes().as_slice()]);
-    wait / 2 + wait * u32::from(byte) / 512
+    Ok(None)
 }

@@ -1,4 +1,4 @@
-//! What submissions are scored by: the version of the study, and the instrument in it, that each names.
+//! The definitions that submissions are scored by: the version of the study, and the instrument in it, that each names.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -10,36 +10,36 @@ use futures::future::join_all;
 use invocation::Deadline;
 use invocation::aws::Failure;
 
-use crate::store::Store;
+use super::Store;
 use crate::items::submission::{InstrumentRef, Submission};
 
-/// The studies' versions that some submissions name, each read once.
+/// The versions of studies that a set of submissions names, each read once.
 #[derive(Debug)]
 pub struct Definitions(HashMap<StudyRef, Result<Option<Arc<Protocol>>, Failure>>);
 
-/// A version of a study by its content hash; none where no data of the study was stored.
+/// A version of a study and its content hash; `None` where the study was not stored.
 type StudyRef = (StudyId, Option<(StudyVersion, String)>);
 
-/// What one submission is scored by.
+/// The definitions that one submission is scored by.
 #[derive(Clone, Debug)]
 pub struct ScoredBy {
-    /// Its instrument, under the alert rules of the study's version for the patient's group.
+    /// The instrument, with the alert rules of the study's version for the patient's group.
     pub instrument: Arc<Instrument>,
     /// The study's version.
     pub protocol: Arc<Protocol>,
 }
 
-/// Why it is not known what a submission is scored by.
+/// Why the definitions of a submission are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotDefined {
-    /// It can never be known, for this reason.
+    /// They do not exist, for this reason.
     Never(&'static str),
-    /// It could not be read; a later try may have it.
+    /// They could not be read; a later attempt may succeed.
     NotRead,
 }
 
 impl Store {
-    /// What `submissions` are scored by, as far as the store answers in time.
+    /// The definitions of `submissions`, as far as the store returns them in time.
     pub async fn definitions<'a>(
         &self,
         submissions: impl IntoIterator<Item = &'a Submission>,
@@ -58,10 +58,10 @@ impl Store {
 }
 
 impl Definitions {
-    /// What `submission`, one of those that these were read for, is scored by.
+    /// The definitions of `submission`, which is one of those that these were read for.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// If they do not exist, or were not read.
     pub fn of(&self, submission: &Submission) -> Result<ScoredBy, NotDefined> {
         let protocol = match self.0.get(&study_of(submission)) {
             Some(Ok(Some(protocol))) => protocol,
@@ -78,7 +78,7 @@ impl Definitions {
         Ok(ScoredBy { instrument: Arc::clone(instrument), protocol: Arc::clone(protocol) })
     }
 
-    /// Why some of them could not be read.
+    /// The failures of those that could not be read.
     pub fn failures(&self) -> impl Iterator<Item = &Failure> {
         self.0.values().filter_map(|read| read.as_ref().err())
     }

@@ -1,155 +1,109 @@
-//! Studies and their own instruments: what a study's data manager put in force, each version once and for good.
-//!
-//! | item | `pk` | `sk` |
-//! |---|---|---|
-//! | a version of a study | `STUDY#<study>` | `VERSION#<version>` |
-//! | the one in force, a copy | same | `CURRENT` |
-//! | an instrument that does not ship | `INSTRUMENT#<id>` | `VERSION#<version>` |
+//! Studies, and the instruments of their own, as their data managers put them in force. A version is stored once and
+//! never changes.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use clinical::instruments::{Catalog, Instrument};
 use clinical::studies::{Protocol, Study};
-use invocation::aws::{Failure, Limits, call};
+use invocation::aws::{Failure, Limits};
 use invocation::{Deadline, metrics};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::table::attributes::{Item, Reader, text};
-use crate::table::keys::{self, PK, SK};
-use crate::store::Store;
+use super::Store;
+use super::study_cache::{CachedProtocol, EXTENSION};
+use crate::items::document;
+use crate::table::calls::{BATCH_KEYS, batch_get, send};
+use crate::table::keys;
 
-mod admit;
-mod put;
-mod versions;
+pub(crate) mod put;
 
-pub use put::{InstrumentPut, StudyPut};
-
-/// How old what was read of a study may be.
-const IN_FORCE: Duration = Duration::from_secs(60);
-/// From when on it is read again beside a request, which goes on with what is known.
-const READ_AHEAD: Duration = Duration::from_secs(30);
-/// How long what was read before is in force without another try where a study cannot be read again.
-const WITHOUT_NEWS: Duration = Duration::from_secs(5);
-/// A request waits no longer than this for something newer where something is known, however old.
-const NEWS: Duration = Duration::from_millis(300);
-/// What is not known may take what the deadline leaves, but for a third of what is more than this: that is for what the
-/// request does with it.
+/// The longest time that a request waits for another read of a study that is cached, however old it is.
+const LONGEST_WAIT: Duration = Duration::from_millis(300);
+/// A read of a study that is not cached may take what the deadline leaves, except for a third of what exceeds this:
+/// that is left for the request's use of it.
 const SHORT: Duration = Duration::from_millis(500);
 const READ: Limits = Limits { most: Duration::from_secs(10), least: Duration::from_millis(30) };
 const OF_A_STUDY: &str = "GetItem of a study";
+const OF_A_VERSION: &str = "GetItem of a study's version";
 const OF_INSTRUMENTS: &str = "BatchGetItem of instruments";
 
-/// What this environment knows of studies and of instruments that do not ship.
-#[derive(Debug, Default)]
-pub(crate) struct Known {
-    protocols: Mutex<HashMap<StudyId, KnownProtocol>>,
-    /// A version never changes.
-    versions: Mutex<HashMap<(StudyId, StudyVersion), Arc<Protocol>>>,
-    /// A version never changes.
-    instruments: Mutex<HashMap<(InstrumentId, InstrumentVersion), Arc<Instrument>>>,
-}
-
-/// What is known of a study.
-#[derive(Clone, Debug)]
-struct KnownProtocol {
-    protocol: Arc<Protocol>,
-    /// From when on it is read again beside a request.
-    read_again: Instant,
-    /// From when on a request waits for that.
-    outdated: Instant,
-    /// Closed when the reading that is under way ends.
-    reading: Option<watch::Receiver<()>>,
-}
-
-impl KnownProtocol {
-    fn new(protocol: Arc<Protocol>) -> Self {
-        let now = Instant::now();
-        Self { protocol, read_again: now + READ_AHEAD, outdated: now + IN_FORCE, reading: None }
-    }
-
-    fn is_being_read(&self) -> bool {
-        self.reading.as_ref().is_some_and(|reading| reading.has_changed().is_ok())
-    }
-
-    /// Goes on with what is known for a while.
-    fn without_news(&mut self) {
-        self.outdated = self.outdated.max(Instant::now() + WITHOUT_NEWS);
-    }
-}
-
 impl Store {
-    /// What is in force for `study`, as of a minute ago at most. It is read again beside the requests that use it. Where
-    /// that takes too long or fails, what was read before stays in force.
+    /// The protocol in force for `study`, as of a minute ago at most. It is read again alongside the requests that use
+    /// it. Where that takes too long or fails, the cached one stays in force.
     ///
     /// # Errors
-    /// If it was never read, and the store did not answer in time, or with something that cannot be read.
+    /// If it is not cached and the store did not return it in time, or it cannot be read.
     pub async fn protocol(&self, study: &StudyId, deadline: Deadline) -> Result<Arc<Protocol>, Failure> {
-        let Some(known) = self.known_protocol(study, deadline) else {
+        let Some(cached) = self.cached_protocol(study, deadline) else {
             let deadline = deadline.earlier_by(deadline.remaining().saturating_sub(SHORT) / 3);
-            // Seldom needed, and large.
+            // On the heap: it is rare, and its future is large.
             let protocol = Box::pin(self.read_protocol(study, None, deadline)).await?;
-            lock(&self.known.protocols).insert(study.clone(), KnownProtocol::new(Arc::clone(&protocol)));
+            self.studies.protocols().insert(study.clone(), CachedProtocol::new(Arc::clone(&protocol)));
             return Ok(protocol);
         };
-        if known.outdated > Instant::now() {
-            return Ok(known.protocol);
+        if cached.outdated > Instant::now() {
+            return Ok(cached.protocol);
         }
-        let ended = match known.reading {
-            // It changes never, and is closed at the end.
-            Some(mut reading) => deadline.no_later_than(NEWS).bound(reading.changed()).await.is_some(),
+        let ended = match cached.reading {
+            // The value never changes; the channel is closed at the end of the read.
+            Some(mut reading) => deadline.no_later_than(LONGEST_WAIT).bound(reading.changed()).await.is_some(),
             None => true,
         };
-        let mut protocols = lock(&self.known.protocols);
-        let Some(now_known) = protocols.get_mut(study) else { return Ok(known.protocol) };
+        let mut protocols = self.studies.protocols();
+        let Some(current) = protocols.get_mut(study) else { return Ok(cached.protocol) };
         if !ended {
-            now_known.without_news();
+            current.extend();
         }
-        Ok(Arc::clone(&now_known.protocol))
+        Ok(Arc::clone(&current.protocol))
     }
 
-    /// What is known of `study`. Starts to read it again where it is time for that.
-    fn known_protocol(&self, study: &StudyId, deadline: Deadline) -> Option<KnownProtocol> {
-        let mut protocols = lock(&self.known.protocols);
-        let known = protocols.get_mut(study)?;
-        if !known.is_being_read() && known.read_again <= Instant::now() {
+    /// The cached protocol of `study`. Starts to read it again where that is due.
+    fn cached_protocol(&self, study: &StudyId, deadline: Deadline) -> Option<CachedProtocol> {
+        let mut protocols = self.studies.protocols();
+        let cached = protocols.get_mut(study)?;
+        if !cached.is_being_read() && cached.read_again <= Instant::now() {
             let (ended, reading) = watch::channel(());
-            known.reading = Some(reading);
-            let (store, study, protocol) = (self.clone(), study.clone(), Arc::clone(&known.protocol));
-            // On its own: whoever waits for it may give up, and it goes on beside the request's other work.
+            cached.reading = Some(reading);
+            let (store, study, protocol) = (self.clone(), study.clone(), Arc::clone(&cached.protocol));
+            // A task of its own: a request that waits for it may give up, and the read continues alongside other work.
             tokio::spawn(async move {
                 store.read_again(study, protocol, deadline).await;
                 drop(ended);
             });
         }
-        Some(known.clone())
+        Some(cached.clone())
     }
 
-    async fn read_again(&self, study: StudyId, known: Arc<Protocol>, deadline: Deadline) {
-        let read = self.read_protocol(&study, Some(&known), deadline).await;
-        let mut protocols = lock(&self.known.protocols);
+    async fn read_again(&self, study: StudyId, cached: Arc<Protocol>, deadline: Deadline) {
+        let read = self.read_protocol(&study, Some(&cached), deadline).await;
+        let mut protocols = self.studies.protocols();
         match read {
             Ok(protocol) => {
-                protocols.insert(study, KnownProtocol::new(protocol));
+                protocols.insert(study, CachedProtocol::new(protocol));
             }
             Err(failure) => {
                 tracing::warn!(event = "study_not_read_again", %failure);
                 metrics::count(metrics::STUDY_NOT_READ, 1);
-                if let Some(known) = protocols.get_mut(&study) {
-                    known.read_again = Instant::now() + WITHOUT_NEWS;
-                    known.without_news();
+                if let Some(cached) = protocols.get_mut(&study) {
+                    cached.read_again = Instant::now() + EXTENSION;
+                    cached.extend();
                 }
             }
         }
     }
 
-    /// The instrument `id` in `version`, whatever studies ask now: the shipped one or the one that was put.
+    /// Whether `protocol` may be used: its study is stored, or the deployment is open to studies that are not.
+    pub fn admits(&self, protocol: &Protocol) -> bool {
+        self.open_studies || protocol.study().is_some()
+    }
+
+    /// The instrument `id` in `version`, whether a study uses it or not: the shipped one or the stored one.
     ///
     /// # Errors
-    /// If the store did not answer in time, or with something that cannot be read.
+    /// If the store did not return it in time, or it cannot be read.
     pub async fn instrument(
         &self,
         id: &InstrumentId,
@@ -165,67 +119,104 @@ impl Store {
     async fn read_protocol(
         &self,
         study: &StudyId,
-        known: Option<&Arc<Protocol>>,
+        cached: Option<&Arc<Protocol>>,
         deadline: Deadline,
     ) -> Result<Arc<Protocol>, Failure> {
-        let request = self
-            .dynamodb
-            .get_item()
-            .table_name(&self.tables.records)
-            .key(PK, text(keys::study(study)))
-            .key(SK, text(keys::CURRENT));
-        let sent =
-            call(deadline, READ, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-        let Some(item) = sent.await.map_err(|error| error.of(OF_A_STUDY))?.item else {
+        let request =
+            self.dynamodb.get_item().table_name(&self.tables.records).set_key(Some(keys::study_in_force(study)));
+        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.of(OF_A_STUDY))?.item else {
             return Ok(Arc::new(Protocol::of_no_study()));
         };
-        let reader = Reader(&item);
-        let unreadable = || Failure::unreadable(OF_A_STUDY, "the stored study cannot be read");
-        let hash = reader.text("hash").map_err(|_| unreadable())?;
-        if let Some(known) = known
-            && known.study().is_some_and(|study| study.hash() == hash)
+        let unreadable = |_| Failure::unreadable(OF_A_STUDY, "the stored study cannot be read");
+        let hash = document::hash(&item).map_err(unreadable)?;
+        if let Some(cached) = cached
+            && cached.study().is_some_and(|study| study.hash() == hash)
         {
-            return Ok(Arc::clone(known));
+            return Ok(Arc::clone(cached));
         }
-        let study = Study::parse(reader.text("json").map_err(|_| unreadable())?).map_err(|_| unreadable())?;
-        let own: Vec<_> = study.own_instruments().map(|(id, version)| (id.clone(), version.clone())).collect();
-        let own = self.own_instruments(&own, deadline).await?;
-        Ok(Arc::new(study.with_instruments(&own, |_| true).map_err(|_| unreadable())?))
+        let study = document::study(&item).map_err(unreadable)?;
+        self.with_own_instruments(study, OF_A_STUDY, deadline).await
     }
 
-    /// Those of `wanted` that were put. None of them ships with the library.
-    pub(crate) async fn own_instruments(
+    /// The protocol of `study`, with the instruments of its own.
+    async fn with_own_instruments(
         &self,
-        wanted: &[(InstrumentId, InstrumentVersion)],
+        study: Study,
+        operation: &'static str,
+        deadline: Deadline,
+    ) -> Result<Arc<Protocol>, Failure> {
+        let own: Vec<_> = study.own_instruments().map(|(id, version)| (id.clone(), version.clone())).collect();
+        let own = self.own_instruments(&own, deadline).await?;
+        let protocol = study.with_instruments(&own, |_| true);
+        protocol.map(Arc::new).map_err(|_| Failure::unreadable(operation, "the stored study cannot be read"))
+    }
+
+    /// Those of `names` that are stored. None of them ships with the library.
+    async fn own_instruments(
+        &self,
+        names: &[(InstrumentId, InstrumentVersion)],
         deadline: Deadline,
     ) -> Result<Vec<Arc<Instrument>>, Failure> {
-        let (mut found, mut unknown) = (Vec::new(), Vec::new());
-        for name in wanted {
-            match lock(&self.known.instruments).get(name) {
+        let (mut found, mut uncached) = (Vec::new(), Vec::new());
+        for name in names {
+            match self.studies.instruments().get(name) {
                 Some(instrument) => found.push(Arc::clone(instrument)),
-                None => unknown.push(instrument_key(&name.0, &name.1)),
+                None => uncached.push(keys::instrument(&name.0, &name.1)),
             }
         }
-        for keys in unknown.chunks(crate::store::MOST_KEYS) {
-            for item in self.get_all(&self.tables.records, keys.to_vec(), OF_INSTRUMENTS, deadline).await? {
-                let read = Reader(&item).text("json").ok().and_then(|json| Instrument::parse(json).ok());
-                let unreadable = || Failure::unreadable(OF_INSTRUMENTS, "a stored instrument cannot be read");
-                let instrument = Arc::new(read.ok_or_else(unreadable)?);
+        let table = &self.tables.records;
+        for keys in uncached.chunks(BATCH_KEYS) {
+            for item in batch_get(&self.dynamodb, table, keys.to_vec(), OF_INSTRUMENTS, deadline).await? {
+                let unreadable = |_| Failure::unreadable(OF_INSTRUMENTS, "a stored instrument cannot be read");
+                let instrument = Arc::new(document::instrument(&item).map_err(unreadable)?);
                 let name = (instrument.id().clone(), instrument.version().clone());
-                lock(&self.known.instruments).insert(name, Arc::clone(&instrument));
+                self.studies.instruments().insert(name, Arc::clone(&instrument));
                 found.push(instrument);
             }
         }
         Ok(found)
     }
-}
 
-fn instrument_key(id: &InstrumentId, version: &InstrumentVersion) -> Item {
-    let key = [(PK, keys::instrument(id)), (SK, keys::version(version))];
-    key.map(|(name, value)| (name.to_owned(), text(value))).into()
-}
+    /// The `version` of `study` with this content `hash`, in force or not; `None` if it is not stored. Each is read
+    /// once an environment.
+    ///
+    /// # Errors
+    /// If the store did not return it in time, or it cannot be read.
+    pub(super) async fn protocol_of_version(
+        &self,
+        study: &StudyId,
+        version: &StudyVersion,
+        hash: &str,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Protocol>>, Failure> {
+        let has_hash = |protocol: &Arc<Protocol>| protocol.study().is_some_and(|study| study.hash() == hash);
+        let name = (study.clone(), version.clone());
+        if let Some(cached) = self.studies.versions().get(&name) {
+            return Ok(Some(Arc::clone(cached)).filter(has_hash));
+        }
+        // On the heap: it is rare, and its future is large.
+        let Some(read) = Box::pin(self.read_version(study, version, deadline)).await? else { return Ok(None) };
+        self.studies.versions().insert(name, Arc::clone(&read));
+        Ok(Some(read).filter(has_hash))
+    }
 
-/// What is kept in memory is whole between two statements, so that it may be used after a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    async fn read_version(
+        &self,
+        study: &StudyId,
+        version: &StudyVersion,
+        deadline: Deadline,
+    ) -> Result<Option<Arc<Protocol>>, Failure> {
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::study_version(study, version)))
+            .consistent_read(true);
+        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.of(OF_A_VERSION))?.item else {
+            return Ok(None);
+        };
+        let study = document::study(&item);
+        let study = study.map_err(|_| Failure::unreadable(OF_A_VERSION, "the stored study cannot be read"))?;
+        self.with_own_instruments(study, OF_A_VERSION, deadline).await.map(Some)
+    }
 }

@@ -1,4 +1,5 @@
-//! Attribute values to and from what they mean. The same notation comes from the API and, as JSON, from the stream.
+//! Attribute values, and how Rust values become such and are read back: from the API, and in the JSON notation of the
+//! stream.
 
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -13,7 +14,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// A stored item, or one from the stream, is not as this crate writes it. Says which attribute, never its value.
+/// A stored item, or one from the stream, is not as this crate writes it. Names the attribute, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("attribute {attribute} {problem}")]
 pub struct Unreadable {
@@ -29,6 +30,11 @@ pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
+/// A map of `members`.
+pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue)>) -> AttributeValue {
+    AttributeValue::M(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 pub(crate) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
@@ -37,12 +43,12 @@ pub(crate) fn instant(value: OffsetDateTime) -> AttributeValue {
     text(rfc3339(value))
 }
 
-/// `value` as RFC 3339 writes it, with the offset it has.
-pub(crate) fn rfc3339(value: OffsetDateTime) -> String {
+/// `value` in RFC 3339, with its own offset.
+fn rfc3339(value: OffsetDateTime) -> String {
     value.format(&Rfc3339).expect("a time that was parsed from RFC 3339, or read from the clock, can be written in it")
 }
 
-/// As [`instant`], written so that texts sort as their times do: in UTC, and in one width.
+/// `value` in RFC 3339, written so that texts sort as their times do: in UTC, and in one width.
 pub(crate) fn sortable(value: OffsetDateTime) -> String {
     const FIXED_WIDTH: &[BorrowedFormatItem<'_>] =
         format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
@@ -67,12 +73,12 @@ impl<'a> Reader<'a> {
     }
 
     pub(crate) fn parsed<T: FromStr>(self, name: &str) -> Result<T, Unreadable> {
-        self.text(name)?.parse().map_err(|_| unreadable(name, "does not hold what it must"))
+        self.text(name)?.parse().map_err(|_| unreadable(name, "cannot be parsed"))
     }
 
     pub(crate) fn optional_parsed<T: FromStr>(self, name: &str) -> Result<Option<T>, Unreadable> {
         let parsed = self.optional_text(name)?.map(str::parse).transpose();
-        parsed.map_err(|_| unreadable(name, "does not hold what it must"))
+        parsed.map_err(|_| unreadable(name, "cannot be parsed"))
     }
 
     pub(crate) fn instant(self, name: &str) -> Result<OffsetDateTime, Unreadable> {
@@ -81,6 +87,20 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn optional_instant(self, name: &str) -> Result<Option<OffsetDateTime>, Unreadable> {
         self.optional_text(name)?.map(|_| self.instant(name)).transpose()
+    }
+
+    /// The instant `name`, in UTC.
+    pub(crate) fn instant_in_utc(self, name: &str) -> Result<OffsetDateTime, Unreadable> {
+        let at = self.instant(name)?.checked_to_offset(UtcOffset::UTC);
+        at.ok_or_else(|| unreadable(name, "is not a time in UTC"))
+    }
+
+    pub(crate) fn owned_text(self, name: &str) -> Result<String, Unreadable> {
+        self.text(name).map(str::to_owned)
+    }
+
+    pub(crate) fn optional_owned_text(self, name: &str) -> Result<Option<String>, Unreadable> {
+        Ok(self.optional_text(name)?.map(str::to_owned))
     }
 
     /// The principal that `sub` and `iss` name.
@@ -114,7 +134,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether `name` is there and true.
+    /// Whether `name` is present and true.
     pub(crate) fn is_set(self, name: &str) -> Result<bool, Unreadable> {
         if self.0.contains_key(name) { self.flag(name) } else { Ok(false) }
     }
@@ -131,13 +151,13 @@ impl<'a> Reader<'a> {
         self.optional_map(name)?.ok_or_else(|| unreadable(name, "is missing"))
     }
 
-    /// The maps in the list `name`; none where it is not there.
+    /// The maps in the list `name`; empty where it is absent.
     pub(crate) fn maps(self, name: &str) -> Result<Vec<Reader<'a>>, Unreadable> {
         if !self.0.contains_key(name) {
             return Ok(Vec::new());
         }
         let maps = self.list(name)?.iter().map(|value| value.as_m().map(Reader));
-        maps.collect::<Result<_, _>>().map_err(|_| unreadable(name, "holds something that is no map"))
+        maps.collect::<Result<_, _>>().map_err(|_| unreadable(name, "holds a value that is not a map"))
     }
 
     pub(crate) fn list(self, name: &str) -> Result<&'a [AttributeValue], Unreadable> {
@@ -149,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `value` as DynamoDB's own types.
+/// `value` in the types of DynamoDB.
 pub(crate) fn from_json(value: &Value) -> AttributeValue {
     match value {
         Value::Null => AttributeValue::Null(true),
@@ -163,7 +183,7 @@ pub(crate) fn from_json(value: &Value) -> AttributeValue {
     }
 }
 
-/// `value` as JSON; `None` for the types that nothing here stores.
+/// `value` as JSON; `None` for the types that this crate never stores.
 pub(crate) fn to_json(value: &AttributeValue) -> Option<Value> {
     Some(match value {
         AttributeValue::Null(_) => Value::Null,
@@ -188,7 +208,7 @@ pub(crate) fn item_from_notation(item: &Map<String, Value>) -> Result<Item, Unre
         .collect()
 }
 
-/// `item` in the JSON notation of the stream; `None` if it holds a type that nothing here stores.
+/// `item` in the JSON notation of the stream; `None` if it holds a type that this crate never stores.
 pub(crate) fn item_to_notation(item: &Item) -> Option<Value> {
     let members = item.iter().map(|(name, value)| Some((name.clone(), to_notation(value)?)));
     members.collect::<Option<Map<_, _>>>().map(Value::Object)

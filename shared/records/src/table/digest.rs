@@ -1,4 +1,4 @@
-//! Digests, from which idempotency tokens, shards and opaque ids are made.
+//! Digests, of which idempotency tokens, shards and opaque ids are made.
 
 use sha2::{Digest, Sha256};
 
@@ -17,12 +17,17 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// `bytes` in lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+/// The client token of a transaction with these `parts`: the same for the same parts, so that DynamoDB recognises an
+/// attempt whose answer was lost. It has 36 characters, the largest number that a token may have.
+pub(crate) fn token<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    hex(&sha256(parts)[..18])
+}
+
+fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Which of `shards` shards `id` falls in: the same one always.
+/// The shard of `id` among `shards`: the same one always.
 pub(crate) fn shard(id: &str, shards: u32) -> u32 {
     let [a, b, c, d, ..] = sha256([id.as_bytes()]);
     u32::from_be_bytes([a, b, c, d]) % shards

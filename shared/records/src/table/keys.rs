@@ -3,45 +3,59 @@
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
-use crate::table::attributes::{Item, sortable, text};
-use crate::table::digest::shard;
-use crate::store::lists::List;
-
-/// Over how many values of `pending` each list of the sparse index is spread: one value would be one hot partition at
-/// eight o'clock.
-pub(crate) const WAITING_SHARDS: u32 = 8;
-/// What the sort keys of alerts begin with.
-pub(crate) const ALERT: &str = "ALERT#";
-/// What sorts after all of them.
-pub(crate) const AFTER_ALERTS: &str = "ALERT$";
+use super::attributes::{Item, sortable, text};
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
-pub(crate) const PROFILE: &str = "PROFILE";
-/// The version of a study that is in force.
-pub(crate) const CURRENT: &str = "CURRENT";
-pub(crate) const SET_ASIDE: &str = "SET-ASIDE";
-/// Both parts of the key of the item that holds what cursors are signed with.
-pub(crate) const CURSOR_KEY: &str = "KEY#CURSOR";
-/// Sort key of what tells where an alert lies.
-pub(crate) const POINTER: &str = "ALERT";
+/// The index of a site's profiles and alerts, by [`SITE_KEY`] and [`SITE_SORT`].
+pub(crate) const SITE_INDEX: &str = "site";
+pub(crate) const SITE_KEY: &str = "site_key";
+pub(crate) const SITE_SORT: &str = "site_sort";
+/// The prefix of the keys of alerts.
+pub(crate) const ALERT: &str = "ALERT#";
+/// Sorts after the keys of all alerts.
+pub(crate) const AFTER_ALERTS: &str = "ALERT$";
+/// Sorts after the keys of all submissions, which are the last of a patient's partition.
+pub(crate) const AFTER_SUBMISSIONS: &str = "SUBMISSION#~";
+/// The prefix of the keys of a site's patients in the index `site`.
+pub(crate) const PATIENT: &str = "PATIENT#";
+/// `pk` of quarantined records.
+pub(crate) const QUARANTINE: &str = "QUARANTINE";
+/// The key that start-up reads to open a connection. No item has it.
+pub(crate) const WARM_UP: &str = "WARM-UP";
+/// Both parts of the key of the item that cursors are signed with.
+const CURSOR_KEY: &str = "KEY#CURSOR";
+const PROFILE: &str = "PROFILE";
+/// Sort key of the version of a study that is in force.
+const CURRENT: &str = "CURRENT";
+/// Sort key of an alert's place.
+const PLACE: &str = "ALERT";
 
+/// The key of an item in the Records table.
+pub(crate) fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
+    Item::from([(PK.to_owned(), text(pk)), (SK.to_owned(), text(sk))])
+}
+
+/// `pk` of all that is stored of a patient: alerts, then the profile, then submissions.
 pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
-    format!("PATIENT#{}#{}", study.as_str(), patient.as_str())
+    format!("{PATIENT}{}#{}", study.as_str(), patient.as_str())
 }
 
-pub(crate) fn submission(id: &SubmissionId) -> String {
-    format!("SUBMISSION#{id}")
+pub(crate) fn submission(study: &StudyId, of: &PatientId, id: &SubmissionId) -> Item {
+    key(patient(study, of), format!("SUBMISSION#{id}"))
 }
 
-/// The key of the submission `id` of `of_patient` in the Records table.
-pub(crate) fn submission_key(study: &StudyId, of_patient: &PatientId, id: &SubmissionId) -> Item {
-    let key = [(PK, patient(study, of_patient)), (SK, submission(id))];
-    key.map(|(name, value)| (name.to_owned(), text(value))).into()
+pub(crate) fn profile(study: &StudyId, of: &PatientId) -> Item {
+    key(patient(study, of), PROFILE)
 }
 
-pub(crate) fn alert(submission: &SubmissionId, rule: &RuleId) -> String {
-    format!("{ALERT}{submission}#{}", rule.as_str())
+pub(crate) fn alert(study: &StudyId, of: &PatientId, submission: &SubmissionId, rule: &RuleId) -> Item {
+    key(patient(study, of), format!("{ALERT}{submission}#{}", rule.as_str()))
+}
+
+/// The key of the item that leads from an alert's public `id` to its row.
+pub(crate) fn alert_place(id: &str) -> Item {
+    key(format!("{ALERT}{id}"), PLACE)
 }
 
 /// Hash key of the index `site`.
@@ -49,7 +63,17 @@ pub(crate) fn site(study: &StudyId, site: &SiteId) -> String {
     format!("SITE#{}#{}", study.as_str(), site.as_str())
 }
 
-/// Hash key of the audit entries of `site`, of those of its study as a whole, or of those of no single study.
+/// Sort key of a patient in the index `site`.
+pub(crate) fn patient_of_site(patient: &PatientId) -> String {
+    format!("{PATIENT}{}", patient.as_str())
+}
+
+/// Sort key, in the index `site`, of the alert `id` that was raised at `raised_at`.
+pub(crate) fn alert_of_site(raised_at: OffsetDateTime, id: &str) -> String {
+    format!("{ALERT}{}#{id}", sortable(raised_at))
+}
+
+/// `pk` of the audit entries of `site`, of those of its study as a whole, or of those of no single study.
 pub(crate) fn audit(study: Option<&StudyId>, site: Option<&SiteId>) -> String {
     match (study, site) {
         (Some(study), Some(site)) => format!("AUDIT#{}#{}", study.as_str(), site.as_str()),
@@ -58,40 +82,32 @@ pub(crate) fn audit(study: Option<&StudyId>, site: Option<&SiteId>) -> String {
     }
 }
 
-pub(crate) fn study(study: &StudyId) -> String {
+/// The key of the version of `study` that is in force.
+pub(crate) fn study_in_force(study: &StudyId) -> Item {
+    key(study_partition(study), CURRENT)
+}
+
+pub(crate) fn study_version(study: &StudyId, version: &InstrumentVersion) -> Item {
+    key(study_partition(study), self::version(version))
+}
+
+pub(crate) fn instrument(id: &InstrumentId, version: &InstrumentVersion) -> Item {
+    key(format!("INSTRUMENT#{}", id.as_str()), self::version(version))
+}
+
+pub(crate) fn cursor_key() -> Item {
+    key(CURSOR_KEY, CURSOR_KEY)
+}
+
+/// The key of one counter in the SiteCounts table.
+pub(crate) fn counter(study: &StudyId, site: &SiteId, metric: &str, shard: u32) -> String {
+    format!("COUNT#{}#{}#{metric}#{shard}", study.as_str(), site.as_str())
+}
+
+fn study_partition(study: &StudyId) -> String {
     format!("STUDY#{}", study.as_str())
 }
 
-pub(crate) fn instrument(instrument: &InstrumentId) -> String {
-    format!("INSTRUMENT#{}", instrument.as_str())
-}
-
-/// One version of a study or of an instrument.
-pub(crate) fn version(version: &InstrumentVersion) -> String {
+fn version(version: &InstrumentVersion) -> String {
     format!("VERSION#{}", version.as_str())
-}
-
-/// Sort key, in the index `site`, of the alert `id` that was raised at `raised_at`.
-pub(crate) fn alert_of_site(raised_at: OffsetDateTime, id: &str) -> String {
-    format!("{ALERT}{}#{id}", sortable(raised_at))
-}
-
-/// Key of what tells where the alert `id` lies.
-pub(crate) fn alert_id(id: &str) -> String {
-    format!("{ALERT}{id}")
-}
-
-/// Hash key of `list` in the sparse index `pending`, for the item that `id` identifies.
-pub(crate) fn waiting(list: List, id: &str) -> String {
-    waiting_shard(list, shard(id, WAITING_SHARDS))
-}
-
-/// Hash key of one shard of `list`.
-pub(crate) fn waiting_shard(list: List, shard: u32) -> String {
-    format!("{}#{shard}", list.as_str())
-}
-
-/// Key of one counter in the SiteCounts table.
-pub(crate) fn counter(study: &StudyId, site: &SiteId, metric: &str, shard: u32) -> String {
-    format!("COUNT#{}#{}#{metric}#{shard}", study.as_str(), site.as_str())
 }

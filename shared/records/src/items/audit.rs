@@ -1,60 +1,54 @@
-//! Audit entries: who read and who changed what, and when. Written once; nothing changes or removes one.
+//! Audit entries: who read and who changed what, and when. Written once, and never changed or removed.
 
-use std::cmp::Reverse;
 use std::fmt;
 use std::str::FromStr;
-use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use clinical::ids::{PatientId, SiteId, StudyId};
-use invocation::aws::{CallError, Failure, Limits, call};
-use invocation::{Deadline, Principal};
+use invocation::Principal;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::table::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
-use crate::table::keys::{self, PK, SK};
-use crate::store::{NOT_THERE, Page, Store};
+use super::UnknownName;
+use crate::table::attributes::{Item, Reader, Unreadable, instant, sortable, text};
+use crate::table::keys;
 
-const PUT: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
-
-/// One entry: who did what to what, and when. Never what was read or written itself.
+/// An audit entry: who did what to what, and when. The data that was read or written is never part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Audit {
     /// When, by the server's clock.
     pub at: OffsetDateTime,
-    /// Who.
+    /// Who did it.
     pub actor: Actor,
-    /// What was done.
+    /// The action.
     pub action: AuditAction,
-    /// The study; none: it concerns all of them, as an instrument does.
+    /// The study; `None` if it concerns all of them, as an instrument does.
     pub study: Option<StudyId>,
-    /// The site that it concerns; none: the whole study.
+    /// The site; `None` if it concerns the whole study.
     pub site: Option<SiteId>,
     /// The patient whose data was read or changed, where it was one patient's.
     pub patient: Option<PatientId>,
-    /// What it was done to: an alert's id, a submission's, a study's version. Never a name or an answer.
+    /// The object of the action: the id of an alert or a submission, the version of a study. Never a name or an answer.
     pub subject: Option<String>,
-    /// Why, where the one who did it had to give a reason. Never in a patient's words.
+    /// The reason, where the action requires one. Never in a patient's words.
     pub reason: Option<String>,
-    /// The invocation that did it, by Lambda's id; none: it was done outside of one.
+    /// Lambda's id of the invocation; `None` if it was done outside of one.
     pub request_id: Option<String>,
-    /// Ties it to the request.
+    /// The correlation id of the request.
     pub correlation_id: String,
-    /// Tells it from others of the same instant. Made with it, so that a repeat of the same write is the same entry.
+    /// Distinguishes it from others of the same instant. Made with it, so that a repeat of the write is the same entry.
     id: Uuid,
 }
 
-/// Who did something.
+/// The person or system that did something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
-    /// By the access token, or by AWS for what is done from the command line.
+    /// The principal of the access token, or the AWS identity for an action from the command line.
     pub principal: Principal,
-    /// The role that the token gave.
+    /// The role of the token.
     pub role: String,
 }
 
-/// What an entry says was done.
+/// The action of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuditAction {
     /// A site's patients were listed.
@@ -65,9 +59,9 @@ pub enum AuditAction {
     AlertsRead,
     /// A site's audit entries were listed.
     AuditRead,
-    /// A clinician took on an alert.
+    /// A clinician acknowledged an alert.
     AlertAcknowledged,
-    /// An acknowledgement of before was read, by who acknowledged the alert once more.
+    /// An earlier acknowledgement was returned to a clinician who acknowledged the alert again.
     AcknowledgementRead,
     /// One submission was read.
     SubmissionRead,
@@ -93,7 +87,7 @@ impl AuditAction {
         Self::InstrumentPut,
     ];
 
-    /// As it is stored and told.
+    /// The action as it is stored and returned.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::PatientsRead => "patients-read",
@@ -117,10 +111,10 @@ impl fmt::Display for AuditAction {
 }
 
 impl FromStr for AuditAction {
-    type Err = ();
+    type Err = UnknownName;
 
-    fn from_str(action: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|known| known.as_str() == action).ok_or(())
+    fn from_str(action: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|known| known.as_str() == action).ok_or(UnknownName("audit action"))
     }
 }
 
@@ -149,8 +143,8 @@ impl Audit {
         }
     }
 
-    /// That `actor` did `action` at `at` for `reason`, outside of a request, to `study` as a whole or to what all studies
-    /// may use.
+    /// The entry that `actor` did `action` at `at` for `reason`, outside of a request, to `study` as a whole or, if
+    /// `None`, to what all studies may use.
     pub fn by(actor: Actor, action: AuditAction, study: Option<&StudyId>, reason: &str, at: OffsetDateTime) -> Self {
         let id = Uuid::new_v4();
         Self {
@@ -168,34 +162,33 @@ impl Audit {
         }
     }
 
-    /// This entry, of `site` only.
+    /// This entry, concerning `site` only.
     #[must_use]
     pub fn at_site(self, site: &SiteId) -> Self {
         Self { site: Some(site.clone()), ..self }
     }
 
-    /// This entry, of the data of `patient`.
+    /// This entry, concerning the data of `patient`.
     #[must_use]
     pub fn of_patient(self, patient: &PatientId) -> Self {
         Self { patient: Some(patient.clone()), ..self }
     }
 
-    /// This entry, with what it was done to.
+    /// This entry, with the object of its action.
     #[must_use]
     pub fn about(self, subject: impl fmt::Display) -> Self {
         Self { subject: Some(subject.to_string()), ..self }
     }
 
-    /// Where it stands among the others: by time, then at random.
-    fn place(&self) -> String {
+    /// Its sort key: by time, then at random.
+    pub(crate) fn sort_key(&self) -> String {
         format!("{}#{}", sortable(self.at), self.id)
     }
 
-    /// Its item. What changes something puts it in the transaction of the change (`put_new`).
+    /// Its item. An action that changes data writes it in the transaction of the change.
     pub(crate) fn to_item(&self) -> Item {
-        let mut item = Item::from([
-            (PK.to_owned(), text(keys::audit(self.study.as_ref(), self.site.as_ref()))),
-            (SK.to_owned(), text(self.place())),
+        let mut item = keys::key(keys::audit(self.study.as_ref(), self.site.as_ref()), self.sort_key());
+        item.extend([
             ("kind".to_owned(), text("audit")),
             ("audit_id".to_owned(), text(self.id.to_string())),
             ("at".to_owned(), instant(self.at)),
@@ -219,91 +212,26 @@ impl Audit {
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
-        let optional_text = |name| Ok(reader.optional_text(name)?.map(str::to_owned));
         Ok(Self {
             at: reader.instant("at")?,
             actor: Actor { principal: reader.principal()?, role: reader.text("role")?.to_owned() },
-            action: reader.text("action")?.parse().map_err(|()| unreadable("action", "is none of the known"))?,
+            action: reader.parsed("action")?,
             study: reader.optional_parsed("study")?,
             site: reader.optional_parsed("site")?,
             patient: reader.optional_parsed("patient")?,
-            subject: optional_text("subject")?,
-            reason: optional_text("reason")?,
-            request_id: optional_text("request_id")?,
+            subject: reader.optional_owned_text("subject")?,
+            reason: reader.optional_owned_text("reason")?,
+            request_id: reader.optional_owned_text("request_id")?,
             correlation_id: reader.text("correlation_id")?.to_owned(),
             id: reader.parsed("audit_id")?,
         })
     }
 }
 
-impl Store {
-    /// Keeps `entry`, once, however often this is called with it.
-    ///
-    /// # Errors
-    /// If the store did not confirm it: what it tells of must then not be answered as done.
-    pub async fn audit(&self, entry: &Audit, deadline: Deadline) -> Result<(), Failure> {
-        let request = self
-            .dynamodb
-            .put_item()
-            .table_name(&self.tables.records)
-            .set_item(Some(entry.to_item()))
-            .condition_expression(NOT_THERE);
-        let sent =
-            call(deadline, PUT, |timeouts| request.customize().config_override(Store::timeouts(timeouts)).send());
-        match sent.await {
-            // Its key is random: what is there is this entry, from an attempt whose answer was lost.
-            Ok(_) | Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(_))) => Ok(()),
-            Err(error) => Err(error.of("PutItem of an audit entry")),
-        }
-    }
-
-    /// At most `most` entries of `site`, of its study as a whole and of what all studies may use, newest first, from
-    /// `below` on, which an earlier page gave as its next.
-    ///
-    /// # Errors
-    /// If the store did not answer in time, or an entry cannot be read.
-    pub async fn audit_entries(
-        &self,
-        study: &StudyId,
-        site: &SiteId,
-        below: Option<&str>,
-        most: usize,
-        deadline: Deadline,
-    ) -> Result<Page<Audit>, Failure> {
-        const OPERATION: &str = "Query of audit entries";
-        let read = async |study: Option<&StudyId>, site: Option<&SiteId>| {
-            let query = self
-                .dynamodb
-                .query()
-                .table_name(&self.tables.records)
-                .expression_attribute_values(":pk", text(keys::audit(study, site)))
-                .scan_index_forward(false)
-                .consistent_read(true);
-            let query = match below {
-                None => query.key_condition_expression("pk = :pk"),
-                Some(below) => query
-                    .key_condition_expression("pk = :pk AND sk < :below")
-                    .expression_attribute_values(":below", text(below)),
-            };
-            // One more than is wanted tells whether there are more.
-            Box::pin(self.query(query, most + 1, OPERATION, deadline)).await
-        };
-        let (of_site, of_study, of_all) =
-            tokio::try_join!(read(Some(study), Some(site)), read(Some(study), None), read(None, None))?;
-        let entries: Result<Vec<Audit>, Unreadable> =
-            of_site.iter().chain(&of_study).chain(&of_all).map(Audit::from_item).collect();
-        let mut entries = entries.map_err(|_| Failure::unreadable(OPERATION, "an entry cannot be read"))?;
-        entries.sort_by_cached_key(|entry| Reverse(entry.place()));
-        let more = entries.len() > most;
-        entries.truncate(most);
-        let next = entries.last().filter(|_| more).map(Audit::place);
-        Ok(Page { entries, next })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::table::keys::PK;
     use time::macros::datetime;
     use time::{Duration, UtcOffset};
 
@@ -342,11 +270,11 @@ mod tests {
         for action in AuditAction::ALL {
             assert_eq!(action.as_str().parse(), Ok(action));
         }
-        assert_eq!("patients-deleted".parse::<AuditAction>(), Err(()));
+        assert_eq!("patients-deleted".parse::<AuditAction>(), Err(UnknownName("audit action")));
     }
 
     #[test]
-    fn a_sites_entries_and_the_studys_own_lie_apart() {
+    fn entries_of_a_site_and_of_its_study_are_in_different_partitions() {
         let keys = |entry: &Audit| entry.to_item().remove(PK);
         assert_eq!(keys(&entry()), Some(text("AUDIT#DEMO#S01")));
         assert_eq!(keys(&Audit { site: None, ..entry() }), Some(text("AUDIT#DEMO")));
@@ -354,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_sort_by_time_whatever_offset_and_fraction_it_has() {
+    fn entries_sort_by_time_whatever_its_offset_and_fraction() {
         let first = entry().at;
         let times =
             [first, first + Duration::nanoseconds(1), first + Duration::milliseconds(877), first + Duration::days(40)];
@@ -364,7 +292,7 @@ mod tests {
             .map(|(n, at)| {
                 let offset = UtcOffset::from_hms(8 - 3 * n as i8, 0, 0).unwrap();
                 // The later, the smaller the id: the time decides.
-                Audit { at: at.to_offset(offset), id: Uuid::from_u128(9 - n as u128), ..entry() }.place()
+                Audit { at: at.to_offset(offset), id: Uuid::from_u128(9 - n as u128), ..entry() }.sort_key()
             })
             .collect();
         assert!(places.is_sorted(), "{places:#?}");

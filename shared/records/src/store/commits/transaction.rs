@@ -1,0 +1,142 @@
+//! The transaction that commits a chunk, and the consequences of its cancellation.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use clinical::ids::{PatientId, RuleId, StudyId, SubmissionId};
+use clinical::instruments::Outcome;
+use invocation::aws::{Failure, is_passing};
+
+use crate::items::alert::Alert;
+use crate::items::score::Score;
+use crate::items::submission::Submission;
+use crate::table::attributes::Reader;
+use crate::table::calls::{CONDITION_FAILED, code};
+
+/// The outcome of committing one submission.
+#[derive(Debug)]
+pub enum Commit {
+    /// It was scored, now or by an attempt whose answer was lost, and raised these alerts.
+    Committed(Vec<Alert>),
+    /// It was scored before; these rules fired.
+    AlreadyScored(Vec<RuleId>),
+    /// It can never be committed, for this reason.
+    Never(&'static str),
+    /// It is not confirmed as committed. A later attempt settles it.
+    Failed(Failure),
+}
+
+/// A transaction that can be sent again unchanged.
+pub(super) struct Transaction {
+    pub(super) token: String,
+    pub(super) writes: Vec<TransactWriteItem>,
+    /// The part that each write is, in the order of the writes.
+    pub(super) parts: Vec<Part>,
+    /// The alerts of each member, in the order of the members.
+    pub(super) alerts: Vec<Vec<Alert>>,
+    /// The patients whose courses are due for a replay.
+    pub(super) reevaluate: Vec<(StudyId, PatientId)>,
+}
+
+/// The consequences of a cancelled transaction.
+pub(super) struct Cancelled {
+    /// The members that are settled.
+    pub(super) commits: BTreeMap<usize, Commit>,
+    /// The members of which a correction is stored, with the correction.
+    pub(super) amended: BTreeMap<usize, SubmissionId>,
+    /// What to do with the members that are not settled.
+    pub(super) rest: Rest,
+}
+
+impl fmt::Debug for Transaction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// The part of a transaction that a write belongs to: a member, by its index, or all members.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    Submission(usize),
+    Alert(usize),
+    Profile,
+    Counter,
+}
+
+/// What to do with the members that a cancelled transaction did not settle.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rest {
+    /// Prepare again, without the settled members and on the current profiles.
+    Again,
+    /// Wait, then prepare again.
+    Contended,
+    /// The reason is permanent for this set of members.
+    Refused,
+    /// DynamoDB does not accept the content.
+    Invalid,
+}
+
+impl Transaction {
+    /// The consequences of its cancellation for `reasons`.
+    pub(super) fn cancelled(&self, reasons: &[CancellationReason]) -> Cancelled {
+        let mut settled = BTreeMap::new();
+        let mut amended = BTreeMap::new();
+        let mut rest = Rest::Again;
+        let mut explained = false;
+        for (reason, &part) in reasons.iter().zip(&self.parts) {
+            let Some(code) = code(reason) else { continue };
+            explained = true;
+            match (part, code) {
+                (Part::Submission(index), CONDITION_FAILED) => match found(reason) {
+                    Found::Settled(commit) => {
+                        settled.insert(index, commit);
+                    }
+                    Found::Amended(by) => {
+                        amended.insert(index, by);
+                    }
+                },
+                // An alert on a submission that is not scored: no transaction writes one.
+                (Part::Alert(index), CONDITION_FAILED) => {
+                    settled.entry(index).or_insert(Commit::Never("its alert is stored without its score"));
+                }
+                (Part::Profile, CONDITION_FAILED) => {}
+                (_, code) if is_passing(code) => rest = rest.max(Rest::Contended),
+                (_, "ValidationError") => rest = Rest::Invalid,
+                _ => rest = rest.max(Rest::Refused),
+            }
+        }
+        // A cancellation without a reason is treated as a conflict.
+        if !explained {
+            rest = Rest::Contended;
+        }
+        Cancelled { commits: settled, amended, rest }
+    }
+}
+
+/// The state of a submission whose condition failed.
+enum Found {
+    Settled(Commit),
+    /// Not scored; this correction was stored in the meantime.
+    Amended(SubmissionId),
+}
+
+/// The state of a submission whose condition failed: it was scored before, or corrected, or it is not stored.
+fn found(reason: &CancellationReason) -> Found {
+    let Some(item) = reason.item().filter(|item| !item.is_empty()) else {
+        return Found::Settled(Commit::Never("it is not in the table"));
+    };
+    match (Score::from_item(item), Reader(item).optional_parsed("amended_by")) {
+        (Ok(Some(score)), _) => {
+            Found::Settled(Commit::AlreadyScored(score.alerts.into_iter().map(|(_, rule)| rule).collect()))
+        }
+        (Ok(None), Ok(Some(by))) => Found::Amended(by),
+        (Ok(None) | Err(_), _) => Found::Settled(Commit::Never("its stored score cannot be read")),
+    }
+}
+
+/// The parts of the token for one member: the same for the same content.
+pub(super) fn token_parts(submission: &Submission, outcome: &Outcome) -> Vec<String> {
+    let outcome = serde_json::to_string(outcome).expect("an outcome is names and numbers");
+    vec![submission.patient.as_str().to_owned(), submission.id.to_string(), submission.nonce.to_string(), outcome]
+}

@@ -1,0 +1,166 @@
+//! Patients: their profiles, the list of a site's patients, and the partition of each patient.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use clinical::ids::{PatientId, SiteId, StudyId};
+use futures::{StreamExt, TryStreamExt, stream};
+use invocation::Deadline;
+use invocation::aws::Failure;
+
+use super::Store;
+use crate::items::profile::{PatientRow, Profile};
+use crate::table::attributes::{Item, Reader, Unreadable, text};
+use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
+use crate::table::cursor::Page;
+use crate::table::keys::{self, AFTER_SUBMISSIONS, ALERT, PATIENT, PK, SITE_INDEX};
+
+const READS_AT_ONCE: usize = 4;
+
+impl Store {
+    /// At most `most` of the patients whose last submission was of `site`, by id, after the position `after`, which is
+    /// the `next` of an earlier page. The index `site` is eventually consistent.
+    ///
+    /// # Errors
+    /// If the store did not return them in time.
+    pub async fn patients(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        after: Option<&str>,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<Page<PatientRow>, Failure> {
+        const OPERATION: &str = "Query of profiles";
+        // A page begins after an id and not after a number, so that patients who are added or leave between two pages
+        // do not shift it. An id holds only characters above the space and below the tilde.
+        let from = after.map_or_else(|| PATIENT.to_owned(), |after| format!("{PATIENT}{after} "));
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .index_name(SITE_INDEX)
+            .key_condition_expression("site_key = :site AND site_sort BETWEEN :from AND :to")
+            .expression_attribute_values(":site", text(keys::site(study, site)))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(format!("{PATIENT}~")));
+        // One more than requested shows whether another page follows.
+        let mut items = calls::query(query, most + 1, OPERATION, deadline).await?;
+        let more = items.len() > most;
+        items.truncate(most);
+        let entries: Result<Vec<PatientRow>, Unreadable> = items.iter().map(PatientRow::of).collect();
+        let entries = entries.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
+        let next = entries.last().filter(|_| more).map(|last| last.patient.as_str().to_owned());
+        Ok(Page { entries, next })
+    }
+
+    /// The patients of `site`, by id, and the number of profiles that name no patient. The index is eventually
+    /// consistent: it may lack a patient whose first submission was scored a moment ago.
+    ///
+    /// # Errors
+    /// If the store did not return all of them in time.
+    pub async fn site_patients(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        deadline: Deadline,
+    ) -> Result<(Vec<PatientId>, u64), Failure> {
+        self.patients_of(study, site, usize::MAX, deadline).await
+    }
+
+    /// As [`site_patients`](Self::site_patients), of the first `most` patients.
+    pub(crate) async fn patients_of(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        most: usize,
+        deadline: Deadline,
+    ) -> Result<(Vec<PatientId>, u64), Failure> {
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .index_name(SITE_INDEX)
+            .key_condition_expression("site_key = :site AND begins_with(site_sort, :patients)")
+            .expression_attribute_values(":site", text(keys::site(study, site)))
+            .expression_attribute_values(":patients", text(PATIENT))
+            .projection_expression("patient");
+        let items = calls::query(query, most, "Query of a site's patients", deadline).await?;
+        let mut patients: Vec<PatientId> =
+            items.iter().filter_map(|item| Reader(item).parsed("patient").ok()).collect();
+        patients.sort();
+        let unreadable = items.len() - patients.len();
+        Ok((patients, unreadable as u64))
+    }
+
+    /// The enrolled ones of `subjects`: those with a scored submission whose last one is of one of `sites`.
+    ///
+    /// # Errors
+    /// If the store did not return all profiles in time, or one cannot be read.
+    pub async fn enrolled<'a>(
+        &self,
+        study: &StudyId,
+        sites: &BTreeSet<SiteId>,
+        subjects: &'a BTreeSet<PatientId>,
+        deadline: Deadline,
+    ) -> Result<BTreeSet<&'a PatientId>, Failure> {
+        const OPERATION: &str = "BatchGetItem of subjects";
+        let keys: Vec<Item> = subjects.iter().map(|subject| keys::profile(study, subject)).collect();
+        let batches: Vec<Vec<Item>> = keys.chunks(BATCH_KEYS).map(<[Item]>::to_vec).collect();
+        let items: Vec<Vec<Item>> = stream::iter(batches)
+            .map(|batch| batch_get(&self.dynamodb, &self.tables.records, batch, OPERATION, deadline))
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let mut found = BTreeSet::new();
+        for item in items.iter().flatten() {
+            let reader = Reader(item);
+            let unreadable = |_| Failure::unreadable(OPERATION, "a profile cannot be read");
+            let (key, site) = (reader.text(PK).map_err(unreadable)?, reader.text("site").map_err(unreadable)?);
+            if sites.iter().any(|own| own.as_str() == site) {
+                found.insert(key.to_owned());
+            }
+        }
+        Ok(subjects.iter().filter(|subject| found.contains(&keys::patient(study, subject))).collect())
+    }
+
+    /// The profile of `patient`, read consistently; `None` before the first score.
+    pub(super) async fn profile(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<Option<Profile>, Failure> {
+        const OPERATION: &str = "GetItem of a profile";
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::profile(study, patient)))
+            .consistent_read(true);
+        let item = send(request, deadline, GET).await.map_err(|error| error.of(OPERATION))?.item;
+        let profile = item.map(|item| Profile::from_item(&item)).transpose();
+        profile.map_err(|_| Failure::unreadable(OPERATION, "the patient's profile cannot be read"))
+    }
+
+    /// All items of `patient`, which are side by side: alerts, the profile, submissions. `narrow` may add a filter and
+    /// a projection to the query. Read consistently.
+    pub(super) async fn items_of_patient(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        narrow: impl FnOnce(QueryFluentBuilder) -> QueryFluentBuilder,
+        deadline: Deadline,
+    ) -> Result<Vec<Item>, Failure> {
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .key_condition_expression("pk = :patient AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":patient", text(keys::patient(study, patient)))
+            .expression_attribute_values(":first", text(ALERT))
+            .expression_attribute_values(":last", text(AFTER_SUBMISSIONS));
+        calls::query(narrow(query), usize::MAX, "Query of a patient's records", deadline).await
+    }
+}

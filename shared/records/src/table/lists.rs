@@ -1,0 +1,55 @@
+//! The lists of the sparse index `pending`. An item is on one only while something is to be done with it.
+
+use super::digest::shard;
+
+/// The attribute that names the list and shard of an item; hash key of the index, and its name.
+pub(crate) const PENDING: &str = "pending";
+/// The attribute by which a shard of a list is in order: since when the item is on it, or from when it is due.
+pub(crate) const PENDING_SINCE: &str = "pending_since";
+/// The number of values over which each list is spread: one value would be one hot partition at eight o'clock.
+const SHARDS: u32 = 8;
+
+/// A list of the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// Submissions that are not scored, alerts of which something is not published, and profiles whose courses are to
+    /// be evaluated again.
+    Pending,
+    /// Critical alerts that were published and not acknowledged, from when their escalation is due.
+    Open,
+    /// Submissions that can never be scored as things are, and alerts on which the sweep panicked.
+    Quarantine,
+}
+
+impl List {
+    const ALL: [Self; 3] = [Self::Pending, Self::Open, Self::Quarantine];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "PENDING",
+            Self::Open => "OPEN",
+            Self::Quarantine => "QUARANTINE",
+        }
+    }
+
+    /// The list that the attribute `pending` of an item names.
+    pub(crate) fn of(pending: &str) -> Option<Self> {
+        let (list, _) = pending.split_once('#')?;
+        Self::ALL.into_iter().find(|known| known.as_str() == list)
+    }
+
+    /// The shards of each list. Each is in an order of its own.
+    pub fn shards() -> impl Iterator<Item = u32> {
+        0..SHARDS
+    }
+
+    /// The value of `pending` that puts the item that `id` identifies on this list.
+    pub(crate) fn key_of(self, id: &str) -> String {
+        self.shard_key(shard(id, SHARDS))
+    }
+
+    /// The value of `pending` of all items in one shard of this list.
+    pub(crate) fn shard_key(self, shard: u32) -> String {
+        format!("{}#{shard}", self.as_str())
+    }
+}
