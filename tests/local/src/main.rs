@@ -78,8 +78,6 @@ enum Command {
     /// Uses the local cloud that serves on --port; where none does, starts one with the options below and stops it
     /// afterwards. A second replay of a file sends the same submissions again and changes nothing.
     /// Ends with 0 if everything agrees, 1 if anything differs, 2 if the file or the local cloud cannot be used.
-    // After `instrument`, before `score`.
-    #[command(display_order = 1)]
     Replay {
         #[command(flatten)]
         replay: ReplayArguments,

@@ -1,4 +1,4 @@
-//! `cargo run -p samples` writes the files of `tests/samples/data` anew.
+//! `cargo run --bin samples` writes the files of `tests/samples/data` anew.
 
 use std::fs;
 use std::io;

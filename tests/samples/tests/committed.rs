@@ -10,7 +10,7 @@ fn the_committed_files_are_what_the_generator_writes() {
     for sample in samples::all() {
         let path = samples::folder().join(sample.file());
         let committed = fs::read_to_string(&path).unwrap_or_default();
-        let hint = "run `cargo run -p samples` and look at the difference";
+        let hint = "run `cargo run --bin samples` and look at the difference";
         assert!(committed == sample.text(), "{} is not what the generator writes: {hint}", path.display());
         written.insert(sample.file());
     }
