@@ -1,4 +1,4 @@
-//! All parts together: started in order, wired to each other, stopped in order.
+//! Starts all parts in order, connects them, and stops them in order.
 
 use std::{
     collections::BTreeMap,
@@ -49,40 +49,40 @@ use crate::{
     template::{Function, Template, TemplateError},
 };
 
-/// The parameter that lets tokens name studies that are not stored.
+/// The template's parameter that lets tokens name studies that are not stored.
 const OPEN_STUDIES: &str = "OpenStudies";
 
-/// How long requests and invocations that run may go on when the local cloud is told to stop.
+/// How long running requests and invocations may take after the local cloud was asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// What a person can choose.
+/// The options of the command line.
 #[derive(Debug, Clone)]
 pub struct CloudOptions {
-    /// On 127.0.0.1; 0 takes any free one.
+    /// The port of the API on 127.0.0.1; 0 takes any free one.
     pub port: u16,
-    /// Where data is kept; `None`: in memory.
+    /// The data folder; `None`: everything is in memory.
     pub data: Option<PathBuf>,
-    /// Another engine than the embedded one.
+    /// The address of another DynamoDB than the embedded one.
     pub dynamodb: Option<String>,
-    /// The template.
+    /// The path of the SAM template.
     pub template: PathBuf,
-    /// Values for its parameters, in the place of their defaults.
+    /// Values of the template's parameters that replace their defaults.
     pub parameters: BTreeMap<String, String>,
-    /// The workspace whose packages the functions are.
+    /// The root of the cargo workspace that has the functions' packages.
     pub workspace: PathBuf,
-    /// Cargo's profile for the functions.
+    /// The cargo profile of the functions' builds.
     pub build_profile: String,
-    /// Environments per function at most.
+    /// The most environments of one function.
     pub concurrency: usize,
-    /// Subscriptions to all topics.
+    /// Subscriptions to every topic, in addition to the template's.
     pub subscribe: Vec<SubscribeOption>,
-    /// This program, for [`FunctionSettings::launcher`].
+    /// The path of this program, for [`FunctionSettings::launcher`].
     pub launcher: Option<PathBuf>,
-    /// How much is said.
+    /// What is written to the terminal.
     pub console: Console,
 }
 
-/// A local cloud that serves.
+/// A running local cloud.
 #[derive(Debug)]
 pub struct Cloud {
     url: String,
@@ -93,14 +93,14 @@ pub struct Cloud {
     schedules: Schedules,
     sns: Sns,
     database: DynamoDb,
-    /// Ours until the end.
+    /// Holds the folder's lock until the process ends.
     _data: Option<DataDir>,
 }
 
 /// Why the local cloud does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
-    /// The data folder.
+    /// The data folder cannot be used.
     #[error(transparent)]
     Data(#[from] DataError),
     /// Another program listens on the port.
@@ -110,44 +110,44 @@ pub enum CloudError {
         next = .0.saturating_add(1)
     )]
     PortTaken(u16),
-    /// The port, for another reason.
+    /// The port cannot be listened on for another reason.
     #[error("cannot listen on port {port}")]
     Listen {
-        /// The port.
+        /// The port that was asked for.
         port: u16,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// The issuer's key.
+    /// The issuer has no key.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
-    /// The database.
+    /// The database does not start, or does not answer.
     #[error(transparent)]
     Database(#[from] DynamoDbError),
-    /// The template.
+    /// The template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// A parameter that the template does not have.
+    /// `--parameter` names a parameter that the template does not have.
     #[error("the template has no parameter {name}. It has: {}", known.join(", "))]
     Parameter {
-        /// Its name.
+        /// The name that was given.
         name: String,
-        /// Those that it has.
+        /// The names of the template's parameters.
         known: Vec<String>,
     },
-    /// The functions' executables.
+    /// The functions cannot be built.
     #[error(transparent)]
     Build(#[from] BuildError),
-    /// A function.
+    /// A function does not start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The demonstration study.
+    /// The demonstration study cannot be stored.
     #[error("putting the demonstration study in force")]
     DemoStudy(#[from] PutError),
-    /// The stream mappings.
+    /// A stream mapping does not start.
     #[error(transparent)]
     Streams(#[from] StreamError),
-    /// The notifications.
+    /// SNS does not start.
     #[error(transparent)]
     Sns(#[from] SnsError),
 }
@@ -156,7 +156,7 @@ impl Cloud {
     /// Starts everything; when this returns, the API is served.
     ///
     /// # Errors
-    /// Whatever keeps a part from starting, with what to do about it.
+    /// If a part does not start. The message says what to do about it.
     pub async fn start(options: CloudOptions) -> Result<Self, CloudError> {
         let console = options.console;
         let data = options.data.as_deref().map(DataDir::open).transpose()?;
@@ -171,9 +171,9 @@ impl Cloud {
             None => DynamoDb::embedded(folder("dynamodb").as_deref()).await?,
         };
         let mut parameters = options.parameters.clone();
-        // Its `http` is for this machine alone: what is deployed takes an issuer that has `https` only.
+        // The local issuer has an `http` address, which the deployed authorizer does not accept.
         parameters.insert("TokenIssuer".to_owned(), issuer.url().to_owned());
-        // Whoever tries something here has put no study in force yet.
+        // A newcomer sends requests before any study is in force.
         parameters.entry(OPEN_STUDIES.to_owned()).or_insert_with(|| "true".to_owned());
         let template = Template::read(&options.template, &parameters)?;
         if let Some(name) = options.parameters.keys().find(|name| !template.parameters.contains(name)) {
@@ -196,7 +196,7 @@ impl Cloud {
             console.say(format!("made the tables {}", made.join(", ")));
         }
         let store = local_store(&template, &database, &url);
-        // Nothing is put into somebody else's tables unasked.
+        // Tables of another engine may not be the user's own: they get no demonstration data.
         if let Some(store) = store.as_ref().filter(|_| options.dynamodb.is_none()) {
             put_demo_study(store).await?;
         }
@@ -223,7 +223,7 @@ impl Cloud {
         })
         .await?;
 
-        // Served before the functions start: what they call while they start is here too.
+        // The API is served before the functions start, because they call SNS and STS while they start.
         let audience = template.authorizers.values().flat_map(|authorizer| authorizer.audience.clone()).collect();
         let issuer = issuer.for_audience(audience);
         let router = Gateway::new(template.clone(), issuer.clone(), functions.clone(), console)
@@ -260,16 +260,16 @@ impl Cloud {
         Ok(Self { url, stop, server, functions, streams, schedules, sns, database, _data: data })
     }
 
-    /// Where it serves: `http://127.0.0.1:3000`.
+    /// The address of the API, for example `http://127.0.0.1:3000`.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Takes no more requests, lets what runs finish within a short grace, and stops everything.
+    /// Accepts no further requests, waits a short time for running ones to finish, and stops all parts.
     pub async fn stop(self) {
         let deadline = Instant::now() + GRACE;
         self.stop.send_replace(true);
-        // Requests that last longer end with their functions.
+        // Requests that take longer end with their functions.
         let _ = timeout(GRACE, self.server).await;
         self.schedules.stop().await;
         self.streams.stop().await;
@@ -292,7 +292,7 @@ async fn serve(listener: TcpListener, router: Router, mut stopping: watch::Recei
         .await
 }
 
-/// What this cloud is made of, and what it does not imitate.
+/// Prints the parts of this local cloud, and what it does not imitate.
 fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>, issuer: &Issuer) {
     let console = options.console;
     let Template { functions, routes, tables, topics, streams, schedules, .. } = template;
@@ -327,8 +327,8 @@ fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>
     }
 }
 
-/// The account in which functions run, and where they find its services: a made-up one at `url`, unless they talk to a
-/// database that wants a real one. The template knows no endpoints: what is deployed talks to AWS.
+/// The functions' credentials and endpoints: a made-up account with the endpoints at `url`, or the account of this
+/// process if the database is a foreign one. The template names no endpoints, because deployed functions use AWS.
 fn account(database: &DynamoDb, foreign: bool, url: &str) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
         .map(|name| (name.to_owned(), "local".to_owned()))
@@ -349,7 +349,7 @@ fn account(database: &DynamoDb, foreign: bool, url: &str) -> BTreeMap<String, St
     variables
 }
 
-/// Where the tables are that the functions' environments name.
+/// The tables that the functions' environments name.
 fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<LocalStore> {
     let named = |name: &str| template.functions.iter().find_map(|function| function.environment.get(name)).cloned();
     let region = database.client().config().region().map(ToString::to_string);
@@ -430,7 +430,7 @@ mod tests {
             launcher: None,
             console: Console { quiet: true, logs: false },
         };
-        // Without an environment both refuse, and that is listed too.
+        // Without an environment both invocations are refused, and the history lists refusals too.
         let functions = Functions::new(known.iter().map(|function| (function.clone(), PathBuf::new())), settings);
         functions.invoke("SubmitFunction", Bytes::new()).await;
         functions.invoke("ScoreFunction", Bytes::new()).await;

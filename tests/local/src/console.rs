@@ -1,37 +1,37 @@
-//! What the local cloud says to the person at the terminal, on stderr: stdout has the ready line alone.
+//! Messages to the person at the terminal. They go to stderr; stdout has the ready line alone.
 
 use time::{OffsetDateTime, UtcOffset, macros::format_description};
 
-/// How much is said.
+/// Which messages are written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Console {
-    /// Errors only.
+    /// Write errors only.
     pub quiet: bool,
-    /// The functions' own log lines too.
+    /// Write the functions' own log lines too.
     pub logs: bool,
 }
 
 impl Console {
-    /// Something worth knowing.
+    /// Writes a message, unless quiet.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
             eprintln!("{}", text.as_ref());
         }
     }
 
-    /// Something that happened just now.
+    /// Writes a message with the time of day, unless quiet.
     pub fn event(&self, text: impl AsRef<str>) {
         if !self.quiet {
             eprintln!("{}  {}", time_of_day(), text.as_ref());
         }
     }
 
-    /// Something that went wrong.
+    /// Writes an error with the time of day.
     pub fn warn(&self, text: impl AsRef<str>) {
         eprintln!("{}  {}", time_of_day(), text.as_ref());
     }
 
-    /// One log line of a function.
+    /// Writes one log line of a function, if log lines are asked for.
     pub fn log(&self, function: &str, line: &str) {
         if self.logs {
             eprintln!("{function} | {line}");
@@ -39,7 +39,7 @@ impl Console {
     }
 }
 
-/// UTC, as in all that is stored and logged.
+/// The time of day in UTC, as in stored times and logs.
 fn time_of_day() -> String {
     OffsetDateTime::now_utc()
         .to_offset(UtcOffset::UTC)

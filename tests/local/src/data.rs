@@ -1,4 +1,4 @@
-//! The folder in which the local cloud keeps what must survive it.
+//! The folder in which the local cloud keeps its data between starts.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
@@ -9,28 +9,29 @@ use std::{
 
 use crate::storage::write_whole;
 
-/// What is in the folder, and how. Raised whenever an older local cloud could not read it, or this one an older one's.
+/// The version of the folder's layout. It is raised whenever an older local cloud could not read the folder, or this
+/// one could not read an older one's.
 const VERSION: &str = "1";
 
-/// A data folder that this process alone uses, until it is dropped or the process ends in whatever way.
+/// A data folder that is locked for this process, until the value is dropped or the process ends.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// The operating system frees the lock with the process.
+    /// The operating system releases the lock when the process ends, however it ends.
     _lock: File,
 }
 
-/// Why a folder cannot be the data folder.
+/// Why a folder cannot be used as the data folder.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
-    /// Another process has it.
+    /// Another process holds the lock.
     #[error(
         "another local cloud uses the data folder {}. Stop that one, or start this one with `--data <another folder>` \
          or `--memory`",
         .0.display()
     )]
     InUse(PathBuf),
-    /// It was written by another version of the local cloud.
+    /// Another version of the local cloud wrote it.
     #[error(
         "the data folder {} is of version {found:?}, and this local cloud keeps version {VERSION:?}. Use \
          `--data <another folder>`, or remove the folder if nothing in it is needed any more",
@@ -39,32 +40,32 @@ pub enum DataError {
     Version {
         /// The folder.
         path: PathBuf,
-        /// What its `version` file says.
+        /// The content of its `version` file.
         found: String,
     },
-    /// It has files in it and is no data folder.
+    /// It contains other files.
     #[error(
         "{} has files in it that are not the local cloud's. Give `--data` an empty folder, or one that does not exist",
         .0.display()
     )]
     Foreign(PathBuf),
-    /// The operating system refused.
+    /// A file operation failed.
     #[error("cannot {operation} {}", path.display())]
     Io {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// With what.
+        /// The path that it was applied to.
         path: PathBuf,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl DataDir {
-    /// Opens a data folder, or makes one. Only this user may read it: it holds what patients answered.
+    /// Opens a data folder and creates it if needed. Only this user may read it, because it holds patients' answers.
     ///
     /// # Errors
-    /// If it is in use, of another version, somebody else's, or not writable.
+    /// If the folder is in use, of another version, contains other files, or cannot be written.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let failed = |operation, path: &Path| {
             let path = path.to_owned();
@@ -91,7 +92,7 @@ impl DataDir {
         Ok(Self { path, _lock: lock })
     }
 
-    /// The folder itself; each part keeps a folder or a file of its own in it (`dynamodb/`, `stream/`, `sns/`,
+    /// The folder. Each part keeps a folder or a file of its own in it (`dynamodb/`, `stream/`, `sns/`,
     /// `failures/`, `issuer.der`).
     pub fn path(&self) -> &Path {
         &self.path
@@ -109,7 +110,7 @@ fn lock(folder: &Path) -> Result<File, DataError> {
     }
 }
 
-/// Whether there is more than what a start that was cut off leaves behind.
+/// Whether the folder contains more than an interrupted start leaves behind.
 fn has_foreign_files(folder: &Path) -> io::Result<bool> {
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();

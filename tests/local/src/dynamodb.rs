@@ -1,6 +1,6 @@
-//! The database: an engine embedded in this process, or another one by its address, and the template's tables in it.
+//! The database: the embedded engine or another one at an address, and the template's tables in it.
 //!
-//! Both are spoken to over the AWS SDK, so what works here works against AWS's own DynamoDB Local and AWS itself.
+//! Both are called through the AWS SDK, so the same code works with AWS's DynamoDB Local and with AWS itself.
 
 use crate::{
     console::Console,
@@ -29,19 +29,19 @@ use std::{
 };
 use tokio::{net::TcpListener, runtime, sync::oneshot, time};
 
-/// How long a table may take to become active; AWS needs some seconds.
+/// How long a table may take to become active. AWS takes some seconds.
 const TABLE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// How long a stop waits for requests that run.
+/// How long a stop waits for running requests.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often items past their time to live are removed; AWS takes up to some days.
+/// How often expired items are removed. AWS takes up to some days.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
-/// How often it is tried whether the disk takes as much as a few writes need.
+/// How often it is checked whether the disk has room for a few writes.
 const SPACE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBE: usize = 256 * 1024;
 
-/// A database that serves.
+/// A running database.
 #[derive(Debug)]
 pub struct DynamoDb {
     endpoint: String,
@@ -53,17 +53,17 @@ pub struct DynamoDb {
 impl DynamoDb {
     /// Starts the embedded engine on a free port of the loopback address.
     ///
-    /// `folder` holds its file `tables.sqlite`; without a folder all is in memory and gone with the process.
+    /// `folder` holds its file `tables.sqlite`. Without a folder the tables are in memory and end with the process.
     ///
     /// # Errors
-    /// If the file cannot be opened, or is not the engine's.
+    /// If the file cannot be opened, or another program wrote it.
     pub async fn embedded(folder: Option<&Path>) -> Result<Self, DynamoDbError> {
         let (engine, port) = Engine::start(folder.map(Path::to_owned)).await?;
         Ok(Self { engine: Some(engine), ..Self::at(&format!("http://127.0.0.1:{port}"))? })
     }
 
-    /// Another engine at `url`. Credentials are those of the environment, if it has any: AWS wants real ones, the
-    /// local engines take all.
+    /// Uses another engine at `url`. Credentials come from the environment if it has any: AWS checks them, the local
+    /// engines accept all.
     ///
     /// # Errors
     /// If `url` is not an `http` or `https` address.
@@ -98,27 +98,27 @@ impl DynamoDb {
         Ok(Self { endpoint, client, streams, engine: None })
     }
 
-    /// Its address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// The address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }
 
-    /// A client of it.
+    /// The SDK's client for tables.
     pub fn client(&self) -> &aws_sdk_dynamodb::Client {
         &self.client
     }
 
-    /// A client of its streams.
+    /// The SDK's client for streams.
     pub fn streams(&self) -> &aws_sdk_dynamodbstreams::Client {
         &self.streams
     }
 
-    /// Makes the tables that are not there yet, with their indexes and streams, and waits until all serve. Answers
-    /// the names of those it made.
+    /// Creates the tables that do not exist yet, with their indexes and streams, and waits until all are active.
+    /// Returns the names of the created ones.
     ///
     /// # Errors
-    /// If a table of the name is there with other keys, indexes or another stream than the template says, or the
-    /// database does not answer.
+    /// If an existing table has other keys or indexes, or another stream, than the template says, or the database
+    /// does not answer.
     pub async fn make_tables(&self, tables: &[Table]) -> Result<Vec<String>, DynamoDbError> {
         let mut made = Vec::new();
         for table in tables {
@@ -141,10 +141,10 @@ impl DynamoDb {
         Ok(made)
     }
 
-    /// The ARN of a table's stream, as the database has it.
+    /// The ARN of a table's stream.
     ///
     /// # Errors
-    /// If the table is not there, or has no stream, or the database does not answer.
+    /// If the table does not exist or has no stream, or the database does not answer.
     pub async fn stream_arn(&self, table: &str) -> Result<String, DynamoDbError> {
         self.describe(table)
             .await?
@@ -152,7 +152,7 @@ impl DynamoDb {
             .ok_or_else(|| DynamoDbError::NoStream(table.to_owned()))
     }
 
-    /// Stops the embedded engine: requests that run are answered, the file is closed. Another engine is left alone.
+    /// Stops the embedded engine: running requests are answered and the file is closed. Another engine is left running.
     pub async fn stop(self) {
         if let Some(engine) = self.engine {
             engine.stop().await;
@@ -248,8 +248,8 @@ impl DynamoDb {
     }
 }
 
-/// What an SDK says of a failed call, on one line and without the bodies of requests and answers, which its `Debug`
-/// shows.
+/// The message of a failed call with its causes, on one line. The error's `Debug` is not used, because it shows the
+/// bodies of requests and responses.
 pub(crate) fn cause<E, R>(error: &SdkError<E, R>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -268,7 +268,7 @@ where
     text
 }
 
-/// What helps where the engine says `cause`. On a full disk nothing is lost, and nothing has to be.
+/// What the user can do about `cause`. A full disk loses no data, so the message suggests removing none.
 fn what_to_do(cause: &str) -> &'static str {
     let full = ["is full", "No space left", "disk I/O error"];
     if full.iter().any(|sign| cause.contains(sign)) {
@@ -278,44 +278,44 @@ fn what_to_do(cause: &str) -> &'static str {
     }
 }
 
-/// Why there is no database.
+/// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DynamoDbError {
     /// `--dynamodb` is not an address.
     #[error("--dynamodb {0}: not an http or https address; try http://127.0.0.1:8000")]
     Address(String),
-    /// The engine's folder cannot be made or written.
+    /// The engine's folder cannot be created or written.
     #[error("cannot use {} for the tables", path.display())]
     Folder {
         /// The folder.
         path: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The engine does not open its file.
+    /// The engine cannot open its file.
     #[error("cannot open the tables in {place}: {cause}. {}", what_to_do(cause))]
     Open {
         /// The file, or "memory".
         place: String,
-        /// What the engine said.
+        /// The engine's error.
         cause: String,
     },
-    /// No port, no thread, no runtime.
+    /// The engine's thread, runtime or port cannot be had.
     #[error("cannot start the embedded database")]
     Start(#[source] std::io::Error),
-    /// The database refused, or did not answer.
+    /// A call failed or was not answered.
     #[error("{operation} of {table} at {endpoint} failed: {cause}")]
     Call {
-        /// The operation's name.
+        /// The name of the operation.
         operation: &'static str,
-        /// The table it was for.
+        /// The table that it was for.
         table: String,
-        /// Where.
+        /// The address of the database.
         endpoint: String,
-        /// What the SDK said, with all its causes.
+        /// The SDK's message with all causes.
         cause: String,
     },
-    /// A table is there, and is not the template's.
+    /// A table exists, but not as the template describes it.
     #[error(
         "table {table} is there with another {what} than the template says (there: {found}; template: {wanted}); \
          start with another --data, or delete the table"
@@ -323,22 +323,22 @@ pub enum DynamoDbError {
     Differs {
         /// The table.
         table: String,
-        /// What differs.
+        /// The property that differs.
         what: &'static str,
-        /// As the database has it.
+        /// Its value in the database.
         found: String,
-        /// As the template has it.
+        /// Its value in the template.
         wanted: String,
     },
-    /// A table was made and does not come up.
+    /// A created table does not become active.
     #[error("table {0} did not become active within {patience} s", patience = TABLE_PATIENCE.as_secs())]
     NotActive(String),
-    /// A mapping reads a table that has no stream.
+    /// The table of a mapping has no stream.
     #[error("table {0} has no stream; give it a StreamSpecification in the template")]
     NoStream(String),
 }
 
-/// The embedded engine on a thread of its own: its operations block.
+/// The embedded engine on a thread of its own, because its operations block.
 #[derive(Debug)]
 struct Engine {
     stop: oneshot::Sender<()>,
@@ -365,8 +365,8 @@ impl Engine {
 
     async fn stop(self) {
         self.stop.send(()).ok();
-        // An error says that the thread is gone already. A client in the middle of a request may hold it up; what was
-        // answered is in the file either way.
+        // An error means that the thread has ended already. A client in the middle of a request may delay the end, but
+        // answered writes are in the file either way.
         time::timeout(STOP_PATIENCE, self.ended).await.map(drop).ok();
     }
 }
@@ -413,7 +413,7 @@ fn open(folder: Option<&Path>) -> Result<dynoxide::Database, DynamoDbError> {
     opened.map_err(|error| DynamoDbError::Open { place, cause: error.to_string() })
 }
 
-/// A database in memory offers no way to its tables, but takes over a file with all that is in it.
+/// A database in memory gives no access to its SQL tables, but can be loaded from a file that already has the index.
 fn open_in_memory() -> Result<dynoxide::Database, DynamoDbError> {
     let template = env::temp_dir().join(format!("tables-{}.sqlite", uuid::Uuid::new_v4()));
     let place = template.display().to_string();
@@ -428,9 +428,9 @@ fn open_in_memory() -> Result<dynoxide::Database, DynamoDbError> {
     opened.map_err(|error| DynamoDbError::Open { place: "memory".to_owned(), cause: error.to_string() })
 }
 
-/// The engine looks for the highest sequence number with every write, and for the records after one with every read,
-/// by an expression without an index: both read all records there ever were. The index makes them constant:
-/// `dynamodb::tests::writes_stay_quick_while_stream_records_pile_up` holds it to that.
+/// With every write the engine searches for the highest sequence number, and with every read for the records after one,
+/// both by an expression without an index: it reads every record that was ever written. The index makes both constant,
+/// which `dynamodb::tests::writes_stay_quick_while_stream_records_pile_up` checks.
 fn add_stream_index(file: &str) -> dynoxide::Result<()> {
     let storage = dynoxide::storage::Storage::new(file)?;
     storage.conn().execute_batch(
@@ -440,8 +440,8 @@ fn add_stream_index(file: &str) -> dynoxide::Result<()> {
     Ok(())
 }
 
-/// Warns when the disk takes no more, and says when it does again. The engine answers functions with an internal error
-/// then, which nobody at the terminal sees.
+/// Warns when the disk is full, and reports when it has room again. Until then the engine answers functions with an
+/// internal error, which is not shown at the terminal.
 async fn watch_space(folder: Option<PathBuf>) {
     let Some(folder) = folder else { return };
     let (probe, mut failing) = (folder.join("probe"), false);
@@ -489,7 +489,7 @@ fn region_of(host: &str) -> Option<&str> {
     rest.strip_suffix(".amazonaws.com").or_else(|| rest.strip_suffix(".amazonaws.com.cn"))
 }
 
-/// AWS serves the streams at an address of their own, the local engines at the same.
+/// AWS serves the streams at another host, the local engines at the same address.
 fn streams_endpoint(endpoint: &str, host: &str) -> String {
     match region_of(host) {
         Some(_) => endpoint.replacen("://dynamodb.", "://streams.dynamodb.", 1),
@@ -505,7 +505,7 @@ fn key_schema(key: &Key) -> Vec<KeySchemaElement> {
     schema
 }
 
-/// The SDK's builders fail where a required member is missing; here each caller sets all of them in the same
+/// The SDK's builders fail if a required member is missing. Every caller here sets all of them in the same
 /// expression.
 fn required<T>(built: Result<T, aws_sdk_dynamodb::error::BuildError>) -> T {
     built.expect("all required members are set")

@@ -1,4 +1,4 @@
-//! The functions' executables: built by cargo, like everything else in the workspace.
+//! The functions' executables, built by cargo.
 
 use std::{
     collections::BTreeMap,
@@ -10,39 +10,39 @@ use std::{
 use serde::Deserialize;
 use tokio::process::Command;
 
-/// Why there is no executable.
+/// Why an executable is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// Cargo is not there.
+    /// Cargo cannot be run.
     #[error("cannot run {program}; the functions are built by cargo, which comes with Rust (https://rustup.rs)")]
     Cargo {
-        /// What was to be run.
+        /// The program that was called.
         program: String,
-        /// Why it could not.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// Cargo said why above.
+    /// A function does not compile. Cargo has printed the errors.
     #[error("the functions do not build ({status}): what is wrong is said above. Correct it and start again")]
     Failed {
-        /// How cargo ended.
+        /// Cargo's exit status.
         status: ExitStatus,
     },
-    /// The template names what the workspace does not have.
+    /// The template names a binary that the workspace does not have.
     #[error(
         "cargo built no executable {binary}. The template names it as `Binary`: the workspace needs a package with a \
          binary of that name"
     )]
     Missing {
-        /// Its name.
+        /// The name of the binary.
         binary: String,
     },
 }
 
-/// Builds the binaries of the workspace at `root` by their names, with cargo's own progress on stderr, and answers
-/// where each is. What has not changed is not built again.
+/// Builds the binaries of the workspace at `root` by name, with cargo's progress on stderr, and returns the path of
+/// each. Unchanged ones are not built again.
 ///
 /// # Errors
-/// If cargo cannot be run or one does not build.
+/// If cargo cannot be run or a binary does not build.
 pub async fn build(
     root: &Path,
     binaries: &[String],
@@ -58,7 +58,7 @@ pub async fn build(
     for binary in binaries {
         command.args(["--bin", binary]);
     }
-    // `cargo run` tells its program much that build scripts would take for a change.
+    // Build scripts would take variables that `cargo run` sets for its program for changes, and rebuild.
     for (name, _) in env::vars_os() {
         if name.to_str().is_some_and(is_of_cargo_run) {
             command.env_remove(name);
@@ -86,7 +86,7 @@ pub async fn build(
     Ok(built)
 }
 
-/// One line of cargo's JSON, as far as it matters here.
+/// One line of cargo's JSON output, reduced to the members that are used.
 #[derive(Deserialize)]
 struct Message {
     reason: String,

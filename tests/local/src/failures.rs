@@ -1,4 +1,4 @@
-//! The S3 buckets that failure destinations write to, as files.
+//! The S3 buckets of failure destinations, as files.
 //!
 //! An object `aws/lambda/<mapping>/<shard>/2026/11/23/2026-11-23T07.58.03-<uuid>` of the bucket `FailuresBucket` is
 //! the file of that path under `failures/FailuresBucket/`.
@@ -26,7 +26,7 @@ enum Place {
     Memory(Mutex<Vec<Object>>),
 }
 
-/// One object, as `GET /local/failures` shows it.
+/// One object, as `GET /local/failures` returns it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Object {
@@ -34,14 +34,14 @@ pub struct Object {
     pub bucket: String,
     /// The object's key.
     pub key: String,
-    /// RFC 3339.
+    /// When it was written (RFC 3339).
     pub last_modified: String,
-    /// The JSON document as AWS writes it; its `payload` is the event as a text of JSON.
+    /// The JSON document as AWS writes it. Its `payload` is the event as a string of JSON.
     pub document: Value,
 }
 
 impl Failures {
-    /// Buckets in `folder`, or in memory.
+    /// Keeps buckets in `folder`, or in memory.
     pub fn new(folder: Option<&Path>) -> Self {
         let place = match folder {
             Some(folder) => Place::Folder(folder.to_owned()),
@@ -50,10 +50,10 @@ impl Failures {
         Self { place: Arc::new(place) }
     }
 
-    /// Writes an object; it is on the disk when this returns.
+    /// Writes an object. It is on the disk when this returns.
     ///
     /// # Errors
-    /// What the file system says.
+    /// If a file cannot be written.
     pub async fn put(&self, bucket: &str, key: &str, document: Value) -> io::Result<()> {
         let object = Object { bucket: bucket.to_owned(), key: key.to_owned(), last_modified: now(), document };
         let place = Arc::clone(&self.place);
@@ -76,7 +76,7 @@ impl Failures {
     /// All objects, newest first.
     ///
     /// # Errors
-    /// What the file system says; a file that is no JSON document is one, too.
+    /// If a file cannot be read or is not a JSON document.
     pub async fn list(&self) -> io::Result<Vec<Object>> {
         let place = Arc::clone(&self.place);
         let read = move || {
@@ -155,7 +155,7 @@ mod tests {
             let put = Failures::new(Some(&folder)).put("FailuresBucket", &key, json!({ "number": number })).await;
             put.expect("written");
         }
-        // What a crash in the middle of a write leaves.
+        // A crash in the middle of a write leaves such a file.
         fs::write(folder.join("FailuresBucket/half.tmp"), "{").expect("writes");
         let objects = Failures::new(Some(&folder)).list().await.expect("a list");
         let shown: Vec<_> = objects.iter().map(|object| (object.bucket.as_str(), &object.document["number"])).collect();

@@ -1,4 +1,4 @@
-//! The HTTP API in front of the functions: routes, authorizer and payload format 2.0, as API Gateway has them.
+//! The HTTP API in front of the functions: routes, authorizer and payload format 2.0, as in API Gateway.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -29,15 +29,15 @@ mod authorizer;
 mod event;
 mod routes;
 
-/// API Gateway's own limit for a request, in bytes.
+/// API Gateway's limit of a request, in bytes.
 const REQUEST_LIMIT: usize = 10 * 1024 * 1024;
 
-/// Lambda's own limit for the payload of an invocation, in bytes.
+/// Lambda's limit of an invocation's payload, in bytes.
 const PAYLOAD_LIMIT: usize = 6 * 1024 * 1024;
 
 const CORRELATION: HeaderName = HeaderName::from_static("x-correlation-id");
 
-/// The routes of a template, served by its functions.
+/// The routes of a template and the functions that serve them.
 #[derive(Debug)]
 pub struct Gateway {
     template: Template,
@@ -47,12 +47,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Serves the template's routes with the functions, to callers with tokens of the issuer.
+    /// Serves the template's routes with the functions. Tokens are the issuer's.
     pub fn new(template: Template, issuer: Issuer, functions: Functions, console: Console) -> Self {
         Self { template, issuer, functions, console }
     }
 
-    /// A router of all its routes. Serve it with connect info, or callers have no address.
+    /// A router of all routes. Serve it with connect info, which has the callers' addresses.
     pub fn router(self) -> Router {
         Router::new().fallback(serve).with_state(Arc::new(self))
     }
@@ -117,7 +117,7 @@ async fn answer(
         return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "an event over Lambda's 6 MB"));
     }
     let invocation = gateway.functions.invoke_traced(&route.function, payload.into(), Some(trace));
-    // API Gateway waits no longer; the invocation goes on.
+    // API Gateway stops waiting; the invocation continues.
     let invocation = timeout(route.timeout, invocation)
         .await
         .map_err(|_| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no answer of the function in time"))?;
@@ -132,11 +132,11 @@ async fn answer(
     }
 }
 
-/// An answer of the gateway's own.
+/// A response of the gateway itself.
 #[derive(Debug)]
 struct Refused {
     status: StatusCode,
-    /// For the person at the terminal.
+    /// The reason, for the person at the terminal.
     why: String,
     challenge: Option<String>,
 }
@@ -146,7 +146,7 @@ impl Refused {
         Self { status, why: why.into(), challenge: None }
     }
 
-    /// What is behind the gateway failed.
+    /// A function gave no usable response.
     fn failed(why: &str) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, why)
     }
@@ -184,7 +184,7 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// The caller's correlation id if it is well formed, else a new one.
+/// The caller's correlation id if it is well formed, otherwise a new one.
 fn correlation(parts: &Parts) -> HeaderValue {
     let well_formed = |id: &&HeaderValue| {
         let id = id.as_bytes();

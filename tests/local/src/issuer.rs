@@ -1,4 +1,4 @@
-//! The issuer of access tokens that the gateway trusts: whoever reaches the local cloud gets the token wanted.
+//! The issuer of access tokens that the gateway trusts. It gives every caller on this machine the token it asks for.
 
 use std::{fmt, fs, io, sync::Arc};
 
@@ -21,18 +21,18 @@ use sha2::{Digest, Sha256};
 
 use crate::{data::DataDir, storage::write_whole};
 
-/// RS256 asks for 2048 at least; every bit more makes the first start slower.
+/// RS256 requires at least 2048 bits; a longer key makes the first start slower.
 const BITS: usize = 2048;
 
-/// Seconds that a token lives if its request does not say.
+/// A token's default life, in seconds.
 const LIFETIME: i64 = 3600;
 
-/// A year, in seconds; what lives longer is a mistake of unit.
+/// A year, in seconds. A longer life is taken for a mistake of unit.
 const LONGEST: i64 = 366 * 24 * 3600;
 
 const CLIENT: &str = "local";
 
-/// What each role may do: the scopes of a token whose request names none.
+/// The scopes of each role, for tokens whose request names none.
 const ROLES: [(&str, &[&str]); 6] = [
     ("patient", &["submissions:write", "submissions:read", "instruments:read"]),
     (
@@ -45,7 +45,7 @@ const ROLES: [(&str, &[&str]); 6] = [
     ("data-manager", &["instruments:read"]),
 ];
 
-/// Signs tokens. Cheap to clone.
+/// Signs and verifies tokens. Cheap to clone.
 #[derive(Clone)]
 pub struct Issuer {
     url: String,
@@ -54,39 +54,39 @@ pub struct Issuer {
     kid: String,
 }
 
-/// Why there is no issuer.
+/// Why the issuer has no key.
 #[derive(Debug, thiserror::Error)]
 pub enum IssuerError {
-    /// The key of an earlier start is there and cannot be used.
+    /// The key file of an earlier start cannot be used.
     #[error(
         "the key {file} cannot be used: {reason}. Remove the file: a new key is made, and tokens made before are refused"
     )]
     Key {
         /// The file.
         file: String,
-        /// What is wrong with it.
+        /// What makes it unusable.
         reason: String,
     },
-    /// No key could be made.
+    /// A key cannot be generated.
     #[error("cannot make a key for the tokens")]
     Make(#[source] rsa::errors::Error),
-    /// The new key could not be kept.
+    /// The new key cannot be written.
     #[error("cannot keep the key for the tokens in {file}")]
     Keep {
         /// The file.
         file: String,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
 impl Issuer {
-    /// The issuer at `url`, with the key that the data folder keeps, or a new one.
+    /// Creates the issuer at `url`, with the key in the data folder or a new one.
     ///
-    /// Takes some tenths of a second of computing when it makes a key.
+    /// Generating a key takes some tenths of a second.
     ///
     /// # Errors
-    /// If the key cannot be read, made or kept.
+    /// If the key cannot be read, generated or written.
     pub fn open(data: Option<&DataDir>, url: String) -> Result<Self, IssuerError> {
         let Some(data) = data else { return Ok(Self::new(url, make()?)) };
         let file = data.path().join("issuer.der");
@@ -107,7 +107,7 @@ impl Issuer {
         }
     }
 
-    /// The same issuer, whose tokens name these audiences.
+    /// The same issuer, whose tokens carry `audiences`.
     #[must_use]
     pub fn for_audience(mut self, audience: Vec<String>) -> Self {
         self.audience = audience;
@@ -119,7 +119,7 @@ impl Issuer {
         &self.url
     }
 
-    /// The JSON Web Key Set of its one key.
+    /// The JSON Web Key Set with its one key.
     pub fn key_set(&self) -> Value {
         let key = self.key.as_public_key();
         json!({"keys": [{
@@ -132,7 +132,7 @@ impl Issuer {
         }]})
     }
 
-    /// A signed token with these claims and no others.
+    /// Signs a token with exactly these claims.
     pub fn sign(&self, claims: &Value) -> String {
         let header = json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
@@ -142,12 +142,12 @@ impl Issuer {
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
-    /// Whether a signature over `signed` is of the key that `kid` names.
+    /// Whether `signature` over `signed` verifies under the key with the id `kid`.
     pub(crate) fn verifies(&self, kid: &str, signed: &str, signature: &[u8]) -> bool {
         kid == self.kid && self.key.as_public_key().pkcs1v15_verify::<Sha256>(signed.as_bytes(), signature).is_ok()
     }
 
-    /// `POST /local/tokens`, and what OpenID Connect looks for.
+    /// The routes: `POST /local/tokens`, and OpenID Connect's discovery.
     pub fn routes(self) -> Router {
         Router::new()
             .route("/local/tokens", post(tokens))
@@ -162,7 +162,7 @@ impl Issuer {
         Self { url, audience: Vec::new(), key: Arc::new(key), kid }
     }
 
-    /// The claims that a request wants, and the token's life in seconds.
+    /// The claims that a request asks for, and the token's life in seconds.
     fn claims(&self, wanted: Map<String, Value>) -> Result<(Value, i64), Vec<Fault>> {
         let mut wanted = ClaimsReader { fields: wanted, faults: Vec::new() };
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
@@ -205,7 +205,7 @@ impl Issuer {
         claims.insert("iss".to_owned(), self.url.clone().into());
         claims.insert("client_id".to_owned(), CLIENT.into());
         claims.insert("aud".to_owned(), self.audience.clone().into());
-        // A token that has expired was issued before it did.
+        // An expired token was issued before it expired.
         claims.insert("iat".to_owned(), (now + lives.min(0)).into());
         claims.insert("exp".to_owned(), (now + lives).into());
         claims.insert("jti".to_owned(), uuid::Uuid::new_v4().to_string().into());
@@ -214,7 +214,7 @@ impl Issuer {
     }
 }
 
-/// The key is nobody's business.
+/// Does not show the key.
 impl fmt::Debug for Issuer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Issuer").field("url", &self.url).field("kid", &self.kid).finish_non_exhaustive()
@@ -256,7 +256,7 @@ async fn keys(State(issuer): State<Issuer>) -> Json<Value> {
     Json(issuer.key_set())
 }
 
-/// A field of a request for a token that cannot be.
+/// A field of a token request that cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 struct Fault {
     pointer: String,
@@ -286,7 +286,7 @@ fn problem(faults: &[Fault]) -> Response {
     (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
 }
 
-/// The fields of a request, taken one by one, with what is wrong with them.
+/// Takes the fields of a token request one by one and collects their faults.
 struct ClaimsReader {
     fields: Map<String, Value>,
     faults: Vec<Fault>,
@@ -307,7 +307,7 @@ impl ClaimsReader {
         }
     }
 
-    /// Words, as one text with spaces or as a list.
+    /// A list of words, or one string with spaces between them.
     fn words(&mut self, field: &str) -> Option<String> {
         match self.take(field)? {
             Value::String(text) => return Some(text),
@@ -336,7 +336,7 @@ impl ClaimsReader {
         self.fields.remove(field).filter(|value| !value.is_null())
     }
 
-    /// What is left is unknown.
+    /// Reports the fields that were not taken: they are unknown.
     fn finish(mut self) -> Result<(), Vec<Fault>> {
         self.faults.extend(self.fields.keys().map(|field| Fault::new(field, "is not known")));
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }

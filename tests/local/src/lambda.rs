@@ -1,8 +1,8 @@
-//! The functions: their environments, their invocations, and what became of each.
+//! The functions: their environments, their invocations, and the outcome of each.
 //!
 //! As in Lambda, an environment is one process that serves one invocation at a time over a Runtime API of its own.
-//! Environments are made when all that are there are busy, up to a limit; beyond it invocations wait in a queue, and
-//! beyond that they are refused. The environment that was used last is used first.
+//! A new environment starts when all are busy, up to a limit. At the limit invocations wait in a queue, and are refused
+//! when it is full. The environment that was used last is used first.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -25,15 +25,15 @@ pub use history::{History, Record};
 mod environment;
 mod history;
 
-/// How many invocations may wait for a free environment, per function.
+/// Invocations of one function that may wait for a free environment.
 const QUEUE: usize = 1000;
 
-/// How long an environment that has answered may take to ask for more before another is started in its place.
+/// How long an environment that has returned a result may take to ask for more before another is started.
 const SETTLING: Duration = Duration::from_millis(100);
 
 const STOPPING: &str = "the local cloud is stopping";
 
-/// All functions of the template, each with its environments. Cheap to clone.
+/// All functions of the template with their environments. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Functions {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
@@ -43,12 +43,12 @@ pub struct Functions {
 /// How functions are run.
 #[derive(Debug, Clone)]
 pub struct FunctionSettings {
-    /// Environments per function at most; a function's `ReservedConcurrentExecutions` may lower it.
+    /// The most environments of one function; its `ReservedConcurrentExecutions` may lower it.
     pub concurrency: usize,
-    /// Variables of every function beside those of the template: credentials and region.
+    /// Variables of every function in addition to the template's: credentials, region and endpoints.
     pub environment: BTreeMap<String, String>,
-    /// This program, by whose `environment` subcommand processes are started so that none outlives it. Without it
-    /// a function that hangs does outlive a local cloud that is killed.
+    /// The path of this program, whose `environment` subcommand starts processes that end with this one. Without it, a
+    /// function that hangs outlives a local cloud that is killed.
     pub launcher: Option<PathBuf>,
     /// Where log lines and invocations are shown.
     pub console: Console,
@@ -59,25 +59,25 @@ pub struct FunctionSettings {
 pub struct Invocation {
     /// Lambda's request id (a UUID).
     pub request_id: String,
-    /// From the hand-over to the environment to the outcome.
+    /// From handing the event to the environment until the outcome.
     pub took: Duration,
-    /// What came of it.
+    /// How it ended.
     pub outcome: InvocationOutcome,
 }
 
-/// What came of an invocation.
+/// How an invocation ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InvocationOutcome {
-    /// The function answered: its payload.
+    /// The function returned this payload.
     Answer(Bytes),
     /// The function reported an error (`{"errorType", "errorMessage", ...}`): an unhandled error or a panic.
     FunctionError(Bytes),
-    /// It overran its timeout and was killed.
+    /// It exceeded its timeout and was killed.
     TimedOut,
     /// Its process ended during the invocation.
     Crashed,
-    /// No environment could take it: all busy and the queue full (throttled), the function does not start, or the
-    /// local cloud is stopping. The text says which. The function has not seen the event.
+    /// No environment took it, and the function has not seen the event. The text is the reason: all environments busy
+    /// and the queue full (throttled), the function does not start, or the local cloud is stopping.
     Unavailable(String),
 }
 
@@ -90,7 +90,7 @@ pub struct StartError {
 }
 
 impl Functions {
-    /// The functions, each with its executable. None runs yet: environments are made on demand.
+    /// The functions with their executables. None runs yet: environments start on demand.
     pub fn new(functions: impl IntoIterator<Item = (Function, PathBuf)>, settings: FunctionSettings) -> Self {
         let history = Arc::new(History::default());
         let pools = functions
@@ -106,7 +106,7 @@ impl Functions {
     /// Starts one environment of each function and waits until all are initialised.
     ///
     /// # Errors
-    /// If one does not initialise.
+    /// If an environment does not initialise.
     pub async fn warm(&self) -> Result<(), StartError> {
         let warm = |pool: &Arc<Pool>| {
             let pool = Arc::clone(pool);
@@ -119,15 +119,15 @@ impl Functions {
         Ok(())
     }
 
-    /// Invokes a function, waits for its answer, and never longer than the function's timeout (plus the wait for a
-    /// free environment). Dropping the future does not stop an invocation that has begun.
+    /// Invokes a function and waits for the outcome, at most for the function's timeout plus the wait for a free
+    /// environment. Dropping the future does not stop an invocation that has begun.
     ///
     /// `function` is the logical id of the template.
     pub async fn invoke(&self, function: &str, payload: Bytes) -> Invocation {
         self.invoke_traced(function, payload, None).await
     }
 
-    /// As [`Functions::invoke`], as a part of the trace that an `X-Amzn-Trace-Id` names.
+    /// As [`Functions::invoke`], within the trace of an `X-Amzn-Trace-Id` header.
     pub async fn invoke_traced(&self, function: &str, payload: Bytes, trace: Option<String>) -> Invocation {
         let Some(pool) = self.pools.get(function) else {
             return Invocation {
@@ -147,23 +147,23 @@ impl Functions {
         }
     }
 
-    /// The last invocations.
+    /// The latest invocations.
     pub fn history(&self) -> &History {
         &self.history
     }
 
-    /// Takes no more invocations, waits for those that run, at most for `grace`, and ends all processes.
+    /// Refuses further invocations, waits at most `grace` for running ones, and ends all processes.
     pub async fn stop(&self, grace: Duration) {
         for pool in self.pools.values() {
             pool.refuse();
         }
-        // What has not finished by then is killed with its environment: the grace is a limit, not a promise.
+        // Invocations that take longer are killed with their environments: the grace is a limit, not a promise.
         let _ = timeout(grace, futures::future::join_all(self.pools.values().map(|pool| pool.quiet()))).await;
         futures::future::join_all(self.pools.values().map(|pool| pool.end())).await;
     }
 }
 
-/// A trace id of X-Ray: version, time, 96 random bits.
+/// A new X-Ray trace id: version, time, 96 random bits.
 pub(crate) fn new_trace() -> String {
     let seconds = time::OffsetDateTime::now_utc().unix_timestamp();
     let random = uuid::Uuid::new_v4().simple().to_string();
@@ -179,27 +179,27 @@ struct Pool {
     history: Arc<History>,
     limit: usize,
     state: Mutex<State>,
-    /// Told whenever an environment becomes free or ends.
+    /// Notified whenever an environment becomes free or ends.
     changed: Notify,
-    /// True ends all environments.
+    /// Set to true to end all environments.
     end: watch::Sender<bool>,
 }
 
-/// Environments are never dropped while this is locked: their end locks it too.
+/// No environment may be dropped while the state is locked: dropping one locks it too.
 #[derive(Debug, Default)]
 struct State {
-    /// The one used last is last.
+    /// The environment used last is last.
     idle: Vec<Environment>,
     waiting: VecDeque<oneshot::Sender<Result<Environment, String>>>,
-    /// All there are: idle, busy, starting.
+    /// All environments: idle, busy and starting.
     total: usize,
     starting: usize,
-    /// Those that have answered and will be free in a moment: no reason to start another.
+    /// Environments that have returned a result and are about to be free: no reason to start another.
     settling: usize,
     stopping: bool,
 }
 
-/// An environment's place in its pool, free again when it is dropped.
+/// An environment's place in its pool, which dropping it frees.
 #[derive(Debug)]
 struct Slot(Weak<Pool>);
 
@@ -211,7 +211,7 @@ impl Pool {
         Self { function, executable, settings, history, limit, state, changed, end }
     }
 
-    /// Starts an environment ahead of the first invocation.
+    /// Starts an environment before the first invocation.
     async fn warm(self: &Arc<Self>) -> Result<(), StartFailure> {
         if self.limit == 0 {
             return Ok(());
@@ -222,7 +222,7 @@ impl Pool {
         Ok(())
     }
 
-    /// Runs a job to its outcome. The error says why no environment took it.
+    /// Runs a job to its outcome. The error is the reason why no environment took it.
     async fn run(self: &Arc<Self>, mut job: Job) -> Result<Invocation, String> {
         let (mut environment, running) = loop {
             let mut environment = self.environment().await?;
@@ -236,12 +236,12 @@ impl Pool {
         };
         let (answer, outcome) = oneshot::channel();
         let pool = Arc::clone(self);
-        // A task of its own: an invocation that has begun goes on when its caller goes away.
+        // A task of its own, because an invocation that has begun continues when its caller goes away.
         tokio::spawn(async move {
             let finished = environment.outcome(&running).await;
             pool.history.add(pool.console(), Record::finished(&pool.function, &finished));
             pool.state().settling += 1;
-            // The caller may be gone.
+            // The caller may have gone away.
             let _ = answer.send(finished.invocation);
             let settled = timeout(SETTLING, environment.settle(&running)).await;
             pool.state().settling -= 1;
@@ -259,7 +259,7 @@ impl Pool {
         outcome.await.map_err(|_| STOPPING.to_owned())
     }
 
-    /// An environment that is free: one that is there, one that becomes free, or a new one, whichever is first.
+    /// A free environment: an idle one, or a busy or new one as soon as it is free.
     async fn environment(self: &Arc<Self>) -> Result<Environment, String> {
         let free = {
             let mut state = self.state();
@@ -285,9 +285,9 @@ impl Pool {
         free.await.map_err(|_| STOPPING.to_owned())?
     }
 
-    /// Starts as many environments as invocations wait for, within the limit.
+    /// Starts as many environments as invocations wait for, up to the limit.
     fn grow(self: &Arc<Self>) {
-        // Nothing grows while the runtime itself ends.
+        // Without a runtime the process is ending.
         let Ok(runtime) = Handle::try_current() else { return };
         loop {
             let mut state = self.state();
@@ -309,7 +309,7 @@ impl Pool {
                         pool.console().warn(format!("{}  {reason}", pool.function.binary));
                         let waiting = pool.state().waiting.pop_front();
                         if let Some(waiting) = waiting {
-                            // The caller may be gone.
+                            // The caller may have gone away.
                             let _ = waiting.send(Err(reason));
                         }
                         pool.grow();
@@ -323,7 +323,7 @@ impl Pool {
         Environment::start(&self.function, &self.executable, &self.settings, self.end.subscribe(), slot).await
     }
 
-    /// Gives a free environment to the invocation that waits longest, or keeps it.
+    /// Hands a free environment to the invocation that has waited longest, or keeps it idle.
     fn give_back(&self, mut environment: Environment) {
         loop {
             let mut state = self.state();
@@ -344,17 +344,17 @@ impl Pool {
         self.state().stopping = true;
     }
 
-    /// Waits until nothing runs or waits.
+    /// Waits until no invocation runs or waits.
     async fn quiet(&self) {
         self.until(|state| state.waiting.is_empty() && state.total == state.idle.len()).await;
     }
 
-    /// Ends all environments and waits until they are gone.
+    /// Ends all environments and waits until their processes have ended.
     async fn end(&self) {
         self.end.send_replace(true);
         let idle = std::mem::take(&mut self.state().idle);
         drop(idle);
-        // A killed process is gone at once; should one not be, the local cloud ends all the same.
+        // A killed process ends at once. If one does not, the local cloud ends without waiting for it.
         let _ = timeout(Duration::from_secs(2), self.until(|state| state.total == 0)).await;
     }
 
@@ -373,7 +373,7 @@ impl Pool {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that could panic halfway is done under the lock.
+        // Code under the lock does not panic, so a poisoned state is consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

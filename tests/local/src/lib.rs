@@ -1,11 +1,12 @@
-//! The local cloud: the functions' own binaries, unchanged, behind everything of AWS that they use.
+//! The local cloud: the functions' own binaries, unchanged, with local replacements of the AWS services that they use.
 //!
-//! [`cloud`] starts the parts and wires them together: [`template`] says what is to run, [`data`] is where it is kept,
-//! [`dynamodb`] stores, [`executables`] builds the functions and [`lambda`] runs them, [`gateway`] brings them requests
-//! from callers with tokens of the [`issuer`], [`stream`] brings them records, [`schedules`] wake them, [`failures`] keeps what it gives up, and
-//! [`sns`] takes what they publish.
+//! [`cloud`] starts the parts and connects them. [`template`] reads the functions, routes, tables and topics from
+//! `template.yaml`, and [`data`] is the folder that keeps their data. [`dynamodb`] is the database, [`executables`]
+//! builds the functions, [`lambda`] runs them, and [`gateway`] sends them requests whose tokens the [`issuer`] signed.
+//! [`stream`] delivers records to them and writes those it gives up to [`failures`]; [`schedules`] sends scheduled
+//! events, [`sns`] receives what they publish, and [`sts`] identifies the user of the authoring commands.
 //!
-//! [`replay`] sends it real data. The commands that need no local cloud are the crate `authoring`.
+//! [`replay`] sends real data through it. The commands that need no local cloud are in the crate `authoring`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 pub mod cloud;

@@ -197,11 +197,11 @@ fn workspace() -> PathBuf {
     package.ancestors().nth(2).unwrap_or(package).to_owned()
 }
 
-/// Asks the system for a SIGKILL when the parent ends, and becomes the executable, which keeps that wish.
+/// Asks the system for a SIGKILL at the parent's end, and becomes the executable, which inherits the request.
 fn become_environment(parent: u32, executable: &Path) -> Result<ExitCode, Box<dyn Error>> {
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
-    // It may have ended before the wish was known.
+    // It may have ended before the request.
     if parent_id() != parent {
         return Ok(ExitCode::FAILURE);
     }

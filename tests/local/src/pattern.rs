@@ -1,13 +1,13 @@
-//! The pattern language that Lambda's event filters and SNS's filter policies share, each with its own operators.
+//! The pattern language of Lambda's event filters and SNS's filter policies, each with its own operators.
 //!
-//! A pattern is a JSON object of the shape of what it is held against; its leaves are arrays of rules, one of which
-//! must fit: `{"severity": ["critical", {"prefix": "warn"}]}`. All keys of an object must fit; `$or` takes
-//! alternatives of them.
+//! A pattern is a JSON object of the shape of the documents that it matches. Its leaves are arrays of rules, and one
+//! rule of each must match: `{"severity": ["critical", {"prefix": "warn"}]}`. All keys of an object must match; `$or` lists
+//! alternatives.
 
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 
-/// Whose language a pattern is in.
+/// The service whose operators a pattern uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `FilterCriteria` of an event source mapping on a DynamoDB stream.
@@ -18,7 +18,7 @@ pub enum Dialect {
     SnsBody,
 }
 
-/// A pattern that was understood.
+/// A parsed pattern.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     root: Node,
@@ -26,10 +26,10 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     ///
     /// # Errors
-    /// Says which part is not of the dialect, in AWS's own words where SNS has such.
+    /// If a part is not of the dialect. The message names it, in AWS's wording where SNS has one.
     pub fn parse(pattern: &Value, dialect: Dialect) -> Result<Self, Malformed> {
         let Value::Object(fields) = pattern else {
             return Err(Malformed("Filter policy must be a JSON object".to_owned()));
@@ -44,7 +44,7 @@ impl Pattern {
         Ok(Self { root, dialect })
     }
 
-    /// Whether `document` fits.
+    /// Whether `document` matches.
     pub fn matches(&self, document: &Value) -> bool {
         self.fits(&self.root, Some(document))
     }
@@ -52,7 +52,7 @@ impl Pattern {
     fn fits(&self, node: &Node, value: Option<&Value>) -> bool {
         match node {
             Node::Object { fields, alternatives } => match value {
-                // An array of objects fits if one of them does as a whole.
+                // An array of objects matches if one of its objects matches completely.
                 Some(Value::Array(elements)) => elements.iter().any(|element| self.fits(node, Some(element))),
                 _ => {
                     fields.iter().all(|(key, child)| self.fits(child, value.and_then(|value| value.get(key))))
@@ -66,9 +66,9 @@ impl Pattern {
     fn rule_fits(&self, rule: &Rule, value: Option<&Value>) -> bool {
         let values = leaves(value);
         match rule {
-            // Only leaves exist: a key whose value is an object does not, for AWS neither.
+            // `exists` is true of leaves only: AWS too takes a key with an object for absent.
             Rule::Exists(wanted) => values.is_empty() != *wanted,
-            // SNS: none of several values may be among the excluded ones; Lambda: one other value is enough.
+            // In SNS none of several values may be excluded; in Lambda one other value is enough.
             Rule::AnythingBut(excluded) => {
                 let other = |value: &&Value| !excluded.iter().any(|rule| scalar_fits(rule, value));
                 !values.is_empty()
@@ -82,14 +82,14 @@ impl Pattern {
     }
 }
 
-/// Why a pattern is not one.
+/// Why a pattern cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Malformed(String);
 
 #[derive(Debug, Clone)]
 enum Node {
-    /// All keys must fit, and of each `$or` one alternative.
+    /// All keys must match, and one alternative of each `$or`.
     Object {
         fields: Vec<(String, Node)>,
         alternatives: Vec<Vec<Node>>,
@@ -114,7 +114,7 @@ enum Rule {
     AnythingBut(Vec<Rule>),
 }
 
-/// Both services compare with five digits after the decimal point.
+/// Both services compare five digits after the decimal point.
 #[derive(Debug, Clone, Copy, PartialEq, PartialOrd)]
 struct Number(f64);
 
@@ -169,7 +169,7 @@ fn parse_fields(fields: &Map<String, Value>, dialect: Dialect) -> Result<Node, M
     Ok(Node::Object { fields: keyed, alternatives })
 }
 
-/// `$or` is the operator only with two or more objects of keys; otherwise it is a key like any other.
+/// `$or` is an operator only with two or more objects; otherwise it is a key like any other.
 fn is_or(alternatives: &[Value]) -> bool {
     alternatives.len() >= 2 && alternatives.iter().all(|a| a.as_object().is_some_and(|fields| !fields.is_empty()))
 }
@@ -192,7 +192,7 @@ fn parse_rule(key: &str, rule: &Value, dialect: Dialect) -> Result<Rule, Malform
                 .map(Rule::Exists)
                 .ok_or_else(|| Malformed("exists match pattern must be either true or false".into()))
         }
-        // The documentation of Lambda says so of DynamoDB: numbers are strings in its records.
+        // Lambda documents this for DynamoDB: numbers are strings in its records.
         "numeric" if !sns => Err(Malformed(format!(
             "\"{key}\": Lambda compares no numbers in DynamoDB records, which carry them as strings; match the \
              string instead"
@@ -224,7 +224,7 @@ fn in_range(number: &serde_json::Number) -> Result<Number, Malformed> {
 }
 
 fn affix(operator: &str, operand: &Value, dialect: Dialect) -> Result<Rule, Malformed> {
-    // EventBridge's `{"prefix": {"equals-ignore-case": ..}}`, which Lambda takes too.
+    // EventBridge's `{"prefix": {"equals-ignore-case": ..}}`, which Lambda accepts too.
     let ignoring_case = (dialect == Dialect::Lambda)
         .then(|| operand.as_object().filter(|fields| fields.len() == 1)?.get("equals-ignore-case")?.as_str())
         .flatten();
@@ -293,7 +293,7 @@ fn anything_but(key: &str, operand: &Value, dialect: Dialect) -> Result<Rule, Ma
                 value => exact(value)?.ok_or_else(|| Malformed("unreachable value".to_owned())),
             })
             .collect::<Result<_, _>>()?,
-        // Documented for SNS; Lambda documents lists only.
+        // SNS documents this; Lambda documents lists only.
         Value::Object(fields) if dialect != Dialect::Lambda && fields.len() == 1 => {
             let mut rules = Vec::new();
             for (operator, operand) in fields {
@@ -393,7 +393,7 @@ fn scalar_fits(rule: &Rule, value: &Value) -> bool {
         Rule::Cidr(network, bits) => {
             text.and_then(|text| text.parse().ok()).is_some_and(|address| in_network(address, *network, *bits))
         }
-        // These look at all values together: `rule_fits`.
+        // Rules about all values together are in `rule_fits`.
         Rule::Exists(_) | Rule::AnythingBut(_) => false,
     }
 }

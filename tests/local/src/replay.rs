@@ -1,5 +1,5 @@
-//! `cargo run -- replay FILE`: a CDISC Dataset-JSON file of questionnaires, sent through the API as its patients would
-//! have sent it, and compared with what the file says itself.
+//! `cargo run -- replay FILE`: sends the questionnaires of a CDISC Dataset-JSON file through the API as its patients,
+//! and compares the results with the file.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -31,63 +31,63 @@ mod categories;
 mod file;
 mod report;
 
-/// Patients that send at the same time.
+/// Patients that send in parallel.
 const PATIENTS_AT_ONCE: usize = 8;
 
-/// Submissions that are asked about at the same time, and in one round.
+/// Submissions that are queried in parallel, and in one round.
 const QUESTIONS_AT_ONCE: usize = 4;
 const QUESTIONS_IN_A_ROUND: usize = 50;
 
-/// The pause between rounds in which nothing happened, doubled up to the longest.
+/// The pause after a round without progress, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// How long before its transaction a score's time may be.
 const ON_ITS_WAY: Duration = Duration::from_secs(5);
 
-/// What a person can choose.
+/// The options of a replay.
 #[derive(Debug)]
 pub struct ReplayOptions {
     /// The Dataset-JSON file.
     pub file: PathBuf,
-    /// The site that all patients are of.
+    /// The site of all patients.
     pub site: SiteId,
-    /// Administrations a second; `None`: as fast as the answers come.
+    /// Administrations a second; `None`: as fast as they are answered.
     pub speed: Option<f64>,
-    /// How long to go on while nothing happens.
+    /// How long the replay continues without progress.
     pub patience: Duration,
-    /// The local cloud to start if none serves on its port.
+    /// The local cloud to start if none runs on its port.
     pub cloud: CloudOptions,
 }
 
-/// What came of it.
+/// The result of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Everything was scored, and every total that the file has is ours.
+    /// Everything was scored, and every total in the file equals the computed one.
     Agrees,
-    /// Something differs; the report says what.
+    /// Something differs; the report lists it.
     Differs,
 }
 
 /// Why there is no report.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// The file.
+    /// The file cannot be replayed.
     #[error(transparent)]
     File(#[from] FileError),
-    /// No local cloud serves, and none can be started.
+    /// No local cloud runs, and none can be started.
     #[error("no local cloud to replay to")]
     Cloud(#[source] Box<CloudError>),
-    /// The local cloud stopped answering, or answers something else.
+    /// The local cloud stopped answering, or its response has another shape.
     #[error("the replay cannot go on")]
     Api(#[from] ApiError),
-    /// Somebody stopped it.
+    /// A signal stopped the replay.
     #[error("interrupted; replay it again to go on: what is stored stays as it is")]
     Interrupted,
-    /// The signals that stop it cannot be watched.
+    /// The signals cannot be watched.
     #[error("cannot watch for signals")]
     Signals(#[source] io::Error),
-    /// Nobody takes the report.
+    /// The report cannot be written.
     #[error("cannot write the report to stdout")]
     Report(#[source] io::Error),
 }
@@ -95,7 +95,7 @@ pub enum ReplayError {
 /// Replays a file and prints the report on stdout.
 ///
 /// # Errors
-/// If the file is no such file, in which case nothing is sent, or there is no local cloud.
+/// If the file has faults, in which case nothing is sent, or there is no local cloud.
 pub async fn run(options: ReplayOptions) -> Result<Verdict, ReplayError> {
     let dataset = file::read(&options.file, OffsetDateTime::now_utc())?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ReplayError::Signals)?;
@@ -147,14 +147,14 @@ pub async fn run(options: ReplayOptions) -> Result<Verdict, ReplayError> {
     }
     let (report, agrees) = result?;
     match io::stdout().lock().write_all(report.as_bytes()) {
-        // Whoever reads has read enough.
+        // The reader closed the output early, `head` for example.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
         written => written.map_err(ReplayError::Report)?,
     }
     Ok(if agrees { Verdict::Agrees } else { Verdict::Differs })
 }
 
-/// A local cloud whose events do not run over the bar; with the functions' log lines it says all.
+/// Starts a local cloud whose events do not overwrite the progress bar; with the functions' log lines it prints all.
 async fn start(mut options: CloudOptions) -> Result<Cloud, ReplayError> {
     options.console.quiet = !options.console.logs;
     Cloud::start(options).await.map_err(|error| ReplayError::Cloud(Box::new(error)))
@@ -169,10 +169,10 @@ struct Replay<'a> {
     quiet: bool,
 }
 
-/// What the API said to one administration.
+/// The API's response to one administration.
 struct Answered {
     sent: Sent,
-    /// Why it is not stored as the file has it.
+    /// Why it is not stored with the file's content.
     why_not: Option<String>,
 }
 
@@ -201,10 +201,10 @@ impl Replay<'_> {
         let inbox = self.wait_until_delivered(&entries).await?;
         let after = self.api.counts(&staff, self.site).await?;
         let report = Report { site: self.site, entries, inbox, before, after, repeats: self.api.repeats() };
-        Ok(report.told())
+        Ok(report.render())
     }
 
-    /// Sends everything: the patients side by side, each one's administrations one after the other in their order.
+    /// Sends all administrations: patients in parallel, each one's in order.
     async fn send(&self, began: OffsetDateTime) -> Result<BTreeMap<SubmissionId, Answered>, ReplayError> {
         let mut patients: BTreeMap<&PatientId, Vec<&Administration>> = BTreeMap::new();
         for administration in &self.dataset.administrations {
@@ -252,19 +252,19 @@ impl Replay<'_> {
         });
         let not_stored = |why: String| Answered { sent: Sent::Not, why_not: Some(why) };
         Ok(match self.api.submit(token, &body).await {
-            // An answer may have been lost, and its repeat answered: when it was stored tells which it is.
+            // The first response may have been lost and this one be the repeat's: the time of storage decides.
             Ok(Receipt::Stored { received_at }) => {
                 let sent = if is_since(began, &received_at) { Sent::Now } else { Sent::AlreadyThere };
                 Answered { sent, why_not: None }
             }
             Ok(Receipt::Conflict) => not_stored("another content is stored under its id (409), and stays".to_owned()),
-            // The rest would meet the same.
+            // All further administrations would fail the same way.
             Err(error @ ApiError::Unreachable { .. }) => return Err(error),
             Err(error) => not_stored(error.to_string()),
         })
     }
 
-    /// Asks about everything that is stored until it is scored, or nothing more happens for as long as the patience.
+    /// Queries everything that is stored until it is scored, or nothing has changed for `patience`.
     async fn wait_until_scored(
         &self,
         staff: &str,
@@ -321,7 +321,7 @@ impl Replay<'_> {
         Ok(results)
     }
 
-    /// What the inbox holds, once it has every alert that a score names, or nothing more comes.
+    /// The messages in the inbox, once it has every alert that a score names, or nothing has changed for `patience`.
     async fn wait_until_delivered(&self, entries: &[Entry<'_>]) -> Result<Vec<Alert>, ReplayError> {
         let scores = entries.iter().filter_map(|entry| match &entry.result {
             report::Result::Scored { score, .. } => Some(score),
@@ -347,12 +347,12 @@ impl Replay<'_> {
     }
 }
 
-/// Whether a time that the API told is not before `began`. Both clocks are this machine's.
-fn is_since(began: OffsetDateTime, told: &str) -> bool {
-    OffsetDateTime::parse(told, &Rfc3339).is_ok_and(|told| told >= began)
+/// Whether a time in a response is not before `began`. Both clocks are this machine's.
+fn is_since(began: OffsetDateTime, time: &str) -> bool {
+    OffsetDateTime::parse(time, &Rfc3339).is_ok_and(|time| time >= began)
 }
 
-/// When a submission was scored, seen from the moment after the first counts were read.
+/// When a submission was scored, relative to the first read of the counts.
 fn when(began: OffsetDateTime, scored_at: &str) -> When {
     if is_since(began, scored_at) {
         When::Since
@@ -372,7 +372,7 @@ fn explained(error: &ApiError) -> String {
     }
 }
 
-/// Lets one administration go at a time, so many a second.
+/// Limits administrations to a number a second.
 struct Pace {
     interval: Duration,
     next: Mutex<Instant>,

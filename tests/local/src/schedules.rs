@@ -1,7 +1,7 @@
-//! Schedules: events that come again and again, as EventBridge brings them.
+//! Schedules: recurring events as EventBridge sends them.
 //!
-//! An event comes once and is not waited for: what fails is not tried again, the next one is another event. The first comes
-//! one period after the start. `POST /local/schedules/{function}` has it come at once, for who does not want to wait.
+//! An event is sent once and its outcome is not waited for: a failed invocation is not retried. The first event is sent
+//! one period after the start; `POST /local/schedules/{function}` sends it at once.
 
 use std::sync::Arc;
 
@@ -25,12 +25,12 @@ use crate::{
     template::{ACCOUNT, Function, REGION, Schedule, Scheduler},
 };
 
-/// The schedules that run.
+/// The running schedules.
 #[derive(Debug)]
 pub struct Schedules(JoinSet<()>);
 
 impl Schedules {
-    /// Starts all of them.
+    /// Starts all schedules.
     pub fn start(schedules: &[Schedule], functions: &Functions) -> Self {
         let mut running = JoinSet::new();
         for schedule in schedules {
@@ -39,14 +39,14 @@ impl Schedules {
         Self(running)
     }
 
-    /// Sends no more events. Invocations that run are not touched.
+    /// Sends no further events. Running invocations continue.
     pub async fn stop(mut self) {
         self.0.shutdown().await;
     }
 }
 
-/// `POST /local/schedules/{function}`, the function by its binary or its logical id: sends the events of its schedules now,
-/// and answers when they are done: `{"invocations": [{"schedule", "requestId", "outcome", "answer"}]}`.
+/// `POST /local/schedules/{function}`, by binary or logical id: sends the events of the function's schedules now, and
+/// returns when they are done: `{"invocations": [{"schedule", "requestId", "outcome", "answer"}]}`.
 pub fn routes(schedules: Vec<Schedule>, known: Vec<Function>, functions: Functions) -> Router {
     let state = Arc::new(Known { schedules, known, functions });
     Router::new().route("/local/schedules/{function}", post(fire_now)).with_state(state)
@@ -58,7 +58,7 @@ async fn run(schedule: Schedule, functions: Functions) {
     loop {
         due.tick().await;
         let (schedule, functions) = (schedule.clone(), functions.clone());
-        // Not waited for: the next one comes in its time, whatever this one takes.
+        // Not awaited, so that the next event is sent in time however long this invocation takes.
         tokio::spawn(async move { fire(&schedule, &functions).await });
     }
 }
@@ -68,7 +68,7 @@ async fn fire(schedule: &Schedule, functions: &Functions) -> Invocation {
     functions.invoke(&schedule.function, payload).await
 }
 
-/// What can be sent, and to whom.
+/// The schedules and functions that the route can use.
 struct Known {
     schedules: Vec<Schedule>,
     known: Vec<Function>,
@@ -107,13 +107,13 @@ fn parsed(payload: &Bytes) -> Value {
     serde_json::from_slice(payload).unwrap_or_default()
 }
 
-/// The event that comes at `now`.
+/// The event that is sent at `now`.
 fn event(schedule: &Schedule, now: OffsetDateTime) -> String {
     if let Some(input) = &schedule.input {
         return input.clone();
     }
     let name = schedule.name.replace('/', "");
-    // The scheduler, unlike a rule, writes the empty detail as a text.
+    // The Scheduler, unlike a rule, writes an empty detail as a string.
     let (source, resource, detail) = match schedule.scheduler {
         Scheduler::Rule => ("aws.events", format!("arn:aws:events:{REGION}:{ACCOUNT}:rule/{name}"), json!({})),
         Scheduler::Scheduler => {
@@ -154,7 +154,7 @@ mod tests {
         }
     }
 
-    /// A function that refuses what comes, since it may have no environment; what came is in the history all the same.
+    /// A function without environments, which refuses every event. The history lists refusals too.
     fn functions() -> (Functions, Function) {
         let function = Function {
             name: "SweepFunction".to_owned(),

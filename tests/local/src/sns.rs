@@ -1,18 +1,18 @@
-//! SNS: topics, subscriptions with filter policies, and where messages end.
+//! SNS: topics, subscriptions with filter policies, and the delivery of messages.
 //!
-//! It speaks the AWS Query protocol at [`PATH`], for the functions' SDK and for `aws sns --endpoint-url`. Every message
-//! lands in the built-in inbox of the clinicians (`GET /local/inbox`), and goes to each subscription that its filter
-//! policy fits:
+//! It serves the AWS Query protocol at [`PATH`], for the functions' SDK and for `aws sns --endpoint-url`. Every message
+//! is put into the built-in clinician inbox (`GET /local/inbox`) and sent to each subscription whose filter policy it
+//! matches:
 //!
 //! | protocol | endpoint | delivery |
 //! |---|---|---|
-//! | `http` | an address on this machine | SNS's JSON document and headers, after SNS's own confirmation, with retries |
+//! | `http` | an address on this machine | SNS's JSON document and headers, once confirmed, with retries |
 //! | `file` (of the local cloud alone) | a path | one line of JSON a message, appended |
-//! | `email`, `email-json`, `sms` | an address or a number | to be seen in the inbox; nothing leaves the machine |
+//! | `email`, `email-json`, `sms` | an address or a number | shown in the inbox; nothing leaves the machine |
 //!
-//! What was answered is kept: messages are on the disk before the answer, and deliveries that were under way are made
-//! at the next start. Deliveries are at least once. A signature cannot be imitated: [`NO_SIGNATURE`] stands in its
-//! place, and subscribers that verify it refuse the message.
+//! Acknowledged messages are kept: they are on the disk before the response, and unfinished deliveries are made at the
+//! next start. Delivery is at least once. SNS's signature cannot be imitated: messages carry [`NO_SIGNATURE`] instead,
+//! and subscribers that verify signatures refuse them.
 
 mod delivery;
 mod inbox;
@@ -47,29 +47,29 @@ use subscription::{Origin, Subscription};
 use time::{OffsetDateTime, macros::format_description};
 use tokio::{sync::mpsc, task::JoinHandle};
 
-/// Where the Query protocol is served, below the local cloud's address.
+/// The path of the Query protocol below the local cloud's address.
 pub const PATH: &str = "/local/sns";
 
-/// What stands in place of the signature of a delivered message.
+/// The value of a delivered message's signature.
 pub const NO_SIGNATURE: &str = "bm90IHNpZ25lZCBieSB0aGUgbG9jYWwgY2xvdWQ=";
 
-/// As many messages as the inbox keeps; older ones are forgotten, unless a delivery of theirs is open.
+/// The most messages that the inbox keeps. Older ones are dropped, unless a delivery of theirs is open.
 const INBOX_LENGTH: usize = 10_000;
 
-/// What SNS is to be.
+/// The settings of the service.
 #[derive(Debug)]
 pub struct SnsSettings<'a> {
-    /// The local cloud's own address, `http://127.0.0.1:3000`: part of the links in messages.
+    /// The local cloud's address, `http://127.0.0.1:3000`, for links in messages.
     pub address: &'a str,
     /// The template's topics.
     pub topics: &'a [template::Topic],
     /// The template's subscriptions.
     pub subscriptions: &'a [template::Subscription],
-    /// Subscriptions to all topics that the command line asks for.
+    /// Subscriptions to every topic from the command line.
     pub wanted: &'a [SubscribeOption],
-    /// Where subscriptions and messages are kept; `None`: in memory.
+    /// The folder of subscriptions and messages; `None`: they are in memory.
     pub folder: Option<&'a Path>,
-    /// To whom it talks.
+    /// Where problems of delivery are reported.
     pub console: Console,
 }
 
@@ -81,7 +81,7 @@ pub struct Sns {
 
 #[derive(Debug)]
 struct Shared {
-    /// With [`PATH`].
+    /// The address with [`PATH`].
     endpoint: String,
     topics: Vec<template::Topic>,
     console: Console,
@@ -90,17 +90,17 @@ struct Shared {
     /// Oldest first.
     inbox: Mutex<VecDeque<Entry>>,
     jobs: mpsc::UnboundedSender<Job>,
-    /// Endpoints that do not take messages, and whether messages were given up meanwhile: each is said once.
+    /// Endpoints that do not accept messages, and whether messages to them were given up. Each is reported once.
     outages: Mutex<HashMap<String, bool>>,
     dispatcher: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Sns {
-    /// Takes up what is kept, subscribes what the template and the command line ask for, and goes on with the
-    /// deliveries that were open.
+    /// Reads the kept subscriptions and messages, subscribes what the template and the command line name, and resumes
+    /// open deliveries.
     ///
     /// # Errors
-    /// If what is kept cannot be read, or a subscription that is asked for is none.
+    /// If the files cannot be read, or SNS refuses a subscription.
     pub async fn start(settings: SnsSettings<'_>) -> Result<Self, SnsError> {
         let (store, kept) = Store::open(settings.folder).map_err(|source| SnsError::Store {
             folder: settings.folder.map(Path::to_owned).unwrap_or_default(),
@@ -113,7 +113,7 @@ impl Sns {
                 topics: settings.topics.to_vec(),
                 console: settings.console,
                 store,
-                // What the template and the command line asked for is asked for anew at each start.
+                // Subscriptions of the template and the command line are made again at each start.
                 subscriptions: Mutex::new(kept.subscriptions.into_iter().filter(|s| s.origin == Origin::Api).collect()),
                 inbox: Mutex::new(kept.entries.into()),
                 jobs,
@@ -142,27 +142,27 @@ impl Sns {
             .with_state(self.clone())
     }
 
-    /// Publishes a text, as the failure destination of a mapping does.
+    /// Publishes a text, as a mapping's failure destination does.
     ///
     /// # Errors
-    /// Why SNS refuses it.
+    /// The reason if SNS refuses it.
     pub async fn publish_text(&self, topic: &str, text: String) -> Result<(), String> {
         let published = self.publish(topic, vec![Draft { message: text, ..Draft::default() }]).await;
         let first = published.and_then(|outcomes| outcomes.into_iter().next().unwrap_or(Err(Refusal::internal())));
         first.map(drop).map_err(|refusal| refusal.message)
     }
 
-    /// Delivers no more; what is open is delivered after the next start.
+    /// Stops delivering. Open deliveries are made after the next start.
     pub async fn stop(self) {
         let dispatcher = lock(&self.shared.dispatcher).take();
         if let Some(dispatcher) = dispatcher {
             dispatcher.abort();
-            // An error says that it was cut off, as wanted.
+            // An error means that the task was aborted, as intended.
             dispatcher.await.ok();
         }
     }
 
-    /// The outcome of each draft: the message's id. The messages are on the disk.
+    /// The result of each draft: the message's id. The messages are on the disk.
     async fn publish(&self, topic: &str, drafts: Vec<Draft>) -> Result<Vec<Result<String, Refusal>>, Refusal> {
         self.topic(topic)?;
         let now = now();
@@ -216,11 +216,11 @@ impl Sns {
     }
 
     fn enqueue(&self, job: Job) {
-        // An error says that the local cloud stops; the job is open at the next start.
+        // An error means that the local cloud stops; the job stays open for the next start.
         self.shared.jobs.send(job).ok();
     }
 
-    /// Goes on with deliveries that an earlier process left open.
+    /// Resumes deliveries that an earlier process left open.
     fn reopen(&self) {
         for subscription in lock(&self.shared.subscriptions).iter().filter(|subscription| !subscription.confirmed) {
             self.enqueue(Job::Confirmation { subscription: subscription.arn.clone() });
@@ -243,7 +243,7 @@ impl Sns {
         self.shared.topics.iter().map(|topic| &topic.arn)
     }
 
-    /// `CreateTopic` is idempotent, and topics come from the template.
+    /// `CreateTopic` is idempotent, and the topics are the template's.
     fn topic_named(&self, name: &str) -> Result<String, Refusal> {
         let topic = self.shared.topics.iter().find(|topic| topic.name == name);
         topic.map(|topic| topic.arn.clone()).ok_or_else(|| {
@@ -272,25 +272,25 @@ impl Sns {
 /// Why SNS does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum SnsError {
-    /// Its files.
+    /// The kept messages and subscriptions cannot be read.
     #[error("cannot read the messages and subscriptions in {}", folder.display())]
     Store {
-        /// Where they are.
+        /// The folder of the files.
         folder: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// A subscription of the template or the command line.
+    /// A subscription of the template or the command line is refused.
     #[error("cannot subscribe {what}: {reason}")]
     Subscription {
-        /// Which one.
+        /// Its logical id or endpoint.
         what: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
 }
 
-/// A request that SNS refuses.
+/// A request that SNS refuses, with SNS's error code and message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Refusal {
     code: &'static str,
@@ -329,12 +329,12 @@ impl From<Malformed> for Refusal {
     }
 }
 
-/// The ARN of a new subscription.
+/// A new subscription's ARN.
 fn subscription_arn(topic: &str) -> String {
     format!("{topic}:{}", uuid::Uuid::new_v4())
 }
 
-/// SNS writes its times with milliseconds.
+/// A time with milliseconds, as SNS writes it.
 fn now() -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     OffsetDateTime::now_utc().format(format).unwrap_or_default()

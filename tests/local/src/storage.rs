@@ -1,4 +1,4 @@
-//! Writing files so that a crash at any point leaves the old text or the new one.
+//! Writes files so that a crash at any point leaves either the old content or the new.
 
 use std::{
     fs::{self, File},
@@ -6,10 +6,10 @@ use std::{
     path::Path,
 };
 
-/// Replaces a file's text as a whole; it is on the disk when this returns.
+/// Replaces a file's content. It is on the disk when this returns.
 ///
 /// # Errors
-/// What the file system says.
+/// If a file operation fails.
 pub fn write_whole(file: &Path, text: &[u8]) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".tmp");
@@ -18,6 +18,6 @@ pub fn write_whole(file: &Path, text: &[u8]) -> io::Result<()> {
     new.write_all(text)?;
     new.sync_all()?;
     fs::rename(&beside, file)?;
-    // The rename itself is on the disk once the folder is.
+    // The rename is on the disk once the folder is synchronised.
     file.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
 }

@@ -1,8 +1,8 @@
-//! Event source mappings: what a table's stream says is brought to a function, by the rules of Lambda.
+//! Event source mappings: they deliver a table's stream to a function by Lambda's rules.
 //!
-//! The stream is read over the DynamoDB Streams API, so it may be any engine's. Records of one item (partition and
-//! sort key) stay in order; different items are delivered side by side in `ParallelizationFactor` lanes per shard.
-//! Delivery is at least once: the checkpoint follows what is done, and a new start repeats what was under way.
+//! The stream is read through the DynamoDB Streams API of any engine. Records of one item (partition and sort key) stay
+//! in order; different items are delivered in parallel in `ParallelizationFactor` lanes per shard. Delivery is at least
+//! once: the checkpoint follows delivered records, and a restart repeats those that were in flight.
 
 mod checkpoint;
 mod delivery;
@@ -34,13 +34,13 @@ use tokio::{
     time,
 };
 
-/// How often a stream is asked for new shards when none has ended.
+/// How often a stream is asked for new shards while none has ended.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How long a stop waits for the invocations that run.
+/// How long a stop waits for running invocations.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The mappings that run.
+/// The running mappings.
 #[derive(Debug)]
 pub struct Streams {
     stop: watch::Sender<bool>,
@@ -49,12 +49,12 @@ pub struct Streams {
     writer: JoinHandle<()>,
 }
 
-/// Starts all mappings of the template; its tables must be there.
+/// Starts all mappings of the template. Its tables must exist.
 ///
 /// `folder` keeps the checkpoints; without a folder each start begins at the mappings' starting position.
 ///
 /// # Errors
-/// If a filter is not of Lambda's pattern language, a table has no stream, the checkpoints cannot be read, or the
+/// If a filter is not in Lambda's pattern language, a table has no stream, the checkpoints cannot be read, or the
 /// database does not answer.
 pub async fn start(
     database: &DynamoDb,
@@ -100,7 +100,7 @@ pub async fn start(
 }
 
 impl Streams {
-    /// Begins no further invocation, waits a little for those that run, and keeps how far all have come.
+    /// Starts no further invocation, waits a short time for running ones, and writes the checkpoints.
     pub async fn stop(mut self) {
         self.stop.send(true).ok();
         let ended = async { while self.mappings.join_next().await.is_some() {} };
@@ -115,31 +115,31 @@ impl Streams {
     }
 }
 
-/// Why the mappings do not start.
+/// Why a mapping does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
-    /// A pattern of `FilterCriteria`.
+    /// A pattern of `FilterCriteria` cannot be parsed.
     #[error("the filter of {mapping} is none that Lambda takes")]
     Filter {
         /// The mapping.
         mapping: String,
-        /// Why.
+        /// The pattern's fault.
         source: Malformed,
     },
-    /// A table's stream.
+    /// A table's stream cannot be read.
     #[error("cannot read a table's stream")]
     Stream(#[source] DynamoDbError),
-    /// The file of checkpoints.
+    /// The checkpoints cannot be read.
     #[error("cannot read the checkpoints in {}; removing them delivers all records again", folder.display())]
     Checkpoints {
-        /// Where they are.
+        /// The folder of the file.
         folder: PathBuf,
-        /// What the system said.
+        /// The operating system's error.
         source: io::Error,
     },
 }
 
-/// Reads the shards of one mapping: each after its parent, as the order of an item's records wants it.
+/// Reads the shards of one mapping, each after its parent, which keeps an item's records in order.
 async fn run(context: Arc<Context>) {
     let mapping = context.delivery.mapping.name.clone();
     let mut stopping = context.stopping.clone();

@@ -1,5 +1,5 @@
-//! STS, as far as the authoring commands ask it: `GetCallerIdentity` returns one fixed identity, so that a change of a
-//! study is audited in the local cloud as in AWS.
+//! A stand-in for STS with the one operation that the authoring commands call: `GetCallerIdentity` returns a fixed
+//! identity, so that changes of a study are audited in the local cloud as in AWS.
 
 use axum::{
     Router,

@@ -1,7 +1,7 @@
-//! What `template.yaml` says, as far as it has a meaning on one machine.
+//! The part of `template.yaml` that has a meaning on one machine.
 //!
-//! The template is the one truth: what runs here and what SAM deploys are read from the same file. Physical names
-//! are the logical ids of the template. ARNs are of [`REGION`] and [`ACCOUNT`].
+//! SAM deploys the same file, so that local and deployed resources do not diverge. Physical names are the template's
+//! logical ids. ARNs are of [`REGION`] and [`ACCOUNT`].
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -13,16 +13,16 @@ mod resolve;
 #[cfg(test)]
 mod tests;
 
-/// The region in which everything local claims to be.
+/// The region of all local ARNs.
 pub const REGION: &str = "us-east-1";
 
-/// The account to which everything local claims to belong.
+/// The account of all local ARNs.
 pub const ACCOUNT: &str = "000000000000";
 
-/// A template whose parameters and references are resolved.
+/// A template with resolved parameters and references.
 #[derive(Debug, Clone, Default)]
 pub struct Template {
-    /// Where it was read.
+    /// The file.
     pub path: PathBuf,
     /// The names of its parameters.
     pub parameters: Vec<String>,
@@ -44,7 +44,7 @@ pub struct Template {
     pub schedules: Vec<Schedule>,
     /// `AWS::S3::Bucket`, in the order of the file: logical ids, which are the names too.
     pub buckets: Vec<String>,
-    /// What the template asks for that the local cloud knows and does not imitate: one sentence each, to be said
+    /// Settings that the local cloud knows and does not imitate: one sentence each, printed once at the start.
     /// once at the start.
     pub notices: Vec<String>,
 }
@@ -54,44 +54,44 @@ pub struct Template {
 pub struct Function {
     /// Logical id, which is its name too (`SubmitFunction`).
     pub name: String,
-    /// The cargo package and binary (`submit`).
+    /// The name of the cargo binary (`submit`).
     pub binary: String,
-    /// After which an invocation is killed.
+    /// The timeout, after which an invocation is killed.
     pub timeout: Duration,
-    /// MiB.
+    /// Memory in MiB.
     pub memory: u32,
-    /// `ReservedConcurrentExecutions`: more environments than this are never made.
+    /// `ReservedConcurrentExecutions`: the most environments.
     pub reserved_concurrency: Option<usize>,
     /// Variables with all references resolved.
     pub environment: BTreeMap<String, String>,
-    /// `arm64` or `x86_64`; here a function runs on what the machine has.
+    /// `arm64` or `x86_64`. The local cloud runs the function on this machine's architecture.
     pub architecture: String,
 }
 
 /// One route of the HTTP API.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Upper case, `ANY` for all.
+    /// The method in upper case; `ANY` for all.
     pub method: String,
-    /// `/v1/submissions/{id}`, or [`Route::DEFAULT`].
+    /// The path: `/v1/submissions/{id}`, or [`Route::DEFAULT`].
     pub path: String,
     /// Logical id of the function behind it.
     pub function: String,
-    /// Name of the authorizer; `None`: anybody may call.
+    /// Name of the authorizer; `None`: no token is required.
     pub authorizer: Option<String>,
-    /// One of these must be in the token, if there are any.
+    /// Scopes of which the token must have one; empty: none is required.
     pub scopes: Vec<String>,
     /// How long the gateway waits for the function.
     pub timeout: Duration,
 }
 
 impl Route {
-    /// The path of the route that takes what no other one takes.
+    /// The path of the route for requests that match no other.
     pub const DEFAULT: &str = "$default";
 }
 
 impl Function {
-    /// Its ARN.
+    /// The route's ARN for a request.
     pub fn arn(&self) -> String {
         resolve::function_arn(&self.name)
     }
@@ -100,9 +100,9 @@ impl Function {
 /// A JWT authorizer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorizer {
-    /// The token's `iss`.
+    /// The required `iss` of a token.
     pub issuer: String,
-    /// One of these must be in the token's `aud`, or be its `client_id` if it has no `aud`.
+    /// Accepted values of the token's `aud`, or of its `client_id` if it has no `aud`.
     pub audience: Vec<String>,
     /// The header that carries the token, in lower case.
     pub header: String,
@@ -115,13 +115,13 @@ pub struct Table {
     pub name: String,
     /// Attribute definitions: name to type (`S`, `N`, `B`).
     pub attributes: BTreeMap<String, String>,
-    /// Primary key.
+    /// The primary key.
     pub key: Key,
     /// Global secondary indexes, in the order of the file.
     pub indexes: Vec<Index>,
     /// `StreamViewType`; `None`: the table has no stream.
     pub stream: Option<String>,
-    /// Attribute with the time to live, if it is switched on.
+    /// Attribute with the time to live, if it is enabled.
     pub time_to_live: Option<String>,
 }
 
@@ -139,7 +139,7 @@ pub struct Key {
 pub struct Index {
     /// `IndexName`.
     pub name: String,
-    /// Its key.
+    /// The index's key.
     pub key: Key,
     /// `ALL`, `KEYS_ONLY` or `INCLUDE`.
     pub projection: String,
@@ -152,7 +152,7 @@ pub struct Index {
 pub struct Topic {
     /// Logical id, which is its name too.
     pub name: String,
-    /// Its ARN, as the functions get it by `!Ref`.
+    /// The ARN, which `!Ref` gives the functions.
     pub arn: String,
     /// `DisplayName`.
     pub display_name: Option<String>,
@@ -167,7 +167,7 @@ pub struct Subscription {
     pub topic_arn: String,
     /// `https`, `email`, `sms`, ...
     pub protocol: String,
-    /// Address in the protocol's own form.
+    /// The address, in the protocol's format.
     pub endpoint: String,
     /// `FilterPolicy`.
     pub filter_policy: Option<serde_json::Value>,
@@ -180,72 +180,72 @@ pub struct Subscription {
 /// A DynamoDB stream as a function's event source. Absent settings have Lambda's defaults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamMapping {
-    /// `<function>/<event>`: unique and stable, the name of its checkpoint.
+    /// `<function>/<event>`: unique and stable; it names the checkpoint.
     pub name: String,
     /// Logical id of the function.
     pub function: String,
     /// Logical id of the table.
     pub table: String,
-    /// Where a mapping without a checkpoint begins.
+    /// Where a mapping without a checkpoint starts.
     pub starting_position: StartingPosition,
-    /// 1 to 10,000; default 100.
+    /// `BatchSize`: 1 to 10,000; default 100.
     pub batch_size: usize,
-    /// 0 to 300 s; default 0.
+    /// `MaximumBatchingWindowInSeconds`: 0 to 300 s; default 0.
     pub batching_window: Duration,
-    /// 1 to 10; default 1.
+    /// `ParallelizationFactor`: 1 to 10; default 1.
     pub parallelization_factor: usize,
     /// `ReportBatchItemFailures` is among `FunctionResponseTypes`.
     pub report_batch_item_failures: bool,
-    /// Default false.
+    /// `BisectBatchOnFunctionError`; default false.
     pub bisect_batch_on_function_error: bool,
-    /// `None`: -1, without end (the default).
+    /// `MaximumRetryAttempts`; `None`: unlimited (-1, the default).
     pub maximum_retry_attempts: Option<u32>,
-    /// `None`: -1, without end (the default).
+    /// `MaximumRecordAgeInSeconds`; `None`: unlimited (-1, the default).
     pub maximum_record_age: Option<Duration>,
-    /// The patterns of `FilterCriteria`; a record that fits one of them is delivered; none at all lets all through.
+    /// The patterns of `FilterCriteria`. A record that matches one is delivered; without patterns all are.
     pub filters: Vec<serde_json::Value>,
-    /// Where records go that the mapping gives up on.
+    /// The destination of records that the mapping gives up.
     pub on_failure: Option<FailureDestination>,
 }
 
-/// A function's event that comes again and again.
+/// A recurring event of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// `<function>/<event>`.
     pub name: String,
     /// Logical id of the function.
     pub function: String,
-    /// Who sends it.
+    /// The service that sends it.
     pub scheduler: Scheduler,
-    /// How often it comes.
+    /// The interval between two events.
     pub every: Duration,
-    /// What the function gets instead of the scheduler's own event: JSON.
+    /// `Input`: JSON that the function receives instead of the service's own event.
     pub input: Option<String>,
 }
 
-/// Who sends the event of a [`Schedule`].
+/// The service that sends the event of a [`Schedule`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scheduler {
-    /// A rule of EventBridge, of an event of type `Schedule`.
+    /// A rule of EventBridge: an event of type `Schedule`.
     Rule,
-    /// The EventBridge Scheduler, of an event of type `ScheduleV2`.
+    /// The EventBridge Scheduler: an event of type `ScheduleV2`.
     Scheduler,
 }
 
 /// `StartingPosition`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartingPosition {
-    /// The oldest record that the stream has.
+    /// The oldest record of the stream.
     TrimHorizon,
-    /// What comes after the mapping was made.
+    /// Records that are written after the mapping was made.
     Latest,
 }
 
 /// `DestinationConfig: OnFailure`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum FailureDestination {
-    /// An S3 bucket: with the records.
+    /// An S3 bucket, which receives the records too.
     Bucket(String),
-    /// An SNS topic's ARN: metadata only.
+    /// An SNS topic's ARN, which receives metadata only.
     Topic(String),
 }

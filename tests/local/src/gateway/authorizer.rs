@@ -1,5 +1,5 @@
-//! The JWT authorizer of an HTTP API: what it checks is what API Gateway documents, and nothing more. What a token
-//! means to the application is the functions' affair.
+//! The JWT authorizer of an HTTP API. It checks exactly what API Gateway documents; the functions decide what a token's
+//! claims allow.
 
 use axum::http::HeaderMap;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -8,16 +8,16 @@ use time::OffsetDateTime;
 
 use crate::{issuer::Issuer, template::Authorizer};
 
-/// A caller who may pass.
+/// A caller with a valid token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Allowed {
-    /// The token's claims, each as the text that API Gateway makes of it.
+    /// The token's claims as API Gateway passes them: all as text.
     pub(super) claims: Map<String, Value>,
-    /// The route's scopes that the token has; `None` if the route asks for none.
+    /// The route's scopes that the token has; `None` if the route requires none.
     pub(super) scopes: Option<Vec<String>>,
 }
 
-/// Why a caller may not pass. Nothing of the token.
+/// Why a token is refused. No variant carries a part of the token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {
     #[error("no token")]
@@ -55,7 +55,7 @@ pub(super) fn authorize(
     Ok(Allowed { claims, scopes: granted })
 }
 
-/// The claims of a token that the issuer signed.
+/// The claims of a token with a valid signature of the issuer.
 fn verified(token: &str, issuer: &Issuer) -> Result<Map<String, Value>, Refusal> {
     let malformed = || Refusal::Token("the token is not a JWT");
     let (signed, signature) = token.rsplit_once('.').ok_or_else(malformed)?;
@@ -64,7 +64,7 @@ fn verified(token: &str, issuer: &Issuer) -> Result<Map<String, Value>, Refusal>
         |part: &str| -> Option<Map<String, Value>> { serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok() };
     let header = object(header).ok_or_else(malformed)?;
     let claims = object(claims).ok_or_else(malformed)?;
-    // The algorithm is ours to choose, never the token's: `none` and HMAC with the public key end here.
+    // The algorithm is fixed here and never taken from the token: `none`, and HMAC with the public key, are refused.
     if header.get("alg").and_then(Value::as_str) != Some("RS256") {
         return Err(Refusal::Token("the token is not signed with RS256"));
     }
@@ -111,7 +111,7 @@ fn check(claims: &Map<String, Value>, authorizer: &Authorizer, now: i64) -> Resu
     Ok(())
 }
 
-/// The wanted scopes that the token's `scope` or `scp` has.
+/// The required scopes that the token's `scope` or `scp` has.
 fn granted(claims: &Map<String, Value>, wanted: &[String]) -> Vec<String> {
     let words = |value: &Value| -> Vec<String> {
         match value {
@@ -214,7 +214,7 @@ mod tests {
         );
     }
 
-    /// What the tokens of known issuers hold, and how API Gateway passes it. The functions are tested with the same.
+    /// Claims of known issuers' tokens, and how API Gateway passes them. The functions' tests use the same file.
     #[test]
     fn tokens_of_known_issuers_pass_as_api_gateway_passes_them() {
         for file in TOKENS {

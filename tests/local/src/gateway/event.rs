@@ -1,4 +1,4 @@
-//! Payload format 2.0: a request as the event of a function, and its answer as a response.
+//! Payload format 2.0: a request as a function's event, and its result as a response.
 
 use std::collections::BTreeMap;
 
@@ -17,10 +17,10 @@ use time::{OffsetDateTime, macros::format_description};
 use super::authorizer::Allowed;
 use crate::template::{ACCOUNT, Route};
 
-/// The API's id, which a deployed one has from AWS.
+/// The API's id. AWS assigns one to a deployed API.
 const API_ID: &str = "local";
 
-/// What the gateway knows of a request beside the request itself.
+/// What the gateway adds to a request.
 #[derive(Debug)]
 pub(super) struct Context<'a> {
     pub(super) route: &'a Route,
@@ -36,7 +36,7 @@ pub(super) struct Context<'a> {
 pub(super) fn request(parts: &Parts, body: &Bytes, context: &Context<'_>) -> Vec<u8> {
     let headers = headers(parts, body, context);
     let host = headers.get("host").map_or("localhost", String::as_str).to_owned();
-    // HTTP APIs pass the path decoded, though they call it raw.
+    // HTTP APIs pass the decoded path as `rawPath`.
     let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy().into_owned();
     let query = parts.uri.query().unwrap_or_default();
     let route_key = match context.route.path.as_str() {
@@ -95,7 +95,7 @@ pub(super) fn request(parts: &Parts, body: &Bytes, context: &Context<'_>) -> Vec
     event.to_string().into_bytes()
 }
 
-/// What a function answers. Fields beside these have no meaning in format 2.0.
+/// A function's result. Format 2.0 ignores other members.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Answer {
@@ -110,11 +110,11 @@ struct Answer {
     is_base64_encoded: Option<bool>,
 }
 
-/// The response that a function's answer stands for. The error says what is wrong with it.
+/// The response that a function's result describes. The error says why the result is none.
 pub(super) fn response(payload: &Bytes) -> Result<Response, String> {
     let value: Value = serde_json::from_slice(payload).map_err(|_| "an answer that is not JSON")?;
     if value.get("statusCode").is_none() {
-        // Without a status code the whole answer is the body.
+        // Without a status code the whole result is the body.
         return Ok(plain(payload.clone()));
     }
     let answer: Answer = serde_json::from_value(value).map_err(|_| "an answer that is not of payload format 2.0")?;
@@ -157,7 +157,7 @@ fn plain(body: Bytes) -> Response {
     response
 }
 
-/// Headers by their names in lower case, several of one name joined by commas, and those that the gateway adds.
+/// Headers by lower-case name, values of one name joined by commas, with those that the gateway adds.
 fn headers(parts: &Parts, body: &Bytes, context: &Context<'_>) -> BTreeMap<String, String> {
     let mut headers = BTreeMap::new();
     for name in parts.headers.keys() {
@@ -199,7 +199,7 @@ fn cookies(headers: &HeaderMap) -> Vec<String> {
         .collect()
 }
 
-/// Decoded; several of one name joined by commas.
+/// Decoded parameters, values of one name joined by commas.
 fn query_parameters(query: &str) -> BTreeMap<String, String> {
     let mut parameters = BTreeMap::<String, String>::new();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -214,7 +214,7 @@ fn query_parameters(query: &str) -> BTreeMap<String, String> {
     parameters
 }
 
-/// API Gateway passes these as text, and all else (forms too) as base64.
+/// API Gateway passes these types as text, and all others (forms too) as base64.
 fn is_text(headers: &HeaderMap) -> bool {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return false;
@@ -228,7 +228,7 @@ fn is_text(headers: &HeaderMap) -> bool {
         || essence.ends_with("+xml")
 }
 
-/// Headers that belong to one connection, not to the message.
+/// Headers of one connection, which are not passed on.
 fn is_of_the_connection(name: &HeaderName) -> bool {
     [header::CONNECTION, header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::UPGRADE, header::TE].contains(name)
 }
@@ -241,7 +241,7 @@ fn protocol(version: Version) -> &'static str {
     }
 }
 
-/// `23/Nov/2026:07:58:03 +0000`.
+/// The time as `23/Nov/2026:07:58:03 +0000`.
 fn clf(time: OffsetDateTime) -> String {
     let format = format_description!(
         "[day]/[month repr:short]/[year]:[hour]:[minute]:[second] [offset_hour sign:mandatory][offset_minute]"

@@ -1,4 +1,4 @@
-//! Which route takes a request.
+//! Selects the route of a request.
 
 use std::collections::BTreeMap;
 
@@ -6,14 +6,14 @@ use percent_encoding::percent_decode_str;
 
 use crate::template::Route;
 
-/// A route and the path's parameters, decoded.
+/// A route and the decoded parameters of the path.
 #[derive(Debug)]
 pub(super) struct Found<'a> {
     pub(super) route: &'a Route,
     pub(super) parameters: BTreeMap<String, String>,
 }
 
-/// How a segment of a route takes one of a path; the more specific comes first.
+/// How a segment of a route matches one of a path. The more specific variant comes first.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Segment {
     Literal,
@@ -21,7 +21,7 @@ enum Segment {
     Greedy,
 }
 
-/// The most specific route for a request: literal segments before parameters before greedy ones, the method before
+/// The most specific route of a request: literal segments before parameters before greedy ones, the method before
 /// `ANY`, and `$default` last.
 pub(super) fn find<'a>(routes: &'a [Route], method: &str, path: &str) -> Option<Found<'a>> {
     routes

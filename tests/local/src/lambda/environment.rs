@@ -1,4 +1,4 @@
-//! One environment: a process of the function and the Runtime API (2018-06-01) that it speaks to.
+//! One environment: a process of the function and its Runtime API (2018-06-01).
 
 use std::{
     error::Error as _,
@@ -32,10 +32,10 @@ use process::{Process, Tail};
 
 mod process;
 
-/// Lambda's own limit for the answer of an invocation, in bytes.
+/// Lambda's limit of an invocation's result, in bytes.
 const ANSWER_LIMIT: usize = 6 * 1024 * 1024 + 100;
 
-/// Lambda's own limit for the initialisation. A debug build on a busy machine needs a part of it.
+/// Lambda's limit of the initialisation. A debug build on a busy machine needs a part of it.
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// How long a process may take to ask again after its connection broke.
@@ -43,7 +43,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 const API: &str = "/2018-06-01/runtime";
 
-/// A process that is initialised and free for an invocation. Dropping it kills the process.
+/// An initialised process that is free for an invocation. Dropping it kills the process.
 #[derive(Debug)]
 pub(super) struct Environment {
     function_arn: String,
@@ -57,7 +57,7 @@ pub(super) struct Environment {
     _slot: Slot,
 }
 
-/// An invocation that waits for its environment.
+/// An invocation that waits for an environment.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request_id: String,
@@ -65,7 +65,7 @@ pub(super) struct Job {
     trace: String,
 }
 
-/// An invocation that its process has taken.
+/// An invocation that the process has received.
 #[derive(Debug)]
 pub(super) struct Running {
     request_id: String,
@@ -73,7 +73,7 @@ pub(super) struct Running {
     deadline: Instant,
 }
 
-/// An invocation with its outcome and what only the history wants to know of it.
+/// An invocation with its outcome and details for the history.
 #[derive(Debug)]
 pub(super) struct Finished {
     pub(super) invocation: Invocation,
@@ -84,17 +84,17 @@ pub(super) struct Finished {
 /// Why a process does not become an environment.
 #[derive(Debug)]
 pub(super) enum StartFailure {
-    /// It could not be run at all.
+    /// The executable cannot be run.
     Run(PathBuf, io::Error),
-    /// It ended before it asked for an invocation.
+    /// The process ended before it asked for an invocation.
     Ended(String, Tail),
-    /// It reported an error of its initialisation.
+    /// The process reported an initialisation error.
     Reported(String, Tail),
-    /// It did not ask for an invocation in time.
+    /// The process did not ask for an invocation in time.
     Slow(Tail),
 }
 
-/// What a process does over its Runtime API.
+/// A request of the process to its Runtime API.
 #[derive(Debug)]
 enum Event {
     Next(oneshot::Sender<Response>),
@@ -122,7 +122,7 @@ impl Environment {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(run)?;
         let address = listener.local_addr().map_err(run)?.to_string();
         let (sender, events) = mpsc::channel(4);
-        // The server ends with the environment; until then it has nothing to fail with.
+        // The server runs as long as the environment and has no way to fail before.
         let server = tokio::spawn(async move { axum::serve(listener, runtime_api(sender)).await }).abort_handle();
         let process = Process::spawn(function, executable, settings, &address, end).map_err(|error| {
             server.abort();
@@ -145,7 +145,7 @@ impl Environment {
         }
     }
 
-    /// Gives the job to the process. If the process is gone, the job comes back untouched, with the status.
+    /// Hands the job to the process. If the process has ended, returns the job unchanged and the exit status.
     pub(super) async fn hand_over(&mut self, job: Job) -> Result<Running, (Job, String)> {
         let running = loop {
             if let Some(how) = self.process.ended() {
@@ -160,7 +160,7 @@ impl Environment {
             };
             let started = Instant::now();
             let event = job.response(&self.function_arn, self.timeout);
-            // It fails if the process closed the connection: then it asks again, or ends.
+            // This fails if the process closed the connection: it then asks again or ends.
             if next.send(event).is_ok() {
                 break Running { request_id: job.request_id, started, deadline: started + self.timeout };
             }
@@ -168,7 +168,7 @@ impl Environment {
         Ok(running)
     }
 
-    /// Waits for the outcome of what was handed over; kills the process if it overruns.
+    /// Waits for the outcome of the invocation, and kills the process when its time is up.
     pub(super) async fn outcome(&mut self, running: &Running) -> Finished {
         let (outcome, detail) = loop {
             tokio::select! {
@@ -179,7 +179,7 @@ impl Environment {
                     }
                 }
                 how = self.process.wait() => {
-                    // Its last words may be on their way still.
+                    // Its last output may still be in the pipes.
                     let last = std::iter::from_fn(|| self.events.try_recv().ok()).collect::<Vec<_>>();
                     let concluded = last.into_iter().find_map(|event| self.concluded(event, &running.request_id));
                     break concluded.unwrap_or((InvocationOutcome::Crashed, Some(how)));
@@ -197,8 +197,8 @@ impl Environment {
         Finished { invocation, cold, detail }
     }
 
-    /// Waits until the process asks for the next invocation, which belongs to the time of the last one. False: it
-    /// did not, and is gone.
+    /// Waits until the process asks for the next invocation; until then the previous one counts as running. Returns
+    /// false if the process ended instead.
     pub(super) async fn settle(&mut self, running: &Running) -> bool {
         if self.process.is_killed() {
             return false;
@@ -244,9 +244,9 @@ impl Environment {
         Ok(())
     }
 
-    /// The outcome that an event brings, if it is one of this request.
+    /// The outcome that an event reports, if the event belongs to this request.
     fn concluded(&mut self, event: Event, request_id: &str) -> Option<(InvocationOutcome, Option<String>)> {
-        // Whether the process still reads the acknowledgement is its own affair.
+        // The process may no longer read the acknowledgement.
         match event {
             Event::Answer(id, Some(answer), acknowledge) if id == request_id => {
                 let _ = acknowledge.send(StatusCode::ACCEPTED);
@@ -286,7 +286,7 @@ impl Drop for Environment {
 }
 
 impl Job {
-    /// The answer to the function's request for its next invocation.
+    /// The response to the function's request for its next invocation.
     fn response(&self, function_arn: &str, timeout: Duration) -> Response {
         let deadline = time::OffsetDateTime::now_utc() + timeout;
         let deadline = (deadline.unix_timestamp_nanos() / 1_000_000).to_string();
@@ -302,10 +302,10 @@ impl Job {
 }
 
 impl Event {
-    /// Answers what does not belong to the invocation that runs.
+    /// Refuses an event that does not belong to the running invocation.
     fn refuse(self) {
         if let Event::Answer(_, _, acknowledge) | Event::Error(_, _, acknowledge) = self {
-            // Whether the process still reads it is its own affair.
+            // The process may no longer read the acknowledgement.
             let _ = acknowledge.send(StatusCode::BAD_REQUEST);
         }
     }
@@ -347,7 +347,7 @@ async fn answer(
     extract::Path(id): extract::Path<String>,
     body: Body,
 ) -> Response {
-    // A body that breaks off is no answer: the process has ended, or ends the invocation by an error.
+    // An incomplete body is no result: the process has ended, or reports an error next.
     let body = match to_bytes(body, ANSWER_LIMIT).await {
         Ok(body) => Some(body),
         Err(error) if error.source().is_some_and(|source| source.is::<LengthLimitError>()) => None,
@@ -385,7 +385,7 @@ fn acknowledgement(status: StatusCode) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// The type of a reported error; its message stays with the caller, who may know what is in it.
+/// The type of a reported error. Its message is not shown, because it may quote the event.
 fn error_type(error: &Bytes) -> String {
     let error: Option<serde_json::Value> = serde_json::from_slice(error).ok();
     let kind = error.as_ref().and_then(|error| error.get("errorType")).and_then(|kind| kind.as_str());

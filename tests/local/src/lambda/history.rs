@@ -1,4 +1,4 @@
-//! What became of the last invocations.
+//! The latest invocations and their outcomes.
 
 use std::{
     collections::VecDeque,
@@ -11,14 +11,14 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use super::{InvocationOutcome, environment::Finished};
 use crate::{console::Console, template::Function};
 
-/// How many are kept.
+/// The most invocations that are kept.
 const KEPT: usize = 1000;
 
-/// The last invocations, oldest first.
+/// The latest invocations, oldest first.
 #[derive(Debug, Default)]
 pub struct History(Mutex<VecDeque<Record>>);
 
-/// One invocation. Nothing of its payload.
+/// One invocation, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
@@ -26,23 +26,23 @@ pub struct Record {
     pub function: String,
     /// Lambda's request id.
     pub request_id: String,
-    /// RFC 3339, UTC.
+    /// When it started: RFC 3339, UTC.
     pub started_at: String,
-    /// From the hand-over to the outcome.
+    /// Milliseconds from handing the event to the environment until the outcome.
     pub ms: u64,
-    /// What was left until the timeout; 0 if it was reached.
+    /// Milliseconds that were left until the timeout; 0 if it was reached.
     pub remaining_ms: u64,
     /// `answered`, `failed`, `timedOut`, `crashed` or `refused`.
     pub outcome: &'static str,
-    /// Whether it was the first of its environment.
+    /// Whether it was its environment's first.
     pub cold: bool,
-    /// The type of the error, the status of the process, or the reason of the refusal.
+    /// The type of the error, the exit status of the process, or the reason of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl History {
-    /// The last invocations, newest first, of one function (its binary or its logical id) or of all.
+    /// The latest invocations, newest first: of one function (by its binary or its logical id) or of all.
     pub fn newest_first(&self, function: Option<&Function>) -> Vec<Record> {
         let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |record: &&Record| function.is_none_or(|function| function.binary == record.function);
@@ -98,7 +98,7 @@ impl Record {
         }
     }
 
-    /// As a person reads it: `submit  answered in 12 ms, 9988 ms left`.
+    /// The line at the terminal: `submit  answered in 12 ms, 9988 ms left`.
     fn line(&self) -> String {
         let Self { function, ms, remaining_ms, .. } = self;
         let detail = self.detail.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The API as a phone, site staff and a clinician's inbox see it: over HTTP, and patiently.
+//! The API over HTTP, as a phone, site staff and the clinician inbox use it, with retries.
 
 use std::{
     error::Error,
@@ -25,84 +25,84 @@ use tokio::time::{Instant, sleep, timeout};
 /// API Gateway answers within 30 s.
 const ATTEMPT: Duration = Duration::from_secs(35);
 
-/// Whoever listens on the port answers this soon, or is no local cloud.
+/// How long a local cloud may take to answer the first request; another service may never answer.
 const GREETING: Duration = Duration::from_secs(2);
 
-/// The first pause before sending again, doubled each time up to the longest.
+/// The first pause before a retry, doubled up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// Seconds that its tokens live: longer than a replay may last.
+/// The life of tokens in seconds: longer than any replay.
 const TOKEN_LIFETIME: u32 = 7 * 24 * 3600;
 
-/// A local cloud at an address.
+/// The API of a local cloud.
 #[derive(Debug)]
 pub(super) struct Api {
     client: Client<HttpConnector, Full<Bytes>>,
     url: String,
-    /// How long to go on with what is not answered.
+    /// How long an unanswered request is retried.
     patience: Duration,
     repeats: AtomicU64,
 }
 
-/// Why there is no answer that can be used.
+/// Why there is no usable response.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
-    /// Nobody answered within the patience.
+    /// Nothing answered in time.
     #[error("{request} met no answer ({why})")]
     Unreachable {
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// What the last attempt met.
+        /// The last attempt's failure.
         why: String,
     },
-    /// Every answer within the patience asked to come again.
-    #[error("{request} was told to come again later ({why}) for too long")]
+    /// Every response in time asked for a later retry.
+    #[error("{request} was answered with "later" for too long ({why})")]
     Unsettled {
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// What the last answer was.
+        /// The last response.
         why: String,
     },
-    /// An answer that means no.
+    /// A response refused the request.
     #[error("{request} was refused with {status}{detail}")]
     Refused {
-        /// Method and path.
+        /// The method and path.
         request: String,
         /// The status.
         status: StatusCode,
-        /// What the problem says.
+        /// The problem's detail.
         detail: String,
     },
-    /// A body of another shape.
+    /// A response has another shape.
     #[error("{request} was answered with something else than expected")]
     Shape {
-        /// Method and path.
+        /// The method and path.
         request: String,
-        /// What is different.
+        /// The difference.
         source: serde_json::Error,
     },
 }
 
-/// What the API said to a submission.
+/// The response to a submission.
 pub(super) enum Receipt {
-    /// It is stored; since when, in RFC 3339.
+    /// It is stored, since this time (RFC 3339).
     Stored { received_at: String },
     /// Another body is stored under its id.
     Conflict,
 }
 
-/// How far a submission has come.
+/// The state of a submission.
 #[derive(Debug, Deserialize)]
 pub(super) struct State {
     pub(super) score: Option<Score>,
 }
 
-/// What the functions made of a submission.
+/// The score of a submission.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Score {
-    /// RFC 3339.
+    /// When it was scored (RFC 3339).
     pub(super) scored_at: String,
     pub(super) scores: Vec<ScoreValue>,
     pub(super) not_scored: Vec<Reason>,
@@ -122,7 +122,7 @@ pub(super) struct Reason {
     pub(super) reason: String,
 }
 
-/// What was counted for a site.
+/// The counts of a site.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Counts {
@@ -131,7 +131,7 @@ pub(super) struct Counts {
     pub(super) alerts: u64,
 }
 
-/// An alert as it was published.
+/// A published alert.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Alert {
@@ -151,12 +151,12 @@ impl Api {
         &self.url
     }
 
-    /// How often something was sent again.
+    /// How many requests were repeats.
     pub(super) fn repeats(&self) -> u64 {
         self.repeats.load(Ordering::Relaxed)
     }
 
-    /// Whether it is a local cloud that listens there.
+    /// Whether a local cloud listens at the address.
     pub(super) async fn is_local_cloud(&self) -> bool {
         let call = Call::get("/local/.well-known/openid-configuration", None);
         let answer = timeout(GREETING, self.attempt(&call)).await;
@@ -178,7 +178,7 @@ impl Api {
         self.token(json!({"role": "staff", "study": study, "sites": [site]})).await
     }
 
-    /// Sends a submission as a phone does: again under the same id until an answer settles it.
+    /// Sends a submission as a phone does: again under the same id until a response settles it.
     pub(super) async fn submit(&self, token: &str, body: &Value) -> Result<Receipt, ApiError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
@@ -207,7 +207,7 @@ impl Api {
         Ok(body.counts.into_iter().next().unwrap_or_default())
     }
 
-    /// The alerts that reached the inbox, repeats included.
+    /// The alerts in the inbox, repeats included.
     pub(super) async fn inbox(&self, site: &SiteId) -> Result<Vec<Alert>, ApiError> {
         #[derive(Deserialize)]
         struct Body {
@@ -218,7 +218,7 @@ impl Api {
             body: Value,
         }
         let body: Body = self.read(&format!("/local/inbox?site={site}"), None).await?;
-        // Whatever else was published for the site is none of ours.
+        // Other messages of the site are not alerts of this replay.
         Ok(body.messages.into_iter().filter_map(|message| serde_json::from_value(message.body).ok()).collect())
     }
 
@@ -239,7 +239,7 @@ impl Api {
         call.read(&self.settled(&call).await?)
     }
 
-    /// Sends until an answer is neither "later" nor lost; for calls that may be repeated, as all of these.
+    /// Retries a request until it has a response other than "later". All requests here may be repeated.
     async fn settled(&self, call: &Call<'_>) -> Result<Answer, ApiError> {
         let end = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
@@ -276,14 +276,14 @@ impl Api {
         }
         let body = call.body.map(Value::to_string).unwrap_or_default();
         let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-        let (head, body) = self.client.request(request).await.map_err(|error| told(&error))?.into_parts();
-        let body = body.collect().await.map_err(|error| told(&error))?.to_bytes();
+        let (head, body) = self.client.request(request).await.map_err(|error| reason(&error))?.into_parts();
+        let body = body.collect().await.map_err(|error| reason(&error))?.to_bytes();
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Answer { status: head.status, retry_after: retry_after.map(Duration::from_secs), body })
     }
 }
 
-/// A request without what it is sent by.
+/// A request that can be sent repeatedly.
 struct Call<'a> {
     method: Method,
     path: &'a str,
@@ -305,7 +305,7 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Method and path, without the query, which names a patient.
+/// Method and path without the query, which names a patient.
 impl fmt::Display for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.method, self.path.split('?').next().unwrap_or_default())
@@ -323,20 +323,20 @@ impl Answer {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
-    /// What an RFC 9457 problem says, behind a colon.
+    /// The detail and errors of an RFC 9457 problem, after a colon.
     fn problem(&self) -> String {
         let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let findings = body["errors"].as_array().into_iter().flatten().map(|error| {
             let text = |field: &str| error[field].as_str().unwrap_or_default();
             format!("{} {}", text("pointer"), text("detail"))
         });
-        let told: Vec<String> = body["detail"].as_str().map(str::to_owned).into_iter().chain(findings).collect();
-        if told.is_empty() { String::new() } else { format!(": {}", told.join("; ")) }
+        let details: Vec<String> = body["detail"].as_str().map(str::to_owned).into_iter().chain(findings).collect();
+        if details.is_empty() { String::new() } else { format!(": {}", details.join("; ")) }
     }
 }
 
-/// The client's errors say only where they happened; what happened is the cause of their causes.
-fn told(error: &dyn Error) -> String {
+/// The client's errors only name the step that failed; the reason is at the end of the chain of sources.
+fn reason(error: &dyn Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
         innermost = source;
@@ -344,10 +344,10 @@ fn told(error: &dyn Error) -> String {
     innermost.to_string()
 }
 
-/// Half to all of a pause, so that those who were turned away together do not come back together.
+/// Half to all of a pause, so that rejected clients do not return together.
 fn jitter() -> f64 {
     let mut random = [0];
-    // Without randomness the pause is whole.
+    // Without randomness the pause is not shortened.
     let share = getrandom::fill(&mut random).map_or(1.0, |()| f64::from(random[0]) / 255.0);
     0.5 + share / 2.0
 }
@@ -367,8 +367,8 @@ mod tests {
 
     use super::*;
 
-    /// Serves one connection after the other with these answers, an empty one being a connection that is cut off after
-    /// the request; keeps what was sent.
+    /// Serves one connection after the other with these responses and keeps the requests. An empty response cuts the
+    /// connection off after the request.
     async fn server(answers: &'static [&'static str]) -> (String, Arc<Mutex<Vec<String>>>, JoinHandle<()>) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));

@@ -1,18 +1,18 @@
-//! Which instrument a category of questionnaires in CDISC files is. A further one is a further row of data.
+//! The instruments of the questionnaire categories in CDISC files. A further category is a further row of data.
 
-/// A category of questionnaires, as the CDISC controlled terminology names it and its tests.
+/// A category of questionnaires, with the names of the CDISC controlled terminology.
 pub(super) struct Category {
     /// `QSCAT`.
     pub(super) name: &'static str,
     /// The instrument's id and version.
     pub(super) instrument: (&'static str, &'static str),
-    /// `QSTESTCD` and item id of what must be there.
+    /// `QSTESTCD` and id of the required items.
     pub(super) scored: &'static [(&'static str, &'static str)],
-    /// `QSTESTCD` and item id of what is in no score: an administration may lack it.
+    /// `QSTESTCD` and id of optional items, which are in no score.
     pub(super) unscored: &'static [(&'static str, &'static str)],
-    /// The score that is compared with the sponsor's own computation.
+    /// The score that is compared with the sponsor's total.
     pub(super) score: &'static str,
-    /// `QSTESTCD` of that computation, where the category has one.
+    /// `QSTESTCD` of the sponsor's total, where the category has one.
     pub(super) total: Option<&'static str>,
 }
 
@@ -37,7 +37,7 @@ const PHQ_9: Category = Category {
     total: Some("PHQ0111"),
 };
 
-/// A diary has one answer, which is its score: there is nothing to compute. The names are a sponsor's.
+/// A diary has one answer, which is its score. The names are the sponsor's.
 const PAIN_DIARY: Category = Category {
     name: "PAIN DIARY",
     instrument: ("pain-nrs", "1.0.0"),
@@ -52,7 +52,7 @@ impl Category {
         CATEGORIES.iter().find(|category| category.name == name)
     }
 
-    /// What a test is, by its code.
+    /// The meaning of a test code.
     pub(super) fn test(&self, code: &str) -> Option<Test> {
         let item = |items: &'static [(&str, &str)]| items.iter().find(|(test, _)| *test == code).map(|(_, item)| *item);
         if self.total == Some(code) {
@@ -61,20 +61,20 @@ impl Category {
         item(self.scored).map(Test::Scored).or_else(|| item(self.unscored).map(Test::Unscored))
     }
 
-    /// The code of the test that an item is.
+    /// The test code of an item.
     pub(super) fn code(&self, item: &str) -> Option<&'static str> {
         self.scored.iter().chain(self.unscored).find(|(_, id)| *id == item).map(|(code, _)| *code)
     }
 }
 
-/// What a row of a file tells.
+/// The meaning of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Test {
     /// The answer to an item that is scored.
     Scored(&'static str),
     /// The answer to an item that is in no score.
     Unscored(&'static str),
-    /// The sponsor's own total.
+    /// The sponsor's total.
     Total,
 }
 

@@ -1,4 +1,4 @@
-//! Reading a CDISC Dataset-JSON file of questionnaires (QS), whole, before anything of it is sent.
+//! Reads a CDISC Dataset-JSON file of questionnaires (QS) completely before anything is sent.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,14 +16,14 @@ use uuid::Builder;
 
 use super::categories::{CATEGORIES, Category, Test};
 
-/// The columns without which nothing can be replayed.
+/// The columns that a replay needs.
 const COLUMNS: [&str; 7] = ["STUDYID", "USUBJID", "QSTESTCD", "QSCAT", "QSSTRESN", "VISIT", "QSDTC"];
 
-/// Columns that tell an answer in words where the number is missing.
+/// Columns that have an answer's text where its number is missing.
 const IN_WORDS: [&str; 2] = ["QSSTRESC", "QSORRES"];
 
-/// Faults that are told one by one; a file with more is not the one that was meant.
-const TOLD: usize = 20;
+/// The most faults that are listed. A file with more is probably the wrong one.
+const LISTED_FAULTS: usize = 20;
 
 /// All administrations of a file, in its order.
 pub(super) struct Dataset {
@@ -39,39 +39,39 @@ pub(super) struct Administration {
     /// `QSDTC`.
     pub(super) date: String,
     pub(super) authored: OffsetDateTime,
-    /// The same instant as the API wants it.
+    /// The same instant in the API's format (RFC 3339).
     pub(super) authored_at: String,
     pub(super) instrument: &'static Instrument,
     /// Item id to code.
     pub(super) answers: Map<String, Value>,
-    /// Which score the file has its own value of.
+    /// The score that the file has its own value of.
     pub(super) score: &'static str,
-    /// That value, if it is there.
+    /// The file's value, if it has one.
     pub(super) total: Option<f64>,
-    /// What was left out, and why.
+    /// Answers that are left out, and why.
     pub(super) notes: Vec<String>,
 }
 
 /// Why a file cannot be replayed. Nothing of it was sent.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// It is something else.
+    /// The file is not JSON.
     #[error("{} is no JSON", path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Where it stops being JSON.
+        /// Where it is not.
         source: serde_json::Error,
     },
-    /// It is other JSON.
+    /// The file is not Dataset-JSON of questionnaires.
     #[error("{} is no CDISC Dataset-JSON v1.1: {what}", path.display())]
     Format {
         /// The file.
@@ -79,22 +79,22 @@ pub enum FileError {
         /// What is missing or different.
         what: String,
     },
-    /// Its rows do not make administrations.
+    /// The rows are not complete administrations.
     #[error("{} has faults ({}); nothing was sent{}", path.display(), faults.len(), listed(faults))]
     Faults {
         /// The file.
         path: PathBuf,
-        /// All that is wrong with it.
+        /// All faults of the rows.
         faults: Vec<Fault>,
     },
 }
 
-/// Something wrong with a row or an administration. Tells no answer.
+/// A fault of a row or an administration. It never shows an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// `row 12`, or patient, visit and date.
+    /// The place: `row 12`, or patient, visit and date.
     pub place: String,
-    /// What is wrong.
+    /// The fault.
     pub detail: String,
 }
 
@@ -104,10 +104,10 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Reads and checks a whole file.
+/// Reads and validates a file.
 ///
 /// # Errors
-/// If it is no such file, or everything that is wrong with its rows.
+/// If it is not a Dataset-JSON file of questionnaires, or its rows have faults: all of them.
 pub(super) fn read(path: &Path, now: OffsetDateTime) -> Result<Dataset, FileError> {
     let bytes = fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
     let json: Value =
@@ -119,15 +119,15 @@ pub(super) fn read(path: &Path, now: OffsetDateTime) -> Result<Dataset, FileErro
 }
 
 fn listed(faults: &[Fault]) -> String {
-    let mut text: String = faults.iter().take(TOLD).map(|fault| format!("\n  {fault}")).collect();
-    if faults.len() > TOLD {
-        text.push_str(&format!("\n  and {} more", faults.len() - TOLD));
+    let mut text: String = faults.iter().take(LISTED_FAULTS).map(|fault| format!("\n  {fault}")).collect();
+    if faults.len() > LISTED_FAULTS {
+        text.push_str(&format!("\n  and {} more", faults.len() - LISTED_FAULTS));
     }
     text.push_str("\nCorrect the file and replay it again");
     text
 }
 
-/// The columns and rows of a file whose form is right.
+/// The columns and rows of a valid Dataset-JSON file.
 struct Table<'a> {
     columns: HashMap<&'a str, usize>,
     rows: Vec<&'a [Value]>,
@@ -159,13 +159,13 @@ impl<'a> Table<'a> {
         self.columns.get(column).and_then(|at| self.rows[row].get(*at)).unwrap_or(&Value::Null)
     }
 
-    /// What a column of text says, without white space around it.
+    /// The value of a text column, trimmed.
     fn text(&self, row: usize, column: &str) -> Option<&'a str> {
         self.value(row, column).as_str().map(str::trim).filter(|text| !text.is_empty())
     }
 }
 
-/// What tells one administration from another.
+/// The columns that identify an administration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 struct Key<'a> {
     patient: &'a str,
@@ -180,7 +180,7 @@ impl fmt::Display for Key<'_> {
     }
 }
 
-/// The rows of one administration, by test.
+/// The rows of one administration, by test code.
 struct Group<'a> {
     key: Key<'a>,
     category: &'static Category,
@@ -203,7 +203,7 @@ fn dataset(table: &Table<'_>, now: OffsetDateTime) -> Result<Dataset, Vec<Fault>
     }
 }
 
-/// The one study of the file: counts and tokens are of one study.
+/// The file's only study: counts and tokens are of one study.
 fn study(table: &Table<'_>, faults: &mut Vec<Fault>) -> Option<StudyId> {
     let mut found: Option<(&str, usize)> = None;
     for row in 0..table.rows.len() {
@@ -272,7 +272,7 @@ fn groups<'a>(table: &Table<'a>, faults: &mut Vec<Fault>) -> Vec<Group<'a>> {
 }
 
 impl Group<'_> {
-    /// The administration; `None` if there are faults.
+    /// The administration; `None` if it has faults.
     fn read(
         &self,
         table: &Table<'_>,
@@ -291,7 +291,7 @@ impl Group<'_> {
                  and offset)"
                     .to_owned(),
             ),
-            // As the API has it: a device's clock may be a minute ahead.
+            // The API's rule: a device's clock may be a minute ahead.
             Some((authored, _)) if *authored > now + time::Duration::seconds(60) => {
                 faults.push("QSDTC lies in the future".to_owned());
             }
@@ -324,7 +324,7 @@ impl Group<'_> {
             .scored
             .iter()
             .filter(|(code, item)| {
-                // A fault of its own tells of what is there and is not understood.
+                // A present value that is not understood has its own fault.
                 !answers.contains_key(*item) && !faults.iter().any(|fault| fault.starts_with(*code))
             })
             .map(|(code, item)| format!("{item} ({code})"))
@@ -355,16 +355,16 @@ impl Group<'_> {
     }
 }
 
-/// What a row has for a number.
+/// The value of a row.
 enum Found {
     Number(f64),
-    /// Something that is no number and no choice.
+    /// A value that is neither a number nor a choice.
     Words,
     Nothing,
 }
 
 impl Table<'_> {
-    /// The row's number; where that is missing, the code of the choice that its words are.
+    /// The row's number or, where that is missing, the code of the choice with the row's text.
     fn number(&self, row: usize, instrument: &Instrument, test: Test) -> Found {
         match self.value(row, "QSSTRESN") {
             Value::Number(number) => return number.as_f64().map_or(Found::Words, Found::Number),
@@ -387,7 +387,7 @@ fn decimal(text: &str) -> Option<f64> {
     text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
-/// The code of an item's choice by its text in any language.
+/// The code of an item's choice with this text in any language.
 fn choice(instrument: &Instrument, item: &str, words: &str) -> Option<f64> {
     let definition = instrument.definition();
     let item = definition.items.iter().find(|candidate| candidate.id.as_str() == item)?;
@@ -410,7 +410,7 @@ fn instrument(category: &Category) -> &'static Instrument {
         .expect("every category has an instrument")
 }
 
-/// The instant that a `QSDTC` means, and how the API is told. A date alone is its noon in UTC.
+/// The instant of a `QSDTC`, and its text for the API. A date without a time is noon in UTC.
 fn instant(date: &str) -> Option<(OffsetDateTime, String)> {
     let rfc3339 = match date.split_once('T') {
         None => {
@@ -426,8 +426,8 @@ fn instant(date: &str) -> Option<(OffsetDateTime, String)> {
     Some((OffsetDateTime::parse(&rfc3339, &Rfc3339).ok()?, rfc3339))
 }
 
-/// A UUIDv7 in form, and the same one whenever the same administration is read again: its time is the
-/// administration's, and what is random in others is a digest.
+/// A UUID in the format of version 7 that is the same whenever the same administration is read: its time is the
+/// administration's, and a digest takes the place of the random bits.
 fn id(
     study: &StudyId,
     patient: &PatientId,
@@ -439,7 +439,7 @@ fn id(
     let digest = Sha256::digest(content);
     let mut random = [0; 10];
     random.copy_from_slice(&digest[..10]);
-    // Before 1970 there is no time in a UUID.
+    // A UUID has no time before 1970.
     let millis = u64::try_from(authored.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
     Builder::from_unix_timestamp_millis(millis, &random).into_uuid().into()
 }
@@ -455,7 +455,7 @@ mod tests {
 
     const NOW: OffsetDateTime = datetime!(2026-11-23 12:00 UTC);
 
-    /// A file of one administration, complete and right.
+    /// A file with one complete, valid administration.
     fn file() -> Value {
         let columns: Vec<Value> = ["STUDYID", "USUBJID", "QSTESTCD", "QSCAT", "QSSTRESC", "QSSTRESN", "VISIT", "QSDTC"]
             .map(|name| json!({"name": name}))
@@ -530,7 +530,7 @@ mod tests {
         });
         let distinct: BTreeSet<_> = others.iter().map(SubmissionId::as_uuid).chain([first]).collect();
         assert_eq!(distinct.len(), 5);
-        // Another answer under the same id is what the API must refuse.
+        // The API has to refuse another answer under the same id.
         assert_eq!(
             first,
             changed(|file| file["rows"][0][5] = 2.into()).expect("it is right").administrations[0].id.as_uuid()
@@ -539,14 +539,14 @@ mod tests {
 
     #[test]
     fn dates_with_a_time_are_told_as_they_are() {
-        for (date, told) in [
+        for (date, expected) in [
             ("2012-11-30T08:15", "2012-11-30T08:15:00Z"),
             ("2012-11-30T08:15:30", "2012-11-30T08:15:30Z"),
             ("2012-11-30T08:15:30.5Z", "2012-11-30T08:15:30.5Z"),
             ("2012-11-30T08:15:30+08:00", "2012-11-30T08:15:30+08:00"),
             ("2012-11-30T08:15-05:00", "2012-11-30T08:15:00-05:00"),
         ] {
-            assert_eq!(instant(date).map(|(_, told)| told).as_deref(), Some(told), "{date}");
+            assert_eq!(instant(date).map(|(_, text)| text).as_deref(), Some(expected), "{date}");
         }
         for none in ["2012-11", "2012", "2012---05", "2012-02-30", "2012-11-30T25:00", "30.11.2012", "2012-11-30T", "ä"]
         {

@@ -1,4 +1,4 @@
-//! What a replay found, for a person: every administration, every difference, alerts and counts.
+//! The report of a replay for a person: every administration, every difference, alerts and counts.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,19 +12,19 @@ use super::{
     file::Administration,
 };
 
-/// Everything that was found.
+/// The content of the report.
 pub(super) struct Report<'a> {
     pub(super) site: &'a SiteId,
     pub(super) entries: Vec<Entry<'a>>,
-    /// What the inbox holds for the site, repeats included.
+    /// The site's messages in the inbox, repeats included.
     pub(super) inbox: Vec<Alert>,
     pub(super) before: Counts,
     pub(super) after: Counts,
-    /// Requests that were sent again.
+    /// Requests that were repeated.
     pub(super) repeats: u64,
 }
 
-/// An administration and what became of it.
+/// An administration and its result.
 pub(super) struct Entry<'a> {
     pub(super) administration: &'a Administration,
     pub(super) sent: Sent,
@@ -35,16 +35,16 @@ pub(super) struct Entry<'a> {
 pub(super) enum Sent {
     /// Stored by this replay.
     Now,
-    /// Stored before it, with the same content.
+    /// Stored before this replay, with the same content.
     AlreadyThere,
     /// Not stored.
     Not,
 }
 
 pub(super) enum Result {
-    /// Why it is not stored as the file has it.
+    /// Why it is not stored with the file's content.
     NotStored(String),
-    /// Why there is no score of it.
+    /// Why it has no score.
     NotScored(String),
     Scored {
         score: Score,
@@ -52,19 +52,19 @@ pub(super) enum Result {
     },
 }
 
-/// When a submission was scored, as far as the counts that were read first are concerned.
+/// When a submission was scored, relative to the first read of the counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum When {
-    /// They have it.
+    /// Before: the first counts include it.
     Before,
-    /// So shortly before they were read that they may have it or not: it was on its way, and a score's time is a little
-    /// before its transaction.
+    /// So shortly before that the first counts may include it or not: a score's time is a little before its
+    /// transaction.
     Around,
-    /// They do not have it.
+    /// After: the first counts do not include it.
     Since,
 }
 
-/// How the file's total and ours compare.
+/// How the file's total and the computed one compare.
 #[derive(Debug, PartialEq, Eq)]
 enum Comparison {
     Equal,
@@ -132,7 +132,7 @@ impl Entry<'_> {
 
 impl Report<'_> {
     /// The report, and whether everything agrees.
-    pub(super) fn told(&self) -> (String, bool) {
+    pub(super) fn render(&self) -> (String, bool) {
         let comparisons: Vec<Comparison> = self.entries.iter().map(Entry::compare).collect();
         let mut differences: Vec<String> = Vec::new();
         let mut text = table(&self.entries, &comparisons);
@@ -202,7 +202,7 @@ impl Report<'_> {
     }
 
     fn tell_alerts(&self, text: &mut String, differences: &mut Vec<String>) {
-        // Of what is not scored, or stored with another content, no score tells which alerts there should be.
+        // Without a score of this content, the expected alerts are unknown.
         let scored = self.entries.iter().filter(|entry| entry.score().is_some());
         let ids: BTreeSet<String> = scored.map(|entry| entry.administration.id.to_string()).collect();
         let delivered: BTreeMap<&str, &Alert> = self
@@ -288,7 +288,7 @@ fn table(entries: &[Entry<'_>], comparisons: &[Comparison]) -> String {
     let mut text = String::new();
     for row in &rows {
         let cells = row.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
-            // Numbers stand at the right.
+            // Numbers are right-aligned.
             if column == 4 || column == 5 { format!("{cell:>width$}") } else { format!("{cell:width$}") }
         });
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
@@ -343,8 +343,8 @@ mod tests {
         }
     }
 
-    /// One administration that agrees in everything, then changed.
-    fn told(change: impl FnOnce(&mut Report<'_>)) -> (String, bool) {
+    /// The report of one administration that agrees in everything, after a change.
+    fn rendered(change: impl FnOnce(&mut Report<'_>)) -> (String, bool) {
         told_of(&administration("01", Some(5.0)), change)
     }
 
@@ -354,19 +354,19 @@ mod tests {
         let mut report = Report {
             site: &site,
             entries: vec![entry],
-            // Delivered twice, which is allowed, and of somebody else.
+            // A repeat of an alert, which is allowed, and an alert of another submission.
             inbox: vec![alert("a-1", "01"), alert("a-1", "01"), alert("a-9", "99")],
             before: Counts { api_calls: 3, submissions: 7, alerts: 2 },
             after: Counts { api_calls: 6, submissions: 8, alerts: 3 },
             repeats: 0,
         };
         change(&mut report);
-        report.told()
+        report.render()
     }
 
     #[test]
     fn what_agrees_in_everything_has_no_differences() {
-        let (text, agrees) = told(|_| {});
+        let (text, agrees) = rendered(|_| {});
         assert!(agrees, "{text}");
         for line in [
             "patient  visit     date        sent  file  ours  band  total\n",
@@ -383,7 +383,7 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_told_and_counts() {
         let differs = |change: fn(&mut Report<'_>), what: &str| {
-            let (text, agrees) = told(change);
+            let (text, agrees) = rendered(change);
             assert!(!agrees && text.contains("\nDIFFERENCES: 1\n") && text.contains(what), "{what} is not in:\n{text}");
         };
         differs(
@@ -425,7 +425,7 @@ mod tests {
             (Result::NotStored("409".to_owned()), "01 BASELINE 2012-11-30: not stored: 409"),
             (Result::NotScored("not within 5 s".to_owned()), "01 BASELINE 2012-11-30: not scored: not within 5 s"),
         ] {
-            let (text, agrees) = told(|report| {
+            let (text, agrees) = rendered(|report| {
                 report.entries[0].result = result;
                 report.after = report.before.clone();
             });
@@ -444,7 +444,7 @@ mod tests {
 
     #[test]
     fn what_was_scored_before_is_not_expected_to_be_counted_again() {
-        let (text, agrees) = told(|report| {
+        let (text, agrees) = rendered(|report| {
             report.entries[0].sent = Sent::AlreadyThere;
             if let Result::Scored { when, .. } = &mut report.entries[0].result {
                 *when = When::Before;
@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn what_was_on_its_way_may_be_in_the_first_counts_or_not() {
         let around = |after: u64| {
-            told(|report| {
+            rendered(|report| {
                 report.entries[0].sent = Sent::AlreadyThere;
                 if let Result::Scored { when, .. } = &mut report.entries[0].result {
                     *when = When::Around;

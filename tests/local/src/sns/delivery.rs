@@ -1,4 +1,4 @@
-//! Bringing messages to endpoints and files, again and again until they take them or it is given up.
+//! Delivers messages to endpoints and files, with retries until they accept them or the delivery is given up.
 
 use super::{NO_SIGNATURE, Sns, inbox::Status, lock, message::Message, now, subscription::Subscription};
 use bytes::Bytes;
@@ -16,20 +16,20 @@ use tokio::{
     time,
 };
 
-/// SNS gives an endpoint as long to answer.
+/// SNS's timeout of an endpoint.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 
-/// Attempts at one message. AWS's default for HTTP makes three retries, 20 s apart; here they come sooner and grow, so
-/// that a subscriber that is started again soon has its messages.
+/// Attempts to deliver a message. AWS's default for HTTP makes three retries, 20 s apart; here they start sooner and
+/// their pauses grow, so that a restarted subscriber soon has its messages.
 const ATTEMPTS: u32 = 12;
 
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
-/// Deliveries to endpoints at the same time.
+/// Deliveries that are made in parallel.
 const AT_ONCE: usize = 32;
 
-/// What is to be delivered.
+/// A message and the subscription that it is for.
 #[derive(Debug)]
 pub(super) enum Job {
     Notification { message: Arc<Message>, subscription: String },
@@ -48,7 +48,7 @@ pub(super) async fn dispatch(sns: Sns, mut jobs: mpsc::UnboundedReceiver<Job>) {
         match job {
             Job::Notification { message, subscription } => match sns.subscription(&subscription) {
                 None => sns.note(&message.id, &subscription, Status::Failed).await,
-                // Lines are in the order of publication.
+                // Lines are in the order of publication, so they are not written in parallel.
                 Some(found) if found.protocol == "file" => sns.append_to_file(&message, &found).await,
                 Some(found) => {
                     let (sns, http, permits) = (sns.clone(), http.clone(), Arc::clone(&permits));
@@ -68,7 +68,7 @@ pub(super) async fn dispatch(sns: Sns, mut jobs: mpsc::UnboundedReceiver<Job>) {
 impl Sns {
     async fn append_to_file(&self, message: &Arc<Message>, subscription: &Subscription) {
         let mut line = if subscription.raw {
-            // A line is a line, whatever the message is.
+            // A line break in a message would split the line.
             let text = message.rendering("file");
             if text.contains('\n') { Value::from(text).to_string() } else { text.to_owned() }
         } else {
@@ -122,7 +122,7 @@ impl Sns {
         self.insist(http, permits, subscription, &request, &wanted).await;
     }
 
-    /// Whether the endpoint took it. A refusal other than 429 is final, as in SNS.
+    /// Whether the endpoint accepted it. A refusal other than 429 is final, as in SNS.
     async fn insist(
         &self,
         http: &Http,

@@ -1,4 +1,4 @@
-//! The clinicians' inbox: every message that was published, and what became of its deliveries.
+//! The clinician inbox: every published message and the status of its deliveries.
 
 use super::{Sns, lock, message::Message};
 use axum::{
@@ -15,7 +15,7 @@ pub(super) struct Entry {
     pub(super) deliveries: Vec<Delivery>,
 }
 
-/// A message on its way to one subscription.
+/// The delivery of a message to one subscription.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Delivery {
@@ -25,17 +25,17 @@ pub(super) struct Delivery {
     pub(super) status: Status,
 }
 
-/// What became of a delivery.
+/// The status of a delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Status {
-    /// On its way, or to be tried again.
+    /// In progress, or waiting for a retry.
     Open,
-    /// The endpoint took it.
+    /// The endpoint accepted it.
     Delivered,
-    /// The endpoint refused it, or did not answer to the last retry.
+    /// The endpoint refused it, or did not answer up to the last retry.
     Failed,
-    /// A mail or a text message: nothing leaves the machine, the inbox shows it.
+    /// An email or a text message: nothing leaves the machine, the inbox shows it.
     Shown,
 }
 
@@ -46,9 +46,9 @@ impl Entry {
 }
 
 /// `GET /local/inbox?site&severity`: `{"messages": [..]}`, newest first. Each has `messageId`, `publishedAt`, `topic`,
-/// `subject`, `attributes` (name to text), `body` (what the default rendering says, parsed if it is JSON),
+/// `subject`, `attributes` (name to text), `body` (the default rendering, parsed if it is JSON),
 /// `renderings` (protocol to text) and `deliveredTo` (`protocol`, `endpoint`, `status`: `open`, `delivered`, `failed`
-/// or `shown`, and for a mail or a text message `text`).
+/// or `shown`, and for an email or a text message `text`).
 pub(super) async fn get(State(sns): State<Sns>, RawQuery(query): RawQuery) -> Json<Value> {
     let wanted: Vec<(String, String)> =
         form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();

@@ -1,24 +1,24 @@
-//! One published message: what SNS takes, and what each protocol gets of it.
+//! A published message: its validation, and its renderings by protocol.
 
 use super::Refusal;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 
-/// SNS's limit of a message with its attributes, and of a whole batch.
+/// SNS's limit of a message with its attributes, and of a whole batch, in bytes.
 pub(super) const LARGEST: usize = 256 * 1024;
 
-/// A message that SNS took.
+/// A message that SNS accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Message {
     pub(super) id: String,
     pub(super) topic: String,
-    /// RFC 3339 with milliseconds, as in SNS's own documents.
+    /// When it was published: RFC 3339 with milliseconds, as in SNS's documents.
     pub(super) published_at: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) subject: Option<String>,
-    /// What each protocol gets; `default` is always there.
+    /// Renderings by protocol; `default` always exists.
     pub(super) renderings: BTreeMap<String, String>,
     pub(super) attributes: BTreeMap<String, Attribute>,
 }
@@ -32,7 +32,7 @@ pub(super) struct Attribute {
     pub(super) value: String,
 }
 
-/// What a caller wants published.
+/// A message as a caller sends it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Draft {
     pub(super) message: String,
@@ -42,13 +42,13 @@ pub(super) struct Draft {
 }
 
 impl Draft {
-    /// Bytes that count against the limit.
+    /// The bytes that count against the limit.
     pub(super) fn size(&self) -> usize {
         let attributes = self.attributes.iter().map(|(name, a)| name.len() + a.kind.len() + a.value.len());
         self.message.len() + attributes.sum::<usize>()
     }
 
-    /// Checks it as SNS does.
+    /// Validates it by SNS's rules.
     pub(super) fn accept(self, topic: &str, now: &str) -> Result<Message, Refusal> {
         if self.message.is_empty() {
             return Err(Refusal::parameter("Empty message"));
@@ -77,13 +77,13 @@ impl Draft {
 }
 
 impl Message {
-    /// What a protocol gets.
+    /// The rendering for a protocol.
     pub(super) fn rendering(&self, protocol: &str) -> &str {
         let rendering = self.renderings.get(protocol).or_else(|| self.renderings.get("default"));
         rendering.map_or("", String::as_str)
     }
 
-    /// What filter policies of the scope `MessageAttributes` are held against.
+    /// The document that filter policies of the scope `MessageAttributes` are matched with.
     pub(super) fn attribute_document(&self) -> Value {
         let mut document = Map::new();
         for (name, attribute) in &self.attributes {
@@ -98,7 +98,7 @@ impl Message {
         Value::Object(document)
     }
 
-    /// SNS's JSON document, as endpoints without raw delivery get it.
+    /// SNS's JSON document for endpoints without raw delivery.
     pub(super) fn envelope(&self, protocol: &str, unsubscribe: &str, endpoint: &str) -> Value {
         let mut envelope = json!({
             "Type": "Notification",
@@ -167,7 +167,7 @@ fn renderings(structure: Option<&str>, message: String) -> Result<BTreeMap<Strin
             let refused = |why: &str| Refusal::parameter(&format!("Message Structure - {why}"));
             let parsed: BTreeMap<String, Value> =
                 serde_json::from_str(&message).map_err(|_| refused("JSON message body failed to parse"))?;
-            // SNS ignores keys of protocols that it does not know, and takes only text for those that it does.
+            // SNS ignores keys of unknown protocols, and accepts only text for known ones.
             let texts = parsed.into_iter().filter_map(|(protocol, text)| match text {
                 Value::String(text) => Some((protocol, text)),
                 _ => None,

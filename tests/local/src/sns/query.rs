@@ -1,4 +1,4 @@
-//! The AWS Query protocol of SNS: a form (or a query string) in, XML out.
+//! The AWS Query protocol of SNS: parameters from a form or a query string, responses in XML.
 
 use super::{
     Refusal, Sns,
@@ -50,7 +50,7 @@ async fn answer(sns: Sns, form: Form) -> Response {
     (status, [(CONTENT_TYPE, "text/xml")], body).into_response()
 }
 
-/// What stands inside `<...Result>`; `None`: the action has no result.
+/// The content of `<...Result>`; `None`: the action has no result.
 struct Answer(Option<String>);
 
 async fn act(sns: &Sns, action: &str, form: &Form) -> Result<Answer, Refusal> {
@@ -83,8 +83,8 @@ async fn act(sns: &Sns, action: &str, form: &Form) -> Result<Answer, Refusal> {
                     form.entries("Attributes"),
                 )
                 .await?;
-            let told = arn.confirmed || form.text("ReturnSubscriptionArn") == Some("true");
-            with(element("SubscriptionArn", if told { arn.arn.as_str() } else { "pending confirmation" }))
+            let shown = arn.confirmed || form.text("ReturnSubscriptionArn") == Some("true");
+            with(element("SubscriptionArn", if shown { arn.arn.as_str() } else { "pending confirmation" }))
         }
         "ConfirmSubscription" => {
             let arn = sns.confirm(form.required("TopicArn")?, form.required("Token")?).await?;
@@ -196,7 +196,7 @@ fn attributes(attributes: &BTreeMap<String, String>) -> String {
     element("Attributes", &raw(entries.collect()))
 }
 
-/// A request's parameters.
+/// The parameters of a request.
 struct Form(BTreeMap<String, String>);
 
 impl Form {
@@ -249,7 +249,7 @@ impl Form {
     }
 }
 
-/// XML that is not to be escaped again.
+/// XML that is already escaped.
 struct Raw(String);
 
 fn raw(xml: String) -> Raw {
@@ -281,7 +281,7 @@ impl Content for String {
 fn element(name: &str, content: &(impl Content + ?Sized)) -> String {
     let mut xml = format!("<{name}>");
     content.write(&mut xml);
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     write!(xml, "</{name}>").ok();
     xml
 }

@@ -1,5 +1,5 @@
-//! What survives the process: `subscriptions.json`, and two logs of JSON lines, `messages.ndjson` with each message and
-//! the deliveries it owes, `deliveries.ndjson` with what became of them.
+//! The files of SNS: `subscriptions.json`, and two logs of JSON lines, `messages.ndjson` with each message and its
+//! deliveries, `deliveries.ndjson` with the status of finished deliveries.
 
 use super::{
     INBOX_LENGTH,
@@ -17,7 +17,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Where it is kept; without a folder nothing is.
+/// Writes to the files; without a folder, nothing is kept.
 #[derive(Debug, Clone)]
 pub(super) struct Store {
     files: Option<Arc<Files>>,
@@ -31,7 +31,7 @@ struct Files {
     subscriptions: Mutex<()>,
 }
 
-/// What an earlier process left.
+/// Subscriptions and messages of an earlier process.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
     pub(super) subscriptions: Vec<Subscription>,
@@ -47,7 +47,7 @@ struct DeliveryOutcome {
 }
 
 impl Store {
-    /// Reads what is there and writes it back shorter: without what the inbox forgets, and with the deliveries' ends.
+    /// Reads the files and rewrites them without messages that the inbox has dropped, and with the deliveries' status.
     pub(super) fn open(folder: Option<&Path>) -> io::Result<(Self, Kept)> {
         let Some(folder) = folder else { return Ok((Self { files: None }, Kept::default())) };
         fs::create_dir_all(folder)?;
@@ -86,7 +86,7 @@ impl Store {
         Ok((Self { files: Some(Arc::new(files)) }, Kept { subscriptions, entries }))
     }
 
-    /// Adds messages; they are on the disk when this returns.
+    /// Appends messages. They are on the disk when this returns.
     pub(super) async fn append(&self, entries: &[Entry]) -> io::Result<()> {
         let text = lines(entries)?;
         self.blocking(move |files| {
@@ -94,7 +94,7 @@ impl Store {
             let end = file.metadata()?.len();
             let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
             if written.is_err() {
-                // Half a line would make the next one unreadable.
+                // An incomplete line would make the next one unreadable.
                 file.set_len(end)?;
             }
             written
@@ -102,7 +102,7 @@ impl Store {
         .await
     }
 
-    /// Notes what became of a delivery. Lost in a power cut, the delivery is made again.
+    /// Appends the status of a delivery. If a power failure loses it, the delivery is repeated.
     pub(super) async fn note(&self, message: &str, subscription: &str, status: Status) -> io::Result<()> {
         let outcome = DeliveryOutcome { message: message.to_owned(), subscription: subscription.to_owned(), status };
         let text = lines(&[outcome])?;
@@ -132,7 +132,7 @@ fn lines<T: Serialize>(values: &[T]) -> io::Result<String> {
     Ok(text)
 }
 
-/// The whole lines of a file. A last line without its end was never answered for: the process died in it.
+/// The complete lines of a file. A last line without its end was never acknowledged: the process died writing it.
 fn read_lines<T: DeserializeOwned>(file: &Path) -> io::Result<Vec<T>> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,

@@ -1,4 +1,4 @@
-//! Who gets what: subscriptions, their attributes and filter policies.
+//! Subscriptions: their attributes and filter policies.
 
 use super::{ACCOUNT, Job, Refusal, Sns, SnsError, SnsSettings, lock, message::Message, subscription_arn};
 use crate::pattern::{Dialect, Pattern};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{collections::BTreeMap, io, net::IpAddr, path, str::FromStr};
 
-/// A subscription.
+/// A subscription to a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Subscription {
@@ -15,16 +15,16 @@ pub(super) struct Subscription {
     pub(super) protocol: String,
     pub(super) endpoint: String,
     pub(super) confirmed: bool,
-    /// What the endpoint shows to confirm.
+    /// The token with which the endpoint confirms.
     pub(super) token: String,
     pub(super) raw: bool,
-    /// JSON text; empty: all messages.
+    /// The filter policy as JSON; empty: it has none.
     pub(super) filter_policy: String,
     pub(super) on_body: bool,
     pub(super) origin: Origin,
 }
 
-/// Who asked for a subscription.
+/// The origin of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Origin {
@@ -33,8 +33,8 @@ pub(super) enum Origin {
     CommandLine,
 }
 
-/// `--subscribe http://127.0.0.1:9000/hook` or `--subscribe file:alerts.ndjson`, each with a filter policy if wanted:
-/// `--subscribe 'file:critical.ndjson,{"severity":["critical"]}'`.
+/// The value of `--subscribe`: `http://127.0.0.1:9000/hook` or `file:alerts.ndjson`, with or without a filter policy:
+/// `file:critical.ndjson,{"severity":["critical"]}`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubscribeOption {
     protocol: String,
@@ -42,10 +42,10 @@ pub struct SubscribeOption {
     filter_policy: Option<String>,
 }
 
-/// A `--subscribe` option that asks for no subscription.
+/// Why the value of `--subscribe` cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SubscribeOptionError {
-    /// The text begins with no endpoint.
+    /// It does not start with an endpoint.
     #[error("expected http://127.0.0.1:<port>/<path> or file:<path>")]
     Endpoint,
     /// SNS refuses the endpoint or the filter policy.
@@ -75,7 +75,7 @@ impl FromStr for SubscribeOption {
 }
 
 impl Subscription {
-    /// Whether its filter policy lets the message through.
+    /// Whether the filter policy matches the message.
     pub(super) fn wants(&self, message: &Message) -> bool {
         if self.filter_policy.is_empty() {
             return true;
@@ -85,12 +85,12 @@ impl Subscription {
         } else {
             Some(message.attribute_document())
         };
-        // A policy was checked when it came.
+        // The policy was parsed when the subscription was made.
         let policy = parse_policy(&self.filter_policy, self.on_body).ok();
         policy.zip(document).is_some_and(|(policy, document)| policy.matches(&document))
     }
 
-    /// Nothing leaves the machine: mails and text messages are only shown.
+    /// Emails and text messages are only shown: nothing leaves the machine.
     pub(super) fn is_shown_only(&self) -> bool {
         matches!(self.protocol.as_str(), "email" | "email-json" | "sms")
     }
@@ -106,7 +106,7 @@ impl Subscription {
             topic: topic.to_owned(),
             protocol: protocol.to_owned(),
             endpoint,
-            // There is nobody to follow the link in a mail that is not sent.
+            // An email that is not sent has no link that could be followed.
             confirmed: protocol != "http" || origin == Origin::CommandLine,
             token: format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()),
             raw: false,
@@ -146,7 +146,7 @@ impl Subscription {
 }
 
 impl Sns {
-    /// As SNS does, it answers an equal subscription with the one that is there.
+    /// As in SNS, an equal subscription returns the existing one.
     pub(super) async fn subscribe(
         &self,
         topic: &str,
@@ -198,7 +198,7 @@ impl Sns {
         Ok(arn)
     }
 
-    /// Unsubscribing what is not there is no error, as in SNS.
+    /// Unsubscribing an unknown ARN is no error, as in SNS.
     pub(super) async fn unsubscribe(&self, arn: &str) -> Result<(), Refusal> {
         lock(&self.shared.subscriptions).retain(|subscription| subscription.arn != arn);
         self.kept().await
@@ -245,10 +245,10 @@ impl Sns {
         self.kept().await
     }
 
-    /// Those of the template and the command line.
+    /// Makes the subscriptions of the template and the command line.
     pub(super) fn subscribe_given(&self, settings: &SnsSettings<'_>) -> Result<(), SnsError> {
         for given in settings.subscriptions {
-            // Other protocols need what is not here: queues, functions, telephones, addresses on the internet.
+            // Other protocols need services that the local cloud lacks: queues, functions, telephones, the internet.
             if let Err(refusal) = check_endpoint(&given.protocol, &given.endpoint) {
                 settings.console.warn(format!("sns: {} is not delivered to: {}", given.name, refusal.message));
                 continue;
@@ -273,7 +273,7 @@ impl Sns {
         Ok(())
     }
 
-    /// The ARN follows from what is subscribed, so that open deliveries find their subscription after a new start.
+    /// The ARN is a hash of the subscription, so that open deliveries find it after a restart.
     fn give(
         &self,
         topic: &str,

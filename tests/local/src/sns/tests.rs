@@ -1,4 +1,4 @@
-//! SNS as the real SDK sees it.
+//! SNS through the real SDK.
 
 use super::*;
 use aws_credential_types::Credentials;
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, time};
 
 const TOPIC: &str = "arn:aws:sns:us-east-1:000000000000:AlertsTopic";
 
-/// SNS on a free port, and the SDK in front of it.
+/// SNS on a free port, and a client of the SDK.
 struct World {
     sns: Sns,
     client: Client,
@@ -92,7 +92,7 @@ impl World {
     }
 }
 
-/// An HTTP endpoint that keeps what it gets, and answers with the given statuses in turn, then 200.
+/// An HTTP endpoint that keeps its requests, and answers with the given statuses in turn, then 200.
 async fn subscriber(statuses: &[u16]) -> (String, mpsc::UnboundedReceiver<(HeaderMap, String)>) {
     let (kept, received) = mpsc::unbounded_channel();
     let statuses = Arc::new(Mutex::new(statuses.to_vec()));
@@ -349,7 +349,7 @@ async fn mails_and_text_messages_are_shown_in_the_inbox() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inbox_subscriptions_and_open_deliveries_survive_a_restart() {
     let world = World::new().await;
-    // A port on which nobody listens until the restart.
+    // A port on which no process listens until the restart.
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let port = listener.local_addr().expect("has an address");
     drop(listener);

@@ -1,4 +1,4 @@
-//! How far each mapping has come, kept so that the next start goes on from there.
+//! The position of each mapping, kept so that the next start continues from there.
 
 use crate::{console::Console, storage::write_whole};
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use std::{
 };
 use tokio::{sync::Notify, task::JoinHandle, time};
 
-/// Between two writes of the file. A crash in between repeats what was delivered meanwhile: delivery is at least once.
+/// The interval of writes of the file. A crash in between repeats records: delivery is at least once.
 const WRITE_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The checkpoints of all mappings. Cheap to clone.
@@ -27,29 +27,29 @@ struct Shared {
     changed: Notify,
 }
 
-/// How far one mapping has come.
+/// The position of one mapping.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Mapping {
-    /// The stream's ARN: a table made anew has another one, which is read from its start.
+    /// The stream's ARN. A table that was created again has another one, which is read from its start.
     stream: String,
     /// When the mapping first read it, in seconds since the epoch.
     since: f64,
     shards: BTreeMap<String, Shard>,
 }
 
-/// How far one shard is done.
+/// The position in one shard.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Shard {
-    /// The last sequence number up to which all is done.
+    /// The sequence number up to which all records are delivered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<String>,
-    /// The shard is closed and all of it is done.
+    /// The shard is closed and all of its records are delivered.
     #[serde(default)]
     pub(super) finished: bool,
 }
 
 impl Checkpoints {
-    /// Those in `folder`, or new ones in memory.
+    /// Reads the checkpoints in `folder`, or keeps new ones in memory.
     pub(super) fn open(folder: Option<&Path>) -> io::Result<Self> {
         let file = match folder {
             Some(folder) => {
@@ -66,7 +66,8 @@ impl Checkpoints {
         Ok(Self { shared: Arc::new(Shared { file, mappings: Mutex::new(mappings), changed: Notify::new() }) })
     }
 
-    /// Takes up where the mapping left this stream, and says since when (seconds since the epoch) it reads it.
+    /// Continues this stream at the mapping's checkpoint. Returns when the mapping first read it, in seconds since the
+    /// epoch.
     pub(super) fn begin(&self, mapping: &str, stream: &str, now: f64) -> f64 {
         let mut mappings = self.lock();
         if let Some(known) = mappings.get(mapping).filter(|known| known.stream == stream) {
@@ -90,12 +91,12 @@ impl Checkpoints {
         self.change(mapping, |shards| shards.entry(shard.to_owned()).or_default().finished = true);
     }
 
-    /// Forgets shards that the stream has no more.
+    /// Removes shards that the stream no longer has.
     pub(super) fn retain(&self, mapping: &str, keep: impl Fn(&str) -> bool) {
         self.change(mapping, |shards| shards.retain(|shard, _| keep(shard)));
     }
 
-    /// Writes the file whenever something changed, until it is aborted.
+    /// Writes the file after changes, until it is aborted.
     pub(super) fn keep_written(&self) -> JoinHandle<()> {
         let this = self.clone();
         tokio::spawn(async move {

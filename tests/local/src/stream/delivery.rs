@@ -1,16 +1,16 @@
-//! What Lambda does with one batch until each of its records is delivered or given up.
+//! Delivers one batch as Lambda does, until each of its records is delivered or given up.
 //!
-//! The rules, as the Lambda developer guide has them ("Using AWS Lambda with Amazon DynamoDB", the pages on errors and on
-//! partial batch responses):
+//! The rules are those of the Lambda developer guide ("Using AWS Lambda with Amazon DynamoDB", the pages on errors and
+//! on partial batch responses):
 //!
-//! - An invocation that fails is repeated with the whole batch, up to `MaximumRetryAttempts` times, and until the
-//!   records are older than `MaximumRecordAgeInSeconds`. One that the function never saw (throttled, not started)
+//! - A failed invocation is retried with the whole batch, up to `MaximumRetryAttempts` times, and until the
+//!   records are older than `MaximumRecordAgeInSeconds`. One that the function never received (throttled, not started)
 //!   is no attempt: it is repeated until the records are too old.
-//! - With `BisectBatchOnFunctionError` a batch that fails is cut in two, which is no attempt either.
-//! - With `ReportBatchItemFailures` the lowest sequence number that the answer names is where to go on: what comes
-//!   before it is done. No failures, no list, no answer: all is done. A sequence number that is empty or not of the
-//!   batch, or an answer of another shape: all has failed.
-//! - What is given up goes to the failure destination as a whole, and the stream goes on behind it.
+//! - With `BisectBatchOnFunctionError` a failed batch is split in two, which is no attempt either.
+//! - With `ReportBatchItemFailures` the retry starts at the lowest sequence number that the result names: the records
+//!   before it are delivered. No failures, no list or no result: all are delivered. A sequence number that is empty or
+//!   not of the batch, or a result of another shape: all have failed.
+//! - A batch that is given up goes to the failure destination as a whole, and the stream continues after it.
 
 use super::event::{Record, event};
 use crate::{
@@ -30,10 +30,10 @@ use std::{
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
 use tokio::{sync::watch, time::sleep};
 
-/// The pause before the first repetition; each further one is twice as long.
+/// The pause before the first retry; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The longest pause between two repetitions.
+/// The longest pause between two retries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Invokes a function by its logical id.
@@ -42,12 +42,12 @@ pub type Invoke = Arc<dyn Fn(&str, Bytes) -> BoxFuture<'static, Invocation> + Se
 /// Publishes a message to a topic by its ARN.
 pub type Publish = Arc<dyn Fn(&str, String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// Where what is given up goes.
+/// Where records go that are given up.
 #[derive(Clone)]
 pub struct Destinations {
-    /// Buckets.
+    /// The buckets.
     pub failures: Failures,
-    /// Topics.
+    /// Publishes to a topic.
     pub publish: Publish,
 }
 
@@ -67,19 +67,19 @@ pub(super) struct Delivery {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Records that are delivered together, in the stream's order.
+/// Records of one invocation, in the stream's order.
 struct Batch {
     records: Vec<Record>,
-    /// Failed invocations that counted.
+    /// Failed invocations that count as attempts.
     attempts: u32,
     last: Option<Invocation>,
 }
 
 impl Delivery {
-    /// Returns when no record of `records` is left: `done` has been told of each, once, in the stream's order; or
+    /// Delivers `records` and returns when none is left: `done` was called for each, once and in the stream's order; or
     /// when the local cloud stops.
     pub(super) async fn deliver(&self, shard: &str, records: Vec<Record>, done: &(dyn Fn(&[Record]) + Send + Sync)) {
-        // The first batch to deliver is the last of the list.
+        // The last batch of the list is delivered first.
         let mut batches = vec![Batch { records, attempts: 0, last: None }];
         let mut refused = 0;
         while let Some(mut batch) = batches.pop() {
@@ -142,7 +142,7 @@ impl Delivery {
         self.mapping.maximum_record_age.is_some_and(|age| now - record.created > age.as_secs_f64())
     }
 
-    /// Where in the batch to go on, if not behind it.
+    /// The index of the first record to retry; `None`: all are delivered.
     fn first_failure(&self, answer: &[u8], records: &[Record]) -> Option<usize> {
         if !self.mapping.report_batch_item_failures {
             return None;
@@ -164,7 +164,7 @@ impl Delivery {
             let identifier = failure.get("itemIdentifier")?.as_str()?;
             records.iter().position(|record| record.sequence_number == identifier)
         };
-        // One that is not of the batch makes all of them worthless.
+        // One sequence number that is not of the batch invalidates all of them.
         failures.iter().map(|failure| place(failure).unwrap_or(0)).min()
     }
 
@@ -173,7 +173,7 @@ impl Delivery {
         let mut stopping = self.stopping.clone();
         tokio::select! {
             () = sleep(pause) => {}
-            // An error says that nobody can stop it any more.
+            // An error means that the sender is gone and no stop can come.
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     }
@@ -186,7 +186,7 @@ impl Delivery {
             batch.attempts,
             match &self.mapping.on_failure {
                 Some(FailureDestination::Bucket(bucket)) => format!(": kept in {bucket}, see /local/failures"),
-                Some(FailureDestination::Topic(topic)) => format!(": told to {topic}, without the records"),
+                Some(FailureDestination::Topic(topic)) => format!(": published to {topic}, without the records"),
                 None => ": lost, for the mapping has no failure destination".to_owned(),
             }
         ));

@@ -1,4 +1,4 @@
-//! A record of a stream in the form in which Lambda hands it to a function.
+//! A stream's record in the form in which Lambda passes it to a function.
 
 use crate::template::{ACCOUNT, REGION};
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as Source};
@@ -9,13 +9,13 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
 };
 
-/// One record, ready to be delivered.
+/// One record, ready for delivery.
 #[derive(Debug, Clone)]
 pub(super) struct Record {
-    /// Its place among what was read of the shard.
+    /// Its position among the records read from the shard.
     pub(super) index: u64,
     pub(super) sequence_number: String,
-    /// Seconds since the epoch.
+    /// When it was written, in seconds since the epoch.
     pub(super) created: f64,
     /// Equal for all records of one item.
     pub(super) item: u64,
@@ -63,7 +63,7 @@ pub(super) fn to_json(source: &Source, stream_arn: &str) -> Value {
     Value::Object(record)
 }
 
-/// The same number for all records of one item, whatever they say of it.
+/// A hash of the item's keys, the same for all of its records.
 pub(super) fn item_of(source: &Source) -> u64 {
     let mut hasher = DefaultHasher::new();
     let keys = source.dynamodb.as_ref().and_then(|change| change.keys.as_ref());
@@ -91,7 +91,7 @@ pub(super) fn event(records: &[Record]) -> String {
     event
 }
 
-/// The stream's ARN as a function sees it: the local engines claim to be in regions of their own.
+/// The stream's ARN as a function sees it: the local engines report regions of their own.
 pub(super) fn local_arn(arn: &str) -> String {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
     match parts[..] {
@@ -107,7 +107,7 @@ fn set_object(record: &mut Map<String, Value>, key: &str, value: Map<String, Val
 }
 
 fn seconds(seconds: f64) -> Value {
-    // A whole number is written as one, as AWS does.
+    // A whole number is written without a fraction, as AWS does.
     if seconds.fract() == 0.0 { json!(seconds as i64) } else { json!(seconds) }
 }
 
@@ -129,7 +129,7 @@ fn attribute(value: &AttributeValue) -> Value {
         AttributeValue::Ss(texts) => json!({ "SS": texts }),
         AttributeValue::Ns(numbers) => json!({ "NS": numbers }),
         AttributeValue::Bs(values) => json!({ "BS": values.iter().map(|v| BASE64.encode(v)).collect::<Vec<_>>() }),
-        // A type that DynamoDB adds one day.
+        // A type that DynamoDB may add later.
         _ => Value::Null,
     }
 }

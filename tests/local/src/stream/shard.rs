@@ -1,4 +1,4 @@
-//! One shard: read in order, filtered, spread over lanes, delivered, checkpointed.
+//! One shard: its records are read in order, filtered, distributed over lanes, delivered and checkpointed.
 
 use super::{
     checkpoint::Checkpoints,
@@ -22,16 +22,16 @@ use tokio::{
     time::{self, Instant},
 };
 
-/// Lambda's limit of an event.
+/// Lambda's limit of an event, in bytes.
 const LARGEST_EVENT: usize = 6 * 1024 * 1024;
 
 /// The longest pause while the database does not answer.
 const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 
-/// All that the shards of one mapping share.
+/// What the shards of one mapping share.
 pub(super) struct Context {
     pub(super) client: Client,
-    /// As the database has it.
+    /// The stream's ARN in the database.
     pub(super) stream_arn: String,
     pub(super) filters: Vec<Pattern>,
     /// When the mapping first read the stream, in seconds since the epoch.
@@ -42,7 +42,7 @@ pub(super) struct Context {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// How often a shard without new records is asked for some.
+/// How often a shard without new records is polled.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     pub(super) busy: Duration,
@@ -52,11 +52,11 @@ pub(super) struct Pace {
 impl Pace {
     /// An engine on this machine.
     pub(super) const NEAR: Self = Self { busy: Duration::from_millis(10), idle: Duration::from_millis(50) };
-    /// AWS allows five reads per second and shard; Lambda does four.
+    /// AWS allows five reads per second and shard; Lambda makes four.
     pub(super) const FAR: Self = Self { busy: Duration::from_millis(250), idle: Duration::from_millis(250) };
 }
 
-/// Reads a shard and delivers its records. Returns when the shard is closed and all of it is done, or when the local
+/// Reads a shard and delivers its records. Returns when the shard is closed and all of them are delivered, or when the
 /// cloud stops.
 pub(super) async fn run(context: Arc<Context>, shard: String) {
     let mapping = &context.delivery.mapping;
@@ -85,7 +85,7 @@ pub(super) async fn run(context: Arc<Context>, shard: String) {
     }
 }
 
-/// Reads until the shard is closed: true; or until nobody takes its records: false.
+/// Reads until the shard is closed (true) or the lanes have ended (false).
 async fn read(
     context: &Context,
     shard: &str,
@@ -93,7 +93,7 @@ async fn read(
     queues: &[mpsc::UnboundedSender<Record>],
 ) -> bool {
     let mapping = &context.delivery.mapping;
-    // Lanes that are slower than the shard do not let it read on without end.
+    // Slow lanes stop the reading, which bounds the memory.
     let most_open = (2 * mapping.batch_size * mapping.parallelization_factor).max(1_000);
     let mut last_read = context.checkpoints.shard(&mapping.name, shard).after;
     let mut iterator = None;
@@ -114,7 +114,7 @@ async fn read(
         };
         let answer = match answer {
             Ok(answer) => answer,
-            // The next turn asks for a new iterator, behind what was read.
+            // The next turn asks for a new iterator after the last record read.
             Err(Problem::Expired) => continue,
             Err(Problem::Trimmed) => {
                 Console::default().warn(format!(
@@ -163,7 +163,7 @@ async fn read(
                 in_flight.done(context, shard, std::slice::from_ref(&record));
                 continue;
             }
-            // `as`: the remainder is smaller than the number of lanes.
+            // `as` is exact: the remainder is smaller than the number of lanes.
             if queues[(record.item % queues.len() as u64) as usize].send(record).is_err() {
                 return false;
             }
@@ -181,7 +181,7 @@ async fn read(
     }
 }
 
-/// Takes records of the items that fall to this lane, batch by batch.
+/// Delivers the records of this lane's items, batch by batch.
 async fn lane(
     context: Arc<Context>,
     shard: String,
@@ -221,7 +221,7 @@ async fn lane(
     }
 }
 
-/// Which records of a shard were read and are not done.
+/// The records of a shard that were read and are not all delivered.
 #[derive(Debug, Default)]
 struct RecordsInFlight {
     state: Mutex<State>,
@@ -230,7 +230,7 @@ struct RecordsInFlight {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Records from the first one on that is not done: sequence number, and whether it is done.
+    /// The sequence numbers from the first undelivered record on, each with whether it is delivered.
     open: BTreeMap<u64, (String, bool)>,
 }
 
@@ -239,7 +239,7 @@ impl RecordsInFlight {
         self.lock().open.insert(record.index, (record.sequence_number.clone(), false));
     }
 
-    /// The checkpoint is the last record up to which all are done, whatever lanes are ahead.
+    /// The checkpoint is the last record before which all are delivered, however far other lanes are ahead.
     fn done(&self, context: &Context, shard: &str, records: &[Record]) {
         let mut state = self.lock();
         for record in records {
@@ -268,13 +268,13 @@ impl RecordsInFlight {
     }
 }
 
-/// Why a shard could not be read.
+/// Why a shard cannot be read.
 enum Problem {
-    /// An iterator lives 15 minutes.
+    /// The iterator is older than 15 minutes.
     Expired,
-    /// What was to be read next is older than the stream keeps.
+    /// The next record is older than the stream's retention.
     Trimmed,
-    /// The stream does not have the shard any more.
+    /// The stream no longer has the shard.
     Gone,
     Other(String),
 }
@@ -307,7 +307,7 @@ async fn records(context: &Context, iterator: String) -> Result<GetRecordsOutput
     })
 }
 
-/// Says once that a stream cannot be read, and once that it can again.
+/// Reports once that a stream cannot be read, and once that it can be read again.
 #[derive(Default)]
 struct Outage {
     failures: u32,
@@ -332,6 +332,6 @@ impl Outage {
 }
 
 async fn stopped(mut stopping: watch::Receiver<bool>) {
-    // An error says that nobody can stop it any more.
+    // An error means that the sender is gone and no stop can come.
     stopping.wait_for(|stopping| *stopping).await.ok();
 }

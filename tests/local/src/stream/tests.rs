@@ -1,4 +1,4 @@
-//! The rules of the mapping against a scripted function, over the embedded engine's real stream.
+//! The rules of a mapping with a scripted function, on the embedded engine's real stream.
 
 use super::*;
 use crate::{
@@ -15,10 +15,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// Delivered batches, each a list of the items' sort keys, in the order of the invocations.
+/// Delivered batches in the order of invocations, each as the list of its items' sort keys.
 type Seen = Arc<Mutex<Vec<Vec<String>>>>;
 
-/// A table with a stream, a scripted function behind it, and what it was sent.
+/// A table with a stream, a scripted function that it is delivered to, and the delivered batches.
 struct World {
     database: DynamoDb,
     failures: Failures,
@@ -48,14 +48,14 @@ impl World {
         put.item("kind", AttributeValue::S("submission".into())).send().await.expect("put");
     }
 
-    /// One item each, `00` to `<count - 1>`.
+    /// Writes one item each, `00` to `<count - 1>`.
     async fn put_many(&self, count: usize) {
         for number in 0..count {
             self.put("P", &format!("{number:02}")).await;
         }
     }
 
-    /// Starts the mapping on a function that answers by `script`, called with each batch's sort keys and event.
+    /// Starts the mapping with a function that returns what `script` does for a batch's sort keys and event.
     async fn start(
         &self,
         mapping: StreamMapping,
@@ -85,7 +85,7 @@ impl World {
         self.failures.list().await.expect("lists").into_iter().map(|object| object.document).collect()
     }
 
-    /// Waits until the seen batches are as wanted.
+    /// Waits until the delivered batches are the expected ones.
     async fn until(&self, wanted: impl Fn(&[Vec<String>]) -> bool) {
         let met = async {
             while !wanted(&self.seen()) {
@@ -142,7 +142,7 @@ fn error() -> InvocationOutcome {
     InvocationOutcome::FunctionError(Bytes::from_static(b"{\"errorType\":\"Poison\"}"))
 }
 
-/// Answers as a function does that reports the records of these sort keys as failed.
+/// The result of a function that reports the records of these sort keys as failed.
 fn reports(event: &Value, failing: &[&str]) -> InvocationOutcome {
     let failed = records(event)
         .iter()
@@ -404,7 +404,7 @@ async fn a_batching_window_gathers_records_into_one_batch() {
 async fn a_mapping_from_the_latest_record_leaves_out_what_was_there_before() {
     let world = World::new().await;
     world.put("P", "00").await;
-    // The engine stamps records with whole seconds: the mapping has to begin in a later one.
+    // The engine's timestamps have whole seconds: the mapping has to start in a later one.
     let second = || SystemTime::now().duration_since(UNIX_EPOCH).map(|now| now.as_secs()).unwrap_or_default();
     let put_in = second();
     while second() == put_in {
@@ -418,7 +418,7 @@ async fn a_mapping_from_the_latest_record_leaves_out_what_was_there_before() {
     world.end(streams).await;
 }
 
-/// A streams endpoint of two shards, the second one the child of the first, whose iterators expire once.
+/// A streams endpoint with two shards, the second a child of the first, whose iterators expire once.
 async fn two_shards() -> DynamoDb {
     let expired = Arc::new(Mutex::new(HashSet::new()));
     let handler = axum::routing::post(move |headers: axum::http::HeaderMap, body: Bytes| {
@@ -434,7 +434,7 @@ async fn two_shards() -> DynamoDb {
             "DescribeTable" => {
                 json!({"Table": {"LatestStreamArn": "arn:aws:dynamodb:ddblocal:0:table/Table/stream/1"}})
             }
-            // The child comes first, and on the first page.
+            // The child is listed first, on the first page.
             "DescribeStream" if request["ExclusiveStartShardId"].is_null() => json!({"StreamDescription": {
                 "Shards": [{"ShardId": "child", "ParentShardId": "parent"}], "LastEvaluatedShardId": "child",
             }}),

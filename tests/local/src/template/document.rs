@@ -1,4 +1,4 @@
-//! A YAML document whose nodes know their line, and errors that name it.
+//! A YAML document whose nodes carry their line, and errors that name it.
 
 use std::{
     fmt,
@@ -7,18 +7,18 @@ use std::{
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
 
-/// What is wrong with a template, where, and what to do about it.
+/// A fault of a template: where it is, and how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TemplateError {
-    /// The file.
+    /// The template's file.
     pub file: PathBuf,
-    /// Line in it, from 1.
+    /// The line, from 1.
     pub line: Option<usize>,
-    /// `Resources.ScoreFunction.Properties.Timeout`; empty for the whole file.
+    /// The path, for example `Resources.ScoreFunction.Properties.Timeout`; empty for the whole file.
     pub place: String,
-    /// What is wrong.
+    /// The fault.
     pub problem: String,
-    /// What to do.
+    /// How to correct it.
     pub advice: String,
 }
 
@@ -41,7 +41,7 @@ impl fmt::Display for TemplateError {
 
 impl std::error::Error for TemplateError {}
 
-/// A YAML value with its CloudFormation tag (`!Ref` and the like, without the `!`) and line.
+/// A YAML value with its CloudFormation tag (`!Ref` for example, without the `!`) and line.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) line: usize,
@@ -59,7 +59,7 @@ pub(super) enum Value {
     Map(Vec<(String, Node)>),
 }
 
-/// A node and the way to it.
+/// A node and its path.
 #[derive(Debug, Clone)]
 pub(super) struct At<'a> {
     pub(super) node: &'a Node,
@@ -108,7 +108,7 @@ impl<'a> At<'a> {
         (!matches!(node.value, Value::Null)).then(|| self.below(key, node))
     }
 
-    /// The value under a key that must be there.
+    /// The value under a required key.
     pub(super) fn required(&self, key: &str) -> Result<At<'a>, TemplateError> {
         self.get(key).ok_or_else(|| self.error(format!("{key} is missing"), format!("Add {key}")))
     }
@@ -152,7 +152,7 @@ impl<'a> At<'a> {
     }
 }
 
-/// Converts one node; `line` is that of its key. The error is the line of a key that is not text.
+/// Converts one node; `line` is that of its key. The error is the line of a key that is not a string.
 fn node(yaml: &MarkedYaml<'_>, line: Option<usize>) -> Result<Node, usize> {
     let line = line.unwrap_or_else(|| yaml.span.start.line());
     let (tag, data) = match &yaml.data {

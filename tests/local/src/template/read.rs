@@ -1,4 +1,4 @@
-//! From the file to [`Template`].
+//! Reads a file into a [`Template`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,14 +20,14 @@ const TOPIC: &str = "AWS::SNS::Topic";
 const BUCKET: &str = "AWS::S3::Bucket";
 const SUBSCRIPTION: &str = "AWS::SNS::Subscription";
 
-/// How long an HTTP API waits for a function at most.
+/// The longest that an HTTP API waits for a function.
 const INTEGRATION_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Template {
-    /// Reads a template file, with `parameters` in the place of the defaults.
+    /// Reads a template file. `parameters` replace the template's defaults.
     ///
     /// # Errors
-    /// When the file cannot be read, or says something that the local cloud would use and does not understand.
+    /// If the file cannot be read, or a setting that the local cloud uses has a value that it does not understand.
     pub fn read(file: &Path, parameters: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
         let text = std::fs::read_to_string(file).map_err(|e| TemplateError {
             file: file.to_owned(),
@@ -39,10 +39,10 @@ impl Template {
         Self::parse(file, &text, parameters)
     }
 
-    /// As [`Template::read`], of a text.
+    /// Reads the text of a template, as [`Template::read`] reads a file.
     ///
     /// # Errors
-    /// As [`Template::read`].
+    /// Those of [`Template::read`].
     pub fn parse(file: &Path, text: &str, parameters: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
         let document = document::parse(file, text)?;
         let root = At::root(file, &document);
@@ -63,11 +63,11 @@ struct Reader<'a> {
     apis: Vec<(&'a str, Api)>,
 }
 
-/// What an HTTP API gives to its routes.
+/// Settings of an HTTP API that its routes inherit.
 #[derive(Default)]
 struct Api {
     default_authorizer: Option<String>,
-    /// Scopes that an authorizer asks for where the route says nothing.
+    /// Scopes that an authorizer requires for routes without their own.
     scopes: BTreeMap<String, Vec<String>>,
 }
 
@@ -329,7 +329,7 @@ impl<'a> Reader<'a> {
                 self.notice(format!("{id} has {key}: {what}"));
             }
         }
-        // Here a scheduled event is brought once, so that only retries would be missing.
+        // Scheduled events are not retried here, so only the retry settings have no effect.
         if let Some(at) = setting(&["EventInvokeConfig"]) {
             let retries = at.get("MaximumRetryAttempts").map(|at| self.names.number(&at, 0, 2)).transpose()?;
             if retries != Some(0) {
@@ -541,7 +541,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How often `rate(5 minutes)` comes; what is wrong with any other expression.
+/// The interval of `rate(5 minutes)`, or the fault of any other expression.
 fn rate(expression: &str) -> Result<Duration, &'static str> {
     if expression.starts_with("cron(") || expression.starts_with("at(") {
         return Err("is an expression that is not imitated here");
@@ -550,7 +550,7 @@ fn rate(expression: &str) -> Result<Duration, &'static str> {
     let inner = expression.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')')).ok_or(wrong)?;
     let (number, unit) = inner.split_once(' ').ok_or(wrong)?;
     let number: u64 = number.parse().ok().filter(|number| (1..=100_000).contains(number)).ok_or(wrong)?;
-    // As EventBridge does: one minute, five minutes.
+    // EventBridge requires `1 minute`, `5 minutes`.
     let seconds = match (number, unit) {
         (1, "minute") | (2.., "minutes") => 60,
         (1, "hour") | (2.., "hours") => 60 * 60,

@@ -1,5 +1,5 @@
-//! CloudFormation's references, as far as a template of functions needs them: `!Ref`, `!GetAtt`, `!Sub`, `!Join`, and
-//! `!If` with its conditions, short and long.
+//! CloudFormation's functions, as far as the template needs them: `!Ref`, `!GetAtt`, `!Sub`, `!Join`, and
+//! `!If` with its conditions, in short and long form.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,19 +11,19 @@ use super::{
 const KNOWN: &str =
     "The local cloud knows !Ref, !GetAtt, !Sub, !Join and !If: write the value with one of these, or plainly";
 
-/// What references can name.
+/// The names that references can use.
 pub(super) struct Names<'a> {
     /// Logical id to resource type.
     resources: BTreeMap<&'a str, &'a str>,
-    /// Parameter to value; `None`: it has none.
+    /// Parameter to value; `None`: it has no value.
     parameters: BTreeMap<&'a str, Option<String>>,
-    /// Condition to whether it holds.
+    /// Condition to its value.
     conditions: BTreeMap<&'a str, bool>,
-    /// The parameters that are lists, written with commas.
+    /// Parameters that are comma-separated lists.
     lists: BTreeSet<&'a str>,
 }
 
-/// Physical name or ARN by which `!Ref` gives a resource.
+/// The physical name or ARN that `!Ref` gives for a resource.
 pub(super) fn reference(resource: &str, kind: &str) -> String {
     match kind {
         "AWS::SNS::Topic" => topic_arn(resource),
@@ -40,7 +40,7 @@ pub(super) fn function_arn(name: &str) -> String {
 }
 
 impl<'a> Names<'a> {
-    /// Reads parameters and resources; `overrides` are the parameters' values that the local cloud sets.
+    /// Reads parameters and resources. `overrides` are parameter values that replace the defaults.
     pub(super) fn read(root: &At<'a>, overrides: &BTreeMap<String, String>) -> Result<Self, TemplateError> {
         let mut resources = BTreeMap::new();
         for (id, resource) in root.required("Resources")?.entries()? {
@@ -78,7 +78,7 @@ impl<'a> Names<'a> {
         Ok(names)
     }
 
-    /// Whether a condition holds, which may name those that stand before it.
+    /// Whether a condition holds. It may use conditions that are defined before it.
     fn holds(&self, at: &At<'_>) -> Result<bool, TemplateError> {
         const WRITE: &str = "Write it with !Equals, !Not, !And, !Or or !Condition";
         let Some((function, argument)) = intrinsic(at) else { return Err(at.error("this is no condition", WRITE)) };
@@ -109,7 +109,7 @@ impl<'a> Names<'a> {
         self.resources.get(resource).copied()
     }
 
-    /// A text with everything in it resolved. `AWS::NoValue` gives `None`.
+    /// A string with all references resolved. `AWS::NoValue` gives `None`.
     pub(super) fn text(&self, at: &At<'_>) -> Result<Option<String>, TemplateError> {
         let Some((function, argument)) = intrinsic(at) else { return plain(at).map(Some) };
         match function {
@@ -125,12 +125,12 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// A text that must be there.
+    /// A required string.
     pub(super) fn value(&self, at: &At<'_>) -> Result<String, TemplateError> {
         self.text(at)?.ok_or_else(|| at.error("AWS::NoValue is no value here", "Give it a value"))
     }
 
-    /// A list of texts; one text alone counts as a list of one.
+    /// A list of strings; a single string counts as a list of one.
     pub(super) fn list(&self, at: &At<'_>) -> Result<Vec<String>, TemplateError> {
         if intrinsic(at).is_none() && matches!(at.node.value, Value::List(_)) {
             let texts = at.elements()?.iter().map(|item| self.text(item)).collect::<Result<Vec<_>, _>>()?;
@@ -183,7 +183,7 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Any value as JSON, with everything in it resolved; a text that itself is JSON stays a text.
+    /// Any value as JSON, with all references resolved. A string that contains JSON stays a string.
     pub(super) fn json(&self, at: &At<'_>) -> Result<serde_json::Value, TemplateError> {
         if intrinsic(at).is_some() {
             return Ok(self.text(at)?.map_or(serde_json::Value::Null, serde_json::Value::String));
@@ -302,7 +302,7 @@ fn intrinsic<'a>(at: &At<'a>) -> Option<(&'a str, At<'a>)> {
     Some((function, at.get(key)?))
 }
 
-/// A scalar as text.
+/// A scalar as a string.
 fn plain(at: &At<'_>) -> Result<String, TemplateError> {
     match &at.node.value {
         Value::Text(text) | Value::Number(text) => Ok(text.clone()),
@@ -320,7 +320,7 @@ fn dotted(at: &At<'_>) -> Result<String, TemplateError> {
     }
 }
 
-/// `Default: ""` is a value, though `At::get` takes an empty value for an absent one if it is written as nothing.
+/// `Default: ""` is a value, although `At::get` takes an empty value that is written as nothing for an absent one.
 fn empty_default(parameter: &At<'_>) -> Option<String> {
     let Node { value: Value::Map(entries), .. } = parameter.node else { return None };
     entries.iter().any(|(key, _)| key == "Default").then(String::new)

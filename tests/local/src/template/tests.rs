@@ -2,7 +2,7 @@ use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::*;
 
-/// A template with one of everything, small.
+/// A small template with one of each kind of resource.
 const SMALL: &str = r#"
 Parameters:
   TokenIssuer: {Type: String}
@@ -80,7 +80,7 @@ fn parse(text: &str) -> Result<Template, TemplateError> {
     Template::parse(Path::new("small.yaml"), text, &parameters)
 }
 
-/// The error of the small template after one change.
+/// The error of the small template after one replacement.
 fn error_after(from: &str, to: &str) -> String {
     assert!(SMALL.contains(from), "the template has no {from:?}");
     parse(&SMALL.replacen(from, to, 1)).expect_err("the change breaks it").to_string()

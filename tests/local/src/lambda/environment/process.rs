@@ -1,4 +1,4 @@
-//! A function's process: how it is started, what it says, how it ends.
+//! A function's process: its start, its output and its end.
 
 use std::{
     collections::VecDeque,
@@ -23,17 +23,17 @@ use crate::{
     template::{Function, REGION},
 };
 
-/// How many lines of a process are kept to explain its end.
+/// The last lines of output that are kept to explain the end of a process.
 const TAIL: usize = 20;
 
-/// Variables of this process that the functions' processes have too.
+/// Variables of this process that the functions' processes inherit.
 const INHERITED: [&str; 4] = ["PATH", "HOME", "TMPDIR", "RUST_BACKTRACE"];
 
-/// A running process, or one that has ended. Dropping it kills it.
+/// A process, running or ended. Dropping it kills it.
 #[derive(Debug)]
 pub(super) struct Process {
     child: Child,
-    /// True ends it.
+    /// True asks the process to end.
     end: watch::Receiver<bool>,
     killed: bool,
     readers: Vec<JoinHandle<()>>,
@@ -71,7 +71,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C at the terminal reaches the local cloud alone, which lets running invocations finish.
+            // Ctrl-C at the terminal reaches only the local cloud, which lets running invocations finish.
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn()?;
@@ -86,7 +86,7 @@ impl Process {
         Ok(Self { child, end, killed: false, readers, tail })
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub(super) fn ended(&mut self) -> Option<String> {
         match self.child.try_wait() {
             Ok(status) => status.map(|status| status.to_string()),
@@ -94,7 +94,7 @@ impl Process {
         }
     }
 
-    /// Waits for its end, which comes at once when the local cloud ends. May be dropped and called again.
+    /// Waits for the end of the process and kills it when the local cloud stops. Cancel safe.
     pub(super) async fn wait(&mut self) -> String {
         let ended = tokio::select! {
             ended = self.child.wait() => Some(ended),
@@ -110,10 +110,10 @@ impl Process {
         ended.map_or_else(|error| error.to_string(), |status| status.to_string())
     }
 
-    /// Kills it with SIGKILL, as Lambda does.
+    /// Kills the process with SIGKILL, as Lambda does.
     pub(super) fn kill(&mut self) {
         self.killed = true;
-        // It fails only if the process has ended already.
+        // This fails only if the process has already ended.
         let _ = self.child.start_kill();
     }
 
@@ -121,9 +121,9 @@ impl Process {
         self.killed
     }
 
-    /// Waits until all that it wrote has been read.
+    /// Waits until all of its output has been read.
     pub(super) async fn last_words(&mut self) {
-        // A child of the process may hold the pipes open: what is there by then must do.
+        // A child of the process may hold the pipes open, so the wait is bounded.
         let _ = timeout(Duration::from_millis(500), futures::future::join_all(self.readers.drain(..))).await;
     }
 }
@@ -149,7 +149,7 @@ impl fmt::Display for Tail {
     }
 }
 
-/// What Lambda tells a function of itself.
+/// The variables that Lambda sets for a function.
 fn lambda_variables(function: &Function, address: &str) -> [(&'static str, String); 11] {
     [
         ("AWS_LAMBDA_RUNTIME_API", address.to_owned()),
@@ -170,7 +170,7 @@ fn lambda_variables(function: &Function, address: &str) -> [(&'static str, Strin
 async fn read(output: impl AsyncRead + Unpin, function: String, console: Console, tail: Tail) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
-    // A pipe that cannot be read is one that has ended.
+    // An error means the end of the pipe too.
     while output.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         console.log(&function, &text);
