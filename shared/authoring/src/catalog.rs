@@ -7,7 +7,10 @@ use clinical::ids::{IdError, InstrumentId, InstrumentVersion};
 use clinical::instruments::definition::TextLicence;
 use clinical::instruments::{Catalog, Instrument};
 
-use crate::{ReadError, read_text, table::aligned};
+use crate::{
+    ReadError, read_text,
+    table::{aligned, listed},
+};
 
 /// Characters of an instrument's terms that the table shows.
 const LONGEST_TERMS: usize = 100;
@@ -16,13 +19,13 @@ const LONGEST_TERMS: usize = 100;
 #[derive(Debug, thiserror::Error)]
 pub enum ResolveError {
     /// No instrument has this id.
-    #[error("there is no such instrument; `cargo run -- instruments` lists them")]
+    #[error("no such instrument ships; `cargo run -- instruments` lists those that do")]
     UnknownInstrument,
     /// What follows the `@` is not a version.
-    #[error("a version is written like 1.0.0")]
+    #[error("the version after the `@` has to be like 1.0.0")]
     MalformedVersion(#[from] IdError),
     /// The instrument does not ship in this version.
-    #[error("{id} is not there in this version, but in {}", known.iter().map(InstrumentVersion::as_str).collect::<Vec<_>>().join(", "))]
+    #[error("{id} does not ship in this version, but in {}", versions(known))]
     UnknownVersion {
         /// The instrument.
         id: InstrumentId,
@@ -33,15 +36,19 @@ pub enum ResolveError {
     #[error("cannot read the file: {0}")]
     Read(io::Error),
     /// The definition has faults.
-    #[error("the definition has faults ({}){}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    #[error("the definition has faults ({}){}", .0.len(), listed(.0))]
     Faulty(Vec<DefinitionFault>),
 }
 
-/// The instrument that an argument names: `phq-9` in its newest version, `phq-9@1.0.0` in that one, or a path of the
-/// file of a definition, which has a separator or ends in `.json`.
+fn versions(versions: &[InstrumentVersion]) -> String {
+    versions.iter().map(InstrumentVersion::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// The instrument that an argument names: `phq-9` in its newest version, `phq-9@1.0.0` in this one, or the path of a
+/// definition, which has a separator or ends in `.json`.
 ///
 /// # Errors
-/// If there is no such instrument, or the definition cannot be read or has faults: all of them.
+/// If no such instrument ships, or the definition cannot be read or has faults. All faults are returned.
 pub fn resolve(argument: &str) -> Result<Arc<Instrument>, ResolveError> {
     if !(argument.contains(['/', '\\']) || argument.ends_with(".json")) {
         return find(argument).map(Arc::clone);
@@ -89,7 +96,7 @@ fn row(instrument: &Instrument) -> [String; 8] {
     ]
 }
 
-/// The text, or as many of its first words as the table has room for.
+/// The text, cut after the last word that the table has room for.
 fn shortened(text: &str) -> String {
     let Some((end, _)) = text.char_indices().nth(LONGEST_TERMS) else { return text.to_owned() };
     let words = text[..end].rsplit_once(' ').map_or(&text[..end], |(words, _)| words);
@@ -108,9 +115,9 @@ mod tests {
             let found = find(named).unwrap();
             assert_eq!((found.id().as_str(), found.version().as_str()), ("phq-9", "1.0.0"));
         }
-        assert_eq!(find("phq-9@2.0.0").unwrap_err().to_string(), "phq-9 is not there in this version, but in 1.0.0");
+        assert_eq!(find("phq-9@2.0.0").unwrap_err().to_string(), "phq-9 does not ship in this version, but in 1.0.0");
         for nothing in ["", "phq", "PHQ-9", "@1.0.0"] {
-            assert!(find(nothing).unwrap_err().to_string().starts_with("there is no such instrument"), "{nothing}");
+            assert!(find(nothing).unwrap_err().to_string().starts_with("no such instrument ships"), "{nothing}");
         }
     }
 
@@ -133,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_has_a_line_for_each_instrument_and_its_columns_stand_under_each_other() {
+    fn the_table_has_a_line_for_each_instrument_and_aligned_columns() {
         let table = table(Catalog::shipped().iter());
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines.len(), 1 + Catalog::shipped().iter().count());

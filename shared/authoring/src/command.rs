@@ -25,7 +25,7 @@ use crate::{
 /// The commands, to be flattened into a program's own.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Works on an instrument's definition
+    /// Imports, checks and stores an instrument's definition
     Instrument {
         /// What to do with it.
         #[command(subcommand)]
@@ -33,22 +33,22 @@ pub enum Command {
     },
     /// Scores answers: one JSON object, or one a line, {"answers":{"1":2,…}}, from standard input
     ///
-    /// Writes one line for each: its scores and the alert rules that fire or, for one that cannot be read or does not fit,
-    /// its line number and everything that is wrong with it. Starts nothing and stores nothing; what came before a line is
-    /// not known, so rules about change are not evaluated.
-    /// Ends with 0 if all fitted, 1 if any did not, 2 if there is no such instrument, its definition has faults, or the
-    /// input cannot be read.
+    /// Writes a line for each: its scores and the alert rules that fire, or the line number and all validation errors.
+    /// Starts nothing and stores nothing. Earlier answers of a patient are unknown, so rules about change are not
+    /// evaluated.
+    /// Exits with 0 if all lines are valid, 1 if any is not, 2 if there is no such instrument, its definition has faults,
+    /// or the input cannot be read.
     Score {
-        /// The instrument, and its version if it is not the newest: phq-9, phq-9@1.0.0; or the path of a definition
+        /// The instrument, with a version if not the newest: phq-9, phq-9@1.0.0; or the path of a definition
         #[arg(value_parser = catalog::resolve)]
         instrument: Arc<Instrument>,
-        /// The group of patients that the answers are from, where the definition asks some of them less: men
+        /// The patients' group, where the definition has items that some groups are not asked: men
         #[arg(long)]
         group: Option<GroupId>,
     },
     /// Lists the instruments that ship
     Instruments,
-    /// Works on a study's data
+    /// Checks a study's data and puts it in force
     Study {
         /// What to do with it.
         #[command(subcommand)]
@@ -56,9 +56,9 @@ pub enum Command {
     },
     /// Checks a file of case-report rows (JSON array, NDJSON, CDISC Dataset-JSON) against a form
     ///
-    /// Writes a table of all findings and how many rows there are of each kind, or what the API would answer. Starts nothing
-    /// and stores nothing; sites and subjects are not known here, so those checks are not run.
-    /// Ends with 0 if no row is rejected (there may be warnings), 1 if any is, 2 if the form or the file cannot be used.
+    /// Writes a table of all findings with the number of rows of each status, or the API's response. Starts nothing and
+    /// stores nothing. Sites and subjects are not known here, so checks of them are not run.
+    /// Exits with 0 if no row is rejected (warnings are allowed), 1 if any is, 2 if the form or the file cannot be used.
     Validate {
         /// The form, the rows, and how the result is written.
         #[command(flatten)]
@@ -71,27 +71,27 @@ pub enum Command {
 pub enum InstrumentCommand {
     /// Turns a FHIR R4 Questionnaire with weights into the draft of a definition, on standard output
     ///
-    /// Says on standard error what could not be carried over, what a person has to add, and what is wrong with the draft.
-    /// Ends with 0 if the draft loads as a definition, 1 if it does not yet, 2 if there is no Questionnaire in the file.
+    /// Lists on standard error what could not be converted, what a person has to add, and the faults of the draft.
+    /// Exits with 0 if the draft loads as a definition, 1 if it does not yet, 2 if the file has no Questionnaire.
     Import {
         /// A FHIR R4 Questionnaire as JSON
         file: PathBuf,
     },
-    /// Tells everything that is wrong with a definition
+    /// Lists all faults of a definition
     ///
-    /// Ends with 0 if nothing is, 1 if anything is, 2 if the file cannot be read.
+    /// Exits with 0 if it has none, 1 if it has any, 2 if the file cannot be read.
     Check {
         /// The definition
         file: PathBuf,
     },
-    /// Stores a definition, for a study to name; a version once put never changes
+    /// Stores a definition, so that a study can name it; a stored version never changes
     ///
-    /// Ends with 0 if it is stored (also if it was before), 1 if it has faults or its version is there with another
-    /// content, 2 if the file cannot be read or the store does not answer.
+    /// Exits with 0 if it is stored (now or before), 1 if it has faults or its version is stored with other content,
+    /// 2 if the file cannot be read or the store does not answer.
     Put {
         /// The definition
         file: PathBuf,
-        /// Why; the audit keeps it, with who you are to AWS
+        /// The reason, which the audit keeps with your AWS identity
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
         /// Where to store it.
@@ -103,9 +103,9 @@ pub enum InstrumentCommand {
 /// What to do with a study's data.
 #[derive(Debug, Subcommand)]
 pub enum StudyCommand {
-    /// Tells everything that is wrong with a study's data
+    /// Lists all faults of a study's data
     ///
-    /// Ends with 0 if nothing is, 1 if anything is, 2 if a file cannot be read.
+    /// Exits with 0 if it has none, 1 if it has any, 2 if a file cannot be read.
     Check {
         /// The study
         file: PathBuf,
@@ -113,14 +113,14 @@ pub enum StudyCommand {
         #[arg(long = "instrument", value_name = "FILE")]
         instruments: Vec<PathBuf>,
     },
-    /// Puts a study in force, everywhere within a minute; a version once put never changes
+    /// Puts a study in force, everywhere within a minute; a stored version never changes
     ///
-    /// Ends with 0 if it is in force, 1 if it has faults or another version stays in force, 2 if the file cannot be
+    /// Exits with 0 if it is in force, 1 if it has faults or another version stays in force, 2 if the file cannot be
     /// read or the store does not answer.
     Put {
         /// The study
         file: PathBuf,
-        /// Why; the audit keeps it, with who you are to AWS
+        /// The reason, which the audit keeps with your AWS identity
         #[arg(long, value_name = "TEXT", value_parser = reason)]
         reason: String,
         /// Where to store it.
@@ -135,8 +135,8 @@ pub struct TargetArguments {
     /// Port of the local cloud
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// The Records table of a deployment, in the account and region that AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-    /// AWS_SESSION_TOKEN and AWS_REGION name
+    /// The Records table of a deployment, in the account and region of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_SESSION_TOKEN and AWS_REGION
     #[arg(long, value_name = "NAME", conflicts_with = "port")]
     table: Option<String>,
 }
@@ -150,14 +150,14 @@ impl From<TargetArguments> for Target {
 /// The form, the rows, and how the result is written.
 #[derive(Debug, Args)]
 pub struct ValidateArguments {
-    /// A form that ships (vs, ae, dm), or the file of a form's definition
+    /// A form that ships (ae, dm, lb, vs), or the path of a form's definition
     form: String,
     /// The rows
     file: PathBuf,
     /// The version of a form that ships [default: the newest]
     #[arg(long, value_name = "N.N.N")]
     version: Option<FormVersion>,
-    /// Write what the API would answer
+    /// Write the API's response
     #[arg(long)]
     json: bool,
     /// Show the values that findings are about
@@ -281,6 +281,6 @@ fn reason(text: &str) -> Result<String, &'static str> {
     let text = text.trim();
     match text.chars().count() {
         1..=500 if !text.chars().any(char::is_control) => Ok(text.to_owned()),
-        _ => Err("say why, in one line of at most 500 characters"),
+        _ => Err("give the reason in one line of at most 500 characters"),
     }
 }

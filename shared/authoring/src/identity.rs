@@ -1,5 +1,5 @@
-//! The identity of the person at the terminal: the answer of STS to `GetCallerIdentity` for their credentials. The audit
-//! names it; a name that a person types would prove nothing.
+//! The identity of the person at the terminal, which STS returns for their credentials (`GetCallerIdentity`). The
+//! audit keeps it; a name that a person types would prove nothing.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) async fn caller(environment: &Environment, deadline: Deadline) -> Res
     let identity = sent.await.map_err(|error| ConnectError::Identity(error.of(OPERATION)))?;
     let issuer = environment.optional(STS_ENDPOINT).unwrap_or(STS);
     let principal = identity.arn().and_then(|arn| Principal::new(arn, issuer));
-    let unreadable = || ConnectError::Identity(Failure::unreadable(OPERATION, "the answer names nobody"));
+    let unreadable = || ConnectError::Identity(Failure::unreadable(OPERATION, "the response has no ARN"));
     Ok(data_manager(principal.ok_or_else(unreadable)?))
 }
 

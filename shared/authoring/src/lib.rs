@@ -1,10 +1,10 @@
 //! Tools for those who write instruments, studies and forms: what `cargo run -- instrument`, `study`, `instruments`,
 //! `score` and `validate` do.
 //!
-//! [`Command`] is the command line: its arguments, what it prints and its exit code. The work is done by plain functions:
+//! [`Command`] is the command line: its arguments, its output and its exit code. Plain functions do the work:
 //! [`instrument`] and [`study`] check definitions and store them, [`catalog`] finds and lists instruments, [`score`]
-//! scores answers and [`validate`] checks case-report rows. What is stored goes through a [`connection`] to a local cloud
-//! or to a deployment in AWS, in the name of the identity that STS confirms.
+//! scores answers and [`validate`] checks case-report rows. Definitions are stored through a [`connection`] to a local
+//! cloud or to a deployment in AWS, in the name of the identity that STS confirms.
 
 pub mod catalog;
 mod command;

@@ -1,4 +1,4 @@
-//! What came of checking or storing an instrument or a study.
+//! The results of checking and storing instruments and studies.
 
 use std::fmt;
 
@@ -63,7 +63,7 @@ impl fmt::Display for Accepted {
                 write!(f, "{id} {version} has no faults; its hash is {hash}")
             }
             Self::InstrumentStored { id, version } => {
-                write!(f, "{id} {version} is stored; a study that names it may ask it")
+                write!(f, "{id} {version} is stored; studies can name it")
             }
             Self::StudyChecked { id, version, instruments } => {
                 write!(f, "{id} {version} has no faults ({instruments} instruments)")
@@ -87,22 +87,21 @@ pub enum Refused {
         version: InstrumentVersion,
     },
     /// The version is stored with other content.
-    #[error("{definition} is there with another content, and a version never changes; give this one a higher version")]
+    #[error("{definition} is stored with other content, and a version never changes; give this one a higher version")]
     OtherContent {
         /// Id and version of the instrument or study.
         definition: String,
     },
     /// A later version of the study is in force.
     #[error(
-        "version {later} of the study is in force, and an earlier one cannot take its place; give this one a higher \
-         version"
+        "version {later} of the study is in force, and an earlier one cannot replace it; give this one a higher version"
     )]
     LaterInForce {
         /// The version in force.
         later: StudyVersion,
     },
     /// The protocol holds no study.
-    #[error("there is no study in it")]
+    #[error("the protocol has no study")]
     NoStudy,
 }
 
@@ -116,7 +115,7 @@ pub enum PutError {
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// The store did not confirm the write, or did not answer a read before it.
-    #[error("{0}; what became of it is settled by doing the same again")]
+    #[error("{0}. It may have been stored: run the same command again, which is safe")]
     Store(Failure),
 }
 
@@ -125,7 +124,7 @@ pub enum PutError {
 pub enum ConnectError {
     /// No local cloud answers.
     #[error(
-        "no local cloud answers on port {port} ({reason}). Start it with `cargo run`, or name the table of a deployment: \
+        "no local cloud answers on port {port} ({reason}). Start one with `cargo run`, or name a deployment's table with \
          `--table NAME`"
     )]
     NoLocalCloud {
@@ -136,11 +135,11 @@ pub enum ConnectError {
     },
     /// The environment names no account or region.
     #[error(
-        "the account in AWS is not known: set AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for credentials \
-         that pass, AWS_SESSION_TOKEN"
+        "the AWS account is not known: set AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary \
+         credentials, AWS_SESSION_TOKEN"
     )]
     Account(EnvironmentError),
     /// STS does not confirm whose the credentials are.
-    #[error("who puts this in force is not known, so nothing was: {0}; check the credentials, and do the same again")]
+    #[error("nothing was stored, because your AWS identity is not known: {0}. Check the credentials and run it again")]
     Identity(Failure),
 }

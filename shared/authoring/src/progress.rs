@@ -1,5 +1,5 @@
 //! A progress bar on standard error at a terminal; a line every quarter anywhere else, a log file for example.
-#![allow(clippy::print_stderr, reason = "it reports to a person at a terminal")]
+#![allow(clippy::print_stderr, reason = "it prints progress to a person at a terminal")]
 
 use std::{
     sync::{Mutex, PoisonError},

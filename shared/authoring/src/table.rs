@@ -1,6 +1,8 @@
-//! Tables for a terminal.
+//! Tables and lists for a terminal.
 
-/// The rows as lines whose columns line up: the columns of `right_aligned` end together, the others begin together.
+use std::fmt;
+
+/// Aligns the columns of the rows: those of `right_aligned` to the right, the others to the left.
 pub(crate) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]], right_aligned: &[usize]) -> String {
     let mut widths = [0; COLUMNS];
     for row in rows {
@@ -15,4 +17,9 @@ pub(crate) fn aligned<const COLUMNS: usize>(rows: &[[String; COLUMNS]], right_al
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     });
     lines.collect()
+}
+
+/// Each item on an indented line of its own, after a line break.
+pub(crate) fn listed<T: fmt::Display>(items: &[T]) -> String {
+    items.iter().map(|item| format!("\n  {item}")).collect()
 }

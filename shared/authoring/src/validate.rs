@@ -13,7 +13,12 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{ReadError, progress::ProgressBar, read_bytes, read_text, table::aligned};
+use crate::{
+    ReadError,
+    progress::ProgressBar,
+    read_bytes, read_text,
+    table::{aligned, listed},
+};
 
 /// Characters of a value that the table shows.
 const LONGEST_VALUE: usize = 30;
@@ -53,7 +58,7 @@ pub enum ValidateError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// No form that ships has this id.
-    #[error("there is no form {form}; there are {}, or name the file of a definition", known.join(", "))]
+    #[error("no form {form} ships; name one of {}, or the path of a definition", known.join(", "))]
     UnknownForm {
         /// The id that was given.
         form: String,
@@ -61,16 +66,16 @@ pub enum ValidateError {
         known: Vec<String>,
     },
     /// The form does not ship in this version.
-    #[error("the form is not there in this version, but in {}", known.join(", "))]
+    #[error("the form does not ship in this version, but in {}", known.join(", "))]
     UnknownVersion {
         /// The versions that ship.
         known: Vec<String>,
     },
     /// The definition has faults.
-    #[error("the form has faults ({}){}", .0.len(), .0.iter().map(|fault| format!("\n  {fault}")).collect::<String>())]
+    #[error("the form has faults ({}){}", .0.len(), listed(.0))]
     Definition(Vec<DefinitionFault>),
     /// The definition is of another version than the one that was given.
-    #[error("{} is version {found} of the form", path.display())]
+    #[error("{} is version {found} of the form; leave out --version, or give this one", path.display())]
     OtherVersion {
         /// The file of the definition.
         path: PathBuf,
@@ -78,7 +83,7 @@ pub enum ValidateError {
         found: FormVersion,
     },
     /// The file holds no rows.
-    #[error("{} is no batch of rows", path.display())]
+    #[error("{} is not a batch of rows", path.display())]
     NoBatch {
         /// The file.
         path: PathBuf,
@@ -128,7 +133,7 @@ pub fn validate(options: &ValidateOptions) -> Result<ValidationResult, ValidateE
     Ok(ValidationResult { text, rejected: report.counts.rejected > 0 })
 }
 
-/// The form that ships under the name; `None` if it is the path of a file.
+/// The form that ships under this id; `None` if `options.form` is the path of a definition.
 fn shipped(options: &ValidateOptions) -> Result<Option<&'static Form>, ValidateError> {
     let unknown = || ValidateError::UnknownForm {
         form: options.form.clone(),
@@ -155,7 +160,7 @@ fn shipped(options: &ValidateOptions) -> Result<Option<&'static Form>, ValidateE
     })
 }
 
-/// The form in a file.
+/// The form of the definition in a file.
 fn definition(options: &ValidateOptions) -> Result<Form, ValidateError> {
     let path = PathBuf::from(&options.form);
     let json = read_text(&path)?;
@@ -168,7 +173,7 @@ fn definition(options: &ValidateOptions) -> Result<Form, ValidateError> {
     }
 }
 
-/// The language of the form that a tag names, or a wider or narrower one; the form's first if there is none.
+/// The form's language for a tag: the same one, otherwise one with the same primary subtag, otherwise its first.
 fn language<'a>(form: &'a Form, wanted: &str) -> &'a str {
     let primary = |tag: &str| tag.split('-').next().unwrap_or_default().to_ascii_lowercase();
     let offered: Vec<&str> = form.languages().collect();
@@ -177,7 +182,7 @@ fn language<'a>(form: &'a Form, wanted: &str) -> &'a str {
     found.or(offered.first()).copied().unwrap_or("en")
 }
 
-/// All findings and all that could not be evaluated, one a line, and how many rows there are of each kind.
+/// The findings and the checks that could not be evaluated, one a line, and the number of rows of each status.
 fn table(form: &Form, report: &CheckReport<'_>, language: &str, values: bool) -> String {
     let mut lines = vec![["ROW", "KEY", "WHAT", "CHECK", "FIELD", "MESSAGE"].map(str::to_owned)];
     for (index, row) in report.rows.iter().enumerate() {
@@ -243,6 +248,6 @@ fn shown(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    // A value must not write over the table.
+    // A control character could overwrite the table.
     text.chars().take(LONGEST_VALUE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -1,4 +1,4 @@
-//! The commands that need no cloud, as a person calls them.
+//! The commands that need no local cloud, run as processes.
 
 use std::{
     io::Write,
@@ -26,7 +26,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn answers_are_scored_line_by_line_and_a_bad_line_is_seen_in_the_exit_code() {
+fn answers_are_scored_line_by_line_and_the_exit_code_reports_an_invalid_line() {
     let good = "{\"answers\":{\"1\":2,\"2\":1}}\n";
     let output = run(&["score", "phq-2"], good);
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
@@ -41,7 +41,7 @@ fn answers_are_scored_line_by_line_and_a_bad_line_is_seen_in_the_exit_code() {
 }
 
 #[test]
-fn answers_are_scored_by_the_definition_in_a_file_and_as_those_of_a_group() {
+fn answers_are_scored_with_the_definition_in_a_file_and_for_a_group() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let file = folder.path().join("own.json");
     let path = file.to_str().expect("it is text");
@@ -62,8 +62,9 @@ fn answers_are_scored_by_the_definition_in_a_file_and_as_those_of_a_group() {
 }
 
 #[test]
-fn an_instrument_that_is_not_there_is_said_with_what_to_do() {
-    for (named, said) in [("phq-99", "`cargo run -- instruments` lists them"), ("phq-9@7.0.0", "but in 1.0.0")] {
+fn an_unknown_instrument_is_an_error_that_says_what_to_do() {
+    for (named, said) in [("phq-99", "`cargo run -- instruments` lists those that do"), ("phq-9@7.0.0", "but in 1.0.0")]
+    {
         let output = run(&["score", named], "");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
         assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
@@ -71,7 +72,7 @@ fn an_instrument_that_is_not_there_is_said_with_what_to_do() {
 }
 
 #[test]
-fn a_questionnaire_becomes_a_definition_on_standard_output_and_what_is_left_to_do_is_said() {
+fn a_questionnaire_becomes_a_definition_on_stdout_and_the_remaining_work_is_listed_on_stderr() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let file = folder.path().join("questionnaire.json");
     let import = || run(&["instrument", "import", file.to_str().expect("it is text")], "");
@@ -101,7 +102,7 @@ fn the_instruments_are_listed() {
 }
 
 #[test]
-fn who_has_read_enough_sees_no_complaint() {
+fn a_reader_that_closes_the_output_causes_no_error() {
     let mut process = Command::new(env!("CARGO_BIN_EXE_local"))
         .args(["score", "phq-2"])
         .stdin(Stdio::piped())
@@ -111,7 +112,7 @@ fn who_has_read_enough_sees_no_complaint() {
         .expect("it is built");
     drop(process.stdout.take());
     let mut stdin = process.stdin.take().expect("it is piped");
-    // More than a pipe holds: it ends before it has read all of it.
+    // More than a pipe holds: the process ends before it has read everything.
     let mut written = 0;
     while stdin.write_all(b"{\"answers\":{\"1\":2,\"2\":1}}\n").is_ok() {
         written += 1;
@@ -123,7 +124,7 @@ fn who_has_read_enough_sees_no_complaint() {
 }
 
 #[test]
-fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_told_by_its_place() {
+fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_listed_with_its_place() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical");
     let write = |name: &str, text: String| {
@@ -147,20 +148,20 @@ fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_told_by_its_pl
     let broken =
         write("broken.json", demo.replace("\"gad-7\"", "\"own-7\"").replace("Europe/Berlin", "Europe/Atlantis"));
     let output = run(&["study", "check", &broken], "");
-    let said = text(&output.stderr);
+    let stderr = text(&output.stderr);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
-    for told in
+    for expected in
         ["broken.json: /sites/0/timeZone: ", "broken.json: /instruments/1/id: there is no instrument own-7", "2 faults"]
     {
-        assert!(said.contains(told), "{said}");
+        assert!(stderr.contains(expected), "{stderr}");
     }
     assert_eq!(run(&["study", "check", "/nowhere/study.json"], "").status.code(), Some(2));
 }
 
 #[test]
-fn what_cannot_be_put_says_why_and_what_to_do() {
+fn a_put_that_fails_says_why_and_what_to_do() {
     let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical/studies/demo.json");
-    // Nothing listens there: the port is that of no service, and only root may take it.
+    // No service uses this port, and only root may listen on it.
     let output = run(&["study", "put", demo, "--reason", "a test", "--port", "1"], "");
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("no local cloud answers on port 1"), "{}", text(&output.stderr));

@@ -1,4 +1,4 @@
-//! `validate` as a person calls it, on the samples of this repository, on damaged copies, and on a real study.
+//! `validate` run as a process: on the samples of this repository, on damaged copies, and on a real study.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ fn sample(form: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../samples/data/{form}.json"))
 }
 
-/// The vital signs of the sample's first two subjects, 22 clean rows, with a change.
+/// Writes the vital signs of the sample's first two subjects, 22 clean rows, after a change.
 fn changed(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) -> PathBuf {
     let mut file: Value = serde_json::from_slice(&fs::read(sample("vs")).expect("it is there")).expect("it is JSON");
     let rows = file["rows"].as_array_mut().expect("it has rows");
@@ -33,7 +33,7 @@ fn changed(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) -> PathBuf {
 }
 
 #[test]
-fn each_sample_has_its_known_damages_and_no_others() {
+fn each_sample_has_exactly_its_known_damages() {
     for (form, counts) in [
         ("ae", "(ae 1.1.0): 145 rows: 138 clean, 1 with warnings, 6 rejected, 0 not evaluated"),
         ("dm", "(dm 1.1.0): 201 rows: 193 clean, 0 with warnings, 8 rejected, 0 not evaluated"),
@@ -48,7 +48,7 @@ fn each_sample_has_its_known_damages_and_no_others() {
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn the_real_file_asks_for_a_second_look_and_nothing_of_it_is_rejected() {
+fn the_real_file_has_warnings_and_no_rejected_row() {
     let folder = std::env::var_os("EPRO_PILOT_DATA").expect("EPRO_PILOT_DATA names their folder");
     let real = Path::new(&folder).join("vs.json");
     let (code, table, progress) = run(&["vs", real.to_str().expect("it is text")]);
@@ -68,7 +68,7 @@ fn the_real_file_asks_for_a_second_look_and_nothing_of_it_is_rejected() {
 }
 
 #[test]
-fn each_damage_is_named_and_nothing_else_is_rejected() {
+fn each_damage_is_reported_and_no_other_row_is_rejected() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = changed(folder.path(), |rows| {
         rows[3][14] = json!("2012-12-32");
@@ -113,7 +113,7 @@ fn each_damage_is_named_and_nothing_else_is_rejected() {
 }
 
 #[test]
-fn what_cannot_be_used_is_said_with_what_to_do() {
+fn an_unusable_form_or_file_is_an_error_that_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -130,18 +130,15 @@ fn what_cannot_be_used_is_said_with_what_to_do() {
     };
     let (own, broken) = (path("own.json", &form("[a-z]+")), path("broken.json", &form("[a-z")));
     for (arguments, said) in [
-        (
-            ["vital", &rows, "--quiet"],
-            "there is no form vital; there are ae, dm, lb, vs, or name the file of a definition",
-        ),
-        (["vs", &rows, "--version=2.0.0"], "the form is not there in this version, but in 1.0.0"),
+        (["vital", &rows, "--quiet"], "no form vital ships; name one of ae, dm, lb, vs, or the path of a definition"),
+        (["vs", &rows, "--version=2.0.0"], "the form does not ship in this version, but in 1.0.0"),
         (["vs", "/nowhere/rows.json", "--quiet"], "cannot read /nowhere/rows.json"),
         (["/nowhere/form.json", &rows, "--quiet"], "cannot read /nowhere/form.json"),
         ([&broken, &rows, "--quiet"], "broken.json: /fields/0/pattern: the pattern is no regular expression"),
         ([&own, &rows, "--version=1.0.0"], "own.json is version 2.0.0 of the form"),
         (
             ["vs", &path("no.json", "rows"), "--quiet"],
-            "no.json is no batch of rows: it is no JSON from line 1, column 1 on",
+            "no.json is not a batch of rows: it is no JSON from line 1, column 1 on",
         ),
     ] {
         let (code, output, error) = run(&arguments);

@@ -37,8 +37,8 @@ pub enum ImportError {
     Write(#[source] io::Error),
 }
 
-/// Writes the Questionnaire in `file` to `definition` as the draft of a definition. Writes to `notes`, for a person, what
-/// could not be carried over, what a person has to add, and the faults of the draft. Returns whether the draft loads.
+/// Writes the Questionnaire in `file` to `definition` as the draft of a definition. Writes to `notes` what could not be
+/// converted, what a person has to add, and the faults of the draft. Returns whether the draft loads.
 ///
 /// # Errors
 /// If the file cannot be read or holds no Questionnaire, or if an output cannot be written. An output that is closed

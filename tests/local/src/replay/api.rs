@@ -57,7 +57,7 @@ pub enum ApiError {
         why: String,
     },
     /// Every response in time asked for a later retry.
-    #[error("{request} was answered with "later" for too long ({why})")]
+    #[error("{request} was answered with a request to retry later for too long ({why})")]
     Unsettled {
         /// The method and path.
         request: String,
