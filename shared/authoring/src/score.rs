@@ -192,7 +192,7 @@ mod tests {
     fn a_rule_about_change_is_reported_as_not_evaluated() {
         let answers: Vec<_> = (1..=20).map(|id| format!("\"{id}\":1")).collect();
         let (_, lines) = scored("pcl-5", format!("{{\"answers\":{{{}}}}}", answers.join(",")).as_bytes());
-        assert_eq!(lines[0]["notEvaluated"][0]["reason"], "what came before is not known");
+        assert_eq!(lines[0]["notEvaluated"][0]["reason"], "earlier submissions are not known");
     }
 
     #[test]

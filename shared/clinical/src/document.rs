@@ -1,4 +1,7 @@
-//! What instruments, forms and studies have in common: each is a versioned JSON document.
+//! What instruments, forms and studies share: each is a versioned JSON document.
+//!
+//! Here are parsing, the canonical form and its hash, faults with their JSON pointer, the bounds of the JSON Schemas,
+//! texts by language, and catalogs of definitions by id and version.
 
 mod canonical;
 mod catalog;

@@ -1,8 +1,9 @@
-//! HL7 FHIR R4: a submission and a definition in the words of health records.
+//! Submissions and definitions as HL7 FHIR R4.
 //!
-//! A `QuestionnaireResponse` becomes what the app's own submission says, so that one check and one store serve both; a
-//! definition becomes a `Questionnaire`, and a `Questionnaire` with weights the draft of a definition. Names that others
-//! gave to items and choices, such as those of LOINC, are data: one file an instrument, in the folder `fhir`.
+//! [`Response`] converts a `QuestionnaireResponse` to a submission in the native format, so that validation and storage are
+//! the same for both. [`questionnaire()`] converts a definition to a `Questionnaire`, and [`import()`] a `Questionnaire` with
+//! weights to the draft of a definition. Codes and linkIds of other owners, such as LOINC's, are data: one file per
+//! instrument, in the folder `fhir`.
 
 mod coding;
 mod element;
@@ -11,6 +12,6 @@ mod names;
 mod questionnaire;
 mod response;
 
-pub use import::{Imported, import};
+pub use import::{ImportError, Imported, import};
 pub use questionnaire::questionnaire;
 pub use response::Response;

@@ -30,7 +30,7 @@ pub enum ImportError {
         /// The file.
         file: PathBuf,
         /// What keeps it from being one.
-        problem: &'static str,
+        problem: fhir::ImportError,
     },
     /// An output refuses what is written to it.
     #[error("cannot write the definition")]

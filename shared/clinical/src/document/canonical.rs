@@ -22,14 +22,14 @@ impl Canonical {
     }
 }
 
-/// JSON with keys sorted and no white space, whatever order the parser kept.
+/// JSON with sorted keys and no white space, independent of the order of the input.
 fn canonical(json: &Value) -> String {
     let mut out = String::new();
     write_canonical(json, &mut out);
     out
 }
 
-/// The SHA-256 in hexadecimal.
+/// The SHA-256 of `text`, in hexadecimal.
 fn sha256(text: &str) -> String {
     Sha256::digest(text).iter().fold(String::with_capacity(64), |mut hash, byte| {
         // Writing to a string cannot fail.
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_of_the_content_and_not_of_its_layout() {
+    fn the_hash_depends_on_the_content_and_not_on_its_layout() {
         let one = hash(r#"{"a": [1, 2.5], "b": {"c": "ä", "d": null}}"#);
         assert_eq!(one, hash("{\"b\":{\"d\":null,\"c\":\"\\u00e4\"},\n\"a\":[1,2.5]}"));
         assert_ne!(one, hash(r#"{"a": [2.5, 1], "b": {"c": "ä", "d": null}}"#));

@@ -1,4 +1,4 @@
-//! The definitions that there are, by id and version: those that ship with the library, or those of a study.
+//! Definitions by id and version: those that ship with the library, or those of a study.
 
 use std::borrow::Borrow;
 use std::sync::{Arc, OnceLock};
@@ -15,7 +15,7 @@ pub trait Versioned: Sized {
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it.
+    /// All faults of the definition.
     fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>>;
 
     /// The definition's id.
@@ -25,7 +25,7 @@ pub trait Versioned: Sized {
     fn version(&self) -> &Version;
 }
 
-/// A set of definitions by id and version. A shipped one is parsed when it is first asked for, at most once a process.
+/// A set of definitions by id and version. A shipped definition is parsed on first use, at most once per process.
 #[derive(Debug)]
 pub struct Catalog<T: 'static> {
     entries: Entries<T>,
@@ -40,7 +40,7 @@ pub enum NotFound {
     /// The catalog has the definition in other versions only.
     #[error("no such version")]
     Version {
-        /// The versions that there are, oldest first.
+        /// The available versions, in ascending order.
         known: Vec<Version>,
     },
 }
@@ -60,7 +60,7 @@ pub(crate) struct Shipped<T> {
     parsed: OnceLock<Arc<T>>,
 }
 
-/// Defines `ENTRIES` and `SHIPPED`, the catalog of the definitions of a type that lie in a folder.
+/// Defines `ENTRIES` and `SHIPPED`, the catalog of the definitions embedded from a folder.
 macro_rules! shipped {
     ($type:ty, $folder:literal, [$($id:literal $version:literal),+ $(,)?]) => {
         static ENTRIES: [$crate::document::Shipped<$type>; [$($id),+].len()] = [$($crate::document::Shipped::new(
@@ -86,16 +86,16 @@ impl<T> Catalog<T> {
 }
 
 impl<T: Versioned> Catalog<T> {
-    /// A catalog of just these `definitions`, in their order.
+    /// A catalog of `definitions`, in their order.
     pub fn of(definitions: Vec<Arc<T>>) -> Self {
         Self { entries: Entries::Chosen(definitions) }
     }
 
-    /// The definition `id` in just this `version`.
+    /// The definition with this `id` and `version`.
     ///
     /// # Errors
     ///
-    /// There is no such definition, or not in this version.
+    /// The catalog has no definition of this id, or not in this version.
     pub fn find(&self, id: &T::Id, version: &Version) -> Result<&Arc<T>, NotFound> {
         let mut known = Vec::new();
         for entry in self.of_id(id) {
@@ -113,7 +113,7 @@ impl<T: Versioned> Catalog<T> {
         self.of_id(id).max_by_key(|entry| entry.version().parse::<Version>().ok()).map(Entry::definition)
     }
 
-    /// All definitions, the shipped ones by id, then version. Parses those that were not asked for yet.
+    /// All definitions. Shipped ones are ordered by id, then version; those not yet used are parsed.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<T>> {
         self.entries().map(Entry::definition)
     }
@@ -153,7 +153,7 @@ impl<'a, T: Versioned> Entry<'a, T> {
 
     fn definition(self) -> &'a Arc<T> {
         match self {
-            // The definitions are part of the program, and the tests load each of them.
+            // The definitions are compiled in, and the tests load each of them.
             Entry::Shipped(shipped) => shipped
                 .parsed
                 .get_or_init(|| Arc::new(T::parse(shipped.json).expect("a shipped definition has no faults"))),

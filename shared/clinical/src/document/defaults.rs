@@ -1,4 +1,4 @@
-//! What a definition leaves out where it has its usual value: for `skip_serializing_if`.
+//! Predicates for `skip_serializing_if`: a definition omits members with their default value.
 
 pub(crate) fn is_false(flag: &bool) -> bool {
     !flag

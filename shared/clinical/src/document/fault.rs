@@ -1,22 +1,22 @@
-//! What is wrong with a definition.
+//! Validation errors of definitions.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// What is wrong with a definition.
+/// A validation error of a definition: what is wrong, where, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DefinitionFault {
-    /// The file, where the definition came from one.
+    /// The file that the definition was read from, if it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
-    /// Where in the definition: a JSON pointer.
+    /// The JSON pointer of the faulty value.
     pub pointer: String,
-    /// What, for programs; for example `score.range`.
+    /// A stable code for programs, for example `score.range`.
     pub code: &'static str,
-    /// What, for people.
+    /// A description of the fault, for people.
     pub problem: String,
-    /// What to do about it.
+    /// How to correct it.
     pub advice: String,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for DefinitionFault {
     }
 }
 
-/// The faults that were found so far in one definition.
+/// The faults collected while one definition is validated.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<DefinitionFault>);
 
@@ -54,7 +54,7 @@ impl Faults {
         self.0.push(fault);
     }
 
-    /// `checked` if nothing is wrong with the definition.
+    /// Returns `checked` if there are no faults.
     ///
     /// # Errors
     ///

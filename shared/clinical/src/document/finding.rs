@@ -1,17 +1,17 @@
-//! What is wrong with a document that someone sent.
+//! Validation errors of request bodies.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// One fault, in a form that can be shown to who sent the document: it tells where and what is allowed, never the value.
+/// A validation error that is returned to the sender: it states where it is and what is allowed, never the value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Where: a JSON pointer (RFC 6901).
+    /// The JSON pointer (RFC 6901) of the rejected value.
     pub pointer: String,
-    /// What, for programs; for example `item.unknown`.
+    /// A stable code for programs, for example `item.unknown`.
     pub code: &'static str,
-    /// What is allowed, for people.
+    /// What is allowed at this place, for people.
     pub detail: String,
 }
 

@@ -6,7 +6,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A decimal number, read from JSON without rounding.
+/// A decimal number that is read from JSON without rounding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number(pub Decimal);
 
@@ -38,17 +38,18 @@ pub(crate) fn decimal(number: &serde_json::Number) -> Option<Decimal> {
     read.ok().map(|decimal| decimal.normalize())
 }
 
-/// Writes a number as JSON: without a point if it is whole.
+/// Serializes a number: as a JSON integer if it is one.
 pub(crate) fn number<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     match value.is_integer().then(|| value.to_i64()).flatten() {
         Some(integer) => serializer.serialize_i64(integer),
-        // The shortest decimal that reads as the same double: what was parsed from decimal digits comes out again.
+        // `serde_json` writes the shortest decimal that parses to the same double, so that the digits that were read are
+        // written again.
         None => serializer.serialize_f64(value.to_f64().ok_or_else(|| serde::ser::Error::custom("not a number"))?),
     }
 }
 
-/// Reads what `number` writes.
+/// Deserializes what `number` serializes.
 pub(crate) fn from_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
     decimal(&serde_json::Number::deserialize(deserializer)?)
-        .ok_or_else(|| de::Error::custom("number with too many digits"))
+        .ok_or_else(|| de::Error::custom("the number has too many digits"))
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// `parent` with one more reference token, escaped as RFC 6901 says.
+/// Appends a reference token to `parent`, escaped as RFC 6901 requires.
 ///
 /// ```
 /// assert_eq!(clinical::document::pointer("/answers", "a/b~c"), "/answers/a~1b~0c");

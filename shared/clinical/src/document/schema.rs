@@ -1,7 +1,7 @@
-//! The bounds of definitions: what their JSON Schemas say of numbers, lengths and counts holds when they are loaded.
+//! The bounds on numbers, lengths and counts in the JSON Schemas, enforced when definitions are loaded.
 //!
-//! A bound is written in the schema and nowhere else, so the two cannot differ. Only bounds are read from it: the form of
-//! a definition is what `serde` reads, and its meaning is what the loaders check.
+//! A bound is written in the schema only, so that schema and loader cannot differ. Nothing else is read from the schema:
+//! `serde` checks the format of a definition, and the loaders check its meaning.
 
 use std::sync::OnceLock;
 
@@ -10,17 +10,17 @@ use serde_json::{Map, Value};
 use super::fault::DefinitionFault;
 use super::pointer::pointer;
 
-/// The JSON Schema of a kind of definition.
+/// The JSON Schema of one kind of definition.
 pub(crate) struct Schema {
-    /// The name of its file.
+    /// The file name, by which other schemas refer to it.
     pub(crate) name: &'static str,
     json: &'static str,
-    /// The schemas that its references lead to.
+    /// The other schemas that it refers to.
     others: &'static [&'static Schema],
     parsed: OnceLock<Value>,
 }
 
-/// A part of a schema, and the document that its references are relative to.
+/// A subschema, and the document that its references are relative to.
 type Node = (&'static Schema, &'static Value);
 
 impl Schema {
@@ -28,11 +28,11 @@ impl Schema {
         Self { name, json, others, parsed: OnceLock::new() }
     }
 
-    /// Every number, text, list and map of `document` that is beyond its bounds, except where one of `faults` is about it
-    /// already. `document` has the form that the schema describes.
+    /// The numbers, texts, lists and maps of `document` that are out of bounds, except those that `faults` already report.
+    /// `document` must have the format that the schema describes.
     pub(crate) fn beyond_bounds(&'static self, document: &Value, faults: &[DefinitionFault]) -> Vec<DefinitionFault> {
         let mut found = Vec::new();
-        hold((self, self.root()), document, String::new(), &mut found);
+        check((self, self.root()), document, String::new(), &mut found);
         found.retain(|found| !faults.iter().any(|fault| fault.pointer == found.pointer));
         found
     }
@@ -42,12 +42,12 @@ impl Schema {
     }
 }
 
-fn hold(part: Node, value: &Value, at: String, found: &mut Vec<DefinitionFault>) {
+fn check(part: Node, value: &Value, at: String, found: &mut Vec<DefinitionFault>) {
     let (document, schema) = resolved(part);
     if let Some(alternatives) = schema["anyOf"].as_array() {
         let suits = |alternative: &&'static Value| is_of_type(resolved((document, alternative)).1, value);
         for alternative in alternatives.iter().filter(suits) {
-            hold((document, alternative), value, at.clone(), found);
+            check((document, alternative), value, at.clone(), found);
         }
         return;
     }
@@ -56,7 +56,7 @@ fn hold(part: Node, value: &Value, at: String, found: &mut Vec<DefinitionFault>)
     };
     match value {
         Value::Number(number) => {
-            // Bounds are whole numbers, which a double holds exactly.
+            // Bounds are integers, which a double represents exactly.
             let number = number.as_f64().unwrap_or(f64::INFINITY);
             let (least, most) = (&schema["minimum"], &schema["maximum"]);
             let is_below = least.as_f64().is_some_and(|least| number < least);
@@ -72,42 +72,42 @@ fn hold(part: Node, value: &Value, at: String, found: &mut Vec<DefinitionFault>)
         Value::String(text) => {
             let length = text.chars().count();
             if let Some(most) = beyond(length, &schema["maxLength"]) {
-                fault(&at, format!("the text has {length} characters"), format!("write at most {most}"));
+                fault(&at, format!("the text has {length} characters"), format!("write at most {most} characters"));
             }
         }
         Value::Array(entries) => {
             if let Some(most) = beyond(entries.len(), &schema["maxItems"]) {
-                fault(&at, format!("the list has {} entries", entries.len()), format!("list at most {most}"));
+                fault(&at, format!("the list has {} entries", entries.len()), format!("keep at most {most} entries"));
             }
             for (index, entry) in entries.iter().enumerate() {
-                hold((document, &schema["items"]), entry, pointer(&at, index), found);
+                check((document, &schema["items"]), entry, pointer(&at, index), found);
             }
         }
         Value::Object(members) => {
             if let Some(most) = beyond(members.len(), &schema["maxProperties"]) {
-                fault(&at, format!("there are {} entries", members.len()), format!("name at most {most}"));
+                fault(&at, format!("the object has {} members", members.len()), format!("keep at most {most} members"));
             }
-            hold_members((document, schema), members, &at, found);
+            check_members((document, schema), members, &at, found);
         }
         Value::Null | Value::Bool(_) => {}
     }
 }
 
-fn hold_members((document, schema): Node, members: &Map<String, Value>, at: &str, found: &mut Vec<DefinitionFault>) {
+fn check_members((document, schema): Node, members: &Map<String, Value>, at: &str, found: &mut Vec<DefinitionFault>) {
     for (name, member) in members {
         let at = pointer(at, name);
         match &schema["properties"][name] {
             Value::Null => {
                 let name = Value::String(name.clone());
-                hold((document, &schema["propertyNames"]), &name, at.clone(), found);
-                hold((document, &schema["additionalProperties"]), member, at, found);
+                check((document, &schema["propertyNames"]), &name, at.clone(), found);
+                check((document, &schema["additionalProperties"]), member, at, found);
             }
-            known => hold((document, known), member, at, found),
+            known => check((document, known), member, at, found),
         }
     }
 }
 
-/// The part that a reference leads to: `#/$defs/id`, or `instrument.schema.json#/$defs/rule` from another schema.
+/// Resolves a reference: `#/$defs/id`, or `instrument.schema.json#/$defs/rule` from another schema.
 fn resolved((document, schema): Node) -> Node {
     let Some(reference) = schema["$ref"].as_str() else { return (document, schema) };
     let (file, place) = reference.split_once('#').unwrap_or((reference, ""));

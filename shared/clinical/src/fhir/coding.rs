@@ -1,4 +1,4 @@
-//! Which choice an answer names: by its code in a code system that is known here, never by its digits or its weight alone.
+//! Resolution of coded answers: by the code in a known code system, never by its digits or its weight alone.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use super::names::Names;
 use crate::instruments::Instrument;
 use crate::instruments::definition::{Code, Definition, Item};
 
-/// The code systems that have a yes and a no, each with the code of either.
+/// The code systems with a yes and a no, and their codes.
 const YES_AND_NO: [(&str, &str, &str); 4] = [
     ("http://terminology.hl7.org/CodeSystem/v2-0136", "Y", "N"),
     ("http://terminology.hl7.org/CodeSystem/v2-0532", "Y", "N"),
     ("http://loinc.org", "LA33-6", "LA32-8"),
     ("http://snomed.info/sct", "373066001", "373067005"),
 ];
-/// By how much a weight may differ: some are thirds, which others round.
+/// The tolerance of weights: some are thirds, which senders round.
 const WEIGHT_ROUNDING: Decimal = Decimal::from_parts(1, 0, 0, false, 2);
 
-/// Why an answer names no choice, as a code for programs and a text for people.
-type Misread = (&'static str, String);
+/// Why an answer matches no choice: a stable code for programs, and a description for people.
+type Mismatch = (&'static str, String);
 
-/// The choices of an item, as others name them.
+/// The choices of an item, with their codes in other code systems.
 pub(super) struct Choices<'a> {
     instrument: &'a Instrument,
     names: Option<&'static Names>,
@@ -39,12 +39,12 @@ impl<'a> Choices<'a> {
         Self { instrument, names, item, list, codes }
     }
 
-    /// The code of the choice that `coding` names. A weight, on the coding or beside it in `answer`, and a text must be
-    /// that choice's.
+    /// The native code of the choice that `coding` identifies. A weight, on the coding or beside it in `answer`, and a
+    /// display must belong to the same choice.
     ///
     /// # Errors
-    /// The code system is not known, or not given; the code is none of it; weight or text are another choice's.
-    pub(super) fn coded(&self, coding: &Map<String, Json>, answer: &Map<String, Json>) -> Result<Json, Misread> {
+    /// The code system is missing or unknown, the code is not in it, or weight or display belong to another choice.
+    pub(super) fn coded(&self, coding: &Map<String, Json>, answer: &Map<String, Json>) -> Result<Json, Mismatch> {
         let definition = self.instrument.definition();
         let own = own_system(&definition.id, self.list);
         let system = coding.get("system").and_then(Json::as_str);
@@ -61,7 +61,10 @@ impl<'a> Choices<'a> {
             code.and_then(|code| codes.get(code)).copied()
         };
         let Some(found) = found else {
-            return Err(("item.code", "the code is not in its code system, or names no choice here".to_owned()));
+            return Err((
+                "item.code",
+                "the code is not in its code system, or is not a choice of this question".to_owned(),
+            ));
         };
         self.check_weight(found, weight(coding).or_else(|| weight(answer)))?;
         self.check_display(found, coding.get("display").and_then(Json::as_str), definition)?;
@@ -72,17 +75,17 @@ impl<'a> Choices<'a> {
         self.names.into_iter().flat_map(|names| names.systems(self.list)).collect()
     }
 
-    fn check_weight(&self, code: i64, weight: Option<Decimal>) -> Result<(), Misread> {
+    fn check_weight(&self, code: i64, weight: Option<Decimal>) -> Result<(), Mismatch> {
         let Some(weight) = weight else { return Ok(()) };
         let expected = match self.instrument.weights(&self.item.id) {
             Some(weights) => weights.into_iter().find(|(choice, _)| *choice == code).map(|(_, weight)| weight),
-            // What adds to no score is ordered by its codes.
+            // Choices that contribute to no score have their codes as weights.
             None => Some(Decimal::from(code)),
         };
         check_weight(weight, expected)
     }
 
-    fn check_display(&self, code: i64, display: Option<&str>, definition: &Definition) -> Result<(), Misread> {
+    fn check_display(&self, code: i64, display: Option<&str>, definition: &Definition) -> Result<(), Mismatch> {
         let Some(display) = display.map(normal) else { return Ok(()) };
         let has =
             |choice: &Code| choice.text.iter().flat_map(|texts| texts.values()).any(|text| normal(text) == display);
@@ -95,7 +98,7 @@ impl<'a> Choices<'a> {
     }
 }
 
-/// The yes or no that `coding` names.
+/// The yes or no that `coding` identifies.
 ///
 /// # Errors
 /// As [`Choices::coded`].
@@ -104,7 +107,7 @@ pub(super) fn yes_or_no(
     item: &Item,
     coding: &Map<String, Json>,
     answer: &Map<String, Json>,
-) -> Result<Json, Misread> {
+) -> Result<Json, Mismatch> {
     let system = coding.get("system").and_then(Json::as_str);
     let Some((_, yes, no)) = YES_AND_NO.iter().find(|(known, ..)| system == Some(*known)) else {
         return Err(unknown_system(&YES_AND_NO.map(|(known, ..)| known)));
@@ -127,42 +130,41 @@ pub(super) fn yes_or_no(
     Ok(json!(is_yes))
 }
 
-/// Checks that a number alone is not the code of one answer and the weight of another, as in an item that scores the
-/// other way round.
+/// Checks that a bare number is not the code of one choice and the weight of another, as in a reverse-scored item.
 ///
 /// # Errors
-/// It is.
-pub(super) fn unambiguous(instrument: &Instrument, item: &Item, value: &Json) -> Result<(), Misread> {
+/// The number is ambiguous.
+pub(super) fn unambiguous(instrument: &Instrument, item: &Item, value: &Json) -> Result<(), Mismatch> {
     let Some(value) = number(value) else { return Ok(()) };
     let weights = instrument.weights(&item.id).unwrap_or_default();
     let is_code = weights.iter().any(|(code, _)| Decimal::from(*code) == value);
     let is_weight_of_another = weights.iter().any(|(code, weight)| *weight == value && Decimal::from(*code) != value);
     if is_code && is_weight_of_another {
-        let detail = "the number may be an answer's code or what it adds to the score, and here these differ: send \
-                      valueCoding with its system";
+        let detail = "the number can be a choice's code or its weight, which differ for this question: send valueCoding \
+                      with its system";
         return Err(("item.ambiguous", detail.to_owned()));
     }
     Ok(())
 }
 
-fn check_weight(weight: Decimal, expected: Option<Decimal>) -> Result<(), Misread> {
+fn check_weight(weight: Decimal, expected: Option<Decimal>) -> Result<(), Mismatch> {
     if expected.is_some_and(|expected| (expected - weight).abs() <= WEIGHT_ROUNDING) {
         return Ok(());
     }
-    Err(("item.weight", "the weight is not what this choice adds to the score here".to_owned()))
+    Err(("item.weight", "the weight is not the contribution of this choice to the score".to_owned()))
 }
 
-fn unknown_system(known: &[&str]) -> Misread {
+fn unknown_system(known: &[&str]) -> Mismatch {
     let detail =
-        format!("the coding has no code system that is known for this question; known are {}", known.join(", "));
+        format!("the coding has no code system that is known for this question; use one of {}", known.join(", "));
     ("item.system", detail)
 }
 
-fn other_display() -> Misread {
-    ("item.display", "the display is the text of another choice than the code".to_owned())
+fn other_display() -> Mismatch {
+    ("item.display", "the display is the text of another choice; send the display of the code, or none".to_owned())
 }
 
-/// A text without regard to case and spacing.
+/// `text` normalized for comparisons that ignore case and spacing.
 fn normal(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

@@ -1,4 +1,4 @@
-//! A Questionnaire with weights as the draft of a definition.
+//! Conversion of a Questionnaire with weights to the draft of a definition.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,25 +15,36 @@ const CALCULATED: &str = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-que
 
 /// The draft of a definition.
 pub struct Imported {
-    /// The definition, as JSON that people can read. A person has to complete it.
+    /// The definition as formatted JSON, which a person must complete.
     pub definition: String,
-    /// What could not be carried over, and what a person has to add, one sentence each.
+    /// What could not be converted and what a person must add, one sentence each.
     pub notes: Vec<String>,
 }
 
-/// Turns a FHIR R4 Questionnaire into the draft of a definition. Weights (`ordinalValue` or `itemWeight`) become codes.
+/// Why a resource cannot be converted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ImportError {
+    /// The document is not a Questionnaire.
+    #[error("the document is not a FHIR resource of the type Questionnaire")]
+    NotQuestionnaire,
+    /// The Questionnaire has no questions, or only unsupported ones.
+    #[error("the Questionnaire has no question that can be converted")]
+    NoQuestions,
+}
+
+/// Converts a FHIR R4 Questionnaire to the draft of a definition. Weights (`ordinalValue` or `itemWeight`) become codes.
 ///
 /// # Errors
-/// If `json` is no Questionnaire with items.
-pub fn import(json: &Json) -> Result<Imported, &'static str> {
+/// `json` is not a Questionnaire with questions that can be converted.
+pub fn import(json: &Json) -> Result<Imported, ImportError> {
     let questionnaire = json.as_object().filter(|q| q.get("resourceType") == Some(&json!("Questionnaire")));
-    let questionnaire = questionnaire.ok_or("this is no FHIR resource of the type Questionnaire")?;
+    let questionnaire = questionnaire.ok_or(ImportError::NotQuestionnaire)?;
     let language = questionnaire.get("language").and_then(Json::as_str).unwrap_or("en").to_owned();
     let contained = Contained::of(questionnaire);
     let mut importer = Importer { language, contained, ..Importer::default() };
     importer.collect(questionnaire, None);
     if importer.items.is_empty() {
-        return Err("the Questionnaire has no question that a definition could carry");
+        return Err(ImportError::NoQuestions);
     }
     Ok(importer.finish(questionnaire))
 }
@@ -46,10 +57,10 @@ struct Importer<'a> {
     instruction: Option<String>,
     code_lists: Vec<(String, Vec<Json>)>,
     items: Vec<Json>,
-    /// The new id of each linkId, with what its choices became.
+    /// The item id of each linkId, with the codes of its choices.
     ids: BTreeMap<String, (String, BTreeMap<String, i64>)>,
     taken: BTreeSet<String>,
-    /// The items whose choices have weights, with the least and the greatest.
+    /// The items whose choices have weights, with the least and the greatest weight.
     weighted: Vec<(String, i64, i64)>,
 }
 
@@ -70,13 +81,13 @@ impl<'a> Importer<'a> {
                 "display" if self.items.is_empty() && self.instruction.is_none() => {
                     self.instruction = text.map(str::to_owned);
                 }
-                "display" => self.note(format!("{link_id}: a text between questions is not carried over")),
+                "display" => self.note(format!("{link_id}: a text between questions is not converted")),
                 "group" => {
                     self.lost(item, link_id, "group");
                     self.collect(item, text.or(preface));
                 }
                 _ if extension(item, CALCULATED).is_some() || item.get("readOnly") == Some(&json!(true)) => {
-                    self.note(format!("{link_id}: is computed, not asked: write it as a score"));
+                    self.note(format!("{link_id}: is computed, not asked: define it as a score"));
                 }
                 kind => {
                     self.question(item, link_id, kind, preface);
@@ -94,7 +105,7 @@ impl<'a> Importer<'a> {
         match kind {
             "choice" | "open-choice" => {
                 if kind == "open-choice" {
-                    self.note(format!("{link_id}: free text beside the choices is not carried over"));
+                    self.note(format!("{link_id}: free text beside the choices is not converted"));
                 }
                 written.insert("type".to_owned(), json!(if repeats { "codes" } else { "code" }));
                 match self.contained.choices(item) {
@@ -104,7 +115,7 @@ impl<'a> Importer<'a> {
                         choices = map;
                     }
                     Err(reason) => {
-                        self.note(format!("{link_id}: {reason}; left out"));
+                        self.note(format!("{link_id}: {reason}; the item is omitted"));
                         return;
                     }
                 }
@@ -117,7 +128,7 @@ impl<'a> Importer<'a> {
                             written.insert(name.to_owned(), decimal_json(bound));
                         }
                         None => self.note(format!(
-                            "{link_id}: its {name} is not said: add `{name}` or, if it is a score that is computed, remove it"
+                            "{link_id}: its {name} is missing: add `{name}` or, if it is a computed score, remove it"
                         )),
                     }
                 }
@@ -136,12 +147,12 @@ impl<'a> Importer<'a> {
                 }
             }
             other => {
-                self.note(format!("{link_id}: questions of the type {other} are not carried over"));
+                self.note(format!("{link_id}: questions of the type {other} are not converted"));
                 return;
             }
         }
         if repeats && !matches!(kind, "choice" | "open-choice") {
-            self.note(format!("{link_id}: takes one answer now; several are possible for choices only"));
+            self.note(format!("{link_id}: now allows one answer; only choices can have several"));
         }
         self.ids.insert(link_id.to_owned(), (id, choices));
         if let Some(preface) = preface {
@@ -151,27 +162,27 @@ impl<'a> Importer<'a> {
             Some(text) => {
                 written.insert("text".to_owned(), self.texts(text));
             }
-            None => self.note(format!("{link_id}: has no text: add it")),
+            None => self.note(format!("{link_id}: has no text: add one")),
         }
         if let Some(condition) = self.enable_when(item, link_id) {
             written.insert("enableWhen".to_owned(), condition);
         }
         if item.contains_key("initial") {
-            self.note(format!("{link_id}: an initial answer is not carried over: a patient answers"));
+            self.note(format!("{link_id}: an initial answer is not converted: patients answer themselves"));
         }
         self.items.push(Json::Object(written));
     }
 
-    /// What a group says and a definition cannot.
+    /// Notes the properties of a group that a definition cannot express.
     fn lost(&mut self, item: &Map<String, Json>, link_id: &str, what: &str) {
-        for (name, told) in [("enableWhen", "the condition"), ("repeats", "the repetition")] {
+        for (name, property) in [("enableWhen", "the condition"), ("repeats", "the repetition")] {
             if item.get(name).is_some_and(|value| *value != json!(false)) {
-                self.note(format!("{link_id}: {told} of a {what} is not carried over"));
+                self.note(format!("{link_id}: {property} of a {what} is not converted"));
             }
         }
     }
 
-    /// The linkId, if it can be an item's id; otherwise its last part, or the place.
+    /// The linkId, if it is a valid item id; otherwise its last segment, or a number.
     fn id(&mut self, link_id: &str) -> String {
         let last = link_id.rsplit('/').next().unwrap_or(link_id);
         let numbered = (self.taken.len() + 1).to_string();
@@ -185,7 +196,7 @@ impl<'a> Importer<'a> {
         id
     }
 
-    /// The name of the list of the item's choices, and the code of each, by what the Questionnaire calls it.
+    /// The name of the item's code list, and the code of each choice by its code in the Questionnaire.
     fn choices(
         &mut self,
         options: &[Choice<'_>],
@@ -206,13 +217,13 @@ impl<'a> Importer<'a> {
             }
             (None, Some(codes)) => {
                 self.note(format!(
-                    "{link_id}: its choices have no weights that could be codes; their own numbers are taken"
+                    "{link_id}: its choices have no weights that can be codes; their numeric codes are used"
                 ));
                 codes
             }
             (None, None) => {
                 self.note(format!(
-                    "{link_id}: its choices have no weights that could be codes; they are numbered from 0"
+                    "{link_id}: its choices have no weights that can be codes; they are numbered from 0"
                 ));
                 (0..).take(options.len()).collect()
             }
@@ -239,7 +250,7 @@ impl<'a> Importer<'a> {
         let conditions = item.get("enableWhen")?.as_array()?;
         let written: Option<Vec<Json>> = conditions.iter().map(|condition| self.condition(condition)).collect();
         let Some(mut written) = written else {
-            self.note(format!("{link_id}: when it is asked cannot be carried over: write its `enableWhen`"));
+            self.note(format!("{link_id}: its condition cannot be converted: write its `enableWhen`"));
             return None;
         };
         let all = item.get("enableBehavior") == Some(&json!("all"));
@@ -273,15 +284,15 @@ impl<'a> Importer<'a> {
         let id = names.into_iter().flatten().map(slug).find(|name| name.parse::<InstrumentId>().is_ok());
         let version = text("version").filter(|version| version.parse::<InstrumentVersion>().is_ok());
         if version.is_none() {
-            self.note("the version is not of the form 1.0.0; 1.0.0 is taken");
+            self.note("the version does not have the form 1.0.0; 1.0.0 is used");
         }
         if text("copyright").is_none() {
-            self.note("on what terms it may be used is not said: complete `licence`");
+            self.note("the terms of use are missing: complete `licence`");
         }
-        self.note("its source is not known here: name in `sources` the publication that its scoring follows");
+        self.note("the source of the scoring is missing: cite the publication in `sources`");
         let mut scores = Vec::new();
         if self.weighted.is_empty() {
-            self.note("no choice has a weight: write the `scores`");
+            self.note("no choice has a weight: define the `scores`");
         } else {
             let least: i64 = self.weighted.iter().map(|(_, least, _)| least).sum();
             let most: i64 = self.weighted.iter().map(|(_, _, most)| most).sum();
@@ -289,19 +300,19 @@ impl<'a> Importer<'a> {
             let value = if let [one] = ids.as_slice() { json!(one) } else { json!({"sum": ids}) };
             scores.push(json!({"id": "total", "value": value, "range": [least, most]}));
             self.note(
-                "the sum of all items with weights is proposed as `total`: compare it with the published scoring, above \
-                 all which items it takes and which are reversed",
+                "the sum of all items with weights is proposed as `total`: compare it with the published scoring, especially \
+                 which items it includes and which are reversed",
             );
         }
         self.note(
-            "bands, alert rules and what may be missing are not in a Questionnaire: add `bands`, `rules` and `missing`",
+            "a Questionnaire has no bands, alert rules or missing-data rules: add `bands`, `rules` and `missing`",
         );
         let mut definition = object(json!({
             "id": id,
             "version": version.unwrap_or("1.0.0"),
             "title": self.texts(text("title").or(text("name")).unwrap_or("Imported questionnaire")),
-            "licence": {"terms": text("copyright").unwrap_or("Not said"), "texts": "included"},
-            "sources": [if url.is_empty() { "Not said" } else { url }],
+            "licence": {"terms": text("copyright").unwrap_or("Not specified"), "texts": "included"},
+            "sources": [if url.is_empty() { "Not specified" } else { url }],
         }));
         if let Some(instruction) = &self.instruction {
             definition.insert("instruction".to_owned(), self.texts(instruction));
@@ -314,7 +325,7 @@ impl<'a> Importer<'a> {
         definition.insert("items".to_owned(), Json::Array(self.items));
         definition.insert("scores".to_owned(), Json::Array(scores));
         let definition = Json::Object(definition);
-        // As a definition, its fields stand in the order in which people write one.
+        // Serialized as a `Definition`, its members have the conventional order.
         let text = match Definition::deserialize(&definition) {
             Ok(definition) => serde_json::to_string_pretty(&definition),
             Err(_) => serde_json::to_string_pretty(&definition),
@@ -323,7 +334,7 @@ impl<'a> Importer<'a> {
     }
 }
 
-/// One choice of a question.
+/// A choice of a question.
 struct Choice<'a> {
     name: Cow<'a, str>,
     display: Option<&'a str>,
@@ -351,10 +362,10 @@ impl<'a> Choice<'a> {
     }
 }
 
-/// How deep value sets may include one another.
+/// The maximum depth at which value sets include one another.
 const DEEPEST_VALUE_SET: usize = 8;
 
-/// The value sets and code systems that the Questionnaire carries.
+/// The value sets and code systems that the Questionnaire contains.
 #[derive(Default)]
 struct Contained<'a> {
     value_sets: Vec<&'a Map<String, Json>>,
@@ -375,9 +386,9 @@ impl<'a> Contained<'a> {
     /// The choices of a question.
     ///
     /// # Errors
-    /// What is needed to know them, as the end of a sentence about the question.
+    /// What is missing, as the end of a sentence about the question.
     fn choices(&self, item: &'a Map<String, Json>) -> Result<Vec<Choice<'a>>, String> {
-        let nothing = || "it has no choices that can be carried over".to_owned();
+        let nothing = || "it has no choices that can be converted".to_owned();
         let choices = match (item.get("answerOption").and_then(Json::as_array), text(item, "answerValueSet")) {
             (Some(options), _) => {
                 let choices = options.iter().map(|option| Choice::of_option(option.as_object()?));
@@ -389,7 +400,7 @@ impl<'a> Contained<'a> {
         Some(choices).filter(|choices: &Vec<_>| !choices.is_empty()).ok_or_else(nothing)
     }
 
-    /// The choices of the value set that is called `named`: `#id`, or its canonical URL.
+    /// The choices of the value set `named`: `#id`, or its canonical URL.
     fn value_set(&self, named: &str, depth: usize) -> Result<Vec<Choice<'a>>, String> {
         let is_named = |set: &&&'a Map<String, Json>| match named.strip_prefix('#') {
             Some(id) => text(set, "id") == Some(id),
@@ -422,7 +433,7 @@ impl<'a> Contained<'a> {
         Ok(choices)
     }
 
-    /// What a part of the value set `named` lists: its codes, those of other value sets, or a whole code system.
+    /// The codes of a part of the value set `named`: a list, other value sets, or an entire code system.
     fn included(&self, include: &'a Map<String, Json>, named: &str, depth: usize) -> Result<Vec<Choice<'a>>, String> {
         let list = |name: &str| include.get(name).and_then(Json::as_array);
         if let Some(concepts) = list("concept") {
@@ -450,13 +461,13 @@ impl<'a> Contained<'a> {
     }
 }
 
-/// Whether the resource has the canonical URL `named`, and its version where that says one.
+/// Whether the resource has the canonical URL `named`, and its version if that includes one.
 fn is_canonical(resource: &Map<String, Json>, named: &str) -> bool {
     let (url, version) = named.split_once('|').map_or((named, None), |(url, version)| (url, Some(version)));
     text(resource, "url") == Some(url) && version.is_none_or(|version| text(resource, "version") == Some(version))
 }
 
-/// The codes of an expansion that may be chosen, in their order.
+/// The selectable codes of an expansion, in their order.
 fn expanded<'a>(contains: &'a [Json], choices: &mut Vec<Choice<'a>>) {
     for coding in contains.iter().filter_map(Json::as_object) {
         let is = |name: &str| coding.get(name) == Some(&json!(true));
@@ -467,7 +478,7 @@ fn expanded<'a>(contains: &'a [Json], choices: &mut Vec<Choice<'a>>) {
     }
 }
 
-/// The codes of a code system, or below one of its codes.
+/// The codes of a code system, or of the descendants of a code.
 fn concepts<'a>(parent: &'a Map<String, Json>, choices: &mut Vec<Choice<'a>>) {
     for concept in parent.get("concept").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_object) {
         choices.extend(Choice::of_coding(concept));
@@ -479,7 +490,7 @@ fn text<'a>(element: &'a Map<String, Json>, name: &str) -> Option<&'a str> {
     element.get(name).and_then(Json::as_str)
 }
 
-/// In lower case, with `-` for what no id may hold.
+/// `name` in lower case, with `-` for characters that are invalid in ids.
 fn slug(name: &str) -> String {
     let kept = name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c.to_ascii_lowercase() } else { '-' });
     kept.collect()

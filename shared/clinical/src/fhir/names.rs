@@ -1,4 +1,4 @@
-//! What others call the items, scores and choices of an instrument.
+//! Codes and linkIds of items, scores and choices in other terminologies.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -7,21 +7,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{InstrumentId, InstrumentVersion, ItemId, ScoreId};
 
-/// The other names of one version of an instrument.
+/// The external names of one version of an instrument.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Names {
     pub(super) instrument: InstrumentId,
     pub(super) version: InstrumentVersion,
-    /// The notice that the owner of the codes asks for wherever they are shown.
+    /// The notice that the owner of the codes requires wherever they are shown.
     pub(super) notice: String,
-    /// The code of the whole.
+    /// The code of the instrument.
     pub(super) code: Coding,
-    /// The canonical URLs of questionnaires that ask just this version's items.
+    /// The canonical URLs of questionnaires with exactly the items of this version.
     questionnaires: Vec<String>,
     items: BTreeMap<ItemId, ElementNames>,
     scores: BTreeMap<ScoreId, ElementNames>,
-    /// Per list of choices and code system: the code that others send, and the one that it means.
+    /// By code list and code system: the external code, and the native code that it stands for.
     codes: BTreeMap<String, BTreeMap<String, BTreeMap<String, i64>>>,
 }
 
@@ -42,19 +42,19 @@ struct ElementNames {
 }
 
 impl Coding {
-    /// A choice of a list of our own.
+    /// A choice in a native code system.
     pub(super) fn own(system: String, code: i64) -> Self {
         Self { system, code: code.to_string() }
     }
 }
 
 impl Names {
-    /// The names of `instrument` in `version`, if there are any.
+    /// The external names of `instrument` in `version`, if there are any.
     pub(super) fn of(instrument: &InstrumentId, version: &InstrumentVersion) -> Option<&'static Self> {
         all().iter().find(|names| names.instrument == *instrument && names.version == *version)
     }
 
-    /// The names of the instrument that the questionnaire with just this canonical URL asks.
+    /// The external names of the instrument that the questionnaire with this canonical URL represents.
     pub(super) fn of_questionnaire(canonical: &str) -> Option<&'static Self> {
         all().iter().find(|names| names.questionnaires.iter().any(|known| known == canonical))
     }
@@ -71,7 +71,7 @@ impl Names {
         self.items.get(item).map(|names| &names.code)
     }
 
-    /// The code systems that have codes for the choices of `list`, each with what its codes mean.
+    /// The code systems with codes for `list`, each with the native codes that they stand for.
     pub(super) fn systems(&self, list: &str) -> impl Iterator<Item = (&str, &BTreeMap<String, i64>)> {
         self.codes.get(list).into_iter().flatten().map(|(system, codes)| (system.as_str(), codes))
     }
@@ -81,17 +81,15 @@ fn called<'a, Id>(names: &'a BTreeMap<Id, ElementNames>, link_id: &str) -> Optio
     names.iter().find(|(_, names)| names.link_ids.iter().any(|known| known == link_id)).map(|(id, _)| id)
 }
 
-/// Read once a process.
+/// All files, parsed once per process.
 fn all() -> &'static [Names] {
     static ALL: OnceLock<Vec<Names>> = OnceLock::new();
     const FILES: [&str; 2] = [
         include_str!(concat!(env!("OUT_DIR"), "/fhir/gad-7.json")),
         include_str!(concat!(env!("OUT_DIR"), "/fhir/phq-9.json")),
     ];
-    // The files are part of the program, and the tests read each of them.
-    ALL.get_or_init(|| {
-        FILES.map(|file| serde_json::from_str(file).expect("a shipped file of names can be read")).into()
-    })
+    // The files are compiled in, and the tests parse each of them.
+    ALL.get_or_init(|| FILES.map(|file| serde_json::from_str(file).expect("a shipped file of names is valid")).into())
 }
 
 #[cfg(test)]
@@ -102,7 +100,7 @@ mod tests {
     use crate::instruments::Catalog;
 
     #[test]
-    fn every_name_is_of_something_that_is_there_and_no_name_is_of_two() {
+    fn every_external_name_refers_to_exactly_one_element() {
         for names in all() {
             let instrument = Catalog::shipped().find(&names.instrument, &names.version).unwrap();
             let definition = instrument.definition();

@@ -1,4 +1,4 @@
-//! A definition as a Questionnaire.
+//! Conversion of a definition to a Questionnaire.
 
 use serde_json::{Map, Value as Json, json};
 
@@ -9,14 +9,14 @@ use crate::ids::ItemId;
 use crate::instruments::Instrument;
 use crate::instruments::definition::{Apply, Code, Definition, Item, ItemKind, Operation};
 
-/// A condition that no `enableWhen` can say, as the definition writes it.
+/// The extension with a condition, in the definition's format, that `enableWhen` cannot express.
 const ENABLE_WHEN: &str = "urn:epro:fhir:enable-when";
 
-/// `instrument` as a FHIR R4 Questionnaire with the texts in `language` (BCP 47), or in English, or in the first language
-/// that there is. Each `linkId` is an item's published name; each choice has its code, and as its `ordinalValue` what it adds
-/// to the score, if it adds to one.
+/// `instrument` as a FHIR R4 Questionnaire with the texts in `language` (BCP 47), else in English, else in the first
+/// language. Each `linkId` is an item's published name. Each choice has its code, and as its `ordinalValue` its contribution
+/// to the score, if there is one.
 ///
-/// How the answers are scored is not in it: FHIR has no words for it, and nobody need compute it who sends answers here.
+/// The scoring is not included: FHIR R4 cannot express it, and senders of answers do not need it.
 pub fn questionnaire(instrument: &Instrument, language: &str) -> Json {
     let definition = instrument.definition();
     let language = [language, "en"].into_iter().find(|tag| definition.title.contains_key(*tag));
@@ -99,7 +99,7 @@ impl Writer<'_> {
         if let Some(decimals) = item.decimals {
             extensions.push(json!({"url": MAX_DECIMAL_PLACES, "valueInteger": decimals}));
         }
-        // FHIR has one word for what is not asked and what may be left out; either way nobody need ask it.
+        // FHIR expresses both "not asked" and "optional" as `enableWhen`; in both cases the item need not be asked.
         if let Some(condition) = item.enable_when.as_ref().or(item.needed_when.as_ref()) {
             match self.conditions(condition) {
                 Some(Conditions { all, parts }) => {
@@ -130,7 +130,7 @@ impl Writer<'_> {
         object(json!(Coding::own(own_system(&self.definition.id, list), choice.code)))
     }
 
-    /// A choice with its text and its weight.
+    /// An answer option with its display and its weight.
     fn option(&self, item: &Item, choice: &Code, weight: Option<Number>) -> Json {
         let mut coding = self.coding(item, choice);
         if let Some(display) = self.text(choice.text.as_ref()) {
@@ -142,7 +142,7 @@ impl Writer<'_> {
         Json::Object(coding)
     }
 
-    /// The condition as `enableWhen`; `None` if that cannot say it.
+    /// The condition as `enableWhen`; `None` if it cannot be expressed.
     fn conditions(&self, operation: &Operation) -> Option<Conditions> {
         let Operation::Apply(apply) = operation else {
             let Operation::Item(item) = operation else { return None };
@@ -180,7 +180,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Choices and yes or no have no order in FHIR, so that each that fits is named.
+    /// Coded and boolean answers have no order in FHIR, so that each matching answer is listed.
     fn comparison(&self, id: &ItemId, operator: &str, number: Number) -> Option<Conditions> {
         let item = self.definition.items.iter().find(|item| item.id == *id)?;
         let id = item.published_name();
@@ -197,7 +197,7 @@ impl Writer<'_> {
             ItemKind::Code => self
                 .choices(item)
                 .iter()
-                // A choice that is no number in scores is no value to compare.
+                // A choice without a number in scores cannot be compared.
                 .filter(|choice| !choice.counts_as_missing && !choice.counts_as_not_asked && fits(choice.code))
                 .map(|choice| json!({"question": id, "operator": "=", "answerCoding": self.coding(item, choice)}))
                 .collect(),
@@ -216,7 +216,7 @@ impl Writer<'_> {
     }
 }
 
-/// Conditions that must hold all together, or any of them.
+/// Conditions of which all must hold, or any.
 struct Conditions {
     all: bool,
     parts: Vec<Json>,

@@ -1,4 +1,4 @@
-//! A QuestionnaireResponse, read as the submission that it is.
+//! Conversion of a QuestionnaireResponse to a submission.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,30 +38,34 @@ const FIELDS: [&str; 18] = [
 const ITEM_FIELDS: [&str; 7] = ["id", "extension", "linkId", "definition", "text", "answer", "item"];
 const ANSWER_FIELDS: [&str; 3] = ["id", "extension", "item"];
 
-/// A QuestionnaireResponse in the words of the app's own submission. Where it cannot be read, `findings` say so; the
-/// submission then has what could be, so that it can be checked and everything be told at once.
+/// A QuestionnaireResponse converted to the native format of submissions. `findings` list what cannot be converted; the
+/// submission then has the rest, so that all validation errors can be returned at once.
 pub struct Response {
-    /// The body of a submission: `id`, `instrument`, `version`, `authoredAt`, `answers`, as far as they are there.
+    /// The body of a submission: `id`, `instrument`, `version`, `authoredAt` and `answers`, as far as they are present.
     pub submission: Json,
-    /// Scores that the sender computed. They are nobody's answers and are never believed; only compared.
+    /// The scores that the sender computed. They are only compared with ours.
     pub claimed: Claims,
-    /// What is wrong with it as FHIR, or with how it answers its questionnaire, by FHIRPath expressions.
+    /// The validation errors against FHIR R4 and the questionnaire, with FHIRPath expressions.
     pub findings: Vec<Finding>,
-    /// The expression of each part of the submission, by its JSON pointer.
+    /// The FHIRPath expression of each part of the submission, by its JSON pointer.
     expressions: BTreeMap<String, String>,
 }
 
 impl Response {
-    /// Reads `json` against the instrument in `catalog` that its `questionnaire` names: as `url|version`, where the last
-    /// part of the URL is the instrument's id, or by a URL that is known to ask just its items.
+    /// Converts `json`, with the instrument of `catalog` that its `questionnaire` refers to: as `url|version`, where the last
+    /// segment of the URL is the instrument's id, or by the canonical URL of an equivalent questionnaire.
     ///
-    /// Only `completed` and `stopped` (broken off for good) responses are submissions. Who it is about comes from
-    /// elsewhere: `subject`, `author` and `source` are not looked at.
+    /// Only `completed` and `stopped` responses are submissions. `subject`, `author` and `source` are ignored, since the
+    /// token identifies the patient.
     pub fn read(json: &Json, catalog: &Catalog) -> Self {
         let mut reader = Reader::default();
         let Some(resource) = json.as_object().filter(|resource| resource.get("resourceType") == Some(&json!(ROOT)))
         else {
-            reader.find(ROOT, "fhir.resource-type", "the body is a FHIR R4 resource of the type QuestionnaireResponse");
+            reader.find(
+                ROOT,
+                "fhir.resource-type",
+                "the body must be a FHIR R4 resource of the type QuestionnaireResponse",
+            );
             return reader.finish();
         };
         reader.fields(resource, ROOT, &FIELDS);
@@ -87,10 +91,10 @@ impl Response {
     }
 }
 
-/// What a response answers.
+/// The instrument that a response answers.
 struct Asked<'a> {
     instrument: &'a Instrument,
-    /// By id and by name.
+    /// The items by id and by name.
     items: BTreeMap<&'a str, &'a Item>,
     names: Option<&'static Names>,
 }
@@ -115,7 +119,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// Reads part by part, and goes on after a finding.
+/// Converts the parts of a response, and continues after a finding.
 #[derive(Default)]
 struct Reader {
     submission: Map<String, Json>,
@@ -146,11 +150,11 @@ impl Reader {
         self.expressions.insert(format!("/{field}"), expression);
     }
 
-    /// Elements that R4 does not have are mistakes, and modifiers would change what the rest means.
+    /// Rejects elements that R4 does not define, and modifiers, which could change the meaning of the rest.
     fn fields(&mut self, element: &Map<String, Json>, at: &str, known: &[&str]) {
         for name in element.keys() {
             if matches!(name.as_str(), "modifierExtension" | "implicitRules") {
-                let detail = "it changes what the resource means in a way that is not known here; leave it out";
+                let detail = "it changes the meaning of the resource in an unsupported way; remove it";
                 self.find(&format!("{at}.{name}"), "fhir.modifier", detail);
             } else if !known.contains(&name.strip_prefix('_').unwrap_or(name)) {
                 let at = if name.bytes().all(|b| b.is_ascii_alphanumeric()) {
@@ -169,21 +173,25 @@ impl Reader {
             Some(Some("completed" | "stopped")) => {}
             None => self.find(&at, "field.required", "this element is required"),
             Some(Some("amended")) => {
-                let detail = "an amended response does not say what it amends, nor why: send the correction to \
+                let detail = "an amended response has neither the amended submission nor a reason: send the correction to \
                               /v1/submissions, with `amends` and `reason`";
                 self.find(&at, "fhir.status", detail);
             }
             Some(Some("in-progress")) => {
-                self.find(&at, "fhir.status", "a response in progress is not taken: send it once it is completed");
+                self.find(&at, "fhir.status", "a response in progress is not accepted: send it once it is completed");
             }
             Some(Some("entered-in-error")) => {
-                self.find(&at, "fhir.status", "a response entered in error is not taken: what is stored stays");
+                self.find(
+                    &at,
+                    "fhir.status",
+                    "a response entered in error is not accepted: stored submissions are never deleted",
+                );
             }
             Some(_) => self.find(&at, "fhir.status", "must be completed or stopped"),
         }
     }
 
-    /// The business identifier, or the resource's own id where there is none.
+    /// The business identifier, or the resource's id if there is none.
     fn id(&mut self, resource: &Map<String, Json>) {
         let (value, expression) = match resource.get("identifier") {
             Some(identifier) => (identifier.get("value").unwrap_or(&Json::Null), format!("{ROOT}.identifier.value")),
@@ -200,11 +208,11 @@ impl Reader {
         self.take("authoredAt", authored, format!("{ROOT}.authored"));
     }
 
-    /// What is asked, if it is known. The submission's own check tells of what is not.
+    /// The instrument, if it is known. Validation of the submission reports an unknown one.
     fn questionnaire<'a>(&mut self, resource: &Map<String, Json>, catalog: &'a Catalog) -> Option<Asked<'a>> {
         let at = format!("{ROOT}.questionnaire");
         let Some(canonical) = resource.get("questionnaire").and_then(Json::as_str) else {
-            self.find(&at, "field.required", "name the questionnaire: its canonical URL and version, as url|version");
+            self.find(&at, "field.required", "give the questionnaire's canonical URL and version, as url|version");
             self.take("instrument", &Json::Null, at.clone());
             self.take("version", &Json::Null, at);
             return None;
@@ -218,7 +226,7 @@ impl Reader {
             }
         };
         if version.is_none() {
-            self.find(&at, "field.required", "name the questionnaire's version too, as url|version");
+            self.find(&at, "field.required", "give the questionnaire's version too, as url|version");
         }
         self.take("instrument", &json!(id), at.clone());
         self.take("version", &version.map_or(Json::Null, |version| json!(version)), at);
@@ -226,24 +234,24 @@ impl Reader {
         Some(Asked::new(instrument))
     }
 
-    /// The items in `parent`, and those in them.
+    /// The items in `parent`, recursively.
     fn items(&mut self, parent: &Map<String, Json>, at: &str, asked: &Asked<'_>) {
         for (place, item) in self.list(parent, "item", at) {
             let Some(item) = item.as_object() else {
-                self.find(&place, "field.type", "an item is an object");
+                self.find(&place, "field.type", "an item must be an object");
                 continue;
             };
             self.fields(item, &place, &ITEM_FIELDS);
             self.items(item, &place, asked);
             let Some(link_id) = item.get("linkId").and_then(Json::as_str) else {
-                self.find(&place, "field.required", "an item has a `linkId`");
+                self.find(&place, "field.required", "an item must have a `linkId`");
                 continue;
             };
             let answers = self.list(item, "answer", &place);
             for (place, answer) in &answers {
                 match answer.as_object() {
                     Some(answer) => self.items(answer, place, asked),
-                    None => self.find(place, "field.type", "an answer is an object"),
+                    None => self.find(place, "field.type", "an answer must be an object"),
                 }
             }
             let answers: Vec<_> =
@@ -253,17 +261,17 @@ impl Reader {
             } else if let Some(score) = asked.score(link_id) {
                 self.claim(score, &answers);
             } else if let Some((place, _)) = answers.first() {
-                let detail = "the questionnaire has no question of this linkId";
+                let detail = "the questionnaire has no question with this linkId";
                 self.find(place, "item.unknown", detail);
             }
-            // What else has no answer is a group, or a text that was shown.
+            // Other items without an answer are groups or displayed texts.
         }
     }
 
     fn answers(&mut self, item: &Item, answers: &[(String, &Map<String, Json>)], asked: &Asked<'_>) {
         let Some((first, _)) = answers.first() else { return };
         if !self.answered.insert(item.id.clone()) {
-            self.find(first, "item.answered-twice", "the same question is answered further up; answer it once");
+            self.find(first, "item.answered-twice", "the question has an answer above; answer it once");
             return;
         }
         let mut read = Vec::new();
@@ -278,7 +286,7 @@ impl Reader {
             ItemKind::Codes => Some(Json::Array(read)).filter(|codes| codes != &json!([])),
             _ => {
                 for (place, _) in &answers[1..] {
-                    self.find(place, "item.answers", "this question takes one answer");
+                    self.find(place, "item.answers", "the question allows one answer");
                 }
                 read.into_iter().next()
             }
@@ -289,7 +297,7 @@ impl Reader {
         }
     }
 
-    /// One answer in the submission's words; `None` if it says that there is none.
+    /// An answer in the native format; `None` if it has no value.
     fn answer(
         &mut self,
         item: &Item,
@@ -322,7 +330,7 @@ impl Reader {
         }))
     }
 
-    /// The one `value[x]` of an answer, if it has one.
+    /// The `value[x]` of an answer, if it has one.
     fn value<'a>(
         &mut self,
         answer: &'a Map<String, Json>,
@@ -335,7 +343,7 @@ impl Reader {
         let mut values = values.into_iter().filter(|(name, _)| !name.starts_with('_'));
         let value = values.next().map(|(name, value)| (name.as_str(), value));
         match values.next() {
-            Some(_) => Err(("fhir.value", "an answer has one value[x]".to_owned())),
+            Some(_) => Err(("fhir.value", "an answer must have only one value[x]".to_owned())),
             None => Ok(value),
         }
     }
@@ -355,13 +363,13 @@ impl Reader {
             };
             match claimed {
                 Some(claimed) if self.claimed.insert(score.clone(), claimed).is_none() => {}
-                Some(_) => self.find(place, "item.answered-twice", "the same score is given further up; give it once"),
+                Some(_) => self.find(place, "item.answered-twice", "the score has a value above; give it once"),
                 None => self.find(place, "item.type", "a score must be valueInteger, valueDecimal or valueQuantity"),
             }
         }
     }
 
-    /// The members of the list `name` of `element`, each with its expression.
+    /// The members of the list `name` of `element`, each with its FHIRPath expression.
     fn list<'a>(&mut self, element: &'a Map<String, Json>, name: &str, at: &str) -> Vec<(String, &'a Json)> {
         match element.get(name) {
             None => Vec::new(),
@@ -369,7 +377,7 @@ impl Reader {
                 list.iter().enumerate().map(|(place, member)| (format!("{at}.{name}[{place}]"), member)).collect()
             }
             Some(_) => {
-                self.find(&format!("{at}.{name}"), "field.type", "this element is a list");
+                self.find(&format!("{at}.{name}"), "field.type", "this element must be a list");
                 Vec::new()
             }
         }

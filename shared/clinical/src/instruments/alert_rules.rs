@@ -1,4 +1,4 @@
-//! Which alert rules fire.
+//! Evaluation of alert rules.
 
 use rust_decimal::Decimal;
 
@@ -9,15 +9,15 @@ use super::program::{AlertCondition, AlertRule, By, LoadedScore, Within};
 use super::score::Value;
 use crate::ids::ScoreId;
 
-/// What rules look at.
+/// The assessed submission, as rules see it.
 pub(crate) struct Assessed<'a> {
-    /// The items' values, by place.
+    /// The items' values, by index.
     pub(crate) items: &'a [Value],
-    /// The definitions of the scores, by place.
+    /// The definitions of the scores, by index.
     pub(crate) definitions: &'a [LoadedScore],
-    /// The scores, by place; `None` where one could not be computed.
+    /// The scores, by index; `None` if a score could not be computed.
     pub(crate) scores: &'a [Option<&'a Score>],
-    /// What came before.
+    /// The preceding submissions.
     pub(crate) history: &'a History,
 }
 
@@ -25,7 +25,7 @@ pub(crate) struct Assessed<'a> {
 ///
 /// # Errors
 ///
-/// Why that cannot be decided.
+/// The reason, if the rule cannot be evaluated.
 pub(crate) fn fires(rule: &AlertRule, assessed: &Assessed<'_>) -> Result<bool, String> {
     match &rule.when {
         AlertCondition::Item { item, within } => {
@@ -48,7 +48,7 @@ pub(crate) fn fires(rule: &AlertRule, assessed: &Assessed<'_>) -> Result<bool, S
 
 fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direction, by: By) -> Result<bool, String> {
     let id = &assessed.definitions[score].id;
-    // Before any look at the past: whether it can be decided must not depend on what has arrived so far.
+    // This is checked before the history: whether a rule can be evaluated must not depend on what has arrived so far.
     let now = assessed.scores[score].ok_or_else(|| format!("score {id} could not be computed"))?.value;
     let (name, earlier) = match (assessed.history, against) {
         (History::Unknown { reason }, _) => return Err(reason.clone()),
@@ -61,7 +61,7 @@ fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direct
     };
     let Some(earlier) = earlier else { return Ok(false) };
     let then = *earlier.get(id).ok_or_else(|| format!("the {name} has no score {id}"))?;
-    // What is stored came from scores within their definitions' bounds; the arithmetic does not rely on it.
+    // Stored scores are within their definitions' bounds; the arithmetic does not rely on it.
     let too_large = || format!("the change of score {id} is too large");
     let worsening = match worse {
         Direction::Higher => now.checked_sub(then),
@@ -80,7 +80,7 @@ fn change(assessed: &Assessed<'_>, score: usize, against: Against, worse: Direct
     }
 }
 
-/// Whether the score is in the range and was so often enough. An earlier submission without the score was not.
+/// Whether the score is in the range, and was so in enough submissions. One without the score does not count.
 fn consecutive(
     assessed: &Assessed<'_>,
     score: usize,

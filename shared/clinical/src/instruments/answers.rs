@@ -1,4 +1,4 @@
-//! What a patient answered, by item.
+//! The answers of a submission, by item.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 
 use crate::ids::ItemId;
 
-/// One answer. Its `Debug` tells the kind only.
+/// An answer. Its `Debug` shows only its kind.
 #[derive(Clone, PartialEq)]
 pub enum Answer {
     /// A number, or the code of a single choice.
@@ -31,7 +31,7 @@ impl fmt::Debug for Answer {
     }
 }
 
-/// The answers of one submission. An item that was not answered is not there. Its `Debug` tells the number of answers only.
+/// The answers of one submission; unanswered items are absent. Its `Debug` shows only their number.
 #[derive(Clone, PartialEq, Default)]
 pub struct Answers(BTreeMap<ItemId, Answer>);
 
@@ -41,12 +41,12 @@ impl Answers {
         Self::default()
     }
 
-    /// Sets the answer to `item`; gives back the one that was there.
+    /// Sets the answer to `item` and returns the previous one.
     pub fn insert(&mut self, item: ItemId, answer: Answer) -> Option<Answer> {
         self.0.insert(item, answer)
     }
 
-    /// The answer to `item`, if it was answered.
+    /// The answer to `item`, if there is one.
     pub fn get(&self, item: &ItemId) -> Option<&Answer> {
         self.0.get(item)
     }
@@ -56,12 +56,12 @@ impl Answers {
         self.0.iter()
     }
 
-    /// How many items were answered.
+    /// The number of answered items.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether nothing was answered.
+    /// Whether no item was answered.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

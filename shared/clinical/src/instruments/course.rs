@@ -1,4 +1,4 @@
-//! The course of a patient's submissions: what alert rules that look back compare with.
+//! The course of a patient's scores, with which alert rules about change compare.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,23 +8,23 @@ use time::OffsetDateTime;
 use super::history::{EarlierScores, History};
 use crate::ids::{IdError, InstrumentId, InstrumentVersion, SubmissionId};
 
-/// Where a submission stands in its course: by effective time, and by id among those of the same time, so that the order
-/// of arrival makes no difference. A correction has the place of the submission at the root of its chain.
+/// The position of a submission in its course, ordered by effective time, then id, so that the order of arrival does not
+/// matter. A correction has the position of the submission at the root of its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// When the patient completed it, as far as the clocks can be trusted.
+    /// The effective time: when the patient completed it, limited by what the server's clock allows.
     pub at: OffsetDateTime,
-    /// The submission's id; of a correction, the id of the first submission of its chain.
+    /// The submission's id; for a correction, the id of the first submission of its chain.
     pub id: SubmissionId,
 }
 
-/// Which course: an instrument, and the version that began it. Versions whose scores are not comparable have courses of
-/// their own. Written `phq-9#1.0.0`.
+/// The id of a course: an instrument, and the version that started the course. Versions whose scores are not comparable
+/// have separate courses. Displayed as `phq-9#1.0.0`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CourseId {
     /// The instrument.
     pub instrument: InstrumentId,
-    /// The version that began the course.
+    /// The version that started the course.
     pub version: InstrumentVersion,
 }
 
@@ -45,18 +45,18 @@ impl FromStr for CourseId {
     }
 }
 
-/// The scores of one submission. Their values are not in its `Debug`.
+/// The scores of one submission in a course. Its `Debug` does not show their values.
 #[derive(Clone, PartialEq)]
 pub struct Point {
     /// The submission.
     pub submission: SubmissionId,
-    /// Where it stands.
+    /// Its position in the course.
     pub place: Place,
-    /// The version that it was scored by.
+    /// The version that scored it.
     pub version: InstrumentVersion,
-    /// Whether it may be the baseline: false for what was completed before the study's data begin.
+    /// Whether it can be the baseline: false if it was completed before the study's start date.
     pub in_study: bool,
-    /// Its scores.
+    /// Its computed scores.
     pub scores: EarlierScores,
 }
 
@@ -69,15 +69,15 @@ impl fmt::Debug for Point {
     }
 }
 
-/// What is kept of the course of one instrument's scores: the baseline, and the last points without a gap between them.
-/// A submission of which nothing could be scored is no point.
+/// The stored part of a course: the baseline, and the last points without gaps. A submission without any computed score
+/// is not a point.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Course {
     /// The first point of the study.
     pub baseline: Option<Point>,
     /// The last points, newest first.
     pub last: Vec<Point>,
-    /// How many points the course has.
+    /// The number of points of the whole course.
     pub count: u64,
 }
 
@@ -92,18 +92,18 @@ impl Course {
         self.last.get(1)
     }
 
-    /// Whether something at `place` comes after all that is there.
+    /// Whether `place` is after all points.
     pub fn is_newest(&self, place: Place) -> bool {
         self.latest().is_none_or(|latest| latest.place < place)
     }
 
-    /// Whether the `back` points before the next one are all known, or all that there are.
+    /// Whether the last `back` points are stored, or all points if the course has fewer.
     pub fn reaches_back(&self, back: usize) -> bool {
         self.last.len() >= back || self.count <= self.last.len() as u64
     }
 
-    /// Adds `point`, which is the newest, and keeps at least as many points as `back`, the two newest, and as many as
-    /// were kept before: a rule that looks further back than others is not the only one that adds points.
+    /// Adds `point`, which must be the newest. Keeps at least `back` points, at least two, and as many as before, since
+    /// rules of other versions may look further back.
     pub fn push(&mut self, point: Point, back: usize) {
         let keep = self.last.len().max(back).max(2);
         if self.baseline.is_none() && point.in_study {
@@ -114,7 +114,7 @@ impl Course {
         self.count += 1;
     }
 
-    /// What came before a submission that is the newest.
+    /// The history of a submission that is newer than all points.
     pub fn history(&self) -> History {
         History::Known {
             baseline: self.baseline.as_ref().map(|baseline| baseline.scores.clone()),
@@ -162,21 +162,21 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_before_the_study_begins_is_kept_and_is_no_baseline() {
+    fn points_before_the_study_starts_are_kept_and_are_no_baseline() {
         let course = course([-2, -1, 3], 2);
         assert_eq!(course.baseline, Some(point(3)));
         assert_eq!(course.previous(), Some(&point(-1)));
     }
 
     #[test]
-    fn a_rule_that_looks_less_far_back_takes_nothing_from_one_that_looks_further() {
+    fn a_rule_with_a_shorter_look_back_removes_no_points() {
         let mut course = course(1..=5, 4);
         course.push(point(6), 1);
         assert_eq!(course.last.len(), 4);
     }
 
     #[test]
-    fn a_course_id_is_read_as_it_is_written() {
+    fn a_course_id_parses_from_its_display_form() {
         let id: CourseId = "phq-9#1.0.0".parse().unwrap();
         assert_eq!(id.to_string(), "phq-9#1.0.0");
         assert!("phq-9".parse::<CourseId>().is_err() && "phq-9#1".parse::<CourseId>().is_err());

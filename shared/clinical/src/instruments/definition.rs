@@ -1,6 +1,7 @@
-//! The written form of an instrument: the JSON that a clinician reads and signs off, field by field.
+//! The JSON format of an instrument, which a clinician reads and signs off.
 //!
-//! A definition is only data; `Instrument::parse` checks it. Numbers are decimal and exact. Texts are by language tag (BCP 47).
+//! These types are plain data; `Instrument::parse` validates them. Numbers are decimal and exact. Texts are by language tag
+//! (BCP 47).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,42 +15,42 @@ use super::outcome::Severity;
 use crate::document::{Number, Texts, decimal, is_false, is_zero};
 use crate::ids::{GroupId, InstrumentId, InstrumentVersion, ItemId, RuleId, ScoreId};
 
-/// An instrument as it is written.
+/// The definition of an instrument.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Definition {
-    /// Where the JSON Schema of this format lies; for editors.
+    /// The location of the JSON Schema of this format, for editors.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
     /// The instrument's id.
     pub id: InstrumentId,
-    /// The version of this definition. A version once used never changes.
+    /// The version of this definition. A version that was used never changes.
     pub version: InstrumentVersion,
-    /// The version that began the course which this version's scores continue, where they are comparable with its scores:
-    /// baselines and earlier scores of that course count. Without it this version begins a course of its own.
+    /// The version that started the course that this version's scores continue, because they are comparable: baselines and
+    /// earlier scores of that course count. If absent, this version starts a course of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparable_to: Option<InstrumentVersion>,
     /// The instrument's name.
     pub title: Texts,
-    /// On what terms it may be used.
+    /// The terms of use.
     pub licence: Licence,
     /// The publications that the scoring follows.
     pub sources: Vec<String>,
-    /// What a reviewer should know: choices made where publications differ.
+    /// Notes for reviewers: the choices made where publications differ.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What the patient reads before the items.
+    /// The instruction that precedes the items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instruction: Option<Texts>,
     /// The sets of choices that items use, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub code_lists: BTreeMap<String, Vec<Code>>,
-    /// Tables that give a value for a combination of values, by name.
+    /// Tables from combinations of values to one value, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tables: BTreeMap<String, Vec<TableRow>>,
-    /// The items, in the order in which they are asked.
+    /// The items, in the order of presentation.
     pub items: Vec<Item>,
-    /// The scores, in the order in which they are reported.
+    /// The scores, in the order in which results list them.
     pub scores: Vec<ScoreDefinition>,
     /// The alert rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -57,7 +58,7 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// The definition with the texts of one language only; `None` if they are not there in it.
+    /// The definition with the texts in one language only; `None` if it has no texts in that language.
     pub fn in_language(&self, tag: &str) -> Option<Definition> {
         if !self.title.contains_key(tag) {
             return None;
@@ -76,58 +77,58 @@ impl Definition {
     }
 }
 
-/// On what terms an instrument may be used.
+/// The terms of use of an instrument.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Licence {
     /// The terms in a sentence, for example `Public domain`.
     pub terms: String,
-    /// Whether the definition carries the items' texts.
+    /// Whether the definition includes the items' texts.
     pub texts: TextLicence,
     /// A notice that must be shown with the instrument.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice: Option<String>,
 }
 
-/// Whether a definition carries texts.
+/// Whether a definition includes texts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TextLicence {
-    /// The texts are there.
+    /// The texts are included.
     Included,
-    /// The texts are licensed by their owner: the definition has item numbers and codes only.
+    /// The owner licenses the texts: the definition has item numbers and codes only.
     NotIncluded,
 }
 
-/// One choice.
+/// A choice of a code list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Code {
-    /// The number that is sent and stored.
+    /// The code that answers carry and that is stored.
     pub code: i64,
-    /// What the patient reads.
+    /// The text shown to the patient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Texts>,
-    /// Whether the choice is recorded but counts as no answer in scores, as "prefer not to answer" does.
+    /// Whether scores treat the choice as missing, for example "prefer not to answer". The answer is stored all the same.
     #[serde(default, skip_serializing_if = "is_false")]
     pub counts_as_missing: bool,
-    /// Whether the choice means that the question is not for this patient: it drops out of a list as an item that is
-    /// not asked does, and is not missing.
+    /// Whether the choice means that the question does not apply to the patient: scores treat it as an item that is not
+    /// asked, which is not missing.
     #[serde(default, skip_serializing_if = "is_false")]
     pub counts_as_not_asked: bool,
 }
 
-/// A row of a table: it applies where every value is in its cell.
+/// A row of a table. It applies if every value is within its cell.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TableRow {
-    /// A cell for each part; `None` takes any value, and a part that is missing.
+    /// One cell per part. `None` matches any value and a missing part.
     pub when: Vec<Option<TableCell>>,
-    /// What the table gives then.
+    /// The value of the table if the row applies.
     pub value: Number,
 }
 
-/// The values that a part may have. Written as a number, or as its least and greatest value.
+/// A range of values, in JSON a number or a pair of the least and the greatest value.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TableCell {
     /// The least value.
@@ -136,22 +137,22 @@ pub struct TableCell {
     pub to: Number,
 }
 
-/// One question.
+/// A question.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Item {
-    /// The item's id: `1` to `n` in the shipped instruments.
+    /// The item's id; `1` to `n` in the shipped instruments.
     pub id: ItemId,
-    /// What the instrument's owner calls the item in data sets; the `linkId` in FHIR. The id, where there is none.
+    /// The name of the item in the owner's data sets, used as `linkId` in FHIR. Defaults to the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<ItemId>,
-    /// What an answer is.
+    /// The type of the answer.
     #[serde(rename = "type")]
     pub kind: ItemKind,
-    /// What the patient reads before the text, where several items share an opening.
+    /// The text that precedes the item's own, where several items share it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preface: Option<Texts>,
-    /// What the patient reads.
+    /// The text shown to the patient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Texts>,
     /// For `code` and `codes`: the name of the list of choices.
@@ -163,36 +164,36 @@ pub struct Item {
     /// For `integer` and `decimal`: the greatest value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Number>,
-    /// For `decimal`: how many decimals an answer may have, 1 to 4.
+    /// For `decimal`: the maximum number of decimals of an answer, 1 to 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u32>,
-    /// For `text`: how many characters an answer may have.
+    /// For `text`: the maximum number of characters of an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<u32>,
-    /// The item is asked only if this is not zero. An item that is not asked must not be answered and is not missing.
+    /// The item is asked only if this is not zero. An item that is not asked must have no answer and is not missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enable_when: Option<Operation>,
-    /// If this is zero, the item may be left out and is not missing then. An answer counts all the same.
+    /// If this is zero, the item is optional: not missing without an answer, and scored with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub needed_when: Option<Operation>,
-    /// Groups of patients, as their tokens name them, who may leave the item out; it is not missing then. An answer
-    /// counts all the same.
+    /// The groups of patients (claim in their tokens) for whom the item is optional: not missing without an answer, and
+    /// scored with one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_needed_for: Vec<GroupId>,
 }
 
 impl Item {
-    /// What others call the item: its name, or its id.
+    /// The name of the item outside this system: its name, or its id.
     pub fn published_name(&self) -> &ItemId {
         self.name.as_ref().unwrap_or(&self.id)
     }
 }
 
-/// What an answer is.
+/// The type of an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ItemKind {
-    /// One choice.
+    /// A choice of a code list.
     Code,
     /// Any number of choices.
     Codes,
@@ -200,92 +201,92 @@ pub enum ItemKind {
     Integer,
     /// A number with decimals.
     Decimal,
-    /// Yes or no; 1 or 0 in scores.
+    /// Yes or no, 1 or 0 in scores.
     Boolean,
-    /// Free text; in no score.
+    /// Free text, which no score uses.
     Text,
 }
 
-/// One score.
+/// The definition of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScoreDefinition {
     /// The score's id.
     pub id: ScoreId,
-    /// What people call it.
+    /// The score's display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Texts>,
-    /// How it is computed.
+    /// The computation.
     pub value: Operation,
-    /// How many parts may be missing. Without it every part is needed.
+    /// The missing-data rule. Without one, every part is required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<Missing>,
-    /// Whether the score is left out, not reported as not scored, where none of its items is answered; for item
+    /// Whether results omit the score, instead of listing it as not scored, if none of its items is answered. For item
     /// libraries, of which a study asks a part.
     #[serde(default, skip_serializing_if = "is_false")]
     pub optional: bool,
-    /// To how many decimals it is rounded, half up, at the very end: 0 to 4.
+    /// The number of decimals, 0 to 4, to which the final value is rounded, half up.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decimals: u32,
-    /// The least and the greatest value that can occur.
+    /// The least and the greatest possible value.
     pub range: (Number, Number),
-    /// What ranges of the value mean, ascending, without overlap or hole.
+    /// The bands of the range, ascending, without overlaps or gaps.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub bands: Vec<Band>,
 }
 
 impl ScoreDefinition {
-    /// The band that `value` lies in, where there are bands.
+    /// The band that contains `value`, if the score has bands.
     pub fn band(&self, value: Decimal) -> Option<&Band> {
         self.bands.iter().find(|band| band.from.0 <= value && value <= band.to.0)
     }
 }
 
-/// What a score does about missing parts. It applies to the one `sum` or `mean` of the score.
+/// The missing-data rule of a score, which applies to its only `sum` or `mean`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Missing {
-    /// How many parts must be there at least.
+    /// The minimum number of parts that must have a value.
     pub min_answered: usize,
-    /// For a `sum`: what is put in place of the missing parts. A `mean` is taken over what is there.
+    /// For a `sum`: how missing parts are imputed. A `mean` is taken over the parts that have a value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prorate: Option<Prorate>,
 }
 
-/// What is put in place of missing parts of a sum.
+/// How missing parts of a sum are imputed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Prorate {
-    /// The mean of the parts that are there.
+    /// With the mean of the parts that have a value.
     Mean,
 }
 
-/// What a range of a score means.
+/// A named range of a score.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Band {
-    /// The band's name, as results carry it.
+    /// The band's id, as it appears in results.
     pub id: String,
     /// The least value in it.
     pub from: Number,
     /// The greatest value in it.
     pub to: Number,
-    /// What people call it.
+    /// The band's display name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<Texts>,
 }
 
-/// A step of a computation. Written as an item id (`"3"`), a number, or an object with one operation.
+/// A step of a computation, in JSON an item id (`"3"`), a number, or an object with one operation.
 ///
-/// Where a part is missing the result is missing, except for `sum` and `mean` under a missing-data rule. A part that is
-/// not asked (`enableWhen`) drops out of a list; comparisons and logic take it as not true.
+/// The result is missing if a part is, except for `sum` and `mean` under a missing-data rule. Lists ignore a part that is
+/// not asked (`enableWhen`); comparisons and logic treat it as false.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// The answer to an item.
     Item(ItemId),
     /// A constant.
     Constant(Number),
-    /// Any other.
+    /// An operation on other operations.
     Apply(Box<Apply>),
 }
 
@@ -299,23 +300,23 @@ pub enum Apply {
     Sum(Vec<Operation>),
     /// The arithmetic mean of the parts.
     Mean(Vec<Operation>),
-    /// The straight line that takes `from` to `to`, ends to ends.
+    /// The linear function that maps the ends of `from` to those of `to`.
     Linear(Linear),
-    /// The value counted from the other end of its range.
+    /// The value reversed within its range.
     Reverse(Operation),
-    /// Another value for each value.
+    /// A mapping from single values.
     Recode(Recode),
-    /// A value for each range of values.
+    /// A mapping from ranges of values.
     Lookup(Lookup),
-    /// A value for each combination of the parts' values.
+    /// A mapping from combinations of the parts' values.
     Combination(Combination),
-    /// How many of the parts are at least `least`.
+    /// The number of parts that are at least `least`.
     CountAtLeast(CountAtLeast),
     /// The least of the parts.
     Min(Vec<Operation>),
     /// The greatest of the parts.
     Max(Vec<Operation>),
-    /// The first less the second.
+    /// The first minus the second.
     Difference(Box<(Operation, Operation)>),
     /// Rounded half up.
     Round(Round),
@@ -331,39 +332,39 @@ pub enum Apply {
     Any(Vec<Operation>),
 }
 
-/// The straight line that takes `from` to `to`, ends to ends.
+/// The linear function that maps the ends of `from` to those of `to`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Linear {
-    /// Of what.
+    /// The operand.
     pub of: Operation,
-    /// Two different values.
+    /// Two different values of the operand.
     pub from: (Number, Number),
-    /// What they become.
+    /// The values that they map to.
     pub to: (Number, Number),
 }
 
-/// Another value for each value.
+/// A mapping from single values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Recode {
-    /// Of what.
+    /// The operand.
     pub of: Operation,
     /// Pairs of value and new value.
     pub to: Vec<(Number, Number)>,
 }
 
-/// A value for each range of values.
+/// A mapping from ranges of values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Lookup {
-    /// Of what.
+    /// The operand.
     pub of: Operation,
     /// Rows of least value, greatest value and new value, ascending.
     pub table: Vec<(Number, Number, Number)>,
 }
 
-/// A value for each combination of the parts' values.
+/// A mapping from combinations of the parts' values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Combination {
@@ -373,7 +374,7 @@ pub struct Combination {
     pub table: String,
 }
 
-/// How many of the parts are at least `least`.
+/// The number of parts that are at least `least`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CountAtLeast {
@@ -387,33 +388,34 @@ pub struct CountAtLeast {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Round {
-    /// Of what.
+    /// The operand.
     pub of: Operation,
-    /// To how many decimals: 0 to 4.
+    /// The number of decimals, 0 to 4.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub decimals: u32,
 }
 
-/// When clinicians are told.
+/// An alert rule: the condition under which clinicians are alerted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RuleDefinition {
     /// The rule's id. It is published, so it must not name the instrument, an item or a band.
     pub id: RuleId,
-    /// How urgent it is.
+    /// The severity of its alerts.
     pub severity: Severity,
-    /// For how many hours after an alert of this rule further ones of the same patient are recorded but not published.
+    /// The number of hours after an alert of this rule during which further ones of the same patient are stored but not
+    /// published.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quiet_hours: u32,
-    /// When it fires.
+    /// The condition under which it fires.
     pub when: RuleCondition,
 }
 
-/// When an alert rule fires.
+/// The condition of an alert rule.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RuleCondition {
-    /// An answer is in a range; also where no score can be computed.
+    /// An answer is in a range, whether or not a score can be computed.
     Item(Threshold<ItemId>),
     /// A score is in a range.
     Score(Threshold<ScoreId>),
@@ -421,17 +423,17 @@ pub enum RuleCondition {
     Band(InBands),
     /// A score got worse.
     Change(ScoreChange),
-    /// A condition held several times among the last submissions.
+    /// A score was in a range several times among the last submissions.
     Consecutive(Consecutive),
     /// A score could not be computed.
     Incomplete(Incomplete),
 }
 
-/// A range of an answer or a score; at least one end is there, and both ends are in it.
+/// An inclusive range of an answer or a score, with at least one end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Threshold<Of> {
-    /// Of which item or score.
+    /// The item or score.
     pub of: Of,
     /// The least value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -445,56 +447,56 @@ pub struct Threshold<Of> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InBands {
-    /// Of which score.
+    /// The score.
     pub of: ScoreId,
-    /// The bands.
+    /// The ids of the bands.
     #[serde(rename = "in")]
     pub bands: Vec<String>,
 }
 
-/// A score got worse, by a number or by percent of the earlier value.
+/// A score got worse by a number of points or by a percentage of the earlier value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ScoreChange {
-    /// Of which score.
+    /// The score.
     pub of: ScoreId,
-    /// Compared with what.
+    /// The earlier score to compare with.
     pub against: Against,
-    /// Which direction is worse; the other never fires.
+    /// The direction that is worse. A change in the other one never fires.
     pub worse: Direction,
-    /// By how much at least.
+    /// The minimum change, in points.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Number>,
-    /// By how many percent of the earlier value at least.
+    /// The minimum change, in percent of the earlier value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by_percent: Option<Number>,
 }
 
-/// Which earlier score a change is measured from.
+/// The earlier score that a change is measured from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Against {
-    /// The patient's first.
+    /// The first score of the patient's course.
     Baseline,
-    /// The one before.
+    /// The score of the previous submission.
     Previous,
 }
 
-/// Which direction of a score is worse.
+/// The direction of a score that is worse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Direction {
-    /// Higher is worse.
+    /// A higher score is worse.
     Higher,
-    /// Lower is worse.
+    /// A lower score is worse.
     Lower,
 }
 
-/// A score is in a range, and was at least `times` times among the last `last` submissions, this one counted.
+/// A score is in a range, and was so at least `times` times among the last `last` submissions, including this one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Consecutive {
-    /// Of which score.
+    /// The score.
     pub of: ScoreId,
     /// The least value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -502,9 +504,9 @@ pub struct Consecutive {
     /// The greatest value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at_most: Option<Number>,
-    /// How many times at least.
+    /// The minimum number of times.
     pub times: usize,
-    /// Among how many.
+    /// The number of submissions to look at.
     pub last: usize,
 }
 
@@ -512,7 +514,7 @@ pub struct Consecutive {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Incomplete {
-    /// Which score.
+    /// The score.
     pub of: ScoreId,
 }
 
@@ -522,7 +524,7 @@ impl Serialize for TableCell {
     }
 }
 
-/// By hand, because an untagged enum would lose the place and the reason of a fault inside it.
+/// Implemented by hand, because an untagged enum would lose the location and the cause of an error inside it.
 impl<'de> Deserialize<'de> for TableCell {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyTableCell;
@@ -569,7 +571,7 @@ impl Serialize for Operation {
     }
 }
 
-/// By hand, because an untagged enum would lose the place and the reason of a fault inside it.
+/// Implemented by hand, because an untagged enum would lose the location and the cause of an error inside it.
 impl<'de> Deserialize<'de> for Operation {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct AnyOperation;
@@ -597,7 +599,7 @@ impl<'de> Deserialize<'de> for Operation {
                 serde_json::Number::from_f64(number)
                     .and_then(|number| decimal(&number))
                     .map(|number| Operation::Constant(Number(number)))
-                    .ok_or_else(|| E::custom("number with too many digits"))
+                    .ok_or_else(|| E::custom("the number has too many digits"))
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Operation, A::Error> {

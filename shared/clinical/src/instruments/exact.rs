@@ -4,7 +4,7 @@ use num_rational::Ratio;
 use num_traits::{CheckedAdd, CheckedDiv, CheckedMul, CheckedSub, ToPrimitive};
 use rust_decimal::Decimal;
 
-/// A number without rounding error. Arithmetic on it is checked: the definitions' limits keep it far from overflow.
+/// A number without rounding error. Arithmetic is checked; the bounds of definitions keep it far from overflow.
 pub(crate) type Exact = Ratio<i64>;
 
 /// The sum; `None` if it is too large.
@@ -37,7 +37,7 @@ pub(crate) fn from_decimal(number: Decimal) -> Option<Exact> {
     Some(Exact::new(numerator, 10_i64.checked_pow(number.scale())?))
 }
 
-/// The number rounded to `places` decimals, a half upwards; `None` if the result has too many digits.
+/// The number rounded to `places` decimals, half up; `None` if the result has too many digits.
 pub(crate) fn round_half_up(number: Exact, places: u32) -> Option<Decimal> {
     if number.is_integer() {
         return Some(Decimal::from(*number.numer()));
@@ -48,7 +48,7 @@ pub(crate) fn round_half_up(number: Exact, places: u32) -> Option<Decimal> {
     Decimal::try_from_i128_with_scale(rounded, places).ok().map(|decimal| decimal.normalize())
 }
 
-/// Answers are mostly whole numbers, and those need no common denominator. `None` if one is not.
+/// The fast path for integers, which most answers are: no common denominator is needed. `None` if one is not an integer.
 fn whole(a: Exact, b: Exact, apply: impl Fn(i64, i64) -> Option<i64>) -> Option<Option<Exact>> {
     (a.is_integer() && b.is_integer()).then(|| apply(*a.numer(), *b.numer()).map(Exact::from_integer))
 }
@@ -73,14 +73,14 @@ mod tests {
     }
 
     #[test]
-    fn decimals_are_read_exactly() {
+    fn decimals_are_converted_exactly() {
         assert_eq!(from_decimal(Decimal::new(386, 1)), Some(Exact::new(193, 5)));
         assert_eq!(from_decimal(Decimal::new(700, 2)), Some(Exact::from_integer(7)));
         assert_eq!(from_decimal(Decimal::MAX), None);
     }
 
     #[test]
-    fn arithmetic_is_exact_and_refuses_what_is_too_large() {
+    fn arithmetic_is_exact_and_checked() {
         let (third, two) = (Exact::new(1, 3), Exact::from_integer(2));
         assert_eq!(add(third, two), Some(Exact::new(7, 3)));
         assert_eq!(subtract(two, third), Some(Exact::new(5, 3)));

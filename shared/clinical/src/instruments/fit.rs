@@ -1,4 +1,4 @@
-//! Whether an answer is one that its item allows.
+//! Validation of single answers.
 
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
@@ -9,7 +9,7 @@ use super::program::{CountsAs, LoadedItem, LoadedKind};
 use super::score::Value;
 use crate::document::decimal;
 
-/// Why an answer does not fit: what is allowed, not what was sent.
+/// Why an answer does not fit its item. It holds what is allowed, never the rejected value.
 pub(crate) enum Misfit {
     Unknown,
     Type(&'static str),
@@ -22,31 +22,45 @@ pub(crate) enum Misfit {
 }
 
 impl Misfit {
-    /// The misfit as a code for programs and a text for people.
-    pub(crate) fn told(&self) -> (&'static str, String) {
+    /// A stable code for programs.
+    pub(crate) fn code(&self) -> &'static str {
         match self {
-            Misfit::Unknown => ("item.unknown", "the instrument has no such item".to_owned()),
-            Misfit::Type(expected) => ("item.type", format!("must be {expected}")),
-            Misfit::Code(allowed) => ("item.code", format!("must be one of {allowed}")),
-            Misfit::Repeated => ("item.repeated", "each code may be given once".to_owned()),
-            Misfit::Range(min, max) => ("item.range", format!("must be from {min} to {max}")),
-            Misfit::Decimals(decimals) => ("item.decimals", format!("must have at most {decimals} decimals")),
-            Misfit::Length(most) => ("item.length", format!("must have at most {most} characters")),
-            Misfit::Hidden => ("item.hidden", "must not be answered: other answers leave the item out".to_owned()),
+            Misfit::Unknown => "item.unknown",
+            Misfit::Type(_) => "item.type",
+            Misfit::Code(_) => "item.code",
+            Misfit::Repeated => "item.repeated",
+            Misfit::Range(..) => "item.range",
+            Misfit::Decimals(_) => "item.decimals",
+            Misfit::Length(_) => "item.length",
+            Misfit::Hidden => "item.hidden",
+        }
+    }
+
+    /// What is allowed, for people.
+    pub(crate) fn detail(&self) -> String {
+        match self {
+            Misfit::Unknown => "the instrument has no such item".to_owned(),
+            Misfit::Type(expected) => format!("must be {expected}"),
+            Misfit::Code(allowed) => format!("must be one of {allowed}"),
+            Misfit::Repeated => "each code may be given once".to_owned(),
+            Misfit::Range(min, max) => format!("must be from {min} to {max}"),
+            Misfit::Decimals(decimals) => format!("must have at most {decimals} decimals"),
+            Misfit::Length(most) => format!("must have at most {most} characters"),
+            Misfit::Hidden => "must not be answered: other answers leave the item out".to_owned(),
         }
     }
 }
 
-/// Reads an answer from JSON as its item's type says.
+/// Parses an answer from JSON by its item's type.
 pub(crate) fn answer(item: &LoadedItem, json: &Json) -> Result<Answer, Misfit> {
     let misfit = || Misfit::Type(expected(&item.kind));
     match (&item.kind, json) {
         (LoadedKind::Code(_) | LoadedKind::Integer { .. } | LoadedKind::Decimal { .. }, Json::Number(number)) => {
-            // A number of more digits than a decimal holds is in no range.
+            // A number with more digits than a decimal holds is out of every range.
             Ok(Answer::Number(decimal(number).unwrap_or(Decimal::MAX)))
         }
         (LoadedKind::Boolean, Json::Bool(yes)) => Ok(Answer::Boolean(*yes)),
-        // Yes and no are as often coded 1 and 0.
+        // Many apps code yes and no as 1 and 0.
         (LoadedKind::Boolean, Json::Number(number)) => match number.as_u64() {
             Some(code @ (0 | 1)) => Ok(Answer::Boolean(code == 1)),
             _ => Err(misfit()),
@@ -59,7 +73,7 @@ pub(crate) fn answer(item: &LoadedItem, json: &Json) -> Result<Answer, Misfit> {
     }
 }
 
-/// Whether an item allows an answer, and the answer's value in scores.
+/// Validates an answer and returns its value in scores.
 pub(crate) fn fit(item: &LoadedItem, answer: &Answer) -> Result<Value, Misfit> {
     match (&item.kind, answer) {
         (LoadedKind::Code(codes), Answer::Number(number)) => {

@@ -1,4 +1,4 @@
-//! What a patient's earlier results were, for alert rules about change.
+//! A patient's earlier scores, for alert rules about change.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,26 @@ use rust_decimal::Decimal;
 
 use crate::ids::ScoreId;
 
-/// The scores of one earlier submission; those that could not be computed are not there.
+/// The scores of one earlier submission; scores that could not be computed are absent.
 pub type EarlierScores = BTreeMap<ScoreId, Decimal>;
 
-/// What is known of the submissions of one patient and instrument that were authored before the one to be assessed.
+/// What is known about the submissions that precede the one being assessed in its course. Its `Debug` shows no scores.
 ///
-/// Order is by the time of authoring, not of arrival: whoever builds a history leaves out what was authored later.
+/// The order is by effective time, not by arrival: a history must not contain submissions that were completed later.
 #[derive(Clone, PartialEq)]
 pub enum History {
-    /// Nothing is known: rules about the past are not evaluated, for this reason.
+    /// Nothing is known: rules that depend on earlier submissions are not evaluated.
     Unknown {
-        /// Why, for people; no answers or scores.
+        /// The reason, for people. It contains no answers or scores.
         reason: String,
     },
-    /// What is known.
+    /// The preceding submissions, or the latest of them.
     Known {
-        /// The scores of the patient's first submission; `None` if this is the first.
+        /// The scores of the first submission of the course; `None` if this is the first.
         baseline: Option<EarlierScores>,
         /// The scores of the submissions just before this one, newest first.
         latest: Vec<EarlierScores>,
-        /// Whether there may be others between `baseline` and `latest`.
+        /// Whether there may be further submissions between `baseline` and `latest`.
         more: bool,
     },
 }
@@ -36,13 +36,12 @@ impl History {
         History::Known { baseline: None, latest: Vec::new(), more: false }
     }
 
-    /// No history, for this reason.
+    /// An unknown history, with the reason.
     pub fn unknown(reason: impl Into<String>) -> Self {
         History::Unknown { reason: reason.into() }
     }
 }
 
-/// Tells how much is known and no scores.
 impl std::fmt::Debug for History {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

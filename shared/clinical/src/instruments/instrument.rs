@@ -1,4 +1,4 @@
-//! An instrument: checks answers, scores them, and tells which alert rules fire.
+//! A validated instrument: it validates answers, scores them and evaluates alert rules.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -22,41 +22,41 @@ use super::weight;
 use crate::document::{self, Canonical, DefinitionFault, Finding, Texts, pointer};
 use crate::ids::{GroupId, InstrumentId, InstrumentVersion, ItemId, RuleId};
 
-/// A definition that was checked. Immutable; the definition's content hash identifies it.
+/// A validated definition. Immutable; identified by the content hash of the definition.
 #[derive(Debug)]
 pub struct Instrument {
     definition: Definition,
     program: ScoringProgram,
     content: Canonical,
-    /// The same for the patients of each group that may leave items out.
+    /// The variant for each group of patients for whom items are optional.
     of_groups: Vec<(GroupId, Arc<Instrument>)>,
 }
 
-/// Stored answers that do not fit the definition that is to score them.
+/// Stored answers do not fit the definition that should score them.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} of the answers do not fit {instrument} {version}, first {}", findings.len(), first(findings))]
 pub struct MisfitAnswers {
-    /// The instrument.
+    /// The id of the instrument.
     pub instrument: InstrumentId,
-    /// Its version.
+    /// The version of the instrument.
     pub version: InstrumentVersion,
-    /// What does not fit, with pointers relative to the answers.
+    /// The validation errors, with pointers relative to the answers.
     pub findings: Vec<Finding>,
 }
 
 impl Instrument {
-    /// Reads and checks a definition.
+    /// Parses and validates a definition.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each fault with its place and what to do; of faults in its form the first only.
+    /// All validation errors, each with its JSON pointer and a correction; of syntax errors only the first.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
         let (definition, program, document) = load::load(json)?;
         let content = Canonical::of(&document);
         Self { definition, program, content, of_groups: Vec::new() }.with_groups(None)
     }
 
-    /// The instrument with one for each group of patients who may leave items out, all under the rules of `in_force`.
+    /// Adds the variant for each group of patients for whom items are optional, all under the rules of `in_force`.
     fn with_groups(mut self, in_force: Option<&Definition>) -> Result<Self, Vec<DefinitionFault>> {
         let mut groups: Vec<_> = self.definition.items.iter().flat_map(|item| &item.not_needed_for).cloned().collect();
         groups.sort();
@@ -72,12 +72,12 @@ impl Instrument {
         Ok(self)
     }
 
-    /// The instrument as it is scored for the patients of `group`: itself, where it does not tell the group apart.
+    /// The variant that scores the patients of `group`: the instrument itself, if it does not mention the group.
     pub fn for_group(self: &Arc<Self>, group: Option<&GroupId>) -> &Arc<Self> {
         self.of_groups.iter().find(|(own, _)| Some(own) == group).map_or(self, |(_, instrument)| instrument)
     }
 
-    /// Like `parse`, for a definition from a file: its faults tell the file's name.
+    /// Like `parse`, for a definition from a file, whose name the faults carry.
     ///
     /// # Errors
     ///
@@ -86,14 +86,14 @@ impl Instrument {
         document::in_file(name, Self::parse(json))
     }
 
-    /// The instrument with a study's alert rules: those of the definition's rules that `without` names are not in force,
-    /// and a rule of `rules` takes the place of the definition's rule of the same id, or is added. Definition and hash
-    /// stay, since what is asked and how it is scored is the same.
+    /// The instrument with a study's alert rules: the definition's rules that `without` names are removed, and each of
+    /// `rules` replaces the definition's rule of the same id, or is added. Definition and hash stay the same, since items
+    /// and scoring do.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with the rules, with pointers into the rules as they are in force then: the definition's
-    /// that are left, then those that are added.
+    /// All validation errors of the rules, with pointers into the resulting list: the definition's remaining rules, then
+    /// the added ones.
     pub fn with_rules(&self, rules: &[RuleDefinition], without: &[RuleId]) -> Result<Self, Vec<DefinitionFault>> {
         let mut in_force = self.definition.clone();
         in_force.rules.retain(|own| !without.contains(&own.id));
@@ -118,8 +118,7 @@ impl Instrument {
         &self.definition.version
     }
 
-    /// The course that its scores belong to: one of its own, or the one that an earlier version began whose scores are
-    /// comparable.
+    /// The course that its scores belong to: its own, or that of the earlier version with whose scores they are comparable.
     pub fn course(&self) -> CourseId {
         let version = self.definition.comparable_to.as_ref().unwrap_or(&self.definition.version);
         CourseId { instrument: self.definition.id.clone(), version: version.clone() }
@@ -130,7 +129,7 @@ impl Instrument {
         &self.content.hash
     }
 
-    /// The definition's canonical form: its JSON as it was read, with keys sorted and no white space.
+    /// The definition's canonical form: the parsed JSON with sorted keys and no white space.
     pub fn json(&self) -> &str {
         &self.content.json
     }
@@ -140,19 +139,19 @@ impl Instrument {
         &self.definition.title
     }
 
-    /// The languages that all of its texts are there in, as BCP 47 tags.
+    /// The languages of its texts, as BCP 47 tags. Every text has each of them.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
         self.definition.title.keys().map(String::as_str)
     }
 
-    /// The definition as it is written. Which alert rules are in force may be a study's choice.
+    /// The definition. A study may have other alert rules in force.
     pub fn definition(&self) -> &Definition {
         &self.definition
     }
 
-    /// What each choice of the item `id` adds to the score that it is part of, for items of type `code` and `boolean`:
-    /// its value inside the sum or mean. `None` if it adds to no score, or differently to several. What counts as
-    /// missing or as not asked is left out.
+    /// The contribution of each choice of the item `id` to the score that it is part of, for items of type `code` and
+    /// `boolean`: its value inside the sum or mean. `None` if it is part of no score, or contributes differently to
+    /// several. Choices that count as missing or as not asked are omitted.
     pub fn weights(&self, id: &ItemId) -> Option<Vec<(i64, Decimal)>> {
         let place = self.program.items.iter().position(|item| item.id == *id)?;
         weight::weights(&self.program, place)
@@ -163,7 +162,7 @@ impl Instrument {
         self.program.rules.iter().map(|rule| &rule.id)
     }
 
-    /// As many earlier submissions as the rules that are in force look back at, next before the one that is assessed.
+    /// The number of preceding submissions that the rules in force depend on.
     pub fn looks_back(&self) -> usize {
         let back = self.program.rules.iter().map(|rule| match rule.when {
             AlertCondition::Consecutive { last, .. } => last - 1,
@@ -173,11 +172,12 @@ impl Instrument {
         back.max().unwrap_or_default()
     }
 
-    /// Reads the answers of a submission: item id to code, number, boolean, string, or list of codes. `null` is no answer.
+    /// Parses and validates the answers of a submission: item id to code, number, boolean, string, or list of codes. `null`
+    /// stands for no answer.
     ///
     /// # Errors
     ///
-    /// Everything that does not fit, with pointers relative to the answers (`/9`).
+    /// All validation errors, with pointers relative to the answers (`/9`).
     pub fn check(&self, answers: &Map<String, Json>) -> Result<Answers, Vec<Finding>> {
         let mut read = Answers::new();
         let mut findings = Vec::new();
@@ -196,24 +196,24 @@ impl Instrument {
                 Err(misfit) => findings.push(finding(id, &misfit)),
             }
         }
-        // Which items are asked can be told only from answers that fit.
+        // Which items are asked can be evaluated only from valid answers.
         if findings.is_empty() {
             findings = self.place(&read).err().unwrap_or_default();
         }
         if findings.is_empty() { Ok(read) } else { Err(findings) }
     }
 
-    /// Scores answers and decides the alert rules, without knowledge of what came before.
+    /// Scores answers and evaluates the alert rules that do not depend on earlier submissions.
     ///
     /// # Errors
     ///
-    /// The answers do not fit the definition: an item that it does not have, a wrong type, a value out of range, an item
+    /// The answers do not fit the definition: an unknown item, a wrong type, a value out of range, or an answer to an item
     /// that is not asked.
     pub fn assess(&self, answers: &Answers) -> Result<Outcome, MisfitAnswers> {
-        self.assess_with(answers, &History::unknown("what came before is not known"))
+        self.assess_with(answers, &History::unknown("earlier submissions are not known"))
     }
 
-    /// Scores answers and decides the alert rules, those about change by what came before.
+    /// Scores answers and evaluates the alert rules against `history`.
     ///
     /// # Errors
     ///
@@ -227,12 +227,12 @@ impl Instrument {
         Ok(self.outcome(&items, history))
     }
 
-    /// The values of all items by place.
+    /// The values of all items, by index.
     fn place(&self, answers: &Answers) -> Result<Vec<Value>, Vec<Finding>> {
         let program = &self.program;
         let mut items = vec![Value::Missing; program.items.len()];
         let mut findings = Vec::new();
-        // Both are ordered by id, so one walk finds all.
+        // Both are ordered by id, so that one pass matches them.
         let mut places = program.by_id.iter().copied().peekable();
         for (id, answer) in answers.iter() {
             while places.next_if(|place| program.items[*place].id < *id).is_some() {}
@@ -253,7 +253,7 @@ impl Instrument {
                     findings.push(finding(item.id.as_str(), &Misfit::Hidden));
                 }
             } else if !answered {
-                // Where the answers that tell whether it is needed are missing themselves, it is.
+                // If the condition itself cannot be evaluated because answers are missing, the item is required.
                 let is_zero = |condition: &Node| matches!(value(condition), Value::Known(number) if number.is_zero());
                 if item.not_needed || item.needed_when.as_ref().is_some_and(is_zero) {
                     items[place] = Value::Hidden;
@@ -334,7 +334,7 @@ impl Instrument {
         Reported::Not(NotScored { id: score.id.clone(), reason })
     }
 
-    /// Why a score is missing, by item and score ids.
+    /// Why a score is missing, with item and score ids.
     fn reason(&self, parts: &Parts, items: &[Value], scores: &[Value]) -> String {
         let unanswered: Vec<&str> = parts
             .items
@@ -383,7 +383,7 @@ enum Reported {
     LeftOut,
 }
 
-/// The items and scores that a computation uses, and how many of them it needs if not all.
+/// The items and scores that a computation uses, and how many of them it requires if not all.
 #[derive(Default)]
 struct Parts {
     items: Vec<usize>,
@@ -427,8 +427,7 @@ impl Parts {
 }
 
 fn finding(id: &str, misfit: &Misfit) -> Finding {
-    let (code, detail) = misfit.told();
-    Finding { pointer: pointer("", id), code, detail }
+    Finding { pointer: pointer("", id), code: misfit.code(), detail: misfit.detail() }
 }
 
 fn first(findings: &[Finding]) -> String {
@@ -460,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn complete_answers_give_the_score_its_range_and_its_band() {
+    fn complete_answers_give_the_score_with_its_range_and_band() {
         let outcome =
             outcome("phq-9", json!({"1": 1, "2": 0, "3": 1, "4": 0, "5": 0, "6": 1, "7": 2, "8": 0, "9": 0, "10": 0}));
         assert_eq!(
@@ -470,7 +469,7 @@ mod tests {
     }
 
     #[test]
-    fn incomplete_answers_give_a_reason_and_the_safety_rule_fires_all_the_same() {
+    fn incomplete_answers_give_a_reason_and_the_safety_rule_still_fires() {
         let outcome = outcome("phq-9", json!({"1": 3, "2": null, "4": 0, "5": 0, "6": 1, "7": 2, "8": 0, "9": 1}));
         assert!(outcome.scores.is_empty());
         assert_eq!(outcome.not_scored[0].reason, "items 2, 3 are not answered; all 9 are needed");
@@ -478,13 +477,13 @@ mod tests {
     }
 
     #[test]
-    fn every_finding_is_told_with_its_place_and_without_the_value() {
+    fn every_finding_has_a_pointer_and_no_value() {
         let findings =
             read(shipped("phq-9"), json!({"1": 77, "2": "secret", "3": 1.5, "x/y": 1, "4": [1], "5": 1e300, "6": 2}))
                 .unwrap_err();
-        let told: Vec<_> = findings.iter().map(|finding| (finding.pointer.as_str(), finding.code)).collect();
+        let found: Vec<_> = findings.iter().map(|finding| (finding.pointer.as_str(), finding.code)).collect();
         assert_eq!(
-            told,
+            found,
             [
                 ("/1", "item.code"),
                 ("/2", "item.type"),
@@ -499,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_answers_that_do_not_fit_are_told_and_not_scored() {
+    fn stored_answers_that_do_not_fit_are_reported_and_not_scored() {
         let answers = [("1", Answer::Number(7.into())), ("x", Answer::Boolean(true)), ("2", Answer::Text("a".into()))];
         let answers = answers.into_iter().map(|(id, answer)| (id.parse().unwrap(), answer)).collect();
         let misfit = shipped("phq-2").assess(&answers).unwrap_err();
@@ -510,7 +509,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_alert_from_their_first_value_on() {
+    fn thresholds_are_inclusive() {
         let phq_9 = |code: i64| {
             let answers: Map<_, _> = (1..=9).map(|id| (id.to_string(), json!(if id < 8 { code } else { 0 }))).collect();
             fired(&outcome("phq-9", Json::Object(answers))).join(",")

@@ -1,4 +1,4 @@
-//! Checking a definition and resolving its names, so that scoring has nothing left to look up or to doubt.
+//! Validation of definitions and resolution of their names.
 
 mod items;
 mod loader;
@@ -21,11 +21,11 @@ pub(crate) static SCHEMA: Schema = Schema::new(
     &[],
 );
 
-/// Reads and checks a definition.
+/// Parses and validates a definition.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it; of faults in its form the first only.
+/// All validation errors; of syntax errors only the first.
 pub(super) fn load(json: &str) -> Result<(Definition, ScoringProgram, Value), Vec<DefinitionFault>> {
     let (definition, document) = document::parse(json, &SCHEMA)?;
     let checked = check(&definition);
@@ -37,15 +37,15 @@ pub(super) fn load(json: &str) -> Result<(Definition, ScoringProgram, Value), Ve
     }
 }
 
-/// Checks a definition and resolves its names.
+/// Validates a definition and resolves its names.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it.
+/// All validation errors.
 pub(super) fn check(definition: &Definition) -> Result<ScoringProgram, Vec<DefinitionFault>> {
     let mut loader = Loader::new(definition);
     let program = loader.program();
-    // Where there is no program there is a fault.
+    // Without a program there is at least one fault.
     loader.faults.or(program)?.ok_or_else(Vec::new)
 }
 
@@ -82,7 +82,7 @@ impl Loader<'_> {
                 "/comparableTo",
                 "version.comparable",
                 "a version's scores can only continue the course of an earlier version",
-                "name the earlier version that began the course, or leave it out",
+                "name the earlier version that started the course, or remove `comparableTo`",
             );
         }
     }

@@ -1,4 +1,4 @@
-//! What an instrument says of a set of answers.
+//! The outcome of assessing a set of answers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,33 +23,33 @@ pub struct Outcome {
     /// The alert rules that fired, in the definition's order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub alerts: Vec<FiredRule>,
-    /// The alert rules that could not be decided, because what came before is not known.
+    /// The alert rules that could not be evaluated, because earlier submissions are not known.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub not_evaluated: Vec<NotEvaluated>,
 }
 
 impl Outcome {
-    /// The scores, as later submissions compare with them.
+    /// The scores by id, for the histories of later submissions.
     pub fn scores_by_id(&self) -> BTreeMap<ScoreId, Decimal> {
         self.scores.iter().map(|score| (score.id.clone(), score.value)).collect()
     }
 }
 
-/// A computed score. Its `Debug` tells the id only.
+/// A computed score. Its `Debug` shows only the id.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Which score of the instrument.
+    /// The id of the score within its instrument.
     pub id: ScoreId,
-    /// Its value, rounded as the definition says.
+    /// Its value, rounded to the definition's number of decimals.
     #[serde(serialize_with = "number", deserialize_with = "from_number")]
     pub value: Decimal,
-    /// The least and the greatest value that can occur.
+    /// The least and the greatest possible value.
     #[serde(serialize_with = "numbers", deserialize_with = "from_numbers")]
     pub range: (Decimal, Decimal),
-    /// The band that the value lies in, where the definition has bands.
+    /// The band that contains the value, if the score has bands.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub band: Option<String>,
-    /// The missing-data rule that was applied; `None` if nothing was missing.
+    /// The missing-data rule that was applied; `None` if no part was missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub missing: Option<MissingApplied>,
 }
@@ -60,22 +60,23 @@ impl fmt::Debug for Score {
     }
 }
 
-/// Scores that the sender of answers computed. Never believed, only compared. Its `Debug` tells how many they are.
+/// Scores computed by the sender of answers. They are compared with ours and never stored as scores. Its `Debug` shows
+/// only their number.
 #[derive(Clone, PartialEq, Default)]
 pub struct Claims(BTreeMap<ScoreId, Decimal>);
 
 impl Claims {
-    /// Takes in that `score` is `value`; gives back what was claimed of it before.
+    /// Adds the claim that `score` is `value` and returns the previous claim for it.
     pub fn insert(&mut self, score: ScoreId, value: Decimal) -> Option<Decimal> {
         self.0.insert(score, value)
     }
 
-    /// What is claimed, by score.
+    /// The claimed values, by score.
     pub fn iter(&self) -> impl Iterator<Item = (&ScoreId, Decimal)> {
         self.0.iter().map(|(score, value)| (score, *value))
     }
 
-    /// Whether nothing is claimed.
+    /// Whether there are no claims.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -93,72 +94,73 @@ impl fmt::Debug for Claims {
     }
 }
 
-/// How a score was computed although something was missing.
+/// How a score with missing parts was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MissingApplied {
-    /// The rule.
+    /// The missing-data rule.
     pub rule: MissingRule,
-    /// How many of the parts were there.
+    /// The number of parts that had a value.
     pub answered: usize,
-    /// How many parts the score has.
+    /// The number of parts of the score that were asked.
     pub of: usize,
 }
 
-/// What a score does about parts that are missing.
+/// The missing-data rule of a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MissingRule {
-    /// The mean is taken over the parts that are there.
+    /// The mean is taken over the parts that have a value.
     MeanOfAnswered,
-    /// The sum is completed with the mean of the parts that are there.
+    /// Missing parts of the sum are imputed with the mean of the others.
     Prorated,
 }
 
 /// A score that could not be computed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotScored {
-    /// Which score of the instrument.
+    /// The id of the score within its instrument.
     pub id: ScoreId,
-    /// Why, by item ids; no answers.
+    /// The reason, with item ids. It contains no answers.
     pub reason: String,
 }
 
-/// An alert rule whose condition holds.
+/// An alert rule that fired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct FiredRule {
-    /// The rule.
+    /// The id of the rule.
     pub rule: RuleId,
-    /// How urgent it is.
+    /// The severity of the alert.
     pub severity: Severity,
-    /// For how many hours after an alert of this rule further ones of the same patient are recorded but not published.
+    /// The number of hours after an alert of this rule during which further ones of the same patient are stored but not
+    /// published.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub quiet_hours: u32,
 }
 
-/// An alert rule that could not be decided.
+/// An alert rule that could not be evaluated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NotEvaluated {
-    /// The rule.
+    /// The id of the rule.
     pub rule: RuleId,
-    /// Why; no answers.
+    /// The reason. It contains no answers.
     pub reason: String,
 }
 
-/// How urgent an alert is; ordered from `Info` up to `Critical`.
+/// The severity of an alert, ordered from `Info` to `Critical`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// Worth knowing.
+    /// For information.
     Info,
-    /// To be looked at soon.
+    /// To be reviewed soon.
     Warning,
-    /// To be looked at now.
+    /// To be reviewed immediately.
     Critical,
 }
 
 impl Severity {
-    /// The severity as it is written: `info`, `warning`, `critical`.
+    /// The severity as text: `info`, `warning` or `critical`.
     pub fn as_str(self) -> &'static str {
         match self {
             Severity::Info => "info",
@@ -202,7 +204,7 @@ fn numbers<S: Serializer>((from, to): &(Decimal, Decimal), serializer: S) -> Res
 
 fn from_numbers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(Decimal, Decimal), D::Error> {
     let (from, to) = <(serde_json::Number, serde_json::Number)>::deserialize(deserializer)?;
-    decimal(&from).zip(decimal(&to)).ok_or_else(|| de::Error::custom("number with too many digits"))
+    decimal(&from).zip(decimal(&to)).ok_or_else(|| de::Error::custom("the number has too many digits"))
 }
 
 #[cfg(test)]
@@ -210,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_score_is_written_as_the_interface_says() {
+    fn a_score_has_the_documented_json() {
         let score = |value, band: Option<&str>| Score {
             id: "total".parse().unwrap(),
             value,
@@ -229,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn severities_are_ordered_and_read_as_they_are_written() {
+    fn severities_are_ordered_and_parse_from_their_text() {
         assert!(Severity::Critical > Severity::Warning && Severity::Warning > Severity::Info);
         assert_eq!("warning".parse(), Ok(Severity::Warning));
         assert!("Warning".parse::<Severity>().is_err());

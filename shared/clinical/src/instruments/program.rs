@@ -1,4 +1,4 @@
-//! A definition with its names resolved, so that scoring has nothing left to look up or to doubt.
+//! A validated definition with its names resolved, so that scoring needs no lookups and cannot fail.
 
 use rust_decimal::Decimal;
 
@@ -11,13 +11,13 @@ use crate::ids::{ItemId, RuleId, ScoreId};
 /// A definition with its names resolved.
 #[derive(Debug)]
 pub(crate) struct ScoringProgram {
-    /// In the order in which they are asked.
+    /// The items, in the order of presentation.
     pub(crate) items: Vec<LoadedItem>,
-    /// The items' places, ordered by id.
+    /// The indices of the items, ordered by id.
     pub(crate) by_id: Vec<usize>,
-    /// In the order in which they are reported.
+    /// The scores, in the order in which results list them.
     pub(crate) scores: Vec<LoadedScore>,
-    /// The scores' places in an order in which each comes after those that it uses.
+    /// The indices of the scores, in an order in which each follows those that it uses.
     pub(crate) order: Vec<usize>,
     pub(crate) rules: Vec<AlertRule>,
 }
@@ -28,11 +28,11 @@ pub(crate) struct LoadedItem {
     pub(crate) kind: LoadedKind,
     pub(crate) enable_when: Option<Node>,
     pub(crate) needed_when: Option<Node>,
-    /// Whether the patients whom the program is for may leave the item out.
+    /// Whether the item is optional for the group of patients that the program is for.
     pub(crate) not_needed: bool,
 }
 
-/// What a choice is in scores.
+/// How scores treat a choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CountsAs {
     Number,
@@ -42,7 +42,7 @@ pub(crate) enum CountsAs {
 
 #[derive(Debug)]
 pub(crate) enum LoadedKind {
-    /// The codes, and what each is in scores.
+    /// The codes, and how scores treat each.
     Code(Vec<(i64, CountsAs)>),
     Codes(Vec<i64>),
     Integer {
@@ -96,14 +96,14 @@ pub(crate) enum AlertCondition {
     Incomplete { score: usize },
 }
 
-/// A range of which one end may be open.
+/// An inclusive range of which one end may be open.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Within<T> {
     pub(crate) from: Option<T>,
     pub(crate) to: Option<T>,
 }
 
-/// By how much a score must change.
+/// The minimum change of a score.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum By {
     Points(Decimal),

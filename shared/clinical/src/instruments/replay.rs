@@ -1,9 +1,9 @@
-//! The reference: what the submissions of a patient mean, whatever the order in which they arrived.
+//! The reference result for all submissions of a patient, independent of their order of arrival.
 //!
-//! All submissions of a patient, without those that were corrected, ordered by their [`Place`], replayed one after the
-//! other, each under the definition and the rules that its score names. What is stored must equal it once everything has
-//! arrived and was scored: scores, alerts, courses. `score` compares with it where something arrives below the newest, and
-//! tests hold every outcome to it.
+//! The submissions, without those that were corrected, are ordered by their [`Place`] and evaluated one after the other,
+//! each under the definition and the rules that its score names. Once all have arrived and were scored, the stored scores,
+//! alerts and courses must equal the result. Scoring re-evaluates with it when a submission arrives below the newest, and
+//! tests compare every outcome with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,59 +15,59 @@ use super::instrument::Instrument;
 use super::outcome::Outcome;
 use crate::ids::{InstrumentVersion, SubmissionId};
 
-/// A submission of the patient.
+/// A submission to replay.
 #[derive(Clone, Debug)]
 pub struct ReplayEntry<'a> {
-    /// Its id.
+    /// The submission's id.
     pub id: SubmissionId,
-    /// Where it stands in its course.
+    /// Its position in its course.
     pub place: Place,
     /// The submission that it corrects.
     pub amends: Option<SubmissionId>,
-    /// Whether it was completed after the study's data began.
+    /// Whether it was completed on or after the study's start date.
     pub in_study: bool,
-    /// What it is replayed from.
+    /// The data that it is replayed from.
     pub basis: Basis<'a>,
 }
 
-/// What a submission is replayed from.
+/// The data that a submission is replayed from.
 #[derive(Clone, Debug)]
 pub enum Basis<'a> {
-    /// Its answers, with the definition and the rules that its score names.
+    /// The answers, with the definition and the rules that the score names.
     Answers {
-        /// The definition, under the rules of the study's version.
+        /// The definition, under the rules of the study version.
         instrument: &'a Instrument,
-        /// The answers.
+        /// The submission's answers.
         answers: &'a Answers,
     },
-    /// The scores that were recorded, where the definition cannot be read any more: they are a point of the course, and
-    /// its rules cannot be evaluated.
+    /// The stored scores, if the definition can no longer be read: they are a point of the course, but the rules cannot
+    /// be evaluated.
     Recorded {
-        /// The course.
+        /// The course that the scores belong to.
         course: CourseId,
-        /// The version that it was scored by.
+        /// The version that scored the submission.
         version: InstrumentVersion,
-        /// The scores.
+        /// The stored scores.
         scores: EarlierScores,
     },
 }
 
-/// The outcome of a replay.
+/// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Replay {
-    /// The outcome of each submission that counts and whose rules could be evaluated.
+    /// The outcome of each submission that was not corrected and whose rules could be evaluated.
     pub outcomes: BTreeMap<SubmissionId, Outcome>,
     /// Each course, with all of its points.
     pub courses: BTreeMap<CourseId, Course>,
-    /// The submissions that were corrected.
+    /// The submissions that were corrected, and so do not count.
     pub corrected: BTreeSet<SubmissionId>,
-    /// The submissions whose rules cannot be evaluated any more, or whose answers do not fit their definition.
+    /// The submissions whose rules can no longer be evaluated, or whose answers do not fit their definition.
     pub not_evaluated: BTreeSet<SubmissionId>,
-    /// The submission that the patient completed last, of those that count.
+    /// The last submission by position, of those that were not corrected.
     pub last: Option<(Place, SubmissionId)>,
 }
 
-/// Replays `entries`, which are all submissions of one patient, in any order.
+/// Replays `entries`, all submissions of one patient in any order.
 pub fn replay(entries: &[ReplayEntry<'_>]) -> Replay {
     let mut replay =
         Replay { corrected: entries.iter().filter_map(|entry| entry.amends).collect(), ..Replay::default() };
@@ -75,7 +75,7 @@ pub fn replay(entries: &[ReplayEntry<'_>]) -> Replay {
         entries.iter().filter(|entry| !replay.corrected.contains(&entry.id)).collect();
     counted.sort_by_key(|entry| (entry.place, entry.id));
     replay.last = counted.last().map(|entry| (entry.place, entry.id));
-    // Kept apart from the courses that are stored: here every point stays, and nothing is let go.
+    // Unlike stored courses, these keep every point.
     let mut points: BTreeMap<CourseId, Vec<Point>> = BTreeMap::new();
     for entry in counted {
         let (course, version, scores) = match &entry.basis {
@@ -91,7 +91,7 @@ pub fn replay(entries: &[ReplayEntry<'_>]) -> Replay {
                     latest: before.iter().rev().map(|point| point.scores.clone()).collect(),
                     more: false,
                 };
-                // One submission whose evaluation panics spoils no other.
+                // A panic in the evaluation of one submission must not affect the others.
                 match catch_unwind(AssertUnwindSafe(|| instrument.assess_with(answers, &history))) {
                     Ok(Ok(outcome)) => {
                         let scores = outcome.scores_by_id();
@@ -114,7 +114,7 @@ pub fn replay(entries: &[ReplayEntry<'_>]) -> Replay {
     replay
 }
 
-/// The course with all of `points`, which are in order.
+/// The course with all of `points`, which must be in order.
 fn course(points: Vec<Point>) -> Course {
     Course {
         baseline: points.iter().find(|point| point.in_study).cloned(),

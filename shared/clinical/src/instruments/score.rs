@@ -1,4 +1,4 @@
-//! Scoring: a definition, resolved and checked, applied to answers.
+//! Evaluation of the operations of a validated definition.
 
 use std::sync::Arc;
 
@@ -6,20 +6,20 @@ use num_traits::Zero;
 
 use super::exact::{self, Exact};
 
-/// What a step of a computation gives.
+/// The value of a step of a computation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Value {
     /// A number.
     Known(Exact),
-    /// Nothing, because an answer is missing.
+    /// No number, because an answer is missing.
     Missing,
-    /// Nothing, because it is not asked.
+    /// No number, because the item is not asked.
     Hidden,
-    /// Nothing, because a number became too large. The limits of definitions leave no way to come here.
+    /// No number, because one became too large. The bounds of definitions exclude this.
     Overflow,
 }
 
-/// A resolved operation: items and scores by their place.
+/// A resolved operation, with items and scores by their index.
 #[derive(Debug)]
 pub(crate) enum Node {
     Item(usize),
@@ -45,7 +45,7 @@ pub(crate) enum Node {
     Any(Vec<Node>),
 }
 
-/// A row of a table of combinations: a range for each part that the row looks at, and its value.
+/// A row of a table: a range for each part that the row depends on, and its value.
 #[derive(Debug)]
 pub(crate) struct LoadedRow {
     pub(crate) cells: Vec<Option<(Exact, Exact)>>,
@@ -53,8 +53,8 @@ pub(crate) struct LoadedRow {
 }
 
 impl LoadedRow {
-    /// Whether each part that the row looks at is known and in its range. No two rows apply to one combination, so that
-    /// a row that applies holds whatever the parts are that it does not look at.
+    /// Whether each part that the row depends on is known and in its range. No two rows apply to one combination, so that
+    /// a row that applies does so whatever the other parts are.
     pub(crate) fn applies(&self, parts: &[Option<Exact>]) -> bool {
         self.cells.iter().zip(parts).all(|(cell, part)| match (cell, part) {
             (None, _) => true,
@@ -64,28 +64,28 @@ impl LoadedRow {
     }
 }
 
-/// How many parts of a list must be there.
+/// How many parts of a list must have a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Needed {
     All,
     AtLeast(usize),
 }
 
-/// How many parts of a score were there, where a missing-data rule had to be applied.
+/// How many parts of a score had a value, if a missing-data rule was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Partly {
     pub(crate) answered: usize,
     pub(crate) of: usize,
 }
 
-/// What operations read: the values of the items and of the scores computed so far.
+/// The values of the items and of the scores computed so far.
 pub(crate) struct Values<'a> {
     pub(crate) items: &'a [Value],
     pub(crate) scores: &'a [Value],
 }
 
 impl Node {
-    /// Computes the operation. `partly` is set where a missing-data rule was applied.
+    /// Evaluates the operation. Sets `partly` if a missing-data rule was applied.
     pub(crate) fn value(&self, values: &Values<'_>, partly: &mut Option<Partly>) -> Value {
         match self {
             Node::Item(index) => values.items[*index],
@@ -145,7 +145,7 @@ impl Value {
         }
     }
 
-    /// Whether the value is there and is not zero.
+    /// Whether the value is a number other than zero.
     pub(crate) fn is_true(self) -> bool {
         matches!(self, Value::Known(number) if !number.is_zero())
     }
@@ -157,7 +157,7 @@ enum Gathered {
     None(Value),
 }
 
-/// Adds the parts that are there, if there are enough of them. What is not asked is no part.
+/// Adds the parts that have a value, if there are enough of them. Parts that are not asked are ignored.
 fn gather(parts: &[Node], needed: Needed, values: &Values<'_>, partly: &mut Option<Partly>) -> Gathered {
     let mut sum = Exact::zero();
     let (mut answered, mut missing) = (0, 0);
@@ -188,7 +188,7 @@ fn gather(parts: &[Node], needed: Needed, values: &Values<'_>, partly: &mut Opti
     }
 }
 
-/// A sum completed with the mean of the parts that are there.
+/// A sum with its missing parts imputed with the mean of the others.
 fn prorated(sum: Exact, answered: usize, of: usize) -> Value {
     known(
         count(of)
@@ -197,7 +197,7 @@ fn prorated(sum: Exact, answered: usize, of: usize) -> Value {
     )
 }
 
-/// The value of the row that applies. Where none does, a part that it would take is missing or not asked.
+/// The value of the row that applies. If none does, a part that a row depends on is missing or not asked.
 fn combined(parts: &[Node], rows: &[LoadedRow], values: &Values<'_>, partly: &mut Option<Partly>) -> Value {
     let mut known = Vec::with_capacity(parts.len());
     let mut otherwise = Value::Hidden;

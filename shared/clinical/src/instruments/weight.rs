@@ -1,4 +1,4 @@
-//! What the choices of an item add to a score: the weights of FHIR's `ordinalValue`.
+//! The contribution of an item's choices to a score, which FHIR calls `ordinalValue`.
 
 use rust_decimal::Decimal;
 
@@ -6,13 +6,13 @@ use super::exact::{self, Exact};
 use super::program::{CountsAs, LoadedKind, ScoringProgram};
 use super::score::{Node, Value, Values};
 
-/// To how many decimals a weight is told that is none in decimal digits, such as a third.
+/// The number of decimals of weights without a finite decimal expansion, such as a third.
 const DECIMALS: u32 = 4;
 
-/// What each choice of the item at `place` adds to the sum or mean that it is part of.
+/// The contribution of each choice of the item at index `place` to the sum or mean that it is part of.
 ///
-/// What is computed from the sum afterwards is no part of it: WHO-5 multiplies its sum by 4, and its items are published as
-/// 0 to 5 all the same. The rescaling of a score of one item is such a step too, unless it turns the order round.
+/// Steps that follow the sum are ignored: WHO-5 multiplies its sum by 4, and its items are still published as 0 to 5.
+/// Rescaling a score of a single item is such a step too, unless it reverses the order.
 pub(crate) fn weights(program: &ScoringProgram, place: usize) -> Option<Vec<(i64, Decimal)>> {
     let codes: Vec<i64> = match &program.items[place].kind {
         LoadedKind::Code(codes) => {
@@ -38,7 +38,7 @@ pub(crate) fn weights(program: &ScoringProgram, place: usize) -> Option<Vec<(i64
 /// A part of a score that is computed from one item alone.
 struct Part<'a> {
     node: &'a Node,
-    /// Whether it is all of the score.
+    /// Whether it is the entire score.
     alone: bool,
 }
 
@@ -62,7 +62,8 @@ impl Part<'_> {
     }
 }
 
-/// Gathers what the item at `place` adds to a score; `None` if something is taken away, or several items make one part.
+/// Collects the parts of a score that depend on the item at index `place`; `None` if one is subtracted, or if a part
+/// depends on several items.
 fn collect<'a>(node: &'a Node, place: usize, parts: &mut Vec<Part<'a>>) -> Option<()> {
     match node {
         Node::Sum(list, _) | Node::Mean(list, _) | Node::Min(list) | Node::Max(list) => {
@@ -88,7 +89,7 @@ fn collect<'a>(node: &'a Node, place: usize, parts: &mut Vec<Part<'a>>) -> Optio
             }
             both.is_empty().then_some(())
         }
-        // A comparison, a count or a table adds no part of an item. Another score is looked at where it stands.
+        // Comparisons, counts and tables have no additive parts. Other scores are visited by themselves.
         Node::Combination(..)
         | Node::CountAtLeast(..)
         | Node::AtLeast(_)
@@ -102,7 +103,7 @@ fn collect<'a>(node: &'a Node, place: usize, parts: &mut Vec<Part<'a>>) -> Optio
     }
 }
 
-/// Whether `node` is computed from the item at `place` and nothing else, by steps that each have one part.
+/// Whether `node` depends on the item at index `place` only, through steps that each have one operand.
 fn is_of_one(node: &Node, place: usize) -> bool {
     match node {
         Node::Item(item) => *item == place,

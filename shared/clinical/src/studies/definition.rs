@@ -1,4 +1,4 @@
-//! The written form of a study.
+//! The JSON format of a study.
 
 use std::collections::BTreeMap;
 
@@ -11,42 +11,42 @@ use crate::document::{Texts, is_false};
 use crate::ids::{GroupId, InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
 use crate::instruments::definition::RuleDefinition;
 
-/// A study as it is written.
+/// The definition of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StudyDefinition {
-    /// Where the JSON Schema of this format lies; for editors.
+    /// The location of the JSON Schema of this format, for editors.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
-    /// The study's id, as tokens name it.
+    /// The study's id, as in the claims of tokens.
     pub id: StudyId,
-    /// The version of this data. A version once put in force never changes.
+    /// The version of this definition. A version that is in force never changes.
     pub version: StudyVersion,
     /// The study's name.
     pub title: Texts,
-    /// The languages that it is run in, as BCP 47 tags.
+    /// The languages of the study, as BCP 47 tags.
     pub languages: Vec<String>,
-    /// The day on which its data begin, in the patient's local time: what was completed before is kept, scored and
-    /// evaluated, and is nobody's baseline. Without it every submission may be one.
+    /// The first day of the study's data, in the patient's local time. Earlier submissions are stored, scored and evaluated,
+    /// but are not a baseline. If absent, any submission can be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_on: Option<StartDate>,
     /// Whether patients see their own scores.
     #[serde(default, skip_serializing_if = "is_false")]
     pub patients_see_scores: bool,
     /// Whether every subject enrols through the app before any case-report row of theirs is entered, so that a subject
-    /// who has sent nothing is not known.
+    /// without submissions is unknown.
     #[serde(default, skip_serializing_if = "is_false")]
     pub subjects_enrol_first: bool,
-    /// The sites.
+    /// The sites of the study.
     pub sites: Vec<Site>,
-    /// The instruments that it asks, each in the versions that it takes.
+    /// The instruments of the study, with an entry for each accepted version.
     pub instruments: Vec<StudyInstrument>,
-    /// What it says of alerts.
+    /// The settings of alerts.
     #[serde(default, skip_serializing_if = "AlertSettings::is_default")]
     pub alerts: AlertSettings,
 }
 
-/// The day on which a study's data begin, written `2026-11-01`.
+/// The first day of a study's data, in JSON `2026-11-01`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StartDate(pub(super) Date);
 
@@ -57,7 +57,7 @@ impl<'de> Deserialize<'de> for StartDate {
         let text = String::deserialize(deserializer)?;
         Date::parse(&text, START_DATE)
             .map(Self)
-            .map_err(|_| de::Error::custom("a day is written as year, month and day, for example 2026-11-01"))
+            .map_err(|_| de::Error::custom("a date must be year, month and day, for example 2026-11-01"))
     }
 }
 
@@ -67,66 +67,66 @@ impl Serialize for StartDate {
     }
 }
 
-/// A site.
+/// A site of a study.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Site {
-    /// The site's id, as tokens name it.
+    /// The site's id, as in the claims of tokens.
     pub id: SiteId,
-    /// What people call it.
+    /// The display name.
     pub name: String,
-    /// Its time zone, by its IANA name; days of reports are days there.
+    /// The IANA name of its time zone, which determines the days of reports.
     pub time_zone: String,
 }
 
-/// An instrument that a study asks.
+/// An instrument of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StudyInstrument {
-    /// The instrument.
+    /// The id of the instrument.
     pub id: InstrumentId,
-    /// The version. An earlier one stays in the list for as long as phones may still hold answers to it.
+    /// The version. An earlier version stays listed for as long as phones may still hold answers to it.
     pub version: InstrumentVersion,
-    /// The sites that ask it; all, where it does not say.
+    /// The sites that use the instrument; all sites if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sites: Vec<SiteId>,
-    /// The languages that it is asked in; those of the study, where it does not say.
+    /// The languages in which it is used; those of the study if empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub languages: Vec<String>,
-    /// Every how many days a patient is to answer it; whenever there is occasion, where it does not say.
+    /// The interval in days at which a patient is due to answer it; no schedule if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every_days: Option<u32>,
-    /// Alert rules of the study's own: in the place of the instrument's of the same id, or added.
+    /// The study's alert rules: each replaces the instrument's rule of the same id, or is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleDefinition>,
-    /// Alert rules for the patients of a group, as their tokens name it: in the place of those above of the same id, or
+    /// The alert rules for the patients of a group (claim in their tokens): each replaces the rule of the same id, or is
     /// added.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_group: BTreeMap<GroupId, Vec<RuleDefinition>>,
-    /// The instrument's alert rules that the study does without.
+    /// The instrument's alert rules that are not in force in the study.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub without: Vec<RuleId>,
 }
 
-/// What a study says of alerts.
+/// The settings of a study's alerts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AlertSettings {
-    /// Where a clinician opens an alert: an address with `{alertId}` in it; that of the installation, where it does not say.
+    /// The URL under which a clinician opens an alert, with `{alertId}` in it; the deployment's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub link: Option<String>,
-    /// When a critical alert that nobody acknowledges is published again; as the installation does, where it does not say.
+    /// When an unacknowledged critical alert is published again; the deployment's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<Escalation>,
 }
 
-/// When a critical alert that nobody acknowledges is published again.
+/// When an unacknowledged critical alert is published again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Escalation {
-    /// After how many minutes, and again after as many: 1 to 10,080, a week.
+    /// The interval in minutes, 1 to 10,080 (a week).
     pub after_minutes: u32,
-    /// How many times: 0 (never) to 10.
+    /// The maximum number of times, 0 (never) to 10.
     pub limit: u32,
 }
 

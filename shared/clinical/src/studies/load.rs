@@ -1,34 +1,34 @@
-//! Checking a study with its instruments.
+//! Validation of a study with its instruments.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::definition::{AlertSettings, Escalation, StudyDefinition, StudyInstrument};
-use super::protocol::{Chosen, Protocol};
+use super::protocol::{InForce, Protocol};
 use super::study::{SCHEMA, Study};
 use crate::document::{DefinitionFault, Faults, NotFound, pointer};
 use crate::ids::{InstrumentVersion, RuleId, SiteId};
 use crate::instruments::definition::{RuleDefinition, TextLicence};
 use crate::instruments::{Catalog, Instrument};
 
-/// As many bytes as a study's canonical form may have: it is one stored item, which takes 400 KB.
-const LARGEST: usize = 350_000;
-/// As many characters as an address may have under which an alert is opened.
-const LONGEST_LINK: usize = 200;
+/// The maximum size of a study's canonical form: it is stored as one DynamoDB item, which holds at most 400 KB.
+const MAX_BYTES: usize = 350_000;
+/// The maximum length of the URL under which an alert is opened.
+const MAX_LINK_LENGTH: usize = 200;
 const ALERT_ID: &str = "{alertId}";
-/// How often a questionnaire may be due, in days.
-const LONGEST_INTERVAL: u32 = 366;
-const LONGEST_ESCALATION_MINUTES: u32 = 10_080;
-const MOST_ESCALATIONS: u32 = 10;
+/// The maximum interval at which a questionnaire is due, in days.
+const MAX_INTERVAL_DAYS: u32 = 366;
+const MAX_ESCALATION_MINUTES: u32 = 10_080;
+const MAX_ESCALATIONS: u32 = 10;
 
 impl Study {
-    /// The study with its instruments, of which `own` are those that do not ship with the library, checked.
-    /// `is_time_zone` says whether the IANA database has a name: the database is large, and who reads what was checked
-    /// before it was stored does without.
+    /// Validates the study with its instruments, of which `own` are those that do not ship with the library.
+    /// `is_time_zone` returns whether the IANA database has a name. It is a parameter because the database is large, and
+    /// readers of stored studies, which are validated already, do not need it.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each fault with its place and what to do.
+    /// All validation errors, each with its JSON pointer and a correction.
     pub fn with_instruments(
         self,
         own: &[Arc<Instrument>],
@@ -56,8 +56,8 @@ impl Study {
                 }
             }
         }
-        let catalog = Chosen::Study { for_all: Catalog::of(instruments), of_groups };
-        // It is canonical JSON, so that reading it cannot fail.
+        let catalog = InForce::Study { for_all: Catalog::of(instruments), of_groups };
+        // It is canonical JSON, so that parsing it cannot fail.
         let document = serde_json::from_str(self.json()).unwrap_or_default();
         let beyond = SCHEMA.beyond_bounds(&document, checks.faults.as_ref());
         checks.faults.extend(beyond);
@@ -73,8 +73,8 @@ struct Checks {
 impl Checks {
     fn study(&mut self, study: &Study) {
         let bytes = study.json().len();
-        if bytes > LARGEST {
-            let problem = format!("the study has {bytes} bytes, and may have {LARGEST}");
+        if bytes > MAX_BYTES {
+            let problem = format!("the study has {bytes} bytes, and at most {MAX_BYTES}");
             self.faults.add(String::new(), "study.too-large", problem, "shorten names and texts, or split the study");
         }
         let study = study.definition();
@@ -87,41 +87,41 @@ impl Checks {
     fn texts(&mut self, study: &StudyDefinition) {
         if study.languages.is_empty() {
             let advice = "name at least one, for example \"en\"";
-            self.faults.add("/languages".to_owned(), "study.languages", "there is no language", advice);
+            self.faults.add("/languages".to_owned(), "study.languages", "the study has no language", advice);
         }
         for (index, language) in study.languages.iter().enumerate() {
             if study.languages[..index].contains(language) {
-                let problem = format!("the language {language} is named before");
-                self.faults.add(format!("/languages/{index}"), "study.languages", problem, "name each once");
+                let problem = format!("the language {language} is listed twice");
+                self.faults.add(format!("/languages/{index}"), "study.languages", problem, "list each language once");
             }
             if study.title.get(language).is_none_or(|title| title.trim().is_empty()) {
                 let problem = format!("the study has no title in {language}");
-                self.faults.add(pointer("/title", language), "study.title", problem, "add it");
+                self.faults.add(pointer("/title", language), "study.title", problem, "add a title in this language");
             }
         }
     }
 
     fn sites(&mut self, study: &StudyDefinition) {
         if study.sites.is_empty() {
-            self.faults.add("/sites".to_owned(), "site.none", "there is no site", "add at least one");
+            self.faults.add("/sites".to_owned(), "site.none", "the study has no site", "add at least one");
         }
         for (index, site) in study.sites.iter().enumerate() {
             let at = format!("/sites/{index}");
             if study.sites[..index].iter().any(|before| before.id == site.id) {
-                let problem = format!("site {} is there before", site.id);
-                self.faults.add(pointer(&at, "id"), "site.duplicate", problem, "give each site an id of its own");
+                let problem = format!("the site id {} is used twice", site.id);
+                self.faults.add(pointer(&at, "id"), "site.duplicate", problem, "give each site a unique id");
             }
             if site.name.trim().is_empty() {
                 self.faults.add(
                     pointer(&at, "name"),
                     "site.name",
                     "the name is empty",
-                    "say what people call the site",
+                    "write the display name of the site",
                 );
             }
             if !(self.is_time_zone)(&site.time_zone) {
                 let problem = format!("there is no time zone {:?}", site.time_zone);
-                let advice = "write its name in the IANA database, for example Asia/Shanghai";
+                let advice = "write a name of the IANA time zone database, for example Asia/Shanghai";
                 self.faults.add(pointer(&at, "timeZone"), "site.time-zone", problem, advice);
             }
         }
@@ -129,33 +129,48 @@ impl Checks {
 
     fn instruments(&mut self, study: &StudyDefinition) {
         if study.instruments.is_empty() {
-            self.faults.add("/instruments".to_owned(), "instrument.none", "there is no instrument", "add at least one");
+            self.faults.add(
+                "/instruments".to_owned(),
+                "instrument.none",
+                "the study has no instrument",
+                "add at least one",
+            );
         }
         let sites: BTreeSet<&SiteId> = study.sites.iter().map(|site| &site.id).collect();
         for (index, asked) in study.instruments.iter().enumerate() {
             let at = format!("/instruments/{index}");
             let same = |before: &StudyInstrument| before.id == asked.id && before.version == asked.version;
             if study.instruments[..index].iter().any(same) {
-                let problem = format!("{} {} is there before", asked.id, asked.version);
-                self.faults.add(at.clone(), "instrument.duplicate", problem, "name each version once");
+                let problem = format!("{} {} is listed twice", asked.id, asked.version);
+                self.faults.add(at.clone(), "instrument.duplicate", problem, "list each version once");
             }
             for (place, site) in asked.sites.iter().enumerate() {
                 if !sites.contains(site) {
                     let problem = format!("the study has no site {site}");
                     let at = format!("{at}/sites/{place}");
-                    self.faults.add(at, "site.unknown", problem, "name a site of `sites`, or add it there");
+                    self.faults.add(
+                        at,
+                        "site.unknown",
+                        problem,
+                        "use the id of a site in `sites`, or add the site there",
+                    );
                 }
             }
             for (place, language) in asked.languages.iter().enumerate() {
                 if !study.languages.contains(language) {
-                    let problem = format!("the study is not run in {language}");
+                    let problem = format!("the study does not have the language {language}");
                     let at = format!("{at}/languages/{place}");
-                    self.faults.add(at, "language.unknown", problem, "name a language of `languages`, or add it there");
+                    self.faults.add(
+                        at,
+                        "language.unknown",
+                        problem,
+                        "use a language of the study's `languages`, or add it there",
+                    );
                 }
             }
-            if asked.every_days.is_some_and(|days| !(1..=LONGEST_INTERVAL).contains(&days)) {
-                let problem = format!("a questionnaire is due every 1 to {LONGEST_INTERVAL} days");
-                let advice = "write a number of days, or leave it out";
+            if asked.every_days.is_some_and(|days| !(1..=MAX_INTERVAL_DAYS).contains(&days)) {
+                let problem = format!("a questionnaire is due every 1 to {MAX_INTERVAL_DAYS} days");
+                let advice = "write a number of days, or remove it";
                 self.faults.add(pointer(&at, "everyDays"), "instrument.interval", problem, advice);
             }
             self.rule_ids(&asked.rules, &asked.without, &format!("{at}/rules"));
@@ -169,12 +184,12 @@ impl Checks {
         for (place, rule) in rules.iter().enumerate() {
             let at = format!("{at}/{place}/id");
             if without.contains(&rule.id) {
-                let problem = format!("rule {} is both changed and done without", rule.id);
-                self.faults.add(at.clone(), "rule.without", problem, "keep one of the two");
+                let problem = format!("rule {} is both replaced and removed", rule.id);
+                self.faults.add(at.clone(), "rule.without", problem, "keep it in either `rules` or `without`");
             }
             if rules[..place].iter().any(|before| before.id == rule.id) {
-                let problem = format!("rule {} is there before", rule.id);
-                self.faults.add(at, "rule.duplicate", problem, "give each rule an id of its own");
+                let problem = format!("the rule id {} is used twice", rule.id);
+                self.faults.add(at, "rule.duplicate", problem, "give each rule a unique id");
             }
         }
     }
@@ -183,10 +198,10 @@ impl Checks {
         if let Some(link) = &alerts.link {
             let begins = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
             let plain = link.bytes().all(|byte| byte.is_ascii_graphic());
-            if !begins || !plain || !link.contains(ALERT_ID) || link.len() > LONGEST_LINK {
-                let problem = "this is no address under which an alert can be opened";
+            if !begins || !plain || !link.contains(ALERT_ID) || link.len() > MAX_LINK_LENGTH {
+                let problem = "the link is not a URL under which an alert can be opened";
                 let advice = format!(
-                    "write an address that begins with https://, contains {ALERT_ID}, and has at most {LONGEST_LINK} \
+                    "write a URL that starts with https://, contains {ALERT_ID}, and has at most {MAX_LINK_LENGTH} \
                      characters"
                 );
                 self.faults.add("/alerts/link".to_owned(), "alerts.link", problem, advice);
@@ -194,13 +209,23 @@ impl Checks {
         }
         if let Some(Escalation { after_minutes, limit }) = alerts.escalation {
             let at = "/alerts/escalation";
-            if !(1..=LONGEST_ESCALATION_MINUTES).contains(&after_minutes) {
-                let problem = format!("an alert escalates after 1 to {LONGEST_ESCALATION_MINUTES} minutes");
-                self.faults.add(pointer(at, "afterMinutes"), "alerts.escalation", problem, "write a number of minutes");
+            if !(1..=MAX_ESCALATION_MINUTES).contains(&after_minutes) {
+                let problem = format!("an alert escalates after 1 to {MAX_ESCALATION_MINUTES} minutes");
+                self.faults.add(
+                    pointer(at, "afterMinutes"),
+                    "alerts.escalation",
+                    problem,
+                    "write a number of minutes in this range",
+                );
             }
-            if limit > MOST_ESCALATIONS {
-                let problem = format!("an alert escalates at most {MOST_ESCALATIONS} times");
-                self.faults.add(pointer(at, "limit"), "alerts.escalation", problem, "write a lower number; 0 is never");
+            if limit > MAX_ESCALATIONS {
+                let problem = format!("an alert escalates at most {MAX_ESCALATIONS} times");
+                self.faults.add(
+                    pointer(at, "limit"),
+                    "alerts.escalation",
+                    problem,
+                    "write a lower number, or 0 for no escalation",
+                );
             }
         }
     }
@@ -216,14 +241,13 @@ impl Checks {
         }
         if known.is_empty() {
             let problem = format!("there is no instrument {}", asked.id);
-            let advice = "name one that `cargo run -- instruments` lists, or put the study's own first: `cargo run -- \
+            let advice = "use one that `cargo run -- instruments` lists, or put the study's own first: `cargo run -- \
                           instrument put FILE`";
             self.faults.add(pointer(at, "id"), "instrument.unknown", problem, advice);
         } else {
             let known: Vec<&str> = known.iter().map(InstrumentVersion::as_str).collect();
-            let problem =
-                format!("{} is not there in version {}, but in {}", asked.id, asked.version, known.join(", "));
-            let advice = "name one of these, or put that version first: `cargo run -- instrument put FILE`";
+            let problem = format!("{} has no version {}, only {}", asked.id, asked.version, known.join(", "));
+            let advice = "use one of these, or put that version first: `cargo run -- instrument put FILE`";
             self.faults.add(pointer(at, "version"), "instrument.version-unknown", problem, advice);
         }
         None
@@ -237,14 +261,14 @@ impl Checks {
         for language in languages.iter().filter(|language| study.languages.contains(language)) {
             if !instrument.languages().any(|there| there == language) {
                 let there: Vec<&str> = instrument.languages().collect();
-                let problem = format!("{} has no texts in {language}, but in {}", asked.id, there.join(", "));
-                let advice = "say in which of the study's languages it is asked: `languages` of this instrument";
+                let problem = format!("{} has no texts in {language}, only in {}", asked.id, there.join(", "));
+                let advice = "list those of the study's languages that the instrument has, in its `languages`";
                 self.faults.add(at.to_owned(), "instrument.language", problem, advice);
             }
         }
     }
 
-    /// The instrument under `rules`, each with its place in the study.
+    /// The instrument under `rules`, each with its JSON pointer in the study.
     fn under_rules(
         &mut self,
         asked: &StudyInstrument,
@@ -260,7 +284,7 @@ impl Checks {
                     format!("{at}/without/{place}"),
                     "rule.unknown",
                     problem,
-                    "name one of its rules, or none",
+                    "use the id of one of its rules, or remove the entry",
                 );
                 return None;
             }
@@ -273,7 +297,7 @@ impl Checks {
             Ok(instrument) => return Some(Arc::new(instrument)),
             Err(faults) => faults,
         };
-        // Its faults lie in the rules as they would be in force; here they are told where the study has them.
+        // The pointers of these faults are into the resulting list of rules; they are mapped to where the study has them.
         let kept: Vec<&RuleId> = own.iter().map(|rule| &rule.id).filter(|rule| !asked.without.contains(rule)).collect();
         let added = written.iter().map(|rule| &rule.id).filter(|rule| !kept.contains(rule));
         let in_force: Vec<&RuleId> = kept.iter().copied().chain(added).collect();
@@ -290,7 +314,7 @@ impl Checks {
     }
 }
 
-/// `rules`, each with its place in the list at `at`.
+/// `rules`, each with its JSON pointer in the list at `at`.
 fn own_rules<'a>(rules: &'a [RuleDefinition], at: &str) -> Vec<(String, &'a RuleDefinition)> {
     rules.iter().enumerate().map(|(place, rule)| (format!("{at}/{place}"), rule)).collect()
 }

@@ -1,19 +1,19 @@
-//! A study as it was read.
+//! A parsed study.
 
 use super::definition::{Site, StudyDefinition};
 use crate::document::{self, Canonical, DefinitionFault, Schema};
 use crate::ids::{InstrumentId, InstrumentVersion, SiteId, StudyId, StudyVersion};
 use crate::instruments::{self, Catalog};
 
-/// It refers to the schema of instruments, whose rules a study may change.
+/// Its rules refer to the schema of instruments.
 pub(super) static SCHEMA: Schema = Schema::new(
     "study.schema.json",
     include_str!(concat!(env!("OUT_DIR"), "/studies/study.schema.json")),
     &[&instruments::SCHEMA],
 );
 
-/// A study as it was read. Immutable; the content hash identifies it. With its instruments it is a [`Protocol`], and
-/// checked.
+/// A parsed study. Immutable; identified by its content hash. Validation needs the study's instruments and gives a
+/// [`Protocol`](super::Protocol).
 #[derive(Debug)]
 pub struct Study {
     definition: StudyDefinition,
@@ -21,11 +21,11 @@ pub struct Study {
 }
 
 impl Study {
-    /// Reads a study.
+    /// Parses a study.
     ///
     /// # Errors
     ///
-    /// The first fault of its form, with its place and what to do.
+    /// The first syntax error, with its JSON pointer and a correction.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
         let (definition, document) = document::parse(json, &SCHEMA)?;
         Ok(Self { definition, content: Canonical::of(&document) })
@@ -36,32 +36,32 @@ impl Study {
         &self.definition.id
     }
 
-    /// The version of its data.
+    /// The version of the definition.
     pub fn version(&self) -> &StudyVersion {
         &self.definition.version
     }
 
-    /// The SHA-256, in hexadecimal, of its canonical form.
+    /// The SHA-256, in hexadecimal, of the canonical form.
     pub fn hash(&self) -> &str {
         &self.content.hash
     }
 
-    /// Its canonical form: its JSON as it was read, with keys sorted and no white space.
+    /// The canonical form: the parsed JSON with sorted keys and no white space.
     pub fn json(&self) -> &str {
         &self.content.json
     }
 
-    /// The study as it is written.
+    /// The definition of the study.
     pub fn definition(&self) -> &StudyDefinition {
         &self.definition
     }
 
-    /// The site `id`.
+    /// The site with this `id`.
     pub fn site(&self, id: &SiteId) -> Option<&Site> {
         self.definition.sites.iter().find(|site| site.id == *id)
     }
 
-    /// Its instruments that do not ship with the library.
+    /// The instruments of the study that do not ship with the library.
     pub fn own_instruments(&self) -> impl Iterator<Item = (&InstrumentId, &InstrumentVersion)> {
         let named = self.definition.instruments.iter().map(|asked| (&asked.id, &asked.version));
         named.filter(|(id, version)| Catalog::shipped().find(id, version).is_err())

@@ -1,4 +1,4 @@
-//! Items: what an answer to each of them may be.
+//! Items: the answers that each allows.
 
 use super::loader::{Lists, Loader, MOST_DECIMALS};
 use super::range::values_of;
@@ -6,7 +6,7 @@ use crate::document::pointer;
 use crate::instruments::definition::{Code, Item, ItemKind, Operation};
 use crate::instruments::program::{CountsAs, LoadedItem, LoadedKind};
 
-/// How many characters a text may have if its item does not say.
+/// The default maximum number of characters of a text.
 const TEXT_LENGTH: u32 = 1_000;
 
 impl<'a> Loader<'a> {
@@ -14,7 +14,7 @@ impl<'a> Loader<'a> {
         let definition = self.definition;
         let mut loaded = Vec::new();
         if definition.items.is_empty() {
-            self.faults.add("/items", "item.none", "there are no items", "add at least one");
+            self.faults.add("/items", "item.none", "the instrument has no items", "add at least one");
         }
         for (index, item) in definition.items.iter().enumerate() {
             let at = format!("/items/{index}");
@@ -32,8 +32,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(&at, "id"),
                     "item.duplicate",
-                    format!("item {} is defined before", item.id),
-                    "give each item an id of its own",
+                    format!("the item id {} is used twice", item.id),
+                    "give each item a unique id",
                 );
             }
             if let Some(kind) = kind {
@@ -60,7 +60,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(at, name),
                     "item.attribute",
-                    format!("`{name}` says nothing for an item of this type"),
+                    format!("`{name}` has no meaning for an item of this type"),
                     "remove it, or change the type",
                 );
             }
@@ -72,7 +72,7 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         pointer(at, "codes"),
                         "item.codes",
-                        "the item's choices are not there",
+                        "the item has no list of choices",
                         "set `codes` to the name of a list in `codeLists`",
                     );
                     return None;
@@ -89,7 +89,7 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         at,
                         "item.range",
-                        "the range of the number is not there or is empty",
+                        "the range of the number is missing or empty",
                         "set `min` and a greater `max`",
                     );
                     return None;

@@ -1,4 +1,4 @@
-//! What is known of a definition while it is loaded.
+//! The state of loading a definition.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,14 +11,15 @@ use crate::instruments::definition::{Definition, Missing};
 use crate::instruments::exact::{self, Exact};
 use crate::instruments::program::LoadedScore;
 
-/// Numbers in a definition, and answers to numeric items, stay below this, so that exact arithmetic cannot overflow.
+/// The greatest magnitude of numbers in a definition and of answers to numeric items, so that exact arithmetic cannot
+/// overflow.
 pub(super) const GREATEST_NUMBER: i64 = 1_000_000;
-/// Numbers in a definition have at most so many decimals, for the same reason.
+/// The maximum number of decimals of numbers in a definition, for the same reason.
 pub(super) const MOST_DECIMALS: u32 = 4;
 pub(super) struct Loader<'a> {
     pub(super) definition: &'a Definition,
     pub(super) faults: Faults,
-    /// The items that are known so far: place and values.
+    /// The items loaded so far, with their index and range.
     pub(super) items: BTreeMap<&'a ItemId, (usize, Option<ValueRange>)>,
     pub(super) items_done: bool,
     pub(super) scores: Vec<ScoreState>,
@@ -26,7 +27,7 @@ pub(super) struct Loader<'a> {
     pub(super) tables_used: BTreeSet<&'a str>,
 }
 
-/// How far a score is loaded. Scores are loaded when they are first named, so that circles are found.
+/// The state of loading a score. Scores are loaded when they are first used, so that cycles are detected.
 pub(super) enum ScoreState {
     ToDo,
     Doing,
@@ -34,7 +35,7 @@ pub(super) enum ScoreState {
     Done { score: LoadedScore, part: ValueRange },
 }
 
-/// The missing-data rule of the score that is being loaded, and the lists that it applied to.
+/// The missing-data rule of the score that is being loaded, and the number of lists that it applied to.
 pub(super) struct Lists<'a> {
     pub(super) rule: Option<&'a Missing>,
     pub(super) applied: usize,
@@ -61,7 +62,7 @@ impl<'a> Loader<'a> {
                 at,
                 "number.limits",
                 "the number is too large or has too many decimals",
-                format!("keep within {GREATEST_NUMBER} and {MOST_DECIMALS} decimals"),
+                format!("keep within ±{GREATEST_NUMBER} and {MOST_DECIMALS} decimals"),
             );
         }
         exact
@@ -85,7 +86,7 @@ impl<'a> Loader<'a> {
     pub(super) fn score_index(&mut self, id: &ScoreId, at: &str, code: &'static str) -> Option<usize> {
         let index = self.definition.scores.iter().position(|score| score.id == *id);
         if index.is_none() {
-            self.faults.add(at, code, format!("there is no score {id}"), "name a score of `scores`");
+            self.faults.add(at, code, format!("there is no score {id}"), "use the id of a score in `scores`");
         }
         index
     }

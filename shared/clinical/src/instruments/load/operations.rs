@@ -1,4 +1,4 @@
-//! Operations: their parts resolved, their values told in advance.
+//! Operations: resolution of their parts, and the range of their values.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::instruments::definition::{Apply, Combination, Linear, Lookup, Operati
 use crate::instruments::exact::{self, Exact};
 use crate::instruments::score::{LoadedRow, Needed, Node};
 
-/// How many values, or combinations of values, a table may be checked for.
+/// The maximum number of values, or combinations of values, that a table is checked for.
 const LONGEST_TABLE: i64 = 1_000;
 
 type Pair<T> = Box<(T, T)>;
@@ -37,8 +37,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         at,
                         "operation.item",
-                        format!("there is no item {id} here"),
-                        "name an item of `items`; `enableWhen` may only name items that are asked before",
+                        format!("there is no item {id} that can be used here"),
+                        "use the id of an item in `items`; `enableWhen` can only use items that precede this one",
                     );
                     None
                 }
@@ -59,7 +59,7 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         at,
                         "operation.score",
-                        "a score is not known while items are asked",
+                        "scores are not available in conditions of items",
                         "compute `enableWhen` from items",
                     );
                     return None;
@@ -179,7 +179,7 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "from"),
                 "operation.linear",
-                "a line needs two different values",
+                "`from` needs two different values",
                 "give the least and the greatest value",
             );
             return None;
@@ -208,7 +208,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     format!("{at}/to/{row}/0"),
                     "operation.recode",
-                    format!("the value {from} is recoded before or cannot occur"),
+                    format!("the value {from} is recoded twice or cannot occur"),
                     "keep one row for each value that can occur",
                 );
             }
@@ -244,8 +244,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     format!("{at}/table/{row}"),
                     "operation.lookup",
-                    "the row is empty or begins before the one above ends",
-                    "keep the rows ascending, each from its least to its greatest value",
+                    "the row is empty or overlaps the previous one",
+                    "order the rows ascending, each from its least to its greatest value",
                 );
             }
         }
@@ -291,21 +291,21 @@ impl<'a> Loader<'a> {
             let known = nth_combination(&values, number);
             let fitting: Vec<usize> = (0..rows.len()).filter(|row| rows[*row].applies(&known)).collect();
             fitting.iter().for_each(|row| applied[*row] = true);
-            let told = known.iter().flatten().map(Exact::to_string).collect::<Vec<_>>().join(", ");
+            let shown = known.iter().flatten().map(Exact::to_string).collect::<Vec<_>>().join(", ");
             let problem = match fitting.as_slice() {
                 [_] => continue,
-                [] => format!("the combination {told} is in no row"),
-                [..] => format!("the combination {told} is in more than one row"),
+                [] => format!("the combination {shown} is in no row"),
+                [..] => format!("the combination {shown} is in more than one row"),
             };
             self.faults.add(
                 pointer(at, "table"),
                 "operation.combination",
                 problem,
-                "put each combination in just one row",
+                "put each combination in exactly one row",
             );
             return None;
         }
-        // A cell that takes no value is a fault of the table already.
+        // Cells that match no value are reported with the table.
         let is_possible = |row: &LoadedRow| row.cells.iter().flatten().all(|(from, to)| from <= to);
         if let Some(row) = (0..rows.len()).find(|row| !applied[*row] && is_possible(&rows[*row])) {
             self.faults.add(
@@ -319,7 +319,7 @@ impl<'a> Loader<'a> {
         Some((Node::Combination(nodes, rows), part))
     }
 
-    /// The rows of the table `name`, for so many parts.
+    /// The rows of the table `name` with one cell for each of `parts`.
     fn table(&mut self, name: &str, parts: usize, at: &str) -> Option<Arc<[LoadedRow]>> {
         let definition = self.definition;
         let Some((name, table)) = definition.tables.get_key_value(name) else {
@@ -336,7 +336,7 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "table"),
                 "operation.combination",
-                format!("the table has rows that have not {parts} cells"),
+                format!("the table has rows with a number of cells other than {parts}"),
                 "give each row a cell for each part",
             );
             return None;
@@ -352,7 +352,7 @@ impl<'a> Loader<'a> {
         rows.collect()
     }
 
-    /// The numbers of the tables are within the limits, and each table is used.
+    /// Checks that the numbers of the tables are within the limits, and that each table is used.
     pub(super) fn check_tables(&mut self) {
         for (name, rows) in &self.definition.tables {
             let at = pointer("/tables", name);
@@ -360,7 +360,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     &at,
                     "table.unused",
-                    "nothing uses the table",
+                    "no operation uses the table",
                     "remove it, or name it in a combination",
                 );
             }
@@ -373,7 +373,7 @@ impl<'a> Loader<'a> {
                         self.number(cell.to, &at);
                     }
                     if cell.from > cell.to {
-                        self.faults.add(&at, "table.cell", "the cell takes no value", "write the least value first");
+                        self.faults.add(&at, "table.cell", "the cell matches no value", "write the least value first");
                     }
                 }
                 self.number(row.value, &format!("{at}/{index}/value"));
@@ -381,7 +381,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The values that the operand of a table can have; a fault if they are not whole numbers or too many to list.
+    /// The values that the operand of a table can have. Adds a fault if they are not integers or are too many to list.
     fn whole_values(&mut self, of: &Operation, part: ValueRange, at: &str) -> Option<Vec<Exact>> {
         if let Operation::Item(id) = of
             && let Some(item) = self.definition.items.iter().find(|item| item.id == *id)
@@ -395,15 +395,15 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "of"),
                 "operation.table",
-                "a table is for whole numbers, and not too many",
-                format!("round first; keep the values within a span of {LONGEST_TABLE}"),
+                "a table needs integers, and a limited number of them",
+                format!("round the operand, and keep its values within a span of {LONGEST_TABLE}"),
             );
             return None;
         }
         Some((low..=high).map(Exact::from_integer).collect())
     }
 
-    /// How many parts of a sum or mean are needed under the score's rule.
+    /// The number of parts of a sum or mean that the score's missing-data rule requires.
     fn needed(&mut self, lists: &mut Lists<'a>, parts: &[ValueRange], sum: bool, at: &str) -> Needed {
         let Some(rule) = lists.rule else { return Needed::All };
         lists.applied += 1;
@@ -411,22 +411,22 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 at,
                 "missing.count",
-                format!("at least {} of {} parts can be no rule", rule.min_answered, parts.len()),
-                format!("set `minAnswered` from 1 to {}, or leave `missing` out", parts.len().saturating_sub(1)),
+                format!("at least {} of {} parts is not a valid rule", rule.min_answered, parts.len()),
+                format!("set `minAnswered` from 1 to {}, or remove `missing`", parts.len().saturating_sub(1)),
             );
         }
         match (sum, rule.prorate) {
             (true, None) => self.faults.add(
                 at,
                 "missing.prorate",
-                "the sum of a part of the items would be too low",
+                "a sum over some of the items would be too low",
                 "set `prorate` to `mean`, or use a mean",
             ),
             (false, Some(_)) => self.faults.add(
                 at,
                 "missing.prorate",
-                "a mean is not prorated: it is taken over what is there",
-                "leave `prorate` out",
+                "a mean is not prorated: it is taken over the parts that have a value",
+                "remove `prorate`",
             ),
             (true, Some(Prorate::Mean))
                 if parts.iter().any(|part| (part.low, part.high) != (parts[0].low, parts[0].high)) =>
@@ -434,8 +434,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     at,
                     "missing.prorate",
-                    "the parts have different ranges, so that the mean of some says nothing of others",
-                    "bring the parts to one range first",
+                    "the parts have different ranges, so that the mean of some cannot stand for the others",
+                    "rescale the parts to one range first",
                 );
             }
             _ => {}
@@ -450,14 +450,14 @@ impl<'a> Loader<'a> {
         lists: &mut Lists<'a>,
     ) -> Option<(Vec<Node>, Vec<ValueRange>)> {
         if parts.is_empty() {
-            self.faults.add(at, "operation.empty", "there is nothing to compute with", "list at least one part");
+            self.faults.add(at, "operation.empty", "the list is empty", "list at least one part");
             return None;
         }
         let mut loaded = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let at = format!("{at}/{index}");
             if !matches!(part, Operation::Constant(_)) && parts[..index].contains(part) {
-                self.faults.add(&at, "operation.repeated", "the part is in the list before", "list each part once");
+                self.faults.add(&at, "operation.repeated", "the list has the part twice", "list each part once");
             }
             loaded.push(self.operation(part, &at, lists));
         }
@@ -476,7 +476,7 @@ impl<'a> Loader<'a> {
         Some((Box::new((first, second)), (a, b)))
     }
 
-    /// A comparison that can come out both ways.
+    /// A comparison, which must be able to hold.
     fn compared(
         &mut self,
         pair: &'a (Operation, Operation),
@@ -491,7 +491,7 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 at,
                 "operation.never",
-                format!("the comparison never holds: the values are from {} to {}", a.low, a.high),
+                format!("the comparison never holds: the values range from {} to {}", a.low, a.high),
                 "compare with a value that can occur",
             );
         }
@@ -499,7 +499,7 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// The combination of one of each of the `values` that has this `number`, counted from 0.
+/// The combination of one of each of `values` with the index `number`.
 fn nth_combination(values: &[Vec<Exact>], mut number: usize) -> Vec<Option<Exact>> {
     let known = values.iter().map(|values| {
         let value = values[number % values.len()];

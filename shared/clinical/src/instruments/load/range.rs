@@ -1,4 +1,4 @@
-//! What values operations can have, told in advance.
+//! The ranges of values that operations can have.
 
 use num_traits::Zero;
 
@@ -7,14 +7,14 @@ use crate::instruments::exact::{self, Exact};
 use crate::instruments::program::{CountsAs, LoadedKind};
 use crate::instruments::score::Needed;
 
-/// What values an operation can have.
+/// The range of values that an operation can have.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct ValueRange {
     pub(super) low: Exact,
     pub(super) high: Exact,
-    /// Whether all of them are whole numbers.
+    /// Whether all values are integers.
     pub(super) whole: bool,
-    /// Whether it may be nothing because it is not asked.
+    /// Whether there may be no value because nothing is asked.
     pub(super) hideable: bool,
 }
 
@@ -28,9 +28,9 @@ impl ValueRange {
     }
 }
 
-/// What values an item can have in scores; `None` if it is not a number.
+/// The range of an item's values in scores; `None` if it is not a number.
 pub(super) fn values_of(kind: &LoadedKind, hideable: bool) -> Option<ValueRange> {
-    // What is beyond the limits is a fault already, and must not be one more by an overflow.
+    // Values beyond the limits are reported already, and must not cause an overflow as a second fault.
     let limit =
         |number: Exact| number.clamp(Exact::from_integer(-GREATEST_NUMBER), Exact::from_integer(GREATEST_NUMBER));
     let part = match kind {
@@ -64,7 +64,7 @@ pub(super) fn range_of(values: impl Iterator<Item = Exact>, hideable: bool) -> O
 pub(super) fn sum_of(parts: &[ValueRange]) -> Option<ValueRange> {
     let mut sum = ValueRange { hideable: true, ..ValueRange::of(Exact::zero(), Exact::zero()) };
     for part in parts {
-        // A part that is not asked adds nothing.
+        // A part that is not asked adds zero.
         let (low, high) = if part.hideable {
             (part.low.min(Exact::zero()), part.high.max(Exact::zero()))
         } else {
@@ -92,7 +92,7 @@ pub(super) fn mean_of(parts: &[ValueRange], needed: Needed) -> Option<ValueRange
     Some(ValueRange { whole: false, ..part })
 }
 
-/// The values of the least of the parts.
+/// The range of the minimum of the parts.
 pub(super) fn least_of(parts: &[ValueRange]) -> ValueRange {
     let low = parts.iter().map(|part| part.low).min().unwrap_or_default();
     let always = parts.iter().filter(|part| !part.hideable).map(|part| part.high).min();
@@ -105,7 +105,7 @@ pub(super) fn least_of(parts: &[ValueRange]) -> ValueRange {
     }
 }
 
-/// The values of the greatest of the parts.
+/// The range of the maximum of the parts.
 pub(super) fn greatest_of(parts: &[ValueRange]) -> ValueRange {
     let high = parts.iter().map(|part| part.high).max().unwrap_or_default();
     let always = parts.iter().filter(|part| !part.hideable).map(|part| part.low).max();

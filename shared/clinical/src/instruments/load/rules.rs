@@ -1,4 +1,4 @@
-//! Alert rules: each can fire, none always does, and none tells what it is about.
+//! Alert rules: each can fire, none always fires, and no id reveals clinical content.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use crate::ids::ScoreId;
 use crate::instruments::definition::{Consecutive, RuleCondition, RuleDefinition, Threshold};
 use crate::instruments::program::{AlertCondition, AlertRule, By, Within};
 
-/// As many submissions as a rule may look at: a month of a daily diary. They are kept with the patient.
+/// The maximum number of submissions that a rule may depend on: a month of a daily diary. They are stored with the patient.
 const MOST_CONSECUTIVE: usize = 31;
 
-/// As many rules as may be in force: all of them may fire on one submission, and what they raise is stored together.
+/// The maximum number of rules in force: all may fire on one submission, and their alerts are stored in one transaction.
 const MOST_RULES: usize = 40;
 
 impl<'a> Loader<'a> {
@@ -24,7 +24,7 @@ impl<'a> Loader<'a> {
                 "/rules",
                 "rule.many",
                 format!("there are {} rules, and at most {MOST_RULES} may be in force", definition.rules.len()),
-                "keep the rules that somebody acts on",
+                "keep the rules that lead to an action",
             );
         }
         let mut loaded = Vec::new();
@@ -34,11 +34,11 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(&at, "id"),
                     "rule.duplicate",
-                    format!("rule {} is defined before", rule.id),
-                    "give each rule an id of its own",
+                    format!("the rule id {} is used twice", rule.id),
+                    "give each rule a unique id",
                 );
             }
-            if self.is_telling(rule.id.as_str()) {
+            if self.reveals_content(rule.id.as_str()) {
                 self.faults.add(
                     pointer(&at, "id"),
                     "rule.telling",
@@ -54,7 +54,7 @@ impl<'a> Loader<'a> {
         loaded
     }
 
-    fn is_telling(&self, rule: &str) -> bool {
+    fn reveals_content(&self, rule: &str) -> bool {
         let definition = self.definition;
         let rule = rule.to_lowercase();
         let words: Vec<_> = rule.split(['.', '_', '-']).collect();
@@ -73,7 +73,7 @@ impl<'a> Loader<'a> {
                         pointer(&at, "of"),
                         "rule.item",
                         format!("there is no item {of}"),
-                        "name an item of `items`",
+                        "use the id of an item in `items`",
                     );
                     return None;
                 };
@@ -82,7 +82,7 @@ impl<'a> Loader<'a> {
                         pointer(&at, "of"),
                         "rule.item",
                         format!("item {of} is not a number"),
-                        "name an item of type code, integer, decimal or boolean",
+                        "use an item of type code, integer, decimal or boolean",
                     );
                     return None;
                 };
@@ -109,7 +109,7 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         pointer(&at, "in"),
                         "rule.band",
-                        format!("the rule names no band, all bands, or one that {} does not have", in_bands.of),
+                        format!("the rule names no band, all bands, or a band that {} does not have", in_bands.of),
                         "name some of the score's bands",
                     );
                 }
@@ -133,8 +133,8 @@ impl<'a> Loader<'a> {
                         self.faults.add(
                             &at,
                             "rule.never",
-                            "the change is not given, given twice, or cannot occur",
-                            "set `by` within the score's range or `byPercent`, above 0",
+                            "the change is missing, given twice, or cannot occur",
+                            "set either `by`, above 0 and within the score's range, or `byPercent`, above 0",
                         );
                         return None;
                     }
@@ -150,8 +150,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         &at,
                         "rule.never",
-                        format!("{times} times among {last} is not possible, not more than once, or more than is kept"),
-                        format!("set `times` from 2, and `last` at least as much and at most {MOST_CONSECUTIVE}"),
+                        format!("{times} times among {last} is impossible, not more than once, or needs more submissions than are stored"),
+                        format!("set `times` to at least 2, and `last` from `times` to {MOST_CONSECUTIVE}"),
                     );
                 }
                 AlertCondition::Consecutive { score, within, times, last }
@@ -182,7 +182,7 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 at,
                 "rule.never",
-                format!("the rule never fires: the values are from {low} to {high}"),
+                format!("the rule never fires: the values range from {low} to {high}"),
                 "set the threshold within the values",
             );
         } else if from <= low && to >= high {

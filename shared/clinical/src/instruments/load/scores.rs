@@ -1,4 +1,4 @@
-//! Scores: each computed from items and other scores, in its range, with bands that cover it.
+//! Scores: computed from items and other scores, with a range and with bands that cover it.
 
 use std::cmp::Ordering;
 
@@ -22,8 +22,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     format!("/scores/{index}/value"),
                     "score.cycle",
-                    "the score is computed from itself",
-                    "break the circle of scores",
+                    "the score depends on itself",
+                    "remove the cycle of scores",
                 );
                 return None;
             }
@@ -35,8 +35,8 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(&at, "id"),
                 "score.duplicate",
-                format!("score {} is defined before", definition.id),
-                "give each score an id of its own",
+                format!("the score id {} is used twice", definition.id),
+                "give each score a unique id",
             );
         }
         let loaded = self.score(definition, &at);
@@ -58,8 +58,8 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "missing"),
                 "missing.list",
-                format!("the rule is for one sum or mean, and the score has {}", lists.applied),
-                "compute the lists in scores of their own",
+                format!("a missing-data rule needs exactly one sum or mean, and the score has {}", lists.applied),
+                "move each list to a score of its own",
             );
         }
         if definition.decimals > MOST_DECIMALS {
@@ -101,7 +101,7 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "range"),
                 "score.range",
-                format!("the score's values are from {low} to {high}"),
+                format!("the score's values range from {low} to {high}"),
                 format!("write [{low}, {high}], or correct the value"),
             );
         }
@@ -117,8 +117,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(&at, "id"),
                     "band.name",
-                    "the band's name is empty or was used before",
-                    "give each band a name of its own",
+                    "the band's id is empty or used twice",
+                    "give each band a unique id",
                 );
             }
             if band.from > band.to || band.to.0 > high || band.from.0 < low {
@@ -134,13 +134,13 @@ impl<'a> Loader<'a> {
                     pointer(&at, "from"),
                     "band.overlap",
                     format!("the band begins at {}, before {next}", band.from),
-                    "let each band begin after the one before",
+                    "start each band after the end of the previous one",
                 ),
                 Ordering::Greater => self.faults.add(
                     pointer(&at, "from"),
                     "band.hole",
                     format!("the band begins at {}, and {next} is in no band", band.from),
-                    "let each band begin where the one before ends",
+                    "start each band where the previous one ends",
                 ),
                 Ordering::Equal => {}
             }
@@ -150,8 +150,8 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "bands"),
                 "band.hole",
-                format!("{next} and above is in no band"),
-                "let the last band end where the score's range does",
+                format!("values from {next} are in no band"),
+                "end the last band at the end of the score's range",
             );
         }
     }

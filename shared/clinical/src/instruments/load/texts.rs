@@ -1,11 +1,11 @@
-//! Texts and choices: all there in the same languages, or none of them.
+//! Texts and code lists: every text in the same languages, or no texts at all.
 
 use super::loader::Loader;
 use crate::document::{Number, Texts, pointer, texts};
 use crate::instruments::definition::{Item, TextLicence};
 
 impl<'a> Loader<'a> {
-    /// Every text is there in the same languages, and there are texts only where the licence has them.
+    /// Checks that every text has the same languages, and that there are texts only if the licence includes them.
     pub(super) fn check_texts(&mut self) {
         let definition = self.definition;
         let included = definition.licence.texts == TextLicence::Included;
@@ -14,7 +14,7 @@ impl<'a> Loader<'a> {
                 "/sources",
                 "source.none",
                 "the scoring has no source",
-                "name the publication that it follows",
+                "cite the publication that it follows",
             );
         }
         self.check_languages(&definition.title, "/title");
@@ -34,12 +34,12 @@ impl<'a> Loader<'a> {
                 Some(_) if !included => self.faults.add(
                     at,
                     "text.licence",
-                    "the licence says that texts are not included, and this is one",
+                    "the licence excludes texts, and this is one",
                     "remove the text, or set `licence.texts` to `included` if its owner permits",
                 ),
                 Some(text) => self.check_languages(text, &at),
                 None if needed => {
-                    self.faults.add(at, "text.none", "the text is not there", "write what the patient reads");
+                    self.faults.add(at, "text.none", "the text is missing", "write the text that the patient reads");
                 }
                 None => {}
             }
@@ -57,7 +57,7 @@ impl<'a> Loader<'a> {
     }
 
     fn check_languages(&mut self, texts: &Texts, at: &str) {
-        texts::check(texts, &self.definition.title, at, "write what the patient reads", &mut self.faults);
+        texts::check(texts, &self.definition.title, at, "write the text that the patient reads", &mut self.faults);
         texts::check_tags(texts, at, &mut self.faults);
     }
 
@@ -69,7 +69,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(&at, "codes.none", "the list has no codes", "list the choices");
             }
             if !definition.items.iter().any(|item| item.codes.as_ref() == Some(name)) {
-                self.faults.add(&at, "codes.unused", "no item uses the list", "remove it, or name it in an item");
+                self.faults.add(&at, "codes.unused", "no item uses the list", "remove it, or use it in an item");
             }
             for (index, code) in codes.iter().enumerate() {
                 let at = format!("{at}/{index}/code");
@@ -77,8 +77,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         &at,
                         "codes.duplicate",
-                        format!("the code {} is in the list before", code.code),
-                        "give each choice a code of its own",
+                        format!("the list has the code {} twice", code.code),
+                        "give each choice a unique code",
                     );
                 }
                 self.number(Number(code.code.into()), &at);
@@ -94,7 +94,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// A name stands for one item, so that what others send under it has one meaning.
+    /// Checks that each name refers to one item only, so that data under that name is unambiguous.
     pub(super) fn check_names(&mut self) {
         let items = &self.definition.items;
         for (index, item) in items.iter().enumerate() {
@@ -105,7 +105,7 @@ impl<'a> Loader<'a> {
                     format!("/items/{index}/name"),
                     "item.name",
                     "the name is the id or the name of another item",
-                    "give each item a name of its own",
+                    "give each item a unique name",
                 );
             }
         }
