@@ -1,4 +1,4 @@
-//! A JSON body, checked before it is believed: media type, size, syntax, depth, repeated keys.
+//! JSON bodies, checked before they are used: media type, size, syntax, depth, repeated keys.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -14,16 +14,16 @@ use serde_json::{Map, Value};
 
 use crate::{Findings, Problem, ProblemKind};
 
-/// How deep objects and lists may lie in each other. A submission needs three.
+/// The deepest nesting of objects and lists. A submission needs three levels.
 const DEEPEST: usize = 16;
-/// As many bytes of a key as a pointer shows.
+/// Bytes of a key in a pointer.
 const LONGEST_KEY: usize = 100;
 
-/// The JSON body of `request`, of at most `largest` bytes, and what is wrong with it as far as a parser can tell: keys
-/// that stand twice in one object (the last one is kept), parts that lie too deep (null in their place).
+/// The JSON body of `request`, of at most `largest` bytes, with the findings of the parser: repeated keys of an object,
+/// whose last value is kept, and values nested too deep, which are null.
 ///
 /// # Errors
-/// 415 if it does not say that it is JSON, 413 if it is too large, 422 if it is no JSON at all.
+/// 415 if its media type is not JSON, 413 if it is too large, 422 if it is not well-formed JSON.
 pub fn json(request: &Request, largest: usize) -> Result<(Value, Findings), Problem> {
     json_of(request, &["application/json"], largest)
 }
@@ -34,30 +34,30 @@ pub fn json(request: &Request, largest: usize) -> Result<(Value, Findings), Prob
 /// As [`json`].
 pub fn json_of(request: &Request, media_types: &[&str], largest: usize) -> Result<(Value, Findings), Problem> {
     let bytes = bytes_of(request, media_types, largest)?;
-    parse(bytes).map_err(no_json)
+    parse(bytes).map_err(not_json)
 }
 
-/// The entries of the JSON list that the body of `request` is, or that is the one member `name` of it, each as it was
-/// sent: what is wrong with one is found when it is parsed, and spoils no other.
+/// The entries of the JSON list in the body of `request`: the body itself, or its only member `name`. Each entry is as
+/// it was sent, so that the findings of one do not affect the others.
 ///
 /// # Errors
-/// 415 if it does not say that it is JSON, 413 if it is too large, 422 if it is no JSON at all, or no such list.
+/// 415 if its media type is not JSON, 413 if it is too large, 422 if it is not well-formed JSON, or no such list.
 pub fn entries<'a>(request: &'a Request, name: &str, largest: usize) -> Result<Vec<&'a [u8]>, Problem> {
     let bytes = bytes_of(request, &["application/json"], largest)?;
-    // Told by the same words as any other body that is no JSON.
-    parse(bytes).map_err(no_json)?;
+    // For the same finding as any other body that is not JSON.
+    parse(bytes).map_err(not_json)?;
     let list = serde_json::from_slice::<Vec<&RawValue>>(bytes).or_else(|not_a_list| {
         let mut members = serde_json::from_slice::<BTreeMap<String, Vec<&RawValue>>>(bytes)?;
         members.remove(name).filter(|_| members.is_empty()).ok_or(not_a_list)
     });
     let list = list.map_err(|_| {
-        let detail = format!("the body is a list, or an object with nothing but the list `{name}`");
+        let detail = format!("the body must be a list, or an object whose only member is the list `{name}`");
         Problem::of_finding(ProblemKind::Invalid, "", "field.type", detail)
     })?;
     Ok(list.into_iter().map(|entry| entry.get().as_bytes()).collect())
 }
 
-fn no_json(finding: Finding) -> Problem {
+fn not_json(finding: Finding) -> Problem {
     Problem::new(ProblemKind::Invalid, "the body is not JSON; nothing was stored").with_errors(finding)
 }
 
@@ -69,8 +69,8 @@ fn bytes_of<'a>(request: &'a Request, media_types: &[&str], largest: usize) -> R
     bytes(request.body(), largest)
 }
 
-/// The one of `accepted` that the `Content-Type` of `request` names, if the body is in UTF-8: JSON always is (RFC 8259),
-/// and another charset is a mistake that would garble a text answer.
+/// The one of `accepted` that the `Content-Type` of `request` names, if the body is in UTF-8: JSON always is (RFC
+/// 8259), and another charset is a mistake that would garble a text answer.
 pub fn media_type<'a>(request: &Request, accepted: &[&'a str]) -> Option<&'a str> {
     let named = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = named.split(';').map(str::trim);
@@ -102,23 +102,23 @@ pub fn bytes(body: &Body, largest: usize) -> Result<&[u8], Problem> {
     Ok(bytes)
 }
 
-/// Like [`json`], of `bytes` that came another way.
+/// As [`json`], for `bytes` that are not the body of a request.
 ///
 /// # Errors
-/// The one finding, if it is no JSON at all.
+/// The finding, if they are not well-formed JSON.
 pub fn parse(bytes: &[u8]) -> Result<(Value, Findings), Finding> {
-    let seen = RefCell::new(Seen { path: Vec::new(), findings: Findings::default() });
+    let state = RefCell::new(State { path: Vec::new(), findings: Findings::default() });
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let parsed = Node { seen: &seen, depth: 0 }
+    let parsed = Node { state: &state, depth: 0 }
         .deserialize(&mut deserializer)
         .and_then(|value| deserializer.end().map(|()| value));
     match parsed {
-        Ok(value) => Ok((value, seen.into_inner().findings)),
+        Ok(value) => Ok((value, state.into_inner().findings)),
         Err(error) => Err(syntax_finding(bytes, &error)),
     }
 }
 
-/// serde_json's own message may quote the body, so the place and the kind are told, not the message.
+/// The message of serde_json may quote the body, so only the kind and the place of the error are reported.
 fn syntax_finding(bytes: &[u8], error: &serde_json::Error) -> Finding {
     let what = match error.classify() {
         _ if bytes.iter().all(u8::is_ascii_whitespace) => "the body is empty".to_owned(),
@@ -132,14 +132,15 @@ fn syntax_finding(bytes: &[u8], error: &serde_json::Error) -> Finding {
     Finding { pointer: String::new(), code: "json.syntax", detail: what }
 }
 
-struct Seen {
-    /// The keys that lead to where the parser stands, the long ones cut.
+/// The state of the parser.
+struct State {
+    /// The keys from the root to the current value, long ones truncated.
     path: Vec<String>,
     findings: Findings,
 }
 
-impl Seen {
-    fn find(&mut self, code: &'static str, detail: String) {
+impl State {
+    fn report(&mut self, code: &'static str, detail: String) {
         let Self { path, findings } = self;
         findings.push_with(|| {
             let pointer = path.iter().fold(String::new(), |parent, key| pointer(&parent, key));
@@ -148,28 +149,28 @@ impl Seen {
     }
 }
 
-/// One value of the body, with where it stands.
+/// A value of the body, by its depth.
 #[derive(Clone, Copy)]
 struct Node<'a> {
-    seen: &'a RefCell<Seen>,
+    state: &'a RefCell<State>,
     depth: usize,
 }
 
 impl Node<'_> {
-    /// Runs `step` for the member `key`, one level down.
+    /// Runs `step` for the member `key`, one level deeper.
     fn descend<T>(self, key: &str, step: impl FnOnce(Self) -> T) -> T {
         let shown = &key[..key.floor_char_boundary(LONGEST_KEY)];
-        self.seen.borrow_mut().path.push(shown.to_owned());
+        self.state.borrow_mut().path.push(shown.to_owned());
         let result = step(Self { depth: self.depth + 1, ..self });
-        self.seen.borrow_mut().path.pop();
+        self.state.borrow_mut().path.pop();
         result
     }
 
     fn too_deep(self) -> bool {
         let too_deep = self.depth >= DEEPEST;
         if too_deep {
-            let detail = format!("objects and lists may lie at most {DEEPEST} deep in each other");
-            self.seen.borrow_mut().find("json.too-deep", detail);
+            let detail = format!("objects and lists may be nested at most {DEEPEST} deep");
+            self.state.borrow_mut().report("json.too-deep", detail);
         }
         too_deep
     }
@@ -238,8 +239,8 @@ impl<'de> Visitor<'de> for Node<'_> {
         while let Some(key) = members.next_key::<String>()? {
             let value = self.descend(&key, |node| {
                 if object.contains_key(&key) {
-                    let detail = "this key stands more than once in its object".to_owned();
-                    node.seen.borrow_mut().find("json.duplicate-key", detail);
+                    let detail = "this key occurs more than once in its object".to_owned();
+                    node.state.borrow_mut().report("json.duplicate-key", detail);
                 }
                 members.next_value_seed(node)
             })?;
@@ -264,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn the_entries_of_a_list_come_as_they_were_sent() {
+    fn the_entries_of_a_list_are_returned_as_they_were_sent() {
         let of = |body: &str| {
             let request = request("application/json", body);
             let entries = entries(&request, "submissions", 100);
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn good_json_comes_as_it_is() {
+    fn well_formed_json_is_returned_unchanged() {
         let body = r#" {"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}} "#;
         let (value, findings) = parse(body.as_bytes()).unwrap();
         assert_eq!(value, json!({"a": [1, -2, 0.5, "é\n", true, null], "b": {"c": {}}}));
@@ -291,21 +292,21 @@ mod tests {
     }
 
     #[test]
-    fn every_repeated_key_is_found_where_it_stands() {
+    fn every_repeated_key_is_reported_with_its_pointer() {
         let body = r#"{"a": {"x~/y": 1, "x~/y": 2}, "b": [{"c": 1, "c": 1}], "a": 3}"#;
         let expected = ["/a/x~0~1y", "/b/0/c", "/a"].map(|pointer| (pointer.to_owned(), "json.duplicate-key"));
         assert_eq!(findings(body), expected);
     }
 
     #[test]
-    fn what_lies_too_deep_is_found_and_not_followed() {
+    fn values_nested_too_deep_are_reported_and_dropped() {
         let deep = format!("{{\"a\": {}1{}, \"b\": 1, \"b\": 2}}", "[".repeat(100), "]".repeat(100));
         let expected = [(format!("/a{}", "/0".repeat(15)), "json.too-deep"), ("/b".to_owned(), "json.duplicate-key")];
         assert_eq!(findings(&deep), expected);
     }
 
     #[test]
-    fn a_long_key_over_many_faults_costs_no_memory() {
+    fn many_findings_under_a_long_key_take_little_memory() {
         let key = "é".repeat(60_000);
         let body = format!("{{\"{key}\": {{{}}}}}", vec!["\"a\": 1"; 10_000].join(","));
         let found = findings(&body);
@@ -320,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_json_is_told_by_place_and_never_quoted() {
+    fn syntax_errors_are_reported_by_place_and_never_quoted() {
         let cases: [(&[u8], &str); 6] = [
             (b"", "the body is empty"),
             (b"  \n", "the body is empty"),
@@ -335,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn only_json_in_utf_8_is_taken() {
+    fn only_json_in_utf_8_is_accepted() {
         for good in ["application/json", "Application/JSON; charset=UTF-8", "application/json;charset=\"utf-8\""] {
             assert!(json(&request(good, "{}"), 10).is_ok(), "{good}");
         }
@@ -346,14 +347,14 @@ mod tests {
     }
 
     #[test]
-    fn a_body_may_be_as_large_as_the_limit_and_no_larger() {
+    fn a_body_may_be_as_large_as_the_limit() {
         assert!(json(&request("application/json", "[1,2]"), 5).is_ok());
         let problem = json(&request("application/json", "[1,2] "), 5).unwrap_err();
         assert_eq!(problem.kind(), ProblemKind::TooLarge);
     }
 
     #[test]
-    fn a_body_that_came_in_base64_is_read_alike() {
+    fn a_body_decoded_from_base64_is_read_as_text_is() {
         assert_eq!(json(&request("application/json", b"[7]".to_vec()), 5).unwrap().0, json!([7]));
     }
 }

@@ -1,8 +1,7 @@
-//! Who calls, and what they may see.
+//! Callers: their identity, role, scopes and sites.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::str::FromStr;
 use std::sync::LazyLock;
 
 use clinical::ids::{GroupId, PatientId, SiteId, StudyId};
@@ -12,13 +11,13 @@ use lambda_http::{Request, RequestExt};
 
 use crate::{Problem, ProblemKind};
 
-/// What the deployment's issuer writes before each scope, such as the `epro/` of a resource server of Cognito's; the
-/// variable `SCOPE_PREFIX`. A process reads all tokens alike, so it is read once.
+/// The prefix of scopes in the tokens of the deployment's issuer, such as `epro/` of a Cognito resource server, from
+/// the variable `SCOPE_PREFIX`. It is the same for all tokens, so it is read once.
 static SCOPE_PREFIX: LazyLock<String> =
     LazyLock::new(|| Environment::of_process().optional("SCOPE_PREFIX").unwrap_or_default().to_owned());
 
-/// Who calls, by the claims of an access token whose signature API Gateway has checked. What the gateway checked by route
-/// (the scope) is checked again: a route that somebody forgets to guard in the template must not open the door.
+/// The caller of a request, from the claims of an access token whose signature API Gateway has verified. The scope,
+/// which the gateway checks by route, is checked again, so that a route without a guard in the template is not open.
 #[derive(Clone, Debug)]
 pub struct Caller {
     principal: Principal,
@@ -30,25 +29,25 @@ pub struct Caller {
     scopes: BTreeSet<String>,
 }
 
-/// What a caller is.
+/// The role of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Answers questionnaires; sees its own.
+    /// Answers questionnaires; sees its own submissions.
     Patient,
     /// Runs a site; sees its sites.
     Staff,
-    /// Answers for patients at its sites; gets the alerts.
+    /// Is responsible for the patients of its sites; acknowledges alerts.
     Clinician,
-    /// A program of the sponsor's.
+    /// A program of the sponsor.
     Service,
-    /// Verifies for the sponsor what sites do; changes nothing.
+    /// Verifies the work of sites for the sponsor; changes nothing.
     Monitor,
-    /// Keeps a study's definition and its subjects.
+    /// Maintains a study's definition and its subjects.
     DataManager,
 }
 
 impl Role {
-    /// All of them.
+    /// All roles.
     pub const ALL: [Self; 6] =
         [Self::Patient, Self::Staff, Self::Clinician, Self::Service, Self::Monitor, Self::DataManager];
 
@@ -64,11 +63,10 @@ impl Role {
     }
 }
 
-impl FromStr for Role {
-    type Err = ();
-
-    fn from_str(role: &str) -> Result<Self, ()> {
-        Self::ALL.into_iter().find(|known| known.as_str() == role).ok_or(())
+impl Role {
+    /// The role that the claim `role` names.
+    fn of_claim(role: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == role)
     }
 }
 
@@ -78,7 +76,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// What a token must allow for a route.
+/// The scope that a token must have for a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scope(&'static str);
 
@@ -101,9 +99,9 @@ impl Scope {
     pub const PATIENTS_READ: Self = Self("patients:read");
     /// Read a site's audit entries.
     pub const AUDIT_READ: Self = Self("audit:read");
-    /// Read a site's reports, and who read and changed what.
+    /// Read a site's reports and audit entries.
     pub const REPORTS_READ: Self = Self("reports:read");
-    /// Check batches of case-report rows.
+    /// Validate batches of case-report rows.
     pub const FORMS_VALIDATE: Self = Self("forms:validate");
 }
 
@@ -111,70 +109,70 @@ impl Caller {
     /// The caller of `request`.
     ///
     /// # Errors
-    /// 401 if no authorizer let the request through, or the token is no access token or lacks what every token must have.
+    /// 401 if no authorizer passed the request, or if the token is not an access token or lacks a required claim.
     pub fn of(request: &Request) -> Result<Self, Problem> {
         let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
-            return Err(unauthenticated("no access token came with the request"));
+            return Err(unauthenticated("the request has no access token; send one as `Authorization: Bearer …`"));
         };
         match context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()) {
             Some(jwt) => Self::from_claims(&jwt.claims, &SCOPE_PREFIX),
-            None => Err(unauthenticated("no access token came with the request")),
+            None => Err(unauthenticated("the request has no access token; send one as `Authorization: Bearer …`")),
         }
     }
 
     fn from_claims(claims: &HashMap<String, String>, scope_prefix: &str) -> Result<Self, Problem> {
         let claim = |name: &str| claims.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-        // Cognito writes it; Entra ID, Auth0 and Keycloak do not, and their ID tokens are for another audience.
+        // Cognito sets it; Entra ID, Auth0 and Keycloak do not, and their ID tokens are for another audience.
         if claims.get("token_use").is_some_and(|token_use| token_use != "access") {
-            return Err(unauthenticated("the token is no access token"));
+            return Err(unauthenticated("the token is not an access token; send the access token"));
         }
         let principal = Principal::new(claim("sub").unwrap_or_default(), claim("iss").unwrap_or_default());
         let Some(principal) = principal else {
-            return Err(unauthenticated("the token's sub or iss is missing, null or not printable ASCII"));
+            return Err(unauthenticated("the token's claims `sub` or `iss` are missing, null or not printable ASCII"));
         };
         let study = claim("study").and_then(|study| study.parse().ok());
-        let role = claim("role").and_then(|role| role.parse().ok());
+        let role = claim("role").and_then(Role::of_claim);
         let (Some(study), Some(role)) = (study, role) else {
-            return Err(unauthenticated("the token does not say which study and role it is for"));
+            return Err(unauthenticated("the token's claims `study` and `role` are missing or unknown"));
         };
         let patient = claim("patient").map(str::parse).transpose();
-        let sites = words(claim("sites").unwrap_or_default()).map(str::parse).collect();
+        let sites = values(claim("sites").unwrap_or_default()).map(str::parse).collect();
         let group = claim("group").map(str::parse).transpose();
         let (Ok(patient), Ok(sites), Ok(group)) = (patient, sites, group) else {
-            return Err(unauthenticated("the token's patient, sites or group cannot be read"));
+            return Err(unauthenticated("the token's claims `patient`, `sites` or `group` are invalid"));
         };
         if role == Role::Patient && patient.is_none() {
-            return Err(unauthenticated("the token is a patient's, and does not say whose"));
+            return Err(unauthenticated("the token has the role patient but no claim `patient`"));
         }
-        let scopes = ["scope", "scp"].into_iter().flat_map(|name| words(claim(name).unwrap_or_default()));
+        let scopes = ["scope", "scp"].into_iter().flat_map(|name| values(claim(name).unwrap_or_default()));
         let scopes = scopes.map(|scope| scope.strip_prefix(scope_prefix).unwrap_or(scope).to_owned()).collect();
         Ok(Self { principal, study, role, sites, patient, group, scopes })
     }
 
-    /// Lets the caller through who has `scope` and one of `roles`.
+    /// Requires `scope` and one of `roles` of the caller.
     ///
     /// # Errors
-    /// 403 for everybody else.
+    /// 403 if the caller lacks either.
     pub fn require(&self, scope: Scope, roles: &[Role]) -> Result<(), Problem> {
         self.require_one_of(&[scope], roles)
     }
 
-    /// Lets the caller through who has one of `scopes` and one of `roles`.
+    /// Requires one of `scopes` and one of `roles` of the caller.
     ///
     /// # Errors
-    /// 403 for everybody else.
+    /// 403 if the caller lacks either.
     pub fn require_one_of(&self, scopes: &[Scope], roles: &[Role]) -> Result<(), Problem> {
         if !scopes.iter().any(|scope| self.scopes.contains(scope.0)) {
             let names: Vec<&str> = scopes.iter().map(|scope| scope.0).collect();
             return Err(forbidden(format!("the token lacks the scope {}", names.join(" or "))));
         }
         if !roles.contains(&self.role) {
-            return Err(forbidden(format!("this is not for the role {}", self.role)));
+            return Err(forbidden(format!("the role {} may not use this route", self.role)));
         }
         Ok(())
     }
 
-    /// Who calls: the token's `sub` and `iss`.
+    /// The token's `sub` and `iss`.
     pub fn principal(&self) -> &Principal {
         &self.principal
     }
@@ -184,7 +182,7 @@ impl Caller {
         self.principal.sub()
     }
 
-    /// The group of patients that the caller is of, where the study tells such apart.
+    /// The caller's group of patients, where the study distinguishes groups.
     pub fn group(&self) -> Option<&GroupId> {
         self.group.as_ref()
     }
@@ -194,7 +192,7 @@ impl Caller {
         &self.study
     }
 
-    /// What the caller is.
+    /// The role that the token grants.
     pub fn role(&self) -> Role {
         self.role
     }
@@ -204,7 +202,7 @@ impl Caller {
         &self.sites
     }
 
-    /// The patient that the caller is.
+    /// The patient whom the token names.
     ///
     /// # Errors
     /// 403 if the token names none.
@@ -212,10 +210,10 @@ impl Caller {
         self.patient.as_ref().ok_or_else(|| forbidden("the token names no patient"))
     }
 
-    /// The one site that the caller belongs to.
+    /// The only site of the caller.
     ///
     /// # Errors
-    /// 403 if the token names none or several: which of them is meant is unclear.
+    /// 403 if the token names none, or several, so that the site of the request is unclear.
     pub fn only_site(&self) -> Result<&SiteId, Problem> {
         match (self.sites.first(), self.sites.len()) {
             (Some(site), 1) => Ok(site),
@@ -226,19 +224,19 @@ impl Caller {
     /// The site named `site`, if it is one of the caller's.
     ///
     /// # Errors
-    /// 404 if it is not, whether there is such a site or not.
+    /// 404 if it is not, whether the site exists or not.
     pub fn own_site(&self, site: &str) -> Result<&SiteId, Problem> {
         self.sites
             .iter()
             .find(|own| own.as_str() == site)
-            .ok_or_else(|| Problem::new(ProblemKind::NotFound, "no such site is open to this token"))
+            .ok_or_else(|| Problem::new(ProblemKind::NotFound, "there is no such site for this token"))
     }
 }
 
-/// The words of a claim: separated by spaces, in brackets where the token had a list, as API Gateway writes one.
-fn words(claim: &str) -> impl Iterator<Item = &str> {
+/// The values of a claim: separated by spaces, in brackets where the token has a list, as API Gateway passes it.
+fn values(claim: &str) -> impl Iterator<Item = &str> {
     let inner = claim.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(claim);
-    inner.split([' ', ',']).filter(|word| !word.is_empty())
+    inner.split([' ', ',']).filter(|value| !value.is_empty())
 }
 
 fn unauthenticated(detail: &'static str) -> Problem {
@@ -280,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_patient_is_known_by_its_token() {
+    fn a_patient_is_read_from_the_claims() {
         let caller = caller(&[]).unwrap();
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]).unwrap();
         let (sub, iss) = (caller.principal().sub(), caller.principal().iss());
@@ -290,13 +288,13 @@ mod tests {
     }
 
     #[test]
-    fn who_called_is_in_no_debug_text() {
+    fn debug_output_does_not_identify_the_caller() {
         let text = format!("{:?}", caller(&[]).unwrap());
         assert!(!text.contains("u-1") && !text.contains("issuer.example"), "{text}");
     }
 
     #[test]
-    fn a_token_that_is_not_clearly_an_access_token_is_refused() {
+    fn a_token_with_missing_or_invalid_claims_is_refused() {
         let long = "x".repeat(256);
         let unclear = [
             ("sub", ""),
@@ -324,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn scope_and_role_must_both_fit() {
+    fn scope_and_role_are_both_required() {
         for change in [("scope", "submissions:read"), ("scope", "xsubmissions:write"), ("role", "staff")] {
             let refused = caller(&[change]).unwrap().require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]);
             assert_eq!(refused.unwrap_err().kind(), ProblemKind::Forbidden, "{change:?}");
@@ -347,7 +345,7 @@ mod tests {
         }
     }
 
-    /// What the tokens of known issuers hold, and how API Gateway passes it. The local gateway is tested with the same.
+    /// Tokens of known issuers, and their claims as API Gateway passes them. The local gateway is tested with the same.
     #[test]
     fn tokens_of_known_issuers_are_read() {
         for file in TOKENS {
@@ -365,14 +363,14 @@ mod tests {
             for scope in expected["scopes"].as_array().unwrap() {
                 assert!(caller.scopes.contains(scope.as_str().unwrap()), "{scope}");
             }
-            // The same token without its study is nobody's.
+            // The same token without its study is refused.
             let without = claims.into_iter().filter(|(name, _)| name != "study").collect();
             assert_eq!(Caller::from_claims(&without, "").unwrap_err().kind(), ProblemKind::Unauthenticated);
         }
     }
 
     #[test]
-    fn lists_are_read_as_the_gateway_writes_them() {
+    fn lists_are_read_as_the_gateway_passes_them() {
         let caller = caller(&[("role", "staff"), ("sites", "[S01 S02]"), ("scope", "[counts:read]")]).unwrap();
         caller.require(Scope::COUNTS_READ, &[Role::Staff]).unwrap();
         assert_eq!(caller.sites().len(), 2);
@@ -380,12 +378,12 @@ mod tests {
     }
 
     #[test]
-    fn another_site_looks_as_if_it_were_not_there() {
+    fn a_site_of_others_is_answered_as_one_that_does_not_exist() {
         assert_eq!(caller(&[]).unwrap().own_site("S02").unwrap_err().kind(), ProblemKind::NotFound);
     }
 
     #[test]
-    fn which_site_must_be_clear() {
+    fn a_token_with_several_sites_has_no_only_site() {
         for sites in ["", "S01 S02"] {
             let refused = caller(&[("sites", sites)]).unwrap().only_site().unwrap_err();
             assert_eq!(refused.kind(), ProblemKind::Forbidden);

@@ -1,19 +1,20 @@
-//! The id that ties a request to everything that came of it.
+//! Correlation ids.
 
 use std::fmt;
 
 use uuid::Uuid;
 
-/// Ties a request, its log lines, what it stored and the alerts that follow together: the caller's own
-/// (`x-correlation-id`) if it is well formed, else a new UUID.
+/// The id that connects a request with its log lines, the records that it stores and the alerts that follow: the
+/// caller's own (`x-correlation-id`) if it is well formed, else a new UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorrelationId(String);
 
 impl CorrelationId {
-    /// The header it comes and goes by.
+    /// The header of requests and answers.
     pub const HEADER: &'static str = "x-correlation-id";
 
-    /// `given`, if it is 1 to 64 of `A-Z a-z 0-9 . _ -`; else a new one. It is logged, so nothing else may pass.
+    /// `given`, if it is 1 to 64 characters of `A-Z a-z 0-9 . _ -`, else a new one: it is logged, so it must be
+    /// harmless.
     pub fn given_or_new(given: Option<&str>) -> Self {
         match given {
             Some(id) if is_well_formed(id) => Self(id.to_owned()),

@@ -6,8 +6,8 @@ use records::Store;
 
 use crate::Invocation;
 
-/// Runs `work`, and counts this request as a call of each of `sites` alongside: a request that is about several sites is a
-/// call of each. The count never fails the request, and delays it by 250 ms at most.
+/// Runs `work`, and counts this request as a call of each of `sites` alongside: a request that is about several sites
+/// is a call of each. The count never fails the request, and delays it by 250 ms at most.
 pub fn counted<'a, T>(
     store: &'a Store,
     invocation: &'a Invocation,

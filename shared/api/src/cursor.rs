@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_gives_its_position_back() {
+    fn a_cursor_returns_its_position() {
         for expected in ["P-001", "", "2026-11-23T08:00:00.123000000Z#00000000-0000-0000-0000-000000000007", "é"] {
             let cursor = issue(&key(), &LIST, expected, NOW);
             assert_eq!(position(&LIST, &cursor, NOW).as_deref(), Some(expected));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_is_changed_in_any_place_is_refused() {
+    fn a_cursor_changed_in_any_character_is_refused() {
         let cursor = issue(&key(), &LIST, "P-001", NOW);
         for place in 0..cursor.len() {
             for &other in ALPHABET {
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_good_for_an_hour_and_says_what_to_do_then() {
+    fn a_cursor_expires_after_an_hour() {
         let cursor = issue(&key(), &LIST, "P-001", NOW);
         assert!(position(&LIST, &cursor, NOW + Duration::minutes(59)).is_some());
         let problem = verify(&key(), &LIST, &cursor, NOW + Duration::hours(1)).unwrap_err();

@@ -1,5 +1,5 @@
-//! One way to be an HTTP function: `main` wires, a [`Handler`] answers. Whatever happens to a request, there is one answer,
-//! in time, and one line in the log.
+//! One way to be an HTTP function: `main` wires, a [`Handler`] answers. Whatever happens to a request, there is one
+//! answer, in time, and one line in the log.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -49,8 +49,8 @@ pub trait Handler: Sync {
         ProblemFormat::Problem
     }
 
-    /// Handles one request from entry to answer: makes its deadline (a `Request-Timeout` header, in seconds, shortens it),
-    /// turns a problem into an answer, puts `x-correlation-id` on every answer, and logs one line.
+    /// Handles one request from entry to answer: makes its deadline (a `Request-Timeout` header, in seconds, shortens
+    /// it), turns a problem into an answer, puts `x-correlation-id` on every answer, and logs one line.
     ///
     /// # Errors
     /// Never: an error is an answer.
@@ -112,8 +112,8 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
     .await
 }
 
-/// The answer where a handler overruns its deadline. Each step obeys the deadline by itself and knows better what became
-/// of it, so this is the last resort.
+/// The answer where a handler overruns its deadline. Each step obeys the deadline by itself and knows better what
+/// became of it, so this is the last resort.
 fn out_of_time(method: &Method) -> Problem {
     if method.is_safe() {
         Problem::new(ProblemKind::NotDone, "time ran out; ask again")

@@ -1,15 +1,15 @@
-//! Which language a caller reads.
+//! Language negotiation.
 
 use std::iter::successors;
 
 use lambda_http::http::header::ACCEPT_LANGUAGE;
 use lambda_http::{Request, RequestExt};
 
-/// The one of `offered` (BCP 47 tags) that suits the caller best: what `?lang=` names, then what `Accept-Language` does, by
-/// its weights, then English, then the first. `None` only if nothing is offered.
+/// The best of the `offered` languages (BCP 47 tags) for the caller: the one that `?lang=` names, then those of
+/// `Accept-Language` by their weights, then English, then the first. `None` only if none is offered.
 ///
-/// A tag suits who asks for it, for a narrower one (`de` for `de-AT`, RFC 4647), or for a wider one (`zh-Hans` for `zh`). Who
-/// asks for Chinese of a region gets the script that is written there, and never the other one instead.
+/// A range matches the same tag, a wider one (`de-AT` matches `de`, RFC 4647) and a narrower one (`zh` matches
+/// `zh-Hans`). Chinese of a region matches only the script that is written there.
 pub fn choose<'a>(request: &Request, offered: &[&'a str]) -> Option<&'a str> {
     let query = request.query_string_parameters_ref();
     let named = query.and_then(|query| query.first("lang")).unwrap_or_default();
@@ -17,20 +17,20 @@ pub fn choose<'a>(request: &Request, offered: &[&'a str]) -> Option<&'a str> {
     best(named, header.flat_map(|value| value.split(',')), offered)
 }
 
-fn best<'a, 'r>(named: &str, accepted: impl Iterator<Item = &'r str>, offered: &[&'a str]) -> Option<&'a str> {
-    let (refused, mut wanted): (Vec<_>, Vec<_>) = accepted.filter_map(weighted).partition(|(_, weight)| *weight == 0.0);
+fn best<'a, 'r>(named: &str, ranges: impl Iterator<Item = &'r str>, offered: &[&'a str]) -> Option<&'a str> {
+    let (refused, mut accepted): (Vec<_>, Vec<_>) = ranges.filter_map(weighted).partition(|(_, weight)| *weight == 0.0);
     // Stable, so that the order decides between equal weights.
-    wanted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    accepted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     let is_refused = |tag: &str| refused.iter().any(|(range, _)| covers(&in_full(range), &in_full(tag)));
     let left: Vec<&str> = offered.iter().copied().filter(|tag| !is_refused(tag)).collect();
     matching(named, offered)
-        .or_else(|| wanted.iter().find_map(|(range, _)| matching(range, &left)))
-        // A text in another language is of more use than none.
+        .or_else(|| accepted.iter().find_map(|(range, _)| matching(range, &left)))
+        // A text in another language is more useful than none.
         .or_else(|| fallback(&left))
         .or_else(|| fallback(offered))
 }
 
-/// One range of the header with its weight, `de-AT;q=0.8`. `None` if it cannot be read.
+/// One range of the header with its weight, such as `de-AT;q=0.8`. `None` if it is malformed.
 fn weighted(range: &str) -> Option<(&str, f32)> {
     let (range, parameters) = range.split_once(';').unwrap_or((range, "q=1"));
     let (name, weight) = parameters.split_once('=')?;
@@ -38,7 +38,7 @@ fn weighted(range: &str) -> Option<(&str, f32)> {
     name.trim().eq_ignore_ascii_case("q").then_some((range.trim(), weight))
 }
 
-/// The one of `offered` that the range asks for: the tag itself, or the closest wider one, or the first narrower one.
+/// The tag of `offered` that matches `range`: the same, else the closest wider one, else the first narrower one.
 fn matching<'a>(range: &str, offered: &[&'a str]) -> Option<&'a str> {
     if range == "*" {
         return fallback(offered);
@@ -49,7 +49,7 @@ fn matching<'a>(range: &str, offered: &[&'a str]) -> Option<&'a str> {
     wider.into_iter().find_map(|range| first(&|tag| tag == range)).or_else(|| first(&|tag| covers(&range, tag)))
 }
 
-/// Whether `tag` is `range`, or narrower.
+/// Whether `tag` is `range` or narrower.
 fn covers(range: &str, tag: &str) -> bool {
     range == "*" || tag.strip_prefix(range).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
@@ -58,7 +58,7 @@ fn fallback<'a>(offered: &[&'a str]) -> Option<&'a str> {
     offered.iter().copied().find(|tag| covers("en", &in_full(tag))).or(offered.first().copied())
 }
 
-/// A tag or range in lower case, and for Chinese with the script that its region writes.
+/// A tag or range in lower case, for Chinese with the script of its region.
 fn in_full(tag: &str) -> String {
     let tag = tag.to_ascii_lowercase();
     let Some(rest) = tag.strip_prefix("zh").filter(|rest| rest.is_empty() || rest.starts_with('-')) else { return tag };
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_heaviest_language_that_is_there_is_chosen() {
+    fn the_offered_language_of_the_highest_weight_is_chosen() {
         for (accepted, expected) in [
             ("de", "de"),
             ("DE-at", "de"),
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn chinese_of_a_region_is_given_in_its_script() {
+    fn chinese_of_a_region_is_matched_by_its_script() {
         for (accepted, expected) in [
             ("zh", "zh-Hans"),
             ("zh-CN", "zh-Hans"),
@@ -117,15 +117,15 @@ mod tests {
     }
 
     #[test]
-    fn what_the_address_names_comes_before_what_the_header_does() {
+    fn the_query_comes_before_the_header() {
         assert_eq!(chosen("zh-CN", "de"), "zh-Hans");
         assert_eq!(chosen("de", "de;q=0"), "de");
-        assert_eq!(chosen("fr", "de"), "de", "not there: the header decides");
+        assert_eq!(chosen("fr", "de"), "de", "not offered: the header decides");
         assert_eq!(chosen("", ""), "en");
     }
 
     #[test]
-    fn something_is_chosen_wherever_anything_is_offered() {
+    fn a_language_is_chosen_wherever_one_is_offered() {
         assert_eq!(best("fr", ["fr"].into_iter(), &["de", "it"]), Some("de"));
         assert_eq!(best("", ["fr"].into_iter(), &["de", "en-GB"]), Some("en-GB"));
         assert_eq!(best("", [].into_iter(), &[]), None);

@@ -1,4 +1,4 @@
-//! Problems: the answers that say what went wrong (RFC 9457), also as FHIR R4.
+//! Problems: error answers as RFC 9457 defines them, and as FHIR R4.
 
 mod details;
 mod failure;
@@ -18,7 +18,7 @@ pub use self::findings::Findings;
 pub use self::kind::ProblemKind;
 use crate::CorrelationId;
 
-/// An answer that says what went wrong. It never repeats an answer or a score: details speak of rules, not of values.
+/// An error answer. Its details name rules, never the answers or scores of a patient.
 #[derive(Clone, Debug)]
 pub struct Problem {
     kind: ProblemKind,
@@ -27,17 +27,17 @@ pub struct Problem {
     language: Option<&'static str>,
 }
 
-/// How a problem is written.
+/// The format of a problem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemFormat {
-    /// As RFC 9457 says.
+    /// The `application/problem+json` of RFC 9457.
     Problem,
-    /// As a FHIR R4 OperationOutcome. The pointers of findings are FHIRPath expressions then.
+    /// A FHIR R4 OperationOutcome, in which the pointers of findings are FHIRPath expressions.
     OperationOutcome,
 }
 
 impl Problem {
-    /// A problem of `kind`; `detail` says what, where and what to do.
+    /// A problem of `kind`. `detail` says what is wrong, where, and what to do.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into(), errors: Findings::default(), language: None }
     }
@@ -48,19 +48,19 @@ impl Problem {
         Self::new(kind, detail.clone()).with_errors(Finding { pointer: pointer.to_owned(), code, detail })
     }
 
-    /// This problem with the fields at fault.
+    /// This problem with the findings `errors`.
     #[must_use]
     pub fn with_errors(self, errors: impl Into<Findings>) -> Self {
         Self { errors: errors.into(), ..self }
     }
 
-    /// This problem, whose detail is written in `language` (a BCP 47 tag) for whoever called.
+    /// This problem with the language of its detail (a BCP 47 tag), where that was negotiated with the caller.
     #[must_use]
     pub fn in_language(self, language: &'static str) -> Self {
         Self { language: Some(language), ..self }
     }
 
-    /// What kind it is.
+    /// The kind, which determines type, title and status.
     pub fn kind(&self) -> ProblemKind {
         self.kind
     }
@@ -70,9 +70,9 @@ impl Problem {
         self.into_response_in(ProblemFormat::Problem, correlation_id)
     }
 
-    /// This problem as JSON, for an answer about several things.
+    /// This problem as JSON, for an answer with several results.
     pub fn to_json(&self, correlation_id: &CorrelationId) -> Value {
-        serde_json::to_value(self.body(correlation_id)).expect("strings and numbers always serialise")
+        serde_json::to_value(self.body(correlation_id)).expect("strings and numbers always serialize")
     }
 
     fn body<'a>(&'a self, correlation_id: &'a CorrelationId) -> ProblemDetails<'a> {
@@ -100,7 +100,7 @@ impl Problem {
                 (serde_json::to_string(&outcome::operation_outcome(self.kind, &body)), "application/fhir+json")
             }
         };
-        let mut response = Response::new(Body::Text(text.expect("strings and numbers always serialise")));
+        let mut response = Response::new(Body::Text(text.expect("strings and numbers always serialize")));
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn a_problem_says_what_and_where_in_the_form_of_rfc_9457() {
+    fn a_problem_is_written_as_rfc_9457_defines_it() {
         let error = Finding { pointer: "/answers/9".into(), code: "item.code", detail: "0, 1, 2 or 3".into() };
         let problem = Problem::new(ProblemKind::Invalid, "nothing was stored").with_errors(error);
         let response = problem.into_response(&CorrelationId::given_or_new(Some("c-1")));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_tried_again_says_when() {
+    fn a_problem_that_a_repeat_may_solve_has_a_retry_after() {
         for (kind, status) in
             [(ProblemKind::NotDone, 503), (ProblemKind::OutcomeUnknown, 503), (ProblemKind::TimedOut, 504)]
         {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_detail_for_people_says_which_language_it_is_in() {
+    fn a_detail_in_a_negotiated_language_has_a_content_language() {
         let problem = Problem::new(ProblemKind::TimedOut, "请稍后重试").in_language("zh-Hans");
         let response = problem.into_response(&CorrelationId::given_or_new(None));
         assert_eq!(response.headers()[CONTENT_LANGUAGE], "zh-Hans");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hostile_body_does_not_make_a_huge_answer() {
+    fn a_hostile_body_does_not_cause_a_huge_answer() {
         let mut errors = Findings::default();
         for i in 0..5_000 {
             let pointer = format!("/{i}/{}", "é".repeat(100_000));

@@ -19,8 +19,8 @@ pub async fn protocol_for(store: &Store, caller: &Caller, deadline: Deadline) ->
     Ok(protocol)
 }
 
-/// Admits a request whose study is stored. A token may name any study: one with a misspelt name would publish its alerts
-/// where nobody has subscribed.
+/// Admits a request whose study is stored. A token may name any study: one with a misspelt name would publish its
+/// alerts where nobody has subscribed.
 ///
 /// # Errors
 /// 403 if the study is not stored, unless the deployment is open to such studies.

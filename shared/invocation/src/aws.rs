@@ -1,4 +1,4 @@
-//! The SDK, set up once an environment, and one way to call it that obeys the deadline.
+//! The AWS SDK: its configuration, made once an environment, and calls that obey the deadline.
 
 use std::error::Error;
 use std::fmt;
@@ -30,26 +30,29 @@ use tokio::time::Instant;
 
 use crate::{Deadline, Environment, EnvironmentError};
 
-/// How often the SDK sends a request that a repeat cannot harm, the first time included.
+/// Attempts of a call that may safely be repeated, the first included.
 const ATTEMPTS: u32 = 4;
-/// The SDK's own first wait is a second, longer than a patient should wait for the whole answer.
+/// The SDK's default is a second, longer than a patient should wait for the whole answer.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 const LONGEST_BACKOFF: Duration = Duration::from_millis(400);
-/// A healthy answer takes milliseconds: a first attempt that takes a second is better sent again, on another connection.
+/// A healthy service answers within milliseconds, so that after a second another attempt on another connection is
+/// better.
 const FIRST_ATTEMPT: Duration = Duration::from_secs(1);
-/// How many times as long as one that had no answer the next attempt may take, and as the last answer took the first.
-const LONGER: u32 = 4;
-/// TCP and TLS. The same for every call: the SDK keeps a connection pool for each different one. An attempt's time bounds
-/// it too.
+/// An attempt's time limit is this many times that of the attempt before it that timed out, and the first one's this
+/// many times as long as the last response took.
+const TIMEOUT_FACTOR: u32 = 4;
+/// For TCP and TLS; the time limit of the attempt applies as well. It is the same for every call, because the SDK keeps
+/// a connection pool for each value.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// The HTTPS client that every SDK client of this process shares: one connection pool, one TLS stack (rustls on ring).
+/// The HTTPS client that all SDK clients of a process share: one connection pool, one TLS stack (rustls on ring).
 pub fn https() -> SharedHttpClient {
     aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
-/// The SDK's settings: region and credentials from the environment, where Lambda puts them; the endpoint from
-/// `endpoint_variable` where that is set (`AWS_ENDPOINT_URL_DYNAMODB`, say); retries within tens of milliseconds.
+/// The configuration of an SDK client: region and credentials from the environment, where Lambda puts them; the
+/// endpoint from `endpoint_variable` (for example `AWS_ENDPOINT_URL_DYNAMODB`) where that is set; retries after tens of
+/// milliseconds.
 ///
 /// # Errors
 /// If the region or the credentials are not in the environment.
@@ -73,31 +76,31 @@ pub fn sdk_config(
                 .with_initial_backoff(FIRST_BACKOFF)
                 .with_max_backoff(LONGEST_BACKOFF),
         )
-        // Each call brings its own limits, which are shorter than what this would watch for.
+        // Each call has limits of its own, which are shorter than the grace period of this protection.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(http);
     config.set_endpoint_url(environment.optional(endpoint_variable).map(str::to_owned));
     Ok(config.build())
 }
 
-/// Why the time-outs of the SDK and of this module's own end a call.
+/// The reason of a call that timed out, by the SDK's timeouts or this module's own.
 const NO_ANSWER: &str = "no answer in time";
 
-/// What DynamoDB calls a request that it will never take.
+/// The error code of a request that DynamoDB will never accept.
 const INVALID: &str = "ValidationException";
-/// What DynamoDB answers while it still works on an earlier attempt at the same transaction.
+/// The error code while DynamoDB still processes an earlier attempt of the same transaction.
 const IN_PROGRESS: &str = "TransactionInProgressException";
 
-/// How long one call of a service may take.
+/// The time limits of one call of a service.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// At most, all attempts together.
+    /// The longest time for all attempts together.
     pub most: Duration,
-    /// Where less than this is left, the call is not started.
+    /// The shortest time that the call is started with.
     pub least: Duration,
 }
 
-/// Sends one request inside `deadline` and `limits`. `send` is given the time-outs that it must put on the request.
+/// Sends one request within `deadline` and `limits`. `send` must apply the timeouts that it is given to the request.
 ///
 /// # Errors
 /// If it was not sent, if what became of it is not known, or if the service refused it.
@@ -111,43 +114,41 @@ where
     S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
     let time = deadline.clamp(limits.most, limits.least).ok_or(CallError::NotStarted)?;
-    // The first attempt's; `Attempts` gives more to those that follow.
+    // For the first attempt; `Attempts` extends it for those that follow.
     let attempt = (time * 2 / 5).max(limits.least).min(FIRST_ATTEMPT).min(time);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
         .operation_attempt_timeout(attempt)
         .operation_timeout(time)
         .build();
-    // The SDK's own operation timeout cancels between attempts; this one holds whatever it does.
-    // On the heap: a future of the SDK's has some 8 KB, and each level above it would carry them along.
+    // The SDK checks its operation timeout between attempts only; this one always applies.
+    // On the heap: a future of the SDK has some 8 KB, which each level above it would contain.
     match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
         None => Err(CallError::Unknown { reason: NO_ANSWER, code: None }),
         Some(result) => result.map_err(CallError::from_sdk),
     }
 }
 
-/// Times the attempts of a client's calls by how slow the service is. One that had no answer is sent again at once, on
-/// another connection, and the next may take four times as long: on a slow service an attempt that is always cut off
-/// after the same time never succeeds, however much the deadline leaves. What the last answer took is remembered, so that
-/// the next call does not begin with an attempt that is too short.
-///
-/// For a client's configuration, as an interceptor.
+/// An interceptor that adapts the attempt timeout of a client's calls to how slow the service is. After an attempt that
+/// timed out, the next one may take four times as long: with a fixed timeout no attempt would ever succeed on a slow
+/// service, whatever time the deadline leaves. The first timeout of a call is at least four times as long as the last
+/// response took, so that it does not begin with an attempt that is too short.
 #[derive(Debug, Default)]
 pub struct Attempts {
-    /// Milliseconds that the last answered attempt took.
-    last_answer: AtomicU64,
+    /// Milliseconds that the last response took.
+    last_response: AtomicU64,
 }
 
-/// When an attempt began.
+/// The instant at which an attempt started.
 #[derive(Debug)]
-struct Began(Instant);
+struct AttemptStart(Instant);
 
-impl Storable for Began {
+impl Storable for AttemptStart {
     type Storer = StoreReplace<Self>;
 }
 
 impl Attempts {
-    fn lengthen(cfg: &mut ConfigBag, longer: impl FnOnce(Duration) -> Duration) {
+    fn extend(cfg: &mut ConfigBag, longer: impl FnOnce(Duration) -> Duration) {
         let Some(timeouts) = cfg.load::<TimeoutConfig>().cloned() else { return };
         let Some(attempt) = timeouts.operation_attempt_timeout() else { return };
         let timeouts = timeouts.into_builder().operation_attempt_timeout(longer(attempt)).build();
@@ -166,8 +167,8 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let last = Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
-        Self::lengthen(cfg, |first| first.max(last * LONGER));
+        let last = Duration::from_millis(self.last_response.load(Ordering::Relaxed));
+        Self::extend(cfg, |first| first.max(last * TIMEOUT_FACTOR));
         Ok(())
     }
 
@@ -177,7 +178,7 @@ impl Intercept for Attempts {
         _: &RuntimeComponents,
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        cfg.interceptor_state().store_put(Began(Instant::now()));
+        cfg.interceptor_state().store_put(AttemptStart(Instant::now()));
         Ok(())
     }
 
@@ -188,11 +189,11 @@ impl Intercept for Attempts {
         cfg: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         if context.response().is_some() {
-            if let Some(Began(began)) = cfg.load::<Began>() {
-                self.last_answer.store(began.elapsed().as_millis() as u64, Ordering::Relaxed);
+            if let Some(AttemptStart(start)) = cfg.load::<AttemptStart>() {
+                self.last_response.store(start.elapsed().as_millis() as u64, Ordering::Relaxed);
             }
         } else if context.output_or_error().is_some_and(|result| result.is_err_and(|error| error.is_timeout_error())) {
-            Self::lengthen(cfg, |attempt| attempt * LONGER);
+            Self::extend(cfg, |attempt| attempt * TIMEOUT_FACTOR);
         }
         Ok(())
     }
@@ -201,18 +202,18 @@ impl Intercept for Attempts {
 /// Why a call of a service did not succeed.
 #[derive(Debug)]
 pub enum CallError<E> {
-    /// Too little time was left: nothing was sent.
+    /// Too little time remained, so nothing was sent.
     NotStarted,
-    /// It could not be built: nothing was sent, and nothing will be if it is tried again.
+    /// The request could not be built: nothing was sent, and a repeat would fail alike.
     NotBuilt,
-    /// It was sent, or may have been, and no answer says what became of it.
+    /// The request was sent, or may have been, and its outcome is not known.
     Unknown {
-        /// What was seen.
+        /// The reason, without anything that the request or the response carried.
         reason: &'static str,
-        /// The service's error code, where it sent one (with a 5xx).
+        /// The service's error code, if it sent one with a 5xx.
         code: Option<String>,
     },
-    /// The service refused it. The last attempt had no effect; an earlier attempt may have had.
+    /// The service refused the request. The last attempt had no effect; an earlier one may have had its effect.
     Refused(E),
 }
 
@@ -226,17 +227,17 @@ impl<E: ProvideErrorMetadata> CallError<E> {
             SdkError::ServiceError(context) => return Self::Refused(context.into_err()),
             SdkError::TimeoutError(_) => NO_ANSWER,
             SdkError::DispatchFailure(_) => "the connection failed",
-            SdkError::ResponseError(_) => "the answer was cut or cannot be read",
+            SdkError::ResponseError(_) => "the response was cut off or cannot be read",
             SdkError::ConstructionFailure(_) => return Self::NotBuilt,
             _ => "the SDK failed",
         };
         Self::Unknown { reason, code: None }
     }
 
-    /// This error without the service's own type, of the call `operation`.
+    /// The failure of `operation`, without the service's own error type.
     pub fn of(self, operation: &'static str) -> Failure {
         let (kind, reason, code) = match self {
-            Self::NotStarted => (FailureKind::NotStarted, "too little time was left", None),
+            Self::NotStarted => (FailureKind::NotStarted, "too little time remained", None),
             Self::NotBuilt => (FailureKind::Refused, "the request could not be built", None),
             Self::Unknown { reason, code } => (FailureKind::Unknown, reason, code),
             Self::Refused(error) if error.code() == Some(IN_PROGRESS) => {
@@ -253,52 +254,52 @@ impl<E: ProvideErrorMetadata> CallError<E> {
     }
 }
 
-/// A call that did not succeed, without anything of what it carried: a service's own message may quote the request.
+/// A call that did not succeed, without anything that it carried: a service's own message may quote the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// The operation, as the service names it.
+    /// The service's name of the operation.
     pub operation: &'static str,
-    /// What may be done about it.
+    /// What is known of its effect, and whether a repeat may succeed.
     pub kind: FailureKind,
     reason: &'static str,
     code: Option<String>,
 }
 
-/// What may be done about a [`Failure`].
+/// What is known of the effect of a failed call, and whether a repeat may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// Nothing was sent; a later try may have the time.
+    /// Nothing was sent for want of time; a repeat may have the time.
     NotStarted,
-    /// It may have been applied or not.
+    /// Whether it was applied is not known.
     Unknown,
-    /// Not applied, for a reason that passes: a throttle or a conflict.
+    /// The last attempt was not applied, and a repeat may succeed: a throttle or a conflict.
     Passing,
-    /// Not applied, for a reason that will stay.
+    /// Not applied, and a repeat would fail alike.
     Refused,
 }
 
 impl Failure {
-    /// Whether the request itself is at fault, so that no repeat of it will be taken.
+    /// Whether the request itself is invalid, so that no repeat can succeed.
     pub fn is_invalid(&self) -> bool {
         self.code.as_deref() == Some(INVALID)
     }
 
-    /// Whether it is for want of time that nothing came of it: too little was left, or no answer came in time.
+    /// Whether it failed for want of time: too little remained, or no response came in time.
     pub fn is_out_of_time(&self) -> bool {
         self.kind == FailureKind::NotStarted || self.reason == NO_ANSWER
     }
 
-    /// The failure of an operation whose request is itself at fault.
+    /// The failure of an operation whose request is invalid.
     pub fn invalid(operation: &'static str, reason: &'static str) -> Self {
         Self { operation, kind: FailureKind::Refused, reason, code: Some(INVALID.to_owned()) }
     }
 
-    /// The failure of an operation whose answer does not say what it must.
+    /// The failure of an operation whose response cannot be read.
     pub fn unreadable(operation: &'static str, reason: &'static str) -> Self {
         Self { operation, kind: FailureKind::Refused, reason, code: None }
     }
 
-    /// The failure of an operation that passes: it had no effect, and may be tried again.
+    /// The failure of an operation that had no effect and may succeed if repeated.
     pub fn passing(operation: &'static str, reason: &'static str) -> Self {
         Self { operation, kind: FailureKind::Passing, reason, code: None }
     }
@@ -316,7 +317,7 @@ impl fmt::Display for Failure {
 
 impl Error for Failure {}
 
-/// Whether the error code `code` says "not now": the request was not applied and may be sent again.
+/// Whether `code` is the error code of a throttle or a conflict: the request was not applied, and a repeat may succeed.
 pub fn is_passing(code: &str) -> bool {
     matches!(
         code,
@@ -331,7 +332,7 @@ pub fn is_passing(code: &str) -> bool {
             | "TransactionConflictException"
             | "TransactionConflict"
             | "LimitExceededException"
-            // Of SNS, whose topic is encrypted.
+            // From SNS, whose topic is encrypted.
             | "KMSThrottling"
             | "KMSThrottlingException"
     )

@@ -45,8 +45,8 @@ impl Backoff {
         self.next = (self.next * 2).min(self.longest);
     }
 
-    /// Waits before another attempt, and returns `true`; returns `false` at once where `deadline` does not leave the wait
-    /// and `least` for the attempt after it.
+    /// Waits before another attempt, and returns `true`; returns `false` at once where `deadline` does not leave the
+    /// wait and `least` for the attempt after it.
     pub async fn wait(&mut self, deadline: Deadline, least: Duration) -> bool {
         let pause = self.pause();
         if deadline.clamp(pause, pause + least).is_none() {

@@ -1,11 +1,11 @@
-//! Wall-clock time, read once an invocation.
+//! The time of day, read once an invocation.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 
-/// The time of day inside one invocation: the wall clock as read at entry, carried forward by the monotonic one. So that
-/// times inside an invocation never run backwards, and a test that stops Tokio's clock stops this one too.
+/// The time of day inside one invocation: the wall clock as read at entry, advanced by the monotonic clock. Times
+/// inside an invocation never run backwards, and a test that pauses Tokio's clock pauses this one.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     started: OffsetDateTime,
@@ -13,7 +13,7 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// A clock that reads the system's.
+    /// A clock that shows the system's time.
     pub fn system() -> Self {
         Self::starting_at(OffsetDateTime::now_utc())
     }
@@ -23,13 +23,13 @@ impl Clock {
         Self { started, since: Instant::now() }
     }
 
-    /// Now, in UTC, to the millisecond, which is what is stored and answered.
+    /// The current time in UTC, truncated to the millisecond, as it is stored and answered.
     pub fn now(&self) -> OffsetDateTime {
         let now = self.started + self.since.elapsed();
         now.replace_millisecond(now.millisecond()).unwrap_or(now)
     }
 
-    /// How long the invocation has run.
+    /// How long the invocation has been running.
     pub fn elapsed(&self) -> std::time::Duration {
         self.since.elapsed()
     }
@@ -50,7 +50,7 @@ mod tests {
     use time::macros::datetime;
 
     #[tokio::test(start_paused = true)]
-    async fn time_goes_on_from_where_it_was_read_and_stops_with_the_runtime() {
+    async fn time_advances_from_the_reading_at_entry_and_pauses_with_the_runtime() {
         let clock = Clock::starting_at(datetime!(2026-11-23 08:00:00.123_456_789 UTC));
         assert_eq!(clock.now(), datetime!(2026-11-23 08:00:00.123 UTC));
         tokio::time::advance(std::time::Duration::from_millis(1_500)).await;

@@ -1,4 +1,4 @@
-//! The instant by which an invocation must have answered.
+//! Deadlines: the time limit of an invocation, passed to everything that waits.
 
 use std::future::Future;
 use std::pin::pin;
@@ -7,24 +7,24 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lambda_runtime::Context;
 use tokio::time::Instant;
 
-/// How long a request waits, once its own work is done, for what runs [alongside](run_alongside) it. Both take the same few milliseconds
-/// as a rule, and a stall costs no patient more than this.
+/// How long a request waits, once its own work is done, for what runs [alongside](run_alongside) it. Both usually take
+/// the same few milliseconds, and a stall delays no patient's answer by more than this.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// The instant by which an invocation must have answered, its reserve already taken off.
+/// The instant by which an invocation must have answered, less its reserve.
 ///
-/// Made once, at entry, from the context's wall-clock milliseconds; monotonic from then on, so that a clock that is set
-/// back or forward cannot stretch or cut it. It is passed explicitly to everything that waits.
+/// It is made once, at entry, from the context's wall-clock milliseconds, and is monotonic from then on: setting the
+/// clock neither extends nor shortens it. It is passed explicitly to everything that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline {
     at: Instant,
 }
 
 impl Deadline {
-    /// What a function behind API Gateway keeps for building and sending its answer.
+    /// The time that a function behind API Gateway reserves for building and sending its answer.
     pub const API_RESERVE: Duration = Duration::from_millis(250);
 
-    /// What a stream consumer keeps for telling which records it did.
+    /// The time that a stream consumer reserves for returning the records that failed.
     pub const STREAM_RESERVE: Duration = Duration::from_millis(500);
 
     /// The deadline of `context`, less `reserve`.
@@ -32,8 +32,8 @@ impl Deadline {
         Self::from_epoch_millis(context.deadline, SystemTime::now(), reserve)
     }
 
-    /// The deadline that lies `epoch_millis` after the Unix epoch, as seen from `now`, less `reserve`. One that has
-    /// passed leaves nothing.
+    /// The deadline at `epoch_millis` after the Unix epoch, less `reserve`, where the wall clock shows `now`. If that
+    /// has passed, no time remains.
     pub fn from_epoch_millis(epoch_millis: u64, now: SystemTime, reserve: Duration) -> Self {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let left = Duration::from_millis(epoch_millis).saturating_sub(now).saturating_sub(reserve);
@@ -42,7 +42,7 @@ impl Deadline {
 
     /// The deadline `left` from now.
     pub fn after(left: Duration) -> Self {
-        // A function lives 15 minutes at most; a context that says more is wrong, and must not overflow the instant.
+        // An invocation lasts 15 minutes at most; a context with a later deadline must not overflow the instant.
         const LONGEST: Duration = Duration::from_secs(15 * 60);
         Self { at: Instant::now() + left.min(LONGEST) }
     }
@@ -52,22 +52,22 @@ impl Deadline {
         self.at
     }
 
-    /// What is left; zero once it has passed.
+    /// The remaining time; zero once the deadline has passed.
     pub fn remaining(self) -> Duration {
         self.at.saturating_duration_since(Instant::now())
     }
 
-    /// How long a step that wants `want` may take: less where less remains, and `None`, do not start, where not even
-    /// `least` does.
+    /// How long a step may take that asks for `want`: the remaining time where that is shorter, and `None` where less
+    /// than `least` remains, so that the step must not start.
     pub fn clamp(self, want: Duration, least: Duration) -> Option<Duration> {
         let remaining = self.remaining();
         (remaining >= least && !remaining.is_zero()).then(|| want.min(remaining))
     }
 
-    /// This deadline, or `wish` from now where that is sooner: a wish only shortens.
+    /// This deadline, or `limit` from now where that is sooner.
     #[must_use]
-    pub fn no_later_than(self, wish: Duration) -> Self {
-        self.min(Self::after(wish))
+    pub fn no_later_than(self, limit: Duration) -> Self {
+        self.min(Self::after(limit))
     }
 
     /// This deadline, earlier by `margin`.
@@ -76,15 +76,15 @@ impl Deadline {
         Self { at: self.at.checked_sub(margin).unwrap_or(self.at) }
     }
 
-    /// What `work` gives, or `None` if the deadline comes first, which drops `work`.
+    /// The output of `work`, or `None` if the deadline comes first; `work` is then dropped.
     pub async fn bound<T>(self, work: impl Future<Output = T>) -> Option<T> {
         tokio::time::timeout_at(self.at, work).await.ok()
     }
 }
 
-/// Runs `work` with `aside` beside it, which starts first. `aside` may go on for at most 250 ms once `work` is done, and
-/// never past the deadline; then it is dropped, whatever became of it: it must be something that the request can do
-/// without.
+/// Runs `aside` and `work` concurrently, and returns the output of `work`. `aside` is polled first. Once `work` is
+/// done, `aside` may take another 250 ms, but not past the deadline; then it is dropped, so it must be something that
+/// the request can do without.
 pub async fn run_alongside<T>(deadline: Deadline, aside: impl Future<Output = ()>, work: impl Future<Output = T>) -> T {
     let mut aside = pin!(aside);
     let mut work = pin!(work);
@@ -93,7 +93,7 @@ pub async fn run_alongside<T>(deadline: Deadline, aside: impl Future<Output = ()
         () = &mut aside => work.await,
         result = &mut work => {
             if deadline.no_later_than(GRACE).bound(aside).await.is_none() {
-                tracing::warn!(event = "left_unfinished", "what ran beside the request's own work took too long");
+                tracing::warn!(event = "side_task_dropped", "a task alongside the request took too long");
             }
             result
         }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_inside_the_reserve_or_in_the_past_leaves_nothing() {
+    async fn a_deadline_inside_the_reserve_or_in_the_past_leaves_no_time() {
         for epoch_millis in [0, 999_000, 1_000_000, 1_000_250] {
             let deadline = Deadline::from_epoch_millis(epoch_millis, wall(1_000_000), Deadline::API_RESERVE);
             assert_eq!(deadline.remaining(), Duration::ZERO, "{epoch_millis}");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_step_gets_what_it_wants_or_what_is_left_or_is_not_started() {
+    async fn a_step_gets_the_time_it_asks_for_or_what_remains_or_must_not_start() {
         let deadline = Deadline::after(ms(1_000));
         assert_eq!(deadline.clamp(ms(300), ms(50)), Some(ms(300)));
         assert_eq!(deadline.clamp(ms(3_000), ms(50)), Some(ms(1_000)));
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_wish_only_shortens() {
+    async fn a_limit_never_extends_a_deadline() {
         let deadline = Deadline::after(ms(1_000));
         assert_eq!(deadline.no_later_than(ms(400)).remaining(), ms(400));
         assert_eq!(deadline.no_later_than(ms(4_000)).remaining(), ms(1_000));
@@ -158,21 +158,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_runs_beside_holds_the_answer_up_no_longer_than_its_grace() {
+    async fn a_task_alongside_delays_the_answer_by_its_grace_at_most() {
         let start = Instant::now();
         let answer = run_alongside(Deadline::after(ms(9_000)), std::future::pending(), async { 7 }).await;
         assert_eq!((answer, start.elapsed()), (7, GRACE));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_runs_beside_never_holds_the_answer_past_the_deadline() {
+    async fn a_task_alongside_never_delays_the_answer_past_the_deadline() {
         let start = Instant::now();
         run_alongside(Deadline::after(ms(30)), std::future::pending(), async {}).await;
         assert_eq!(start.elapsed(), ms(30));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_runs_beside_is_finished_when_it_is_quicker() {
+    async fn a_task_alongside_that_is_quicker_than_its_grace_is_finished() {
         let mut counted = false;
         let count = async {
             tokio::time::sleep(ms(20)).await;

@@ -1,14 +1,14 @@
-//! Settings, which come from the function's environment variables.
+//! The settings of a function: its environment variables.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-/// The settings of a function, as its environment variables give them. A variable that is set to nothing counts as not
-/// set, because SAM cannot leave one out that the template declares.
+/// The settings of a function, from its environment variables. An empty variable counts as not set, because SAM cannot
+/// omit one that the template declares.
 #[derive(Clone, Debug, Default)]
 pub struct Environment(HashMap<String, String>);
 
-/// A setting is missing or cannot be read. The function must not start without it.
+/// A setting is missing or invalid, so that the function cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("environment variable {name} {problem}: set it in template.yaml")]
 pub struct EnvironmentError {
@@ -17,7 +17,7 @@ pub struct EnvironmentError {
 }
 
 impl Environment {
-    /// The variables of this process.
+    /// The environment variables of this process.
     pub fn of_process() -> Self {
         Self(std::env::vars().collect())
     }
@@ -38,9 +38,10 @@ impl Environment {
     /// The value of `name`, a whole number within `bounds`, which are those of the template's parameter.
     ///
     /// # Errors
-    /// If it is not set, or is no such number.
+    /// If it is not set, no whole number, or out of bounds.
     pub fn number(&self, name: &'static str, bounds: RangeInclusive<u32>) -> Result<u32, EnvironmentError> {
-        let number = self.required(name)?.parse().map_err(|_| EnvironmentError { name, problem: "is no whole number" });
+        let number =
+            self.required(name)?.parse().map_err(|_| EnvironmentError { name, problem: "is not a whole number" });
         number.and_then(|number| {
             let within = bounds.contains(&number).then_some(number);
             within.ok_or(EnvironmentError { name, problem: "is out of bounds" })
@@ -64,7 +65,7 @@ mod tests {
         assert_eq!(environment.number("A", 0..=30).unwrap(), 30);
         for name in ["B", "C"] {
             let error = environment.number(name, 0..=30).unwrap_err().to_string();
-            assert!(error.contains("is no whole number"), "{error}");
+            assert!(error.contains("is not a whole number"), "{error}");
         }
     }
 

@@ -8,9 +8,9 @@ use lambda_runtime::Diagnostic;
 
 use crate::EnvironmentError;
 
-/// An error that ends a function or an invocation, as Lambda reports it: its type, and its message with those of all its
-/// sources. The runtime and the standard library print errors by `Debug`, which would name types and leave out sources,
-/// so `Debug` is the same text as `Display`.
+/// An error that ends a function or an invocation, as Lambda reports it: its type, and its message with those of all
+/// its sources. The runtime and the standard library print errors by `Debug`, which would name types and leave out
+/// sources, so `Debug` is the same text as `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct FunctionError {
     kind: &'static str,

@@ -1,5 +1,5 @@
-//! Metrics, which alarms stand on: one line of CloudWatch's embedded metric format on standard output for each value,
-//! written whatever `LOG_LEVEL` is. A metric has no dimension, and nothing in it identifies a patient.
+//! Metrics for alarms: one line of CloudWatch's embedded metric format on standard output for each value, whatever
+//! `LOG_LEVEL` is. A metric has no dimensions, and nothing in it identifies a patient.
 
 use std::cell::RefCell;
 use std::io::{self, Write};
@@ -12,22 +12,23 @@ use crate::Environment;
 
 /// Records that can never be scored and were quarantined.
 pub const RECORDS_QUARANTINED: &str = "RecordsQuarantined";
-/// Seconds that the oldest of what waits for its score or its publication has waited. Each run of `sweep` writes it.
+/// Age in seconds of the oldest submission without a score or alert without a publication. Each run of `sweep` reports
+/// it.
 pub const OLDEST_PENDING_SECONDS: &str = "OldestPendingSeconds";
-/// What a run of `sweep` could not do. Each run writes it, zero too.
+/// Items that a run of `sweep` could not process. Each run reports it, also when it is zero.
 pub const SWEEP_FAILURES: &str = "SweepFailures";
-/// Alerts that nobody acknowledged though they were published as often as their study allows.
+/// Alerts that nobody acknowledged after the last escalation that their study allows.
 pub const ALERTS_EXHAUSTED: &str = "AlertsExhausted";
-/// Alert rules of submissions that could not be evaluated again after an earlier submission arrived.
+/// Alert rules that could not be evaluated again after an earlier submission arrived.
 pub const NOT_REEVALUATED: &str = "NotReevaluated";
-/// API calls whose count was given up.
+/// API calls that could not be counted.
 pub const API_CALLS_NOT_COUNTED: &str = "ApiCallsNotCounted";
-/// Requests that were answered 401 or 403.
+/// Requests answered with 401 or 403.
 pub const REFUSED: &str = "Refused";
-/// Times that a study could not be read and its defaults, or what was known of it before, were used.
+/// Failed reads of a study where its defaults or the version read before were used instead.
 pub const STUDY_NOT_READ: &str = "StudyNotRead";
 
-/// All of them; each has an alarm in the template.
+/// All metrics; each has an alarm in the template.
 pub const ALL: [&str; 8] = [
     RECORDS_QUARANTINED,
     OLDEST_PENDING_SECONDS,
@@ -45,17 +46,17 @@ thread_local! {
     static CAPTURED: RefCell<Option<Vec<Metric>>> = const { RefCell::new(None) };
 }
 
-/// Takes the namespace from `METRICS_NAMESPACE`. Before that nothing is written.
+/// Sets the namespace from `METRICS_NAMESPACE`. Nothing is written before that.
 pub(crate) fn start(environment: &Environment) {
     NAMESPACE.get_or_init(|| environment.optional("METRICS_NAMESPACE").unwrap_or("ePRO").to_owned());
 }
 
-/// Writes that `name` happened `value` times.
+/// Reports `value` occurrences of `name`.
 pub fn count(name: &'static str, value: u64) {
     Metric { name, unit: "Count", value }.write();
 }
 
-/// Writes that `name` is `value` seconds.
+/// Reports `name` as `value` seconds.
 pub fn seconds(name: &'static str, value: u64) {
     Metric { name, unit: "Seconds", value }.write();
 }
@@ -63,11 +64,11 @@ pub fn seconds(name: &'static str, value: u64) {
 /// One value of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name.
+    /// One of [`ALL`].
     pub name: &'static str,
-    /// Its unit, as CloudWatch names it.
+    /// CloudWatch's name of its unit.
     pub unit: &'static str,
-    /// The value.
+    /// How many, in that unit.
     pub value: u64,
 }
 
@@ -75,8 +76,7 @@ impl Metric {
     fn write(self) {
         CAPTURED.with_borrow_mut(|captured| captured.iter_mut().for_each(|metrics| metrics.push(self)));
         let Some(namespace) = NAMESPACE.get() else { return };
-        // One write, so that no line of the log stands in its midst. Where standard output is closed there is nobody left
-        // to report to.
+        // One write, so that no log line interrupts it. Where standard output is closed, nobody can be informed.
         let _ = io::stdout().lock().write_all(self.line(namespace, SystemTime::now()).as_bytes());
     }
 
@@ -89,24 +89,24 @@ impl Metric {
     }
 }
 
-/// The metrics that are written on this thread, from its making on. For tests.
+/// The metrics reported on this thread while this exists. For tests.
 #[derive(Debug)]
 pub struct Captured(());
 
 impl Captured {
-    /// Begins to capture.
+    /// Starts capturing.
     #[must_use]
     pub fn begin() -> Self {
         CAPTURED.set(Some(Vec::new()));
         Self(())
     }
 
-    /// What was written so far.
+    /// The metrics reported so far.
     pub fn metrics(&self) -> Vec<Metric> {
         CAPTURED.with_borrow(|captured| captured.clone().unwrap_or_default())
     }
 
-    /// The sum of the values of `name` so far; `None` if none was written.
+    /// The sum of the values of `name` so far; `None` if it was not reported.
     pub fn sum(&self, name: &str) -> Option<u64> {
         self.metrics().iter().filter(|metric| metric.name == name).map(|metric| metric.value).reduce(|a, b| a + b)
     }
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_test_sees_what_its_own_thread_writes_while_it_captures() {
+    fn a_capture_sees_the_metrics_of_its_own_thread() {
         count(REFUSED, 1);
         let captured = Captured::begin();
         count(REFUSED, 2);
@@ -160,13 +160,13 @@ mod tests {
     }
 
     #[test]
-    fn every_metric_has_its_alarm_and_no_alarm_depends_on_what_functions_log() {
+    fn every_metric_has_an_alarm_and_no_alarm_depends_on_log_lines() {
         let template = include_str!("../../../template.yaml");
         let lines: Vec<&str> = template.lines().map(str::trim).collect();
         let own = |pair: &&[&str]| pair[0] == "Namespace: !Sub ePRO/${AWS::StackName}";
         let alarms = lines.windows(2).filter(own).filter_map(|pair| pair[1].strip_prefix("MetricName: "));
         assert_eq!(alarms.collect::<BTreeSet<_>>(), ALL.into());
-        // The gateway's access log has no level.
+        // The gateway's access log has no level that could silence it.
         let filters = template.split("\n\n").filter(|resource| resource.contains("AWS::Logs::MetricFilter"));
         assert!(filters.into_iter().all(|filter| filter.contains("LogGroupName: !Ref ApiLogs")));
     }

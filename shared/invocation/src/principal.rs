@@ -1,9 +1,9 @@
-//! Who did something.
+//! The identity of a person or program, as an issuer vouches for it.
 
 use std::fmt;
 
-/// Who did something, in the words of the one who vouches for it. A `sub` is unique within its `iss` only, so neither is
-/// kept without the other. Its `Debug` is empty: a `sub` may be a patient's.
+/// The subject of an access token or an AWS identity. A `sub` is unique only within its `iss`, so neither is kept
+/// without the other. `Debug` shows neither, because a `sub` may be a patient's.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Principal {
     sub: String,
@@ -13,10 +13,10 @@ pub struct Principal {
 impl Principal {
     const LONGEST_ISSUER: usize = 512;
 
-    /// The principal that `iss` names `sub`: printable ASCII without a space, at most 255 characters as OpenID Connect
-    /// has it for `sub`, and 512 for `iss`.
+    /// The principal `sub` of `iss`, if both are printable ASCII without a space, of at most 255 characters (the limit
+    /// of OpenID Connect for `sub`) and 512 characters.
     ///
-    /// API Gateway writes a claim that is null as Go does, `<nil>`: that is nobody's name, nor is the word `null`.
+    /// API Gateway passes a claim that is null as `<nil>`, as Go formats it: that and `null` are nobody's.
     pub fn new(sub: &str, iss: &str) -> Option<Self> {
         let fits = |text: &str, most| {
             (1..=most).contains(&text.len())
@@ -26,12 +26,12 @@ impl Principal {
         (fits(sub, 255) && fits(iss, Self::LONGEST_ISSUER)).then(|| Self { sub: sub.to_owned(), iss: iss.to_owned() })
     }
 
-    /// The name that the issuer gave: the `sub` of an access token.
+    /// The identifier that the issuer assigned: the `sub` of an access token.
     pub fn sub(&self) -> &str {
         &self.sub
     }
 
-    /// Who gave it: the `iss` of an access token.
+    /// The issuer: the `iss` of an access token.
     pub fn iss(&self) -> &str {
         &self.iss
     }

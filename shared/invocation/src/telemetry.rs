@@ -12,9 +12,9 @@ use crate::{Environment, metrics};
 
 /// Starts logs and [`metrics`]; call it once, first thing in `main`.
 ///
-/// Events go to standard output, one JSON object a line. Those of `targets`, the function's crate and the crates of this
-/// workspace that it links, are logged from the level of `LOG_LEVEL` on (`info` where it is not set). Other crates may
-/// quote what they carry, so only their warnings and errors are logged.
+/// Events go to standard output, one JSON object a line. Those of `targets`, the function's crate and the crates of
+/// this workspace that it links, are logged from the level of `LOG_LEVEL` on (`info` where it is not set). Other crates
+/// may quote what they carry, so only their warnings and errors are logged.
 pub fn start(environment: &Environment, targets: &[&str]) {
     metrics::start(environment);
     let level: Level = environment.optional("LOG_LEVEL").and_then(|level| level.parse().ok()).unwrap_or(Level::INFO);
@@ -35,18 +35,18 @@ pub fn start(environment: &Environment, targets: &[&str]) {
     tracing_subscriber::registry().with(lines).with(targets).init();
 }
 
-/// What identifies an invocation.
+/// The ids of an invocation.
 #[derive(Clone, Copy, Debug)]
 pub struct InvocationIds<'a> {
-    /// Lambda's own id.
+    /// Lambda's request id.
     pub request_id: &'a str,
-    /// X-Ray's id, where the invocation is traced.
+    /// X-Ray's trace id; `None` where the invocation is not traced.
     pub trace_id: Option<&'a str>,
-    /// The request's correlation id; a batch from a stream has none of its own.
+    /// The correlation id of a request; `None` for stream batches and scheduled runs.
     pub correlation_id: Option<&'a str>,
 }
 
-/// The span of one invocation, whose fields stand on every line that is logged inside it.
+/// The span of one invocation. Its fields are on every line logged inside it.
 pub fn invocation_span(ids: &InvocationIds<'_>) -> Span {
     static WARM: AtomicBool = AtomicBool::new(false);
     let cold_start = !WARM.swap(true, Ordering::Relaxed);

@@ -16,7 +16,8 @@ pub struct WriteFailure {
     pub not_done: &'static str,
     /// The kind and the detail where it may have had its effect (503).
     pub unknown: (ProblemKind, &'static str),
-    /// The detail where what was asked for can never be written (422); `None` where that would be a fault of this service.
+    /// The detail where what was asked for can never be written (422); `None` where that would be a fault of this
+    /// service.
     pub invalid: Option<&'static str>,
     /// The detail where the store refused it (500).
     pub refused: &'static str,

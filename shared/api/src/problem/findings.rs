@@ -2,8 +2,8 @@
 
 use clinical::document::Finding;
 
-/// What is wrong with a body, as far as one answer can list it: a hostile body could hold a hundred thousand faults, each
-/// in a place with a name as long as the body.
+/// The validation errors of a body, limited in number and size: a hostile body could have a hundred thousand, each with
+/// a pointer as long as the body.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
     listed: Vec<Finding>,
@@ -11,12 +11,12 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// As many as are listed; the others are counted.
+    /// The number that is listed; the others are only counted.
     const MOST: usize = 200;
-    /// As many bytes of a pointer as are kept.
+    /// Bytes of a pointer; longer ones are truncated.
     const LONGEST_POINTER: usize = 1_000;
 
-    /// Takes in `finding`, whose place is only made if it is going to be listed.
+    /// Adds the output of `finding`, which is called only if it is going to be listed.
     pub fn push_with(&mut self, finding: impl FnOnce() -> Finding) {
         if self.listed.len() == Self::MOST {
             self.more += 1;
@@ -30,7 +30,7 @@ impl Findings {
         self.listed.push(finding);
     }
 
-    /// Takes in all of `others`, each changed by `change`, those left out where it says so.
+    /// Adds all of `others`, each mapped by `change`, which drops those that it maps to `None`.
     pub fn append_with(&mut self, others: Findings, change: impl Fn(Finding) -> Option<Finding>) {
         for finding in others.listed.into_iter().filter_map(change) {
             self.push_with(|| finding);
@@ -38,17 +38,17 @@ impl Findings {
         self.more += others.more;
     }
 
-    /// Those that are listed.
+    /// The findings that are listed, in the order in which they were added.
     pub fn listed(&self) -> &[Finding] {
         &self.listed
     }
 
-    /// How many there are beyond those that are listed.
+    /// The number of findings beyond those that are listed.
     pub(super) fn more(&self) -> usize {
         self.more
     }
 
-    /// Whether there are none.
+    /// Whether there is no finding.
     pub fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }

@@ -1,37 +1,37 @@
-//! The kinds of problem.
+//! Kinds of problem.
 
 use lambda_http::http::{HeaderValue, StatusCode};
 
-/// The kinds of problem, each with its stable `type` and its status.
+/// A kind of problem, with its stable `type`, its title and its status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// 401: no access token, or one that cannot be read.
+    /// 401: the access token is missing or malformed.
     Unauthenticated,
-    /// 403: known, and not allowed.
+    /// 403: the caller is authenticated and not allowed.
     Forbidden,
-    /// 404: not there, or not the caller's to know of.
+    /// 404: it does not exist, or the caller may not know that it does.
     NotFound,
-    /// 409: another body was stored under this id.
+    /// 409: another body is stored under this id.
     SubmissionConflict,
-    /// 409: the submission that this one corrects is not stored; it may be on its way.
+    /// 409: the submission to correct is not stored (yet).
     OriginalMissing,
-    /// 409: the submission that this one corrects was corrected by another one.
+    /// 409: the submission to correct has another correction.
     AlreadyAmended,
-    /// 413: the body is too large.
+    /// 413: the body, or the answer to it, is too large.
     TooLarge,
-    /// 415: the body is not of the type that is taken.
+    /// 415: the media type of the body is not accepted.
     UnsupportedMediaType,
-    /// 422: the content is wrong; `errors` says where.
+    /// 422: the content is invalid; `errors` has the pointers.
     Invalid,
     /// 500: a fault of this service.
     Internal,
-    /// 503: not done, for sure; may be sent again.
+    /// 503: certainly not done; the request may be repeated.
     NotDone,
-    /// 503: sent to the store, and nothing says what became of it; the same id settles it.
+    /// 503: the outcome is not known; repeating the same request settles it.
     OutcomeUnknown,
-    /// 503: sent to the store, nothing says what became of it, and a repeat may do it twice.
+    /// 503: the outcome is not known, and a repeat may do it twice.
     MayRepeat,
-    /// 504: what was asked for could not be read and worked out in time; nothing was changed.
+    /// 504: not finished in time; nothing was changed.
     TimedOut,
 }
 
@@ -73,11 +73,11 @@ impl ProblemKind {
         }
     }
 
-    /// In how many seconds to try again, where that may help and cannot harm.
+    /// Seconds after which to repeat the request, where that may help and does no harm.
     pub(super) fn retry_after(self) -> Option<HeaderValue> {
         match self {
             Self::NotDone | Self::OutcomeUnknown | Self::TimedOut => Some(HeaderValue::from_static("1")),
-            // The app has to send the original before.
+            // The app must send the original first.
             Self::OriginalMissing => Some(HeaderValue::from_static("5")),
             _ => None,
         }

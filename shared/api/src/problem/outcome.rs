@@ -1,11 +1,11 @@
-//! A problem in the words of FHIR R4.
+//! Problems as FHIR R4.
 
 use serde_json::{Value, json};
 
 use super::details::ProblemDetails;
 use super::kind::ProblemKind;
 
-/// `body` as an OperationOutcome: first the problem itself, with the correlation id, then an issue for each finding.
+/// `body` as an OperationOutcome: an issue for the problem itself, with the correlation id, then one for each finding.
 pub(super) fn operation_outcome(kind: ProblemKind, body: &ProblemDetails<'_>) -> Value {
     let mut issues = vec![json!({
         "severity": "error",
@@ -31,7 +31,7 @@ fn coded(system: &str, code: &str, text: &str) -> Value {
     json!({"coding": [{"system": system, "code": code}], "text": text})
 }
 
-/// The code in HL7's `issue-type`.
+/// The code of `kind` in HL7's code system `issue-type`.
 fn issue_type(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::Unauthenticated => "login",
@@ -69,7 +69,7 @@ mod tests {
     use crate::{CorrelationId, Problem, ProblemFormat};
 
     #[test]
-    fn a_problem_is_told_in_fhirs_words_with_each_place() {
+    fn an_operation_outcome_has_an_issue_for_each_finding_with_its_expression() {
         let finding = Finding {
             pointer: "QuestionnaireResponse.item[3].answer[1]".into(),
             code: "item.code",
