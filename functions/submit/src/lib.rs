@@ -350,7 +350,7 @@ const NOT_STORED: WriteFailure = WriteFailure {
 /// The answer to a put that failed.
 fn not_stored(mut failure: Failure) -> Problem {
     // An earlier attempt of the SDK's may have been applied, whatever the answer to the last one was.
-    if failure.kind == FailureKind::Passing {
+    if failure.kind == FailureKind::Transient {
         failure.kind = FailureKind::Unknown;
     }
     Problem::not_written(&failure, &NOT_STORED)

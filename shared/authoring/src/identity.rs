@@ -31,7 +31,7 @@ pub(crate) async fn caller(environment: &Environment, deadline: Deadline) -> Res
     let sent = call(deadline, LIMITS, |timeouts| {
         request.customize().config_override(Builder::new().timeout_config(timeouts)).send()
     });
-    let identity = sent.await.map_err(|error| ConnectError::Identity(error.of(OPERATION)))?;
+    let identity = sent.await.map_err(|error| ConnectError::Identity(error.into_failure(OPERATION)))?;
     let issuer = environment.optional(STS_ENDPOINT).unwrap_or(STS);
     let principal = identity.arn().and_then(|arn| Principal::new(arn, issuer));
     let unreadable = || ConnectError::Identity(Failure::unreadable(OPERATION, "the response has no ARN"));

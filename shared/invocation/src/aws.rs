@@ -114,7 +114,7 @@ where
     S: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
 {
     let time = deadline.clamp(limits.most, limits.least).ok_or(CallError::NotStarted)?;
-    // For the first attempt; `Attempts` extends it for those that follow.
+    // For the first attempt; `AdaptiveTimeout` extends it for those that follow.
     let attempt = (time * 2 / 5).max(limits.least).min(FIRST_ATTEMPT).min(time);
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(CONNECT)
@@ -134,7 +134,7 @@ where
 /// service, whatever time the deadline leaves. The first timeout of a call is at least four times as long as the last
 /// response took, so that it does not begin with an attempt that is too short.
 #[derive(Debug, Default)]
-pub struct Attempts {
+pub struct AdaptiveTimeout {
     /// Milliseconds that the last response took.
     last_response: AtomicU64,
 }
@@ -147,7 +147,7 @@ impl Storable for AttemptStart {
     type Storer = StoreReplace<Self>;
 }
 
-impl Attempts {
+impl AdaptiveTimeout {
     fn extend(cfg: &mut ConfigBag, longer: impl FnOnce(Duration) -> Duration) {
         let Some(timeouts) = cfg.load::<TimeoutConfig>().cloned() else { return };
         let Some(attempt) = timeouts.operation_attempt_timeout() else { return };
@@ -156,9 +156,9 @@ impl Attempts {
     }
 }
 
-impl Intercept for Attempts {
+impl Intercept for AdaptiveTimeout {
     fn name(&self) -> &'static str {
-        "Attempts"
+        "AdaptiveTimeout"
     }
 
     fn modify_before_retry_loop(
@@ -235,7 +235,7 @@ impl<E: ProvideErrorMetadata> CallError<E> {
     }
 
     /// The failure of `operation`, without the service's own error type.
-    pub fn of(self, operation: &'static str) -> Failure {
+    pub fn into_failure(self, operation: &'static str) -> Failure {
         let (kind, reason, code) = match self {
             Self::NotStarted => (FailureKind::NotStarted, "too little time remained", None),
             Self::NotBuilt => (FailureKind::Refused, "the request could not be built", None),
@@ -245,8 +245,11 @@ impl<E: ProvideErrorMetadata> CallError<E> {
             }
             Self::Refused(error) => {
                 let code = error.code().map(str::to_owned);
-                let kind =
-                    if code.as_deref().is_some_and(is_passing) { FailureKind::Passing } else { FailureKind::Refused };
+                let kind = if code.as_deref().is_some_and(is_transient) {
+                    FailureKind::Transient
+                } else {
+                    FailureKind::Refused
+                };
                 (kind, "the service refused it", code)
             }
         };
@@ -273,7 +276,7 @@ pub enum FailureKind {
     /// Whether it was applied is not known.
     Unknown,
     /// The last attempt was not applied, and a repeat may succeed: a throttle or a conflict.
-    Passing,
+    Transient,
     /// Not applied, and a repeat would fail alike.
     Refused,
 }
@@ -300,8 +303,8 @@ impl Failure {
     }
 
     /// The failure of an operation that had no effect and may succeed if repeated.
-    pub fn passing(operation: &'static str, reason: &'static str) -> Self {
-        Self { operation, kind: FailureKind::Passing, reason, code: None }
+    pub fn transient(operation: &'static str, reason: &'static str) -> Self {
+        Self { operation, kind: FailureKind::Transient, reason, code: None }
     }
 }
 
@@ -318,7 +321,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 /// Whether `code` is the error code of a throttle or a conflict: the request was not applied, and a repeat may succeed.
-pub fn is_passing(code: &str) -> bool {
+pub fn is_transient(code: &str) -> bool {
     matches!(
         code,
         "ProvisionedThroughputExceededException"

@@ -8,7 +8,7 @@ use aws_sdk_sns::config::Builder;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
-use invocation::aws::{Attempts, Failure, FailureKind, Limits, SharedHttpClient, call, sdk_config};
+use invocation::aws::{AdaptiveTimeout, Failure, FailureKind, Limits, SharedHttpClient, call, sdk_config};
 use invocation::{Deadline, Environment, EnvironmentError};
 
 use crate::message::{LinkTemplate, Notice};
@@ -31,7 +31,7 @@ pub struct Topic {
 impl Topic {
     /// The topic `arn`, reached as `config` says, with alerts that are opened at `link`.
     pub fn new(config: &SdkConfig, arn: &str, link: LinkTemplate) -> Self {
-        let config = Builder::from(config).interceptor(Attempts::default()).build();
+        let config = Builder::from(config).interceptor(AdaptiveTimeout::default()).build();
         Self { sns: Client::from_conf(config), arn: arn.to_owned(), link }
     }
 
@@ -52,7 +52,7 @@ impl Topic {
         let limits = Limits { most: Duration::from_secs(2), ..PUBLISH };
         let request = self.sns.get_topic_attributes().topic_arn(&self.arn);
         let sent = call(deadline, limits, |timeouts| request.customize().config_override(config(timeouts)).send());
-        if let Err(failure) = sent.await.map_err(|error| error.of("GetTopicAttributes at start-up")) {
+        if let Err(failure) = sent.await.map_err(|error| error.into_failure("GetTopicAttributes at start-up")) {
             tracing::warn!(event = "warm_up_failed", %failure);
         }
     }
@@ -110,7 +110,7 @@ impl Topic {
         let answer = match sent.await {
             Ok(answer) => answer,
             Err(error) => {
-                let failure = error.of(OPERATION);
+                let failure = error.into_failure(OPERATION);
                 failures.extend(open.iter().map(|&index| (index, failure.clone())));
                 return;
             }
@@ -120,7 +120,7 @@ impl Topic {
                 let failure = if entry.sender_fault() {
                     Failure::unreadable(OPERATION, "SNS does not take it")
                 } else {
-                    Failure::passing(OPERATION, "SNS could not take it now")
+                    Failure::transient(OPERATION, "SNS could not take it now")
                 };
                 failures.insert(index, failure);
             }
@@ -148,7 +148,7 @@ impl Topic {
 }
 
 fn may_pass(failure: &Failure) -> bool {
-    matches!(failure.kind, FailureKind::Unknown | FailureKind::Passing)
+    matches!(failure.kind, FailureKind::Unknown | FailureKind::Transient)
 }
 
 fn config(timeouts: TimeoutConfig) -> Builder {

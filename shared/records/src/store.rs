@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_types::SdkConfig;
-use invocation::aws::{Attempts, Limits, SharedHttpClient, sdk_config};
+use invocation::aws::{AdaptiveTimeout, Limits, SharedHttpClient, sdk_config};
 use invocation::{Deadline, Environment, EnvironmentError};
 use tokio::sync::OnceCell;
 
@@ -78,7 +78,7 @@ pub struct Store {
 impl Store {
     /// A store on `tables`, reached with `config`, for the studies that are stored.
     pub fn new(config: &SdkConfig, tables: Tables) -> Self {
-        let config = Builder::from(config).interceptor(Attempts::default()).build();
+        let config = Builder::from(config).interceptor(AdaptiveTimeout::default()).build();
         Self {
             dynamodb: Client::from_conf(config),
             tables,
@@ -117,7 +117,9 @@ impl Store {
         let limits = Limits { most: Duration::from_secs(2), least: Duration::from_millis(100) };
         let request = self.dynamodb.get_item().table_name(table).key(PK, text(WARM_UP));
         let request = if table == self.tables.records { request.key(SK, text(WARM_UP)) } else { request };
-        if let Err(failure) = send(request, deadline, limits).await.map_err(|error| error.of("GetItem at start-up")) {
+        if let Err(failure) =
+            send(request, deadline, limits).await.map_err(|error| error.into_failure("GetItem at start-up"))
+        {
             tracing::warn!(event = "warm_up_failed", %failure);
         }
     }

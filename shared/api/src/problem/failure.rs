@@ -56,7 +56,7 @@ impl Problem {
     pub fn not_written(failure: &Failure, answers: &WriteFailure) -> Self {
         tracing::error!(event = answers.event, %failure);
         match (failure.kind, answers.invalid) {
-            (FailureKind::NotStarted | FailureKind::Passing, _) => Self::new(ProblemKind::NotDone, answers.not_done),
+            (FailureKind::NotStarted | FailureKind::Transient, _) => Self::new(ProblemKind::NotDone, answers.not_done),
             (FailureKind::Unknown, _) => Self::new(answers.unknown.0, answers.unknown.1),
             (FailureKind::Refused, Some(detail)) if failure.is_invalid() => Self::new(ProblemKind::Invalid, detail),
             (FailureKind::Refused, _) => Self::new(ProblemKind::Internal, answers.refused),

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{
     AttributeValue, CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
-use invocation::aws::{CallError, Failure, FailureKind, Limits, is_passing};
+use invocation::aws::{CallError, Failure, FailureKind, Limits, is_transient};
 use invocation::{Backoff, Deadline};
 
 use super::Store;
@@ -41,7 +41,7 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(keys::alert_place(&id.to_string())))
             .consistent_read(true);
-        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.of(GET_PLACE))?.item else {
+        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.into_failure(GET_PLACE))?.item else {
             return Ok(None);
         };
         let place = AlertPlace::from_item(&item);
@@ -91,7 +91,7 @@ impl Store {
                             continue;
                         }
                         Cancelled::Before(_) => {
-                            Failure::passing(OPERATION, "another acknowledgement conflicted with it")
+                            Failure::transient(OPERATION, "another acknowledgement conflicted with it")
                         }
                         Cancelled::NoneOpen if parts == Parts::All => {
                             // This must not happen. The acknowledgement matters more than a count that is wrong
@@ -103,17 +103,17 @@ impl Store {
                             parts = Parts::WithoutProfile;
                             continue;
                         }
-                        Cancelled::Contended => Failure::passing(OPERATION, "other writes conflicted with it"),
+                        Cancelled::Contended => Failure::transient(OPERATION, "other writes conflicted with it"),
                         Cancelled::NoneOpen | Cancelled::Refused => {
                             Failure::unreadable(OPERATION, "it was cancelled for a permanent reason")
                         }
                     }
                 }
-                Err(error) => error.of(OPERATION),
+                Err(error) => error.into_failure(OPERATION),
             };
             match failure.kind {
                 FailureKind::Unknown => unknown = Some(failure.clone()),
-                FailureKind::Passing => {}
+                FailureKind::Transient => {}
                 // The outcome of an earlier attempt stays unknown.
                 FailureKind::NotStarted | FailureKind::Refused => return Err(unknown.unwrap_or(failure)),
             }
@@ -246,7 +246,7 @@ impl Cancelled {
             };
         }
         let failed: Vec<&str> = reasons.iter().filter_map(code).collect();
-        if failed.iter().any(|code| *code != CONDITION_FAILED && !is_passing(code)) || of_alert.is_some() {
+        if failed.iter().any(|code| *code != CONDITION_FAILED && !is_transient(code)) || of_alert.is_some() {
             Self::Refused
         } else if failed == [CONDITION_FAILED] {
             // Besides the alert's condition only the profile's can fail: the audit entry's key is new.

@@ -141,7 +141,7 @@ impl Store {
                 .expression_attribute_values(":below", text(&below))
                 .scan_index_forward(false)
                 .limit(QUERY_LIMIT);
-            let answer = send(request, deadline, QUERY).await.map_err(|error| error.of(SITE_ALERTS))?;
+            let answer = send(request, deadline, QUERY).await.map_err(|error| error.into_failure(SITE_ALERTS))?;
             let more = answer.last_evaluated_key.is_some();
             let items = answer.items.unwrap_or_default();
             let of_page = items.len();

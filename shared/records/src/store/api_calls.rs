@@ -12,7 +12,7 @@ use std::time::Duration;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
 use clinical::ids::{SiteId, StudyId};
-use invocation::aws::{CallError, Failure, FailureKind, Limits, is_passing};
+use invocation::aws::{CallError, Failure, FailureKind, Limits, is_transient};
 use invocation::{Backoff, Deadline};
 
 use super::Store;
@@ -161,12 +161,12 @@ impl Store {
             Ok(_) => Attempt::Counted,
             Err(error) => {
                 let conflict = matches!(&error, CallError::Refused(error) if is_conflict(error));
-                let failure = error.of(OPERATION);
+                let failure = error.into_failure(OPERATION);
                 match failure.kind {
                     FailureKind::Unknown => Attempt::Unknown(failure),
-                    FailureKind::NotStarted | FailureKind::Passing => Attempt::NotApplied(failure),
+                    FailureKind::NotStarted | FailureKind::Transient => Attempt::NotApplied(failure),
                     FailureKind::Refused if conflict => {
-                        Attempt::NotApplied(Failure::passing(OPERATION, "other transactions conflicted with it"))
+                        Attempt::NotApplied(Failure::transient(OPERATION, "other transactions conflicted with it"))
                     }
                     FailureKind::Refused => Attempt::Refused(failure),
                 }
@@ -178,5 +178,5 @@ impl Store {
 /// Whether a transaction was cancelled for transient reasons only.
 fn is_conflict(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else { return false };
-    cancelled.cancellation_reasons().iter().filter_map(code).all(is_passing)
+    cancelled.cancellation_reasons().iter().filter_map(code).all(is_transient)
 }

@@ -32,7 +32,7 @@ impl Store {
         match send(request, deadline, PUT).await {
             // Its key is random: the stored item is this entry, from an attempt whose answer was lost.
             Ok(_) | Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(_))) => Ok(()),
-            Err(error) => Err(error.of("PutItem of an audit entry")),
+            Err(error) => Err(error.into_failure("PutItem of an audit entry")),
         }
     }
 

@@ -97,14 +97,14 @@ impl Store {
                     chunk.settle(commits, &mut settled);
                     match rest {
                         Rest::Again => continue,
-                        Rest::Contended => Failure::passing(OPERATION, "other transactions conflicted with it"),
+                        Rest::Contended => Failure::transient(OPERATION, "other transactions conflicted with it"),
                         Rest::Refused => Failure::unreadable(OPERATION, "it was cancelled for a permanent reason"),
                         Rest::Invalid => Failure::invalid(OPERATION, "DynamoDB does not accept its content"),
                     }
                 }
                 Err(error) => {
-                    let failure = error.of(OPERATION);
-                    if failure.kind == FailureKind::Unknown || failure.kind == FailureKind::Passing {
+                    let failure = error.into_failure(OPERATION);
+                    if failure.kind == FailureKind::Unknown || failure.kind == FailureKind::Transient {
                         unsettled = Some(transaction);
                     }
                     failure
@@ -120,7 +120,7 @@ impl Store {
                 FailureKind::Refused | FailureKind::NotStarted => {
                     chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
                 }
-                FailureKind::Unknown | FailureKind::Passing => {
+                FailureKind::Unknown | FailureKind::Transient => {
                     if !chunk.backoff.wait(deadline, TRANSACTION.least).await {
                         chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
                         break;

@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use futures::{StreamExt, TryStreamExt, stream};
-use invocation::aws::{CallError, Failure, is_passing};
+use invocation::aws::{CallError, Failure, is_transient};
 use invocation::{Backoff, Deadline};
 
 use super::Store;
@@ -60,7 +60,7 @@ impl Store {
             .projection_expression("id, instrument, effective_at, #place, amended_by")
             .expression_attribute_names("#place", "place")
             .consistent_read(true);
-        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.of(OPERATION))?.item else {
+        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.into_failure(OPERATION))?.item else {
             return Ok(None);
         };
         let target = Target::from_item(&item);
@@ -100,13 +100,13 @@ impl Store {
                 }
                 // An attempt of the SDK whose answer was lost is still in progress: the next attempt meets its result.
                 Err(CallError::Refused(TransactWriteItemsError::TransactionInProgressException(_))) => {}
-                Err(error) => return Err(error.of(OPERATION)),
+                Err(error) => return Err(error.into_failure(OPERATION)),
             }
             if attempt == ATTEMPTS || !backoff.wait(deadline, PUT.least).await {
                 break;
             }
         }
-        Err(Failure::passing(OPERATION, "other transactions conflicted with it"))
+        Err(Failure::transient(OPERATION, "other transactions conflicted with it"))
     }
 
     /// The outcome that putting `submission` would have; `None` if nothing is stored under its id.
@@ -177,7 +177,7 @@ fn settled(submission: &Submission, reasons: &[CancellationReason]) -> Result<Op
         let by = by.ok_or_else(|| Failure::unreadable(OPERATION, "the corrected submission is not as it was read"))?;
         return Ok(Some(CorrectionOutcome::AmendedBy(by)));
     }
-    if reasons.iter().filter_map(code).any(|code| !is_passing(code)) {
+    if reasons.iter().filter_map(code).any(|code| !is_transient(code)) {
         return Err(Failure::unreadable(OPERATION, "it was cancelled for a permanent reason"));
     }
     Ok(None)

@@ -28,7 +28,8 @@ impl Store {
     /// attempts of one call, get the same key.
     async fn stored_cursor_key(&self, deadline: Deadline) -> Result<CursorKey, Failure> {
         let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).map_err(|_| Failure::passing(OPERATION, "the system returned no random bytes"))?;
+        getrandom::fill(&mut bytes)
+            .map_err(|_| Failure::transient(OPERATION, "the system returned no random bytes"))?;
         let new = CursorKey::from(bytes);
         let request = self
             .dynamodb
@@ -43,7 +44,7 @@ impl Store {
                 let stored = failed.item.as_ref().and_then(CursorKey::from_item);
                 stored.ok_or_else(|| Failure::unreadable(OPERATION, "the stored key cannot be read"))
             }
-            Err(error) => Err(error.of(OPERATION)),
+            Err(error) => Err(error.into_failure(OPERATION)),
         }
     }
 }

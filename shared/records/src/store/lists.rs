@@ -61,7 +61,7 @@ impl Store {
             .expression_attribute_values(":before", text(sortable(before)))
             .limit(PAGE)
             .set_exclusive_start_key(position.map(|Position(key)| key));
-        let answer = send(request, deadline, QUERY).await.map_err(|error| error.of("Query of a list"))?;
+        let answer = send(request, deadline, QUERY).await.map_err(|error| error.into_failure("Query of a list"))?;
         let listed = answer.items.unwrap_or_default();
         let oldest = listed.first().and_then(|item| Reader(item).instant(PENDING_SINCE).ok());
         let keys: Vec<Item> = listed.into_iter().map(primary_key).collect();

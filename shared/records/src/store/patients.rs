@@ -138,7 +138,7 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(keys::profile(study, patient)))
             .consistent_read(true);
-        let item = send(request, deadline, GET).await.map_err(|error| error.of(OPERATION))?.item;
+        let item = send(request, deadline, GET).await.map_err(|error| error.into_failure(OPERATION))?.item;
         let profile = item.map(|item| Profile::from_item(&item)).transpose();
         profile.map_err(|_| Failure::unreadable(OPERATION, "the patient's profile cannot be read"))
     }

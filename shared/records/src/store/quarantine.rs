@@ -41,7 +41,7 @@ impl Store {
             .condition_expression(IF_ABSENT);
         match send(request, deadline, PUT).await {
             Ok(_) | Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(_))) => {}
-            Err(error) => return Err(error.of(OPERATION)),
+            Err(error) => return Err(error.into_failure(OPERATION)),
         }
         self.move_to_quarantine(record, deadline).await;
         Ok(())
@@ -63,7 +63,7 @@ impl Store {
         match send(request, deadline, MOVE).await {
             Ok(_) | Err(CallError::Refused(UpdateItemError::ConditionalCheckFailedException(_))) => {}
             Err(error) => {
-                let failure = error.of("UpdateItem of a quarantined submission");
+                let failure = error.into_failure("UpdateItem of a quarantined submission");
                 tracing::warn!(event = "submission_not_moved_to_quarantine", %failure);
             }
         }

@@ -59,7 +59,7 @@ impl Store {
         loop {
             match self.reevaluate_once(study, patient, at, deadline, &mut done.raised).await {
                 Ok(()) => return done,
-                Err(failure) if matches!(failure.kind, FailureKind::Passing | FailureKind::Unknown) => {
+                Err(failure) if matches!(failure.kind, FailureKind::Transient | FailureKind::Unknown) => {
                     if !backoff.wait(deadline, GET.least).await {
                         done.failure = Some(failure);
                         return done;
@@ -158,9 +158,9 @@ impl Store {
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled)))
                 if !cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some("ValidationError")) =>
             {
-                Err(Failure::passing(OPERATION, "the patient's records changed in the meantime"))
+                Err(Failure::transient(OPERATION, "the patient's records changed in the meantime"))
             }
-            Err(error) => Err(error.of(OPERATION)),
+            Err(error) => Err(error.into_failure(OPERATION)),
         }
     }
 

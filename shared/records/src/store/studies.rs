@@ -124,7 +124,8 @@ impl Store {
     ) -> Result<Arc<Protocol>, Failure> {
         let request =
             self.dynamodb.get_item().table_name(&self.tables.records).set_key(Some(keys::study_in_force(study)));
-        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.of(OF_A_STUDY))?.item else {
+        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.into_failure(OF_A_STUDY))?.item
+        else {
             return Ok(Arc::new(Protocol::of_no_study()));
         };
         let unreadable = |_| Failure::unreadable(OF_A_STUDY, "the stored study cannot be read");
@@ -212,7 +213,8 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(keys::study_version(study, version)))
             .consistent_read(true);
-        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.of(OF_A_VERSION))?.item else {
+        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.into_failure(OF_A_VERSION))?.item
+        else {
             return Ok(None);
         };
         let study = document::study(&item);

@@ -48,7 +48,7 @@ impl Store {
             Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(failed))) => {
                 stored_before(submission, failed.item.as_ref(), OPERATION)
             }
-            Err(error) => Err(error.of(OPERATION)),
+            Err(error) => Err(error.into_failure(OPERATION)),
         }
     }
 
@@ -70,7 +70,7 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(keys::submission(study, patient, id)))
             .consistent_read(true);
-        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.of(OPERATION))?.item else {
+        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.into_failure(OPERATION))?.item else {
             return Ok(None);
         };
         let read = Submission::from_item(&item).and_then(|submission| Ok((submission, Score::from_item(&item)?)));

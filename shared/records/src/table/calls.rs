@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{CancellationReason, KeysAndAttributes, Put};
 use aws_smithy_types::retry::RetryConfig;
-use invocation::aws::{CallError, Failure, Limits, call, is_passing};
+use invocation::aws::{CallError, Failure, Limits, call, is_transient};
 use invocation::{Backoff, Deadline};
 
 use super::attributes::Item;
@@ -112,13 +112,13 @@ pub(crate) async fn batch_get(
     while !missing.is_empty() {
         let keys = KeysAndAttributes::builder().set_keys(Some(missing)).consistent_read(true).build();
         let request = dynamodb.batch_get_item().request_items(table, keys.expect("keys are set"));
-        let mut answer = send(request, deadline, BATCH_GET).await.map_err(|error| error.of(operation))?;
+        let mut answer = send(request, deadline, BATCH_GET).await.map_err(|error| error.into_failure(operation))?;
         items.extend(answer.responses.as_mut().and_then(|tables| tables.remove(table)).unwrap_or_default());
         let unprocessed = answer.unprocessed_keys.as_mut().and_then(|tables| tables.remove(table));
         missing = unprocessed.map(|unprocessed| unprocessed.keys).unwrap_or_default();
         // DynamoDB returns a part of them when it is short of capacity.
         if !missing.is_empty() && !backoff.wait(deadline, Duration::ZERO).await {
-            return Err(Failure::passing(operation, "not all items were read in time"));
+            return Err(Failure::transient(operation, "not all items were read in time"));
         }
     }
     Ok(items)
@@ -139,7 +139,7 @@ pub(crate) async fn query(
     while items.len() < most {
         let left = i32::try_from(most - items.len()).unwrap_or(i32::MAX);
         let request = query.clone().limit(left).set_exclusive_start_key(from);
-        let answer = send(request, deadline, QUERY).await.map_err(|error| error.of(operation))?;
+        let answer = send(request, deadline, QUERY).await.map_err(|error| error.into_failure(operation))?;
         items.extend(answer.items.unwrap_or_default());
         from = answer.last_evaluated_key;
         if from.is_none() {
@@ -163,12 +163,12 @@ pub(crate) async fn update_once(
         match send(update.clone(), deadline, UPDATE).await {
             Ok(_) => return Ok(true),
             Err(CallError::Refused(UpdateItemError::ConditionalCheckFailedException(_))) => return Ok(false),
-            Err(CallError::Refused(error)) if error.code().is_some_and(is_passing) => {
+            Err(CallError::Refused(error)) if error.code().is_some_and(is_transient) => {
                 if !backoff.wait(deadline, UPDATE.least).await {
-                    return Err(CallError::Refused(error).of(operation));
+                    return Err(CallError::Refused(error).into_failure(operation));
                 }
             }
-            Err(error) => return Err(error.of(operation)),
+            Err(error) => return Err(error.into_failure(operation)),
         }
     }
 }

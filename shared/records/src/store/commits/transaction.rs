@@ -6,7 +6,7 @@ use std::fmt;
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 use clinical::ids::{PatientId, RuleId, StudyId, SubmissionId};
 use clinical::instruments::Outcome;
-use invocation::aws::{Failure, is_passing};
+use invocation::aws::{Failure, is_transient};
 
 use crate::items::alert::Alert;
 use crate::items::score::Score;
@@ -101,7 +101,7 @@ impl Transaction {
                     settled.entry(index).or_insert(Commit::Never("its alert is stored without its score"));
                 }
                 (Part::Profile, CONDITION_FAILED) => {}
-                (_, code) if is_passing(code) => rest = rest.max(Rest::Contended),
+                (_, code) if is_transient(code) => rest = rest.max(Rest::Contended),
                 (_, "ValidationError") => rest = Rest::Invalid,
                 _ => rest = rest.max(Rest::Refused),
             }

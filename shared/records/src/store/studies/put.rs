@@ -72,9 +72,9 @@ impl Store {
             Ok(_) => Ok(StudyPut::InForce),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                 stored_before(&cancelled.cancellation_reasons.unwrap_or_default(), study.hash())
-                    .ok_or_else(|| Failure::passing(OF_STUDY, "another transaction conflicted with it"))
+                    .ok_or_else(|| Failure::transient(OF_STUDY, "another transaction conflicted with it"))
             }
-            Err(error) => Err(error.of(OF_STUDY)),
+            Err(error) => Err(error.into_failure(OF_STUDY)),
         }
     }
 
@@ -105,10 +105,10 @@ impl Store {
                         Ok(InstrumentPut::Stored)
                     }
                     Some(reason) if is_condition_failed(reason) => Ok(InstrumentPut::OtherContent),
-                    _ => Err(Failure::passing(OF_INSTRUMENT, "another transaction conflicted with it")),
+                    _ => Err(Failure::transient(OF_INSTRUMENT, "another transaction conflicted with it")),
                 }
             }
-            Err(error) => Err(error.of(OF_INSTRUMENT)),
+            Err(error) => Err(error.into_failure(OF_INSTRUMENT)),
         }
     }
 }
