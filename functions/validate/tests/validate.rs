@@ -179,7 +179,7 @@ async fn rows_come_as_an_array_by_line_or_as_a_data_set() {
 async fn what_is_no_batch_of_rows_is_refused_with_why() {
     let world = World::new();
     for (request, status, said) in [
-        (typed("[{", "application/json"), 422, "it is no JSON from line 1, column 2 on"),
+        (typed("[{", "application/json"), 422, "it is not valid JSON at line 1, column 2"),
         (typed("[]", "application/json"), 422, "it has no rows"),
         (typed("", "application/x-ndjson"), 422, "it has no rows"),
         (typed("{}", "application/json"), 422, "it is neither a JSON array of rows nor CDISC Dataset-JSON"),

@@ -134,11 +134,11 @@ fn an_unusable_form_or_file_is_an_error_that_says_what_to_do() {
         (["vs", &rows, "--version=2.0.0"], "the form does not ship in this version, but in 1.0.0"),
         (["vs", "/nowhere/rows.json", "--quiet"], "cannot read /nowhere/rows.json"),
         (["/nowhere/form.json", &rows, "--quiet"], "cannot read /nowhere/form.json"),
-        ([&broken, &rows, "--quiet"], "broken.json: /fields/0/pattern: the pattern is no regular expression"),
+        ([&broken, &rows, "--quiet"], "broken.json: /fields/0/pattern: the pattern is not a valid regular expression"),
         ([&own, &rows, "--version=1.0.0"], "own.json is version 2.0.0 of the form"),
         (
             ["vs", &path("no.json", "rows"), "--quiet"],
-            "no.json is not a batch of rows: it is no JSON from line 1, column 1 on",
+            "no.json is not a batch of rows: it is not valid JSON at line 1, column 1",
         ),
     ] {
         let (code, output, error) = run(&arguments);

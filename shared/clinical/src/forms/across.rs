@@ -1,5 +1,5 @@
-//! Checks over several rows of a batch. What they say of a row does not depend on where in the batch it stands, except
-//! that a check once per group is reported at the group's first row.
+//! Checks over several rows of a batch. Their results do not depend on the order of the rows, except that a check with
+//! `oncePerGroup` is reported for the first row of a group.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -9,21 +9,22 @@ use rust_decimal::Decimal;
 use super::date::Moment;
 use super::program::{Limit, LoadedCheck, LoadedRule};
 use super::report::{FindingSource, Reason, RowFinding};
-use super::row::{KeyText, Part, States};
+use super::row::{KeyText, Membership, States};
 
-/// As many other rows as a finding names.
-const OTHERS: usize = 10;
+/// The maximum number of other rows that a finding lists.
+const MAX_OTHERS: usize = 10;
 
-/// What a check over several rows says of one.
+/// The result of a check over several rows for one of them.
 pub(super) enum GroupVerdict<'a> {
     Finding(RowFinding<'a>),
     NotEvaluated(Reason),
 }
 
-/// Into so many shares the keys of a check are divided, for as many threads.
+/// The number of shares into which the keys of a check are divided, for as many threads.
 pub(super) const SHARES: usize = 4;
 
-/// What the check of place `place`, which is the `part`th over several rows, says: by row, for one share of the keys.
+/// Evaluates the check with index `place`, the `part`th over several rows, for one share of the keys. Returns the results
+/// with the index of their row.
 pub(super) fn check<'a>(
     states: States<'_, 'a>,
     part: usize,
@@ -40,14 +41,14 @@ pub(super) fn check<'a>(
     match &check.rule {
         LoadedRule::Change { field, by, most, .. } => {
             for rows in groups.larger_than(1) {
-                let course = Course::of(states, part, &rows);
-                for (row, said) in course.check(*most, *field, *by) {
-                    let Part::Course { sent, .. } = states.part(row, part) else { continue };
+                let series = Series::of(states, part, &rows);
+                for (row, comparison) in series.check(*most, *field, *by) {
+                    let Membership::Dated { sent, .. } = states.part(row, part) else { continue };
                     verdicts.push((
                         row,
-                        match said {
-                            Said::Changed(other) => finding(Some(*field), *sent, vec![other]),
-                            Said::Not(reason) => GroupVerdict::NotEvaluated(reason),
+                        match comparison {
+                            Comparison::Exceeds(other) => finding(Some(*field), *sent, vec![other]),
+                            Comparison::NotEvaluated(reason) => GroupVerdict::NotEvaluated(reason),
                         },
                     ));
                 }
@@ -58,7 +59,7 @@ pub(super) fn check<'a>(
             for rows in groups.larger_than(most) {
                 let at_each = if check.once_per_group { 1 } else { rows.len() };
                 for row in &rows[..at_each] {
-                    let others = rows.iter().copied().filter(|other| other != row).take(OTHERS).collect();
+                    let others = rows.iter().copied().filter(|other| other != row).take(MAX_OTHERS).collect();
                     verdicts.push((*row, finding(None, None, others)));
                 }
             }
@@ -69,9 +70,9 @@ pub(super) fn check<'a>(
 
 /// Rows with the same key.
 struct Groups<'s> {
-    /// By key the last row of the group, and how many there are.
+    /// The last row and the number of rows of each group, by key.
     groups: HashMap<KeyText<'s>, (usize, usize), BuildHasherDefault<Hashed>>,
-    /// For each row the one before it in its group.
+    /// The preceding row in its group, for each row.
     before: Vec<usize>,
 }
 
@@ -81,7 +82,7 @@ fn groups<'s>(states: States<'s, '_>, part: usize, share: usize) -> Groups<'s> {
         HashMap::with_capacity_and_hasher(states.rows / SHARES, BuildHasherDefault::default());
     let mut before = vec![0; states.rows];
     for (row, before) in before.iter_mut().enumerate() {
-        // The map goes by the last bits of the hash, and by the first seven.
+        // `HashMap` uses the last bits and the first seven, so that the share must come from others.
         if let Some(key) = states.key(row, part).filter(|key| (key.hash >> 32) as usize % SHARES == share) {
             let (last, count) = groups.entry(key).or_default();
             *before = std::mem::replace(last, row);
@@ -92,7 +93,7 @@ fn groups<'s>(states: States<'s, '_>, part: usize, share: usize) -> Groups<'s> {
 }
 
 impl Groups<'_> {
-    /// The groups of more than so many rows, each in the order of the batch.
+    /// The groups of more than `rows` rows, each in the order of the batch.
     fn larger_than(&self, rows: usize) -> impl Iterator<Item = Vec<usize>> {
         self.groups.values().filter(move |(_, count)| *count > rows).map(|(last, count)| {
             let back = std::iter::successors(Some(*last), |row| Some(self.before[*row]));
@@ -103,7 +104,7 @@ impl Groups<'_> {
     }
 }
 
-/// The hash that a key brings.
+/// Passes on the hash that a key contains.
 #[derive(Default)]
 struct Hashed(u64);
 
@@ -117,42 +118,43 @@ impl Hasher for Hashed {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        // A key writes nothing but its hash.
+        // Not called: a key writes only its hash.
         self.0 = bytes.iter().fold(self.0, |hash, byte| hash.rotate_left(8) ^ u64::from(*byte));
     }
 }
 
-/// Rows of one subject and test in the order of time.
-struct Course {
-    /// Each of the dates that there are, with the rows of that date.
+/// The rows of a group in chronological order.
+struct Series {
+    /// The distinct dates with their rows.
     days: Vec<Day>,
-    /// A row whose date cannot be read: it may lie anywhere.
+    /// A row whose date cannot be read, so that its position is unknown.
     undated: Option<usize>,
 }
 
 struct Day {
     date: Moment,
-    /// Row and value; no value where it cannot be read.
+    /// The rows with their values, which are `None` if they cannot be read.
     rows: Vec<(usize, Option<Decimal>)>,
 }
 
-enum Said {
-    Changed(usize),
-    Not(Reason),
+enum Comparison {
+    /// The value differs too much from that of this row.
+    Exceeds(usize),
+    NotEvaluated(Reason),
 }
 
-impl Course {
+impl Series {
     fn of(states: States<'_, '_>, part: usize, rows: &[usize]) -> Self {
         let mut dated = Vec::new();
         let mut undated = None;
         for row in rows {
             match states.part(*row, part) {
-                Part::Course { date: Some(date), value, .. } => dated.push((*date, *row, *value)),
-                Part::Course { date: None, .. } => undated = undated.or(Some(*row)),
+                Membership::Dated { date: Some(date), value, .. } => dated.push((*date, *row, *value)),
+                Membership::Dated { date: None, .. } => undated = undated.or(Some(*row)),
                 _ => {}
             }
         }
-        // Stable: rows of one date stay in the order of the batch.
+        // The sort is stable, so that rows of the same date stay in the order of the batch.
         dated.sort_by_key(|(date, ..)| *date);
         let mut days: Vec<Day> = Vec::new();
         for (date, row, value) in dated {
@@ -164,19 +166,19 @@ impl Course {
         Self { days, undated }
     }
 
-    fn check(&self, most: Limit, field: usize, by: usize) -> Vec<(usize, Said)> {
-        let mut said = Vec::new();
-        // Of the days so far the one that may end last.
+    fn check(&self, most: Limit, field: usize, by: usize) -> Vec<(usize, Comparison)> {
+        let mut results = Vec::new();
+        // The preceding day with the latest possible end.
         let mut latest: Option<&Day> = None;
         let mut previous_is_clear = true;
         for (at, day) in self.days.iter().enumerate() {
-            // Partial dates overlap: which of the two came first cannot be told.
+            // The order of overlapping partial dates is unknown.
             let behind = latest.filter(|latest| !day.date.is_after(latest.date));
             let ahead = self.days.get(at + 1).filter(|next| !next.date.is_after(day.date));
             let unclear = behind.or(ahead).map(|day| day.rows[0].0);
             let previous = at.checked_sub(1).map(|before| &self.days[before]);
             for (row, value) in &day.rows {
-                // The row itself has said why already.
+                // The row already reports why.
                 let Some(value) = value else { continue };
                 let reason = match (self.undated, unclear, previous) {
                     (Some(row), ..) => Some(Reason::OtherRow { row, field: by }),
@@ -187,9 +189,9 @@ impl Course {
                     _ => None,
                 };
                 match (reason, previous) {
-                    (Some(reason), _) => said.push((*row, Said::Not(reason))),
+                    (Some(reason), _) => results.push((*row, Comparison::NotEvaluated(reason))),
                     (None, Some(previous)) => {
-                        said.extend(previous.compare(*value, most, field).map(|said| (*row, said)))
+                        results.extend(previous.compare(*value, most, field).map(|comparison| (*row, comparison)))
                     }
                     (None, None) => {}
                 }
@@ -199,31 +201,31 @@ impl Course {
                 latest = Some(day);
             }
         }
-        said
+        results
     }
 }
 
 impl Day {
-    /// Whether `value` differs too much from each value of this day, and from which the least.
-    fn compare(&self, value: Decimal, most: Limit, field: usize) -> Option<Said> {
+    /// Compares `value` with the values of this day. It violates the limit if it does for each of them.
+    fn compare(&self, value: Decimal, most: Limit, field: usize) -> Option<Comparison> {
         let mut nearest: Option<(Decimal, usize)> = None;
         for (row, before) in &self.rows {
             let Some(before) = before else {
-                return Some(Said::Not(Reason::OtherRow { row: *row, field }));
+                return Some(Comparison::NotEvaluated(Reason::OtherRow { row: *row, field }));
             };
             let beyond = match beyond(*before, value, most) {
                 Some(beyond) => beyond,
-                None => return Some(Said::Not(Reason::TooLarge)),
+                None => return Some(Comparison::NotEvaluated(Reason::TooLarge)),
             };
             if nearest.is_none_or(|(least, _)| beyond < least) {
                 nearest = Some((beyond, *row));
             }
         }
-        nearest.filter(|(beyond, _)| *beyond > Decimal::ZERO).map(|(_, row)| Said::Changed(row))
+        nearest.filter(|(beyond, _)| *beyond > Decimal::ZERO).map(|(_, row)| Comparison::Exceeds(row))
     }
 }
 
-/// By how much a change is beyond its limit, below zero if it is within; `None` if a number has too many digits.
+/// The excess of a change over its limit, negative if within; `None` if a number has too many digits.
 fn beyond(before: Decimal, value: Decimal, most: Limit) -> Option<Decimal> {
     let change = value.checked_sub(before)?.abs();
     match most {

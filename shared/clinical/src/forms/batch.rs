@@ -1,4 +1,4 @@
-//! Rows as they are sent: a JSON array of objects, NDJSON, or CDISC Dataset-JSON v1.1 as one document or by line.
+//! Parsing of batches: a JSON array of objects, NDJSON, or CDISC Dataset-JSON v1.1 as one document or by line.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,79 +8,79 @@ use serde_json::{Map, Value};
 
 use super::dataset::{self, Dataset, DatasetError, RowFault};
 
-/// As many rows as one batch may have.
+/// The maximum number of rows of a batch.
 pub const MOST_ROWS: usize = 50_000;
 
-/// Rows in the order in which they came. Its `Debug` shows none of their values.
+/// Rows in the order of the input. Its `Debug` shows no values.
 pub struct Batch {
     pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Row>,
 }
 
-/// How a batch may be written.
+/// The format of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notation {
     /// One JSON document: an array of objects, or Dataset-JSON.
     Json,
-    /// One JSON document a line: an object each, or Dataset-JSON by line.
+    /// One JSON document per line: an object each, or Dataset-JSON by line.
     Lines,
-    /// Whichever it is.
+    /// Any of these, detected from the content.
     Any,
 }
 
-/// Why something is no batch. Tells no value.
+/// Why the input is not a batch. It contains no values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// It is no JSON.
-    #[error("it is no JSON from line {line}, column {column} on")]
+    /// The input is not JSON.
+    #[error("it is not valid JSON at line {line}, column {column}")]
     Syntax {
-        /// The line, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// The column, from 1.
+        /// The column, counted from 1.
         column: usize,
     },
-    /// It is no text.
-    #[error("it is not UTF-8")]
+    /// The input is not UTF-8.
+    #[error("it is not valid UTF-8")]
     Encoding,
-    /// It is other JSON.
+    /// The input is JSON of another format.
     #[error("it is neither a JSON array of rows nor CDISC Dataset-JSON")]
     Other,
-    /// It has nothing to check.
+    /// The batch has no rows.
     #[error("it has no rows")]
     Empty,
-    /// It has too many rows.
+    /// The batch has too many rows.
     #[error("it has more than {MOST_ROWS} rows; send several smaller batches")]
     TooManyRows,
-    /// It says that it is Dataset-JSON, and is not.
-    #[error("it is no CDISC Dataset-JSON v1.1: {0}")]
+    /// The input declares itself as Dataset-JSON and does not conform to it.
+    #[error("it is not valid CDISC Dataset-JSON v1.1: {0}")]
     Dataset(#[from] DatasetError),
 }
 
 pub(super) enum Row {
-    /// Values by column.
+    /// Values with the index of their column.
     Cells(Vec<(u32, Value)>),
-    /// A value for each column.
+    /// One value per column.
     List(Vec<Value>),
     Broken(Broken),
 }
 
-/// What is wrong with a row as a whole.
+/// Why a row cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Broken {
     NoObject,
     NoJson,
-    /// Of the column of this place it has two values.
+    /// The row has two values for the column of this index.
     Twice(u32),
     Dataset(RowFault),
 }
 
 impl Batch {
-    /// Reads a batch.
+    /// Parses a batch.
     ///
-    /// A row that cannot be read is a row that cannot be read; the others are there.
+    /// A row that cannot be read does not affect the others.
     ///
     /// # Errors
-    /// If it is no batch at all.
+    /// The input is not a batch.
     pub fn read(bytes: &[u8], notation: Notation) -> Result<Self, BatchError> {
         // Some editors put a byte order mark before the text.
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
@@ -91,7 +91,7 @@ impl Batch {
             (_, Notation::Lines) => lines(text)?,
             (Some(b'['), _) => array(text)?,
             (_, Notation::Json) => document(text)?,
-            // The first line of a data set written over several lines is no JSON by itself.
+            // The first line of a data set in several lines is not JSON by itself.
             (_, Notation::Any) => match text.trim().split_once('\n') {
                 Some((line, _)) if serde_json::from_str::<IgnoredAny>(line).is_ok() => lines(text)?,
                 _ => match document(text) {
@@ -107,12 +107,12 @@ impl Batch {
         }
     }
 
-    /// How many rows it has.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Whether it has none; a batch that was read has some.
+    /// Whether it has no rows; a parsed batch always has some.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -140,7 +140,9 @@ fn array(text: &str) -> Result<Batch, BatchError> {
 
 fn document(text: &str) -> Result<Batch, BatchError> {
     match serde_json::from_str(text).map_err(|error| syntax(&error))? {
-        Value::Object(document) if dataset::says_so(&document) => Ok(Batch::of(Dataset::of(Value::Object(document))?)),
+        Value::Object(document) if dataset::is_declared(&document) => {
+            Ok(Batch::of(Dataset::of(Value::Object(document))?))
+        }
         _ => Err(BatchError::Other),
     }
 }
@@ -148,18 +150,18 @@ fn document(text: &str) -> Result<Batch, BatchError> {
 fn lines(text: &str) -> Result<Batch, BatchError> {
     let mut lines = text.lines().filter(|line| !line.trim().is_empty()).peekable();
     let metadata = lines.peek().and_then(|line| serde_json::from_str::<Map<String, Value>>(line).ok());
-    if let Some(metadata) = metadata.filter(dataset::says_so) {
+    if let Some(metadata) = metadata.filter(dataset::is_declared) {
         lines.next();
         let columns = dataset::columns(&metadata)?;
         let row = |line: &str| match serde_json::from_str(line) {
             Ok(row) => {
-                dataset::one(row, columns.len()).map_or_else(|fault| Row::Broken(Broken::Dataset(fault)), Row::List)
+                dataset::row_of(row, columns.len()).map_or_else(|fault| Row::Broken(Broken::Dataset(fault)), Row::List)
             }
             Err(_) => Row::Broken(Broken::NoJson),
         };
         let rows: Vec<Row> = lines.take(MOST_ROWS + 1).map(row).collect();
         if rows.len() <= MOST_ROWS {
-            dataset::complete(&metadata, rows.len())?;
+            dataset::check_complete(&metadata, rows.len())?;
         }
         return Ok(Batch { columns, rows });
     }
@@ -176,33 +178,33 @@ fn lines(text: &str) -> Result<Batch, BatchError> {
             })
         })
         .collect();
-    // Not one line is JSON: whatever it is, it is not rows.
+    // No line is JSON, so that the input is not a batch.
     if !rows.is_empty() && broken == rows.len() {
         return Err(BatchError::Syntax { line: 1, column: 1 });
     }
     Ok(Batch { columns: columns.names, rows })
 }
 
-/// serde_json's own message may quote the text.
+/// Only the position: the message of `serde_json` may quote the input.
 fn syntax(error: &serde_json::Error) -> BatchError {
     BatchError::Syntax { line: error.line(), column: error.column() }
 }
 
-/// The names of columns in the order in which they were first seen.
+/// The names of columns, in the order of their first occurrence.
 #[derive(Default)]
 struct Columns {
     names: Vec<String>,
     places: HashMap<String, u32>,
-    /// The row that is being read, from 1, and for each column the last one that has it.
+    /// The current row, counted from 1, and for each column the last row that has it.
     row: u32,
     last: Vec<u32>,
 }
 
 impl Columns {
-    /// The place of a column of the row that is being read, and whether the row has it for the first time.
+    /// The index of a column of the current row, and whether this is its first value in the row.
     fn place(&mut self, name: &str) -> (u32, bool) {
         let place = self.places.get(name).copied().unwrap_or_else(|| {
-            // A batch has fewer characters.
+            // The size of a batch limits the number of columns.
             let place = u32::try_from(self.names.len()).unwrap_or(u32::MAX);
             self.names.push(name.to_owned());
             self.last.push(0);
@@ -244,7 +246,7 @@ impl<'de> Visitor<'de> for Rows<'_> {
     }
 }
 
-/// One row: an object, or whatever else was sent for one.
+/// A row: an object, or any other value in its place.
 struct OneRow<'a>(&'a mut Columns);
 
 impl<'de> DeserializeSeed<'de> for OneRow<'_> {
@@ -307,7 +309,7 @@ impl<'de> Visitor<'de> for OneRow<'_> {
     }
 }
 
-/// A column's name.
+/// The name of a column.
 struct Name<'a>(&'a mut Columns);
 
 impl<'de> DeserializeSeed<'de> for Name<'_> {

@@ -1,4 +1,4 @@
-//! One value of a row, read as its field's type says.
+//! A value of a row, parsed by the type of its field.
 
 use std::borrow::Cow;
 
@@ -11,17 +11,17 @@ use super::program::{CheckProgram, LoadedField, LoadedUnit};
 use super::report::FieldFault;
 use crate::document::decimal;
 
-/// A field of a row.
+/// The value of a field in a row.
 #[derive(Debug, Clone)]
 pub(super) struct Cell<'a> {
-    /// As it was sent, where there is something.
+    /// The value as received, if there is one.
     pub(super) sent: Option<&'a Value>,
     pub(super) value: Content<'a>,
-    /// Which of the field's names it was found under.
+    /// The rank of the name that it was found under.
     rank: usize,
 }
 
-/// What a field of a row holds.
+/// The parsed value of a field.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Content<'a> {
     Nothing,
@@ -29,23 +29,23 @@ pub(super) enum Content<'a> {
     Number(Decimal),
     Date(Moment),
     Boolean(bool),
-    /// The place of a unit of the form.
+    /// The index of a unit of the form.
     Unit(usize),
-    /// Something that is no value of the field's type.
+    /// A value of another type than the field's.
     Unreadable,
 }
 
 impl<'a> Cell<'a> {
     pub(super) const NOTHING: Cell<'static> = Cell { sent: None, value: Content::Nothing, rank: usize::MAX };
 
-    /// Takes in what a row has under a field's name of this rank, if that is a better name than the one before.
-    pub(super) fn take(&mut self, sent: &'a Value, rank: usize) {
+    /// Sets the value that a row has under the name of this rank, unless a name of a better rank has one.
+    pub(super) fn set(&mut self, sent: &'a Value, rank: usize) {
         if rank < self.rank && !is_blank(sent) {
             (self.sent, self.rank) = (Some(sent), rank);
         }
     }
 
-    /// Reads what was taken in; tells what is wrong with it by itself.
+    /// Parses the value and returns its violation of the field's constraints, if any.
     pub(super) fn read(&mut self, field: &LoadedField, units: &[LoadedUnit]) -> Option<FieldFault> {
         let Some(sent) = self.sent else { return field.required.then_some(FieldFault::Required) };
         let content = content(sent, field, units);
@@ -73,7 +73,7 @@ impl<'a> Cell<'a> {
         self.sent.is_some()
     }
 
-    /// The text that conditions compare: a code, a text, a unit's name.
+    /// The text that conditions compare: a code, a text, or a unit's name.
     pub(super) fn text<'b>(&'b self, program: &'b CheckProgram) -> Option<&'b str> {
         match &self.value {
             Content::Text(text) => Some(text),
@@ -82,11 +82,11 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Adds what tells this value from others to `key`, so that two keys are equal where all their values are.
+    /// Appends a unique representation of the value to `key`, so that two keys are equal if and only if their values are.
     pub(super) fn add_to(&self, key: &mut String) {
         use std::fmt::Write as _;
 
-        // Writing to a string cannot fail. A text has its length before it, since it may hold any character.
+        // Writing to a string cannot fail. Texts are prefixed with their length, since they can contain any character.
         _ = match &self.value {
             Content::Nothing | Content::Unreadable => Ok(()),
             Content::Text(text) => write!(key, "{}:{text}", text.len()),
@@ -112,7 +112,7 @@ fn content<'a>(sent: &'a Value, field: &LoadedField, units: &[LoadedUnit]) -> Op
     match field.kind {
         FieldKind::Text | FieldKind::Codelist => match sent {
             Value::String(text) => Some(Content::Text(text.trim().into())),
-            // Spreadsheets and laboratory systems write a code of digits as a number.
+            // Spreadsheets and laboratory systems write numeric codes as numbers.
             Value::Number(number) => Some(Content::Text(decimal(number)?.normalize().to_string().into())),
             _ => None,
         },
@@ -128,19 +128,19 @@ fn content<'a>(sent: &'a Value, field: &LoadedField, units: &[LoadedUnit]) -> Op
         },
         FieldKind::Unit => {
             let text = text?;
-            // The units are ordered by name.
+            // Units are sorted by name.
             units.binary_search_by(|unit| unit.name.as_str().cmp(text)).ok().map(Content::Unit)
         }
     }
 }
 
-/// A number, or a text that is one: Dataset-JSON and SDTM write decimals as text.
+/// Parses a number from a number or a text, since Dataset-JSON and SDTM write decimals as text.
 fn number(sent: &Value) -> Option<Decimal> {
     match sent {
         Value::Number(number) => decimal(number),
         Value::String(text) => {
             let text = text.trim();
-            // The parser takes digits with underscores between them, too.
+            // `Decimal` also accepts underscores between digits.
             let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+'));
             plain.then(|| Decimal::from_str_exact(text).ok()).flatten()
         }

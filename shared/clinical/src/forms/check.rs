@@ -1,4 +1,4 @@
-//! Checking a batch: each row by itself, then rows beside each other.
+//! Checking of batches: each row by itself, then several rows together.
 
 use std::collections::BTreeSet;
 use std::hash::RandomState;
@@ -13,11 +13,11 @@ use super::report::{CheckReport, FindingSource, NoRegister, RowCounts};
 use super::row::{CHUNK, RowChecker, States};
 use super::workers::{Stopped, Workers, in_parallel};
 
-/// As many unknown columns as a report names.
-const NOT_CHECKED: usize = 100;
+/// The maximum number of unknown columns that a report lists.
+const MAX_UNKNOWN_COLUMNS: usize = 100;
 
 impl Form {
-    /// The subjects that the form's checks ask the register for.
+    /// The subjects of `batch` that the form's checks look up in the register.
     pub fn subjects<'a>(&self, batch: &'a Batch) -> BTreeSet<&'a str> {
         let asked = |rule: &LoadedRule| if let LoadedRule::KnownSubject(field) = rule { Some(*field) } else { None };
         let fields: Vec<usize> = self.program.checks.iter().filter_map(|check| asked(&check.rule)).collect();
@@ -43,7 +43,7 @@ impl Form {
     ///
     /// # Errors
     ///
-    /// If it was stopped.
+    /// The workers were stopped.
     pub fn check<'a>(
         &self,
         batch: &'a Batch,
@@ -96,13 +96,13 @@ impl Form {
         Ok(CheckReport {
             counts: RowCounts::of(&rows),
             not_run: self.not_run(context),
-            not_checked: unknown.map(|(name, _)| name.as_str()).take(NOT_CHECKED).collect(),
+            not_checked: unknown.map(|(name, _)| name.as_str()).take(MAX_UNKNOWN_COLUMNS).collect(),
             keys,
             rows,
         })
     }
 
-    /// By column of the batch: the field, and which of its names it is.
+    /// By column of the batch: the index of the field, and the rank of the name among the field's names.
     fn columns(&self, batch: &Batch) -> Vec<Option<(usize, usize)>> {
         batch.columns.iter().map(|name| self.program.names.get(name).copied()).collect()
     }

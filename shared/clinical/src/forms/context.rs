@@ -1,27 +1,27 @@
-//! What edit checks know beside the batch.
+//! The context of edit checks: the time and the registers.
 
 use std::collections::HashSet;
 
 use super::report::NoRegister;
 
-/// What is known outside a batch.
+/// What edit checks need to know in addition to the batch.
 #[derive(Debug, Clone)]
 pub struct CheckContext {
-    /// Now, in seconds of UTC since 1970.
+    /// The current time, in seconds since the Unix epoch.
     pub now: i64,
-    /// The sites that rows may name.
+    /// The sites that rows may refer to.
     pub sites: Register,
-    /// The subjects that are enrolled.
+    /// The enrolled subjects.
     pub subjects: Register,
 }
 
-/// Names that are known.
+/// A register of sites or subjects.
 #[derive(Debug, Clone)]
 pub enum Register {
-    /// These.
+    /// The registered ids.
     Known(HashSet<String>),
-    /// Nobody knows now: a row that names one is not evaluated.
+    /// The register cannot be read now: checks against it are reported as not evaluated.
     Unreachable,
-    /// Nobody keeps them: the check is not run.
+    /// There is no register: checks against it are not run.
     Absent(NoRegister),
 }

@@ -1,4 +1,4 @@
-//! Dates as case-report forms have them: ISO 8601, whole or partial, with or without a time and an offset.
+//! Dates of case-report forms: ISO 8601, complete or partial, with or without a time and an offset.
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time};
@@ -7,14 +7,14 @@ use jiff::tz::Offset;
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
-/// No place on Earth is further ahead of UTC, or further behind it.
+/// The greatest offsets from UTC that are in use, ahead and behind.
 const AHEAD: i64 = 14 * HOUR;
 const BEHIND: i64 = 12 * HOUR;
 /// The first second of 1900.
 const START_OF_1900: i64 = -25_567 * DAY;
 
-/// The seconds that a date, as far as it is known, may be: both ends belong to it. Seconds of UTC where it has an offset,
-/// else of the local time of wherever the row comes from, which the row does not tell.
+/// The inclusive range of seconds that a complete or partial date covers: in UTC if it has an offset, otherwise in local
+/// time of an unknown offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Moment {
     pub(super) first: i64,
@@ -23,9 +23,9 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Reads `2012`, `2012-11`, `2012-11-23`, and `2012---23` where the month is not known, as SDTM writes it. That is
-    /// taken for all days from the first to the last that it may be. With `times` reads also `2012-11-23T08`, `T08:15`, `T08:15:30`, `T08:15:30.5`, each
-    /// of them with or without `Z` or an offset.
+    /// Parses `2012`, `2012-11`, `2012-11-23`, and SDTM's `2012---23` with an unknown month, which covers all days from the
+    /// first to the last possible one. With `times` also parses `2012-11-23T08`, `T08:15`, `T08:15:30` and `T08:15:30.5`,
+    /// each with or without `Z` or an offset.
     pub(super) fn read(text: &str, times: bool) -> Option<Self> {
         let (date, time) = match text.split_once('T') {
             Some((date, time)) if times => (date, Some(time)),
@@ -33,7 +33,7 @@ impl Moment {
             None => (text, None),
         };
         if let (9, [.., b'-', b'-', b'-', _, _], None) = (date.len(), date.as_bytes(), time) {
-            // January and December have every day that a month can have.
+            // January and December have 31 days, as many as any month.
             let (year, day) = (number(date.get(..4)?)?, number(date.get(7..)?)?);
             return Some(Self {
                 first: midnight(year, 1, day)?,
@@ -69,35 +69,35 @@ impl Moment {
         Some(Self { first, last: first + length - 1, local: offset.is_empty() })
     }
 
-    /// Whether every moment that this may be comes after every one that `other` may be.
+    /// Whether this is after `other` for every possible completion of both.
     pub(super) fn is_after(self, other: Self) -> bool {
         let (this, other) = Self::comparable(self, other);
         this.first > other.last
     }
 
-    /// Whether this lies before 1900: no subject of a trial was born then.
+    /// Whether this is before 1900, when no subject of a trial was born.
     pub(super) fn is_before_1900(self) -> bool {
         self.last < START_OF_1900
     }
 
-    /// Whether this lies after `now`, in seconds of UTC since 1970, wherever on Earth it was written down.
+    /// Whether this is after `now`, in seconds since the Unix epoch, for every possible offset.
     pub(super) fn is_future(self, now: i64) -> bool {
         self.widened().first > now
     }
 
-    /// The least and the greatest number of whole years from this to `later`; `None` if it can only be negative.
+    /// The least and the greatest number of completed years from this to `later`; `None` if it can only be negative.
     pub(super) fn years_until(self, later: Self) -> Option<(i64, i64)> {
         let (this, later) = Self::comparable(self, later);
         let (most, least) = (years(this.first, later.last), years(this.last, later.first));
         (most >= 0).then_some((least.max(0), most))
     }
 
-    /// The two as they can be compared: local times are of the same place, but say nothing beside one with an offset.
+    /// Both in comparable form: two local times have the same offset, but a local time next to one with an offset has any.
     fn comparable(one: Self, other: Self) -> (Self, Self) {
         if one.local == other.local { (one, other) } else { (one.widened(), other.widened()) }
     }
 
-    /// In UTC, of all the places where it may have been written down.
+    /// In UTC, for every offset that is in use.
     fn widened(self) -> Self {
         if !self.local {
             return self;
@@ -106,15 +106,15 @@ impl Moment {
     }
 }
 
-/// The second at which a day begins.
+/// The first second of a day.
 fn midnight(year: i32, month: i32, day: i32) -> Option<i64> {
     let date = Date::new(year.try_into().ok()?, month.try_into().ok()?, day.try_into().ok()?).ok()?;
     Some(Offset::UTC.to_timestamp(date.to_datetime(Time::midnight())).ok()?.as_second())
 }
 
-/// From the second `from` to the second `to`: birthdays that have passed.
+/// The number of birthdays from the second `from` to the second `to`.
 fn years(from: i64, to: i64) -> i64 {
-    // What was read is a date of four digits, so that it can be written as one.
+    // Parsed years have four digits, so that the conversion cannot fail.
     let date =
         |second: i64| Timestamp::from_second(second).map(|at| Offset::UTC.to_datetime(at).date()).unwrap_or_default();
     let (from, to) = (date(from), date(to));
@@ -122,7 +122,7 @@ fn years(from: i64, to: i64) -> i64 {
     i64::from(to.year()) - i64::from(from.year()) - i64::from(birthday_is_to_come)
 }
 
-/// The second of the day at which a clock's time begins, and how many seconds it may be.
+/// The first second of the day that a time covers, and the number of seconds that it covers.
 fn clock_of(clock: &str) -> Option<(i64, i64)> {
     let mut parts = clock.split(':');
     let mut next = |most: i32| match parts.next() {
@@ -155,7 +155,7 @@ fn offset_of(offset: &str) -> Option<i64> {
     (seconds <= AHEAD).then_some(if sign == "-" { -seconds } else { seconds })
 }
 
-/// Digits only: no sign, no space.
+/// Parses a number of digits only, without sign or space.
 fn number(text: &str) -> Option<i32> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_as_long_as_it_is_unknown() {
+    fn a_partial_date_covers_every_possible_second() {
         for (text, first, seconds) in [
             ("1970", 0, 365 * DAY),
             ("1972-02", 2 * 365 * DAY + 31 * DAY, 29 * DAY),
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_date_is_refused() {
+    fn invalid_dates_are_rejected() {
         for text in [
             "",
             "12",
@@ -226,11 +226,11 @@ mod tests {
         ] {
             assert_eq!(Moment::read(text, true), None, "{text}");
         }
-        assert_eq!(Moment::read("2012-11-23T08:15", false), None, "no time where only a date belongs");
+        assert_eq!(Moment::read("2012-11-23T08:15", false), None, "a time is not part of a date");
     }
 
     #[test]
-    fn of_partial_dates_only_what_no_completion_mends_is_out_of_order() {
+    fn partial_dates_are_out_of_order_only_if_every_completion_is() {
         for (one, other, after) in [
             ("2012-11-24", "2012-11-23", true),
             ("2012-11-23", "2012-11-23", false),
@@ -244,10 +244,10 @@ mod tests {
             ("2012-12-23", "2012---23", false),
             ("2012-11-23T08:15", "2012-11-23T08:14", true),
             ("2012-11-23T08:15", "2012-11-23", false),
-            // One instant, written down in two places.
+            // One instant with two offsets.
             ("2012-11-23T08:00+08:00", "2012-11-23T00:00Z", false),
             ("2012-11-23T08:01+08:00", "2012-11-23T00:00Z", true),
-            // A local time may be half a day away from the one with an offset.
+            // A local time can differ by half a day from one with an offset.
             ("2012-11-23T08:00", "2012-11-22T22:00Z", false),
             ("2012-11-24", "2012-11-22T22:00Z", true),
         ] {
@@ -256,11 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_in_the_future_only_if_it_is_so_everywhere() {
+    fn a_date_is_in_the_future_only_if_it_is_for_every_offset() {
         let now = moment("2026-11-23T12:00:00Z").first;
         for (text, future) in [
             ("2026-11-23", false),
-            // On Kiritimati, 14 hours ahead of UTC, it is the 24th already.
+            // In Kiritimati, 14 hours ahead of UTC, it is already the 24th.
             ("2026-11-24", false),
             ("2026-11-25", true),
             ("2026-11", false),
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_is_counted_in_birthdays_and_of_partial_dates_as_a_range() {
+    fn an_age_is_counted_in_birthdays_and_is_a_range_for_partial_dates() {
         for (birth, day, range) in [
             ("1950-11-23", "2012-11-22", Some((61, 61))),
             ("1950-11-23", "2012-11-23", Some((62, 62))),
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_before_1900_only_if_it_is_so_whatever_is_not_known_of_it() {
+    fn a_date_is_before_1900_only_if_every_completion_is() {
         for (text, before) in [
             ("1899-12-31", true),
             ("1899", true),

@@ -1,6 +1,7 @@
-//! The written form of a form: the JSON that a data manager reads and signs off, field by field.
+//! The JSON format of a form, which a data manager reads and signs off.
 //!
-//! A definition is only data; `Form::parse` checks it. Numbers are decimal and exact. Texts are by language tag (BCP 47).
+//! These types are plain data; `Form::parse` validates them. Numbers are decimal and exact. Texts are by language tag
+//! (BCP 47).
 
 use std::collections::BTreeMap;
 
@@ -9,35 +10,35 @@ use serde::{Deserialize, Serialize};
 use crate::document::{Number, Texts, is_false};
 use crate::ids::{CheckId, FieldId, FormId, FormVersion};
 
-/// A form as it is written.
+/// The definition of a form.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct FormDefinition {
-    /// Where the JSON Schema of this format lies; for editors.
+    /// The location of the JSON Schema of this format, for editors.
     #[serde(rename = "$schema", default, skip_serializing_if = "Option::is_none")]
     pub schema: Option<String>,
     /// The form's id.
     pub id: FormId,
-    /// The version of this definition. A version once used never changes.
+    /// The version of this definition. A version that was used never changes.
     pub version: FormVersion,
     /// The form's name.
     pub title: Texts,
     /// The standards and publications that fields and limits follow.
     pub sources: Vec<String>,
-    /// What a reviewer should know: choices made where sources differ or say nothing.
+    /// Notes for reviewers: the choices made where sources differ or are silent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// The fields that tell one row from another. Answers repeat their values, so that a row can be found.
+    /// The fields that identify a row. Reports repeat their values, so that a row can be found.
     pub key: Vec<FieldId>,
     /// The sets of codes that fields use, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub code_lists: BTreeMap<String, CodeList>,
-    /// The units that results may have, by name.
+    /// The units of results, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub units: BTreeMap<String, Unit>,
-    /// The fields that are checked. What else a row has is left alone.
+    /// The fields that are checked. Other columns of a row are ignored.
     pub fields: Vec<Field>,
-    /// The edit checks, in the order in which they are reported.
+    /// The edit checks, in the order in which reports list them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
 }
@@ -46,21 +47,21 @@ pub struct FormDefinition {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct CodeList {
-    /// The codes, as they are written in a row.
+    /// The codes, as they appear in rows.
     pub codes: Vec<String>,
-    /// Whether others may occur: they are a soft finding then.
+    /// Whether other codes may occur, which are a soft finding then.
     #[serde(default, skip_serializing_if = "is_false")]
     pub extensible: bool,
 }
 
-/// A unit: a base, or how to come from it to one: `(value - subtract) * multiply / divide`.
+/// A unit: a base unit, or one that is converted to a base unit by `(value - subtract) * multiply / divide`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Unit {
-    /// The base that it is converted to; without it the unit is a base.
+    /// The base unit that it is converted to; if absent, the unit is a base unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
-    /// What is subtracted first.
+    /// The number that is subtracted first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subtract: Option<Number>,
     /// The factor.
@@ -71,30 +72,30 @@ pub struct Unit {
     pub divide: Option<Number>,
 }
 
-/// One field of a row.
+/// A field of a row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Field {
-    /// The field's id, which is its name in a row.
+    /// The field's id, which is its column name.
     pub id: FieldId,
-    /// Other names that it has in rows, tried in turn where the first has no value.
+    /// Alternative column names, tried in order if the first has no value.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub also: Vec<FieldId>,
-    /// What a value is.
+    /// The type of the value.
     #[serde(rename = "type")]
     pub kind: FieldKind,
-    /// What people call it.
+    /// The display name.
     pub title: Texts,
-    /// Whether each row needs a value.
+    /// Whether each row must have a value.
     #[serde(default, skip_serializing_if = "is_false")]
     pub required: bool,
     /// For `codelist`: the name of the list of codes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub codes: Option<String>,
-    /// For `text`: how many characters a value may have.
+    /// For `text`: the maximum number of characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_length: Option<usize>,
-    /// For `text`: the regular expression that a whole value matches.
+    /// For `text`: the regular expression that the entire value must match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pattern: Option<String>,
     /// For `integer` and `decimal`: the field that holds the value's unit.
@@ -102,29 +103,29 @@ pub struct Field {
     pub unit: Option<FieldId>,
 }
 
-/// What a value is.
+/// The type of a field's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FieldKind {
     /// Any text.
     Text,
-    /// A whole number, as a number or as text.
+    /// An integer, as a JSON number or as text.
     Integer,
-    /// A number, as a number or as text.
+    /// A number, as a JSON number or as text.
     Decimal,
-    /// A date of ISO 8601, whole or partial: `2012`, `2012-11`, `2012-11-23`, `2012---23` where the month is not known.
+    /// An ISO 8601 date, complete or partial: `2012`, `2012-11`, `2012-11-23`, or `2012---23` with an unknown month.
     Date,
-    /// A date, or one with a time: `2012-11-23T08:15`, with or without seconds and offset.
+    /// A date, optionally with a time: `2012-11-23T08:15`, with or without seconds and offset.
     Datetime,
-    /// One of the codes of a list.
+    /// A code of a code list.
     Codelist,
-    /// `true` or `false`; as text `Y`, `N`, `true` or `false`.
+    /// `true` or `false`, or as text `Y`, `N`, `true` or `false`.
     Boolean,
-    /// One of the form's units.
+    /// A unit of the form.
     Unit,
 }
 
-/// One edit check.
+/// An edit check.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Check {
@@ -132,114 +133,114 @@ pub struct Check {
     pub id: CheckId,
     /// The version of the check.
     pub version: FormVersion,
-    /// What a finding means for the row.
+    /// The severity of its findings.
     pub severity: CheckSeverity,
-    /// The rows that it is for; without it all.
+    /// The condition of the rows that it applies to; all rows if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<CheckCondition>,
-    /// Whether a finding over rows with the same values is reported once, at the first of them, and names the others; for
-    /// `unique` and `repeats` of soft checks. Otherwise it is reported at each.
+    /// Whether a finding about rows with the same values is reported only for the first of them, with the indices of the
+    /// others, instead of for each. For soft `unique` and `repeats` checks.
     #[serde(default, skip_serializing_if = "is_false")]
     pub once_per_group: bool,
-    /// What must hold.
+    /// The rule that rows must satisfy.
     pub rule: CheckRule,
-    /// What a finding says. It names no value.
+    /// The message of its findings, which must not contain a value.
     pub message: Texts,
 }
 
-/// What a finding means for its row.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CheckSeverity {
-    /// It may be right, and somebody has to say so.
+    /// The value may be correct and must be confirmed by a person.
     Soft,
-    /// It cannot be right: the row is rejected.
+    /// The value cannot be correct: the row is rejected.
     Hard,
 }
 
-/// What holds of a row. A condition over a field that cannot be read is neither true nor false: the check is not evaluated.
+/// A condition of rows. It is neither true nor false if a field cannot be read; the check is then not evaluated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckCondition {
-    /// The field's text is one of these.
+    /// The field's text is one of the listed codes.
     In(OneOf),
     /// The field has a value.
     Present(FieldId),
     /// The field has no value.
     Absent(FieldId),
-    /// All of these hold.
+    /// All conditions hold.
     All(Vec<CheckCondition>),
-    /// Any of these holds.
+    /// At least one condition holds.
     Any(Vec<CheckCondition>),
-    /// This does not hold.
+    /// The condition does not hold.
     Not(Box<CheckCondition>),
 }
 
-/// What must hold of the rows that a check is for.
+/// The rule that the rows of a check must satisfy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum CheckRule {
-    /// Each of these fields has a value.
+    /// Each of the fields has a value.
     Required(Vec<FieldId>),
-    /// At least one of these fields has a value.
+    /// At least one of the fields has a value.
     RequiredAny(Vec<FieldId>),
-    /// None of these fields has a value.
+    /// None of the fields has a value.
     Forbidden(Vec<FieldId>),
-    /// The field, where it has a value, has one of these.
+    /// The field has one of the listed codes, if it has a value.
     OneOf(OneOf),
-    /// At least one of these fields, where any has a value, has one of these values.
+    /// At least one of the fields has one of the listed codes, if any has a value.
     AnyOf(AnyOf),
-    /// The number lies in a range, both ends in it.
+    /// The number is in an inclusive range.
     Range(Range),
-    /// A date is not after another. Of partial dates only what no completion of them can mend is a finding.
+    /// A date is not after another. Partial dates are a finding only if every completion violates the order.
     Order(Order),
     /// The date is not after today.
     NotFuture(FieldId),
-    /// Two numbers of the row compare so.
+    /// Two numbers of the row have the given order.
     Compare(Compare),
-    /// A number is what is computed from others.
+    /// A number equals the result of a computation from other fields.
     Equals(Equals),
-    /// No other row of the batch has the same values in these fields.
+    /// No other row of the batch has the same values in the fields.
     Unique(Vec<FieldId>),
-    /// At most so many rows of the batch have the same values in these fields.
+    /// At most a given number of rows of the batch have the same values in the fields.
     Repeats(Repeats),
-    /// The number differs from that of the row before it in time by no more than this.
+    /// The number differs from that of the chronologically preceding row by at most a limit.
     Change(ChangeLimit),
-    /// The field, where it has a value, names one of the caller's sites.
+    /// The field is the id of one of the caller's sites, if it has a value.
     KnownSite(FieldId),
-    /// The field, where it has a value, names an enrolled subject.
+    /// The field is the id of an enrolled subject, if it has a value.
     KnownSubject(FieldId),
 }
 
-/// The field's text is one of these.
+/// The field's text is one of the listed codes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OneOf {
-    /// Which field.
+    /// The field.
     pub field: FieldId,
-    /// The texts.
+    /// The codes.
     #[serde(rename = "in")]
     pub codes: Vec<String>,
 }
 
-/// One of the fields' texts is one of these.
+/// One of the fields' texts is one of the listed codes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AnyOf {
-    /// Which fields.
+    /// The fields.
     pub fields: Vec<FieldId>,
-    /// The texts.
+    /// The codes.
     #[serde(rename = "in")]
     pub codes: Vec<String>,
 }
 
-/// A range of a number; at least one end is there.
+/// A range of a number, with at least one end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Range {
-    /// Which field.
+    /// The field.
     pub field: FieldId,
-    /// The unit of the ends: the value is converted to it from the unit that its row names.
+    /// The unit of the ends, to which the value is converted from the unit in its row.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The least value.
@@ -254,106 +255,107 @@ pub struct Range {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Order {
-    /// The earlier one.
+    /// The field that must not be later.
     pub first: FieldId,
-    /// The later one, at which a finding is told.
+    /// The field that must not be earlier, to which findings refer.
     pub then: FieldId,
 }
 
-/// Two numbers compare so.
+/// Two numbers have the given order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Compare {
-    /// The first, at which a finding is told.
+    /// The first field, to which findings refer.
     pub field: FieldId,
-    /// How.
+    /// The required comparison.
     pub is: Comparison,
-    /// The second.
+    /// The second field.
     pub than: FieldId,
 }
 
-/// How two numbers compare.
+/// The comparison of two numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Comparison {
     /// Less than.
     Below,
-    /// Not more than.
+    /// Less than or equal to.
     AtMost,
     /// Equal to.
     Equal,
-    /// Other than.
+    /// Not equal to.
     NotEqual,
-    /// Not less than.
+    /// Greater than or equal to.
     AtLeast,
-    /// More than.
+    /// Greater than.
     Above,
 }
 
-/// A number is what is computed from others.
+/// A number equals the result of a computation from other fields.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Equals {
-    /// Which field.
+    /// The field.
     pub field: FieldId,
-    /// The unit that the entered number is converted to, where it has one; without it the number is taken as entered.
+    /// The unit to which the entered number is converted; if absent, it is compared as entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// What is computed.
+    /// The computation.
     pub to: Computed,
-    /// To how many decimals the result is rounded, half up; without it not at all.
+    /// The number of decimals to which the result is rounded, half up; not rounded if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decimals: Option<u32>,
-    /// By how much the two may differ; without it not at all.
+    /// The allowed difference; zero if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerance: Option<Number>,
 }
 
-/// What is computed.
+/// A computation from fields of the row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Computed {
-    /// The first field's number in the unit that the second field names.
+    /// The first field's number, converted to the unit in the second field.
     Converted(Box<(FieldId, FieldId)>),
     /// The sum of the fields.
     Sum(Vec<FieldId>),
-    /// The first less the second.
+    /// The first minus the second.
     Difference(Box<(FieldId, FieldId)>),
     /// The product of the fields.
     Product(Vec<FieldId>),
-    /// The first by the second.
+    /// The first divided by the second.
     Quotient(Box<(FieldId, FieldId)>),
-    /// Whole years from the first date to the second, as an age is counted. Of partial dates any number that fits is right.
+    /// The completed years from the first date to the second, as in an age. With partial dates, any possible number is
+    /// accepted.
     Years(Box<(FieldId, FieldId)>),
 }
 
-/// At most so many rows.
+/// A maximum number of rows with the same values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Repeats {
-    /// The same values in these fields.
+    /// The fields whose values are compared.
     pub of: Vec<FieldId>,
-    /// How many.
+    /// The maximum number of rows.
     pub most: usize,
 }
 
-/// By how much a number may differ from that of the row before it in time.
+/// The maximum change of a number from the chronologically preceding row.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ChangeLimit {
-    /// Which field.
+    /// The field.
     pub field: FieldId,
-    /// The unit that both are converted to.
+    /// The unit to which both numbers are converted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
-    /// Rows with the same values in these fields are compared: the subject, the test.
+    /// The fields that identify rows to compare, for example the subject and the test.
     pub same: Vec<FieldId>,
-    /// The date that orders them.
+    /// The date by which rows are ordered.
     pub by: FieldId,
-    /// At most by this.
+    /// The maximum change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most: Option<Number>,
-    /// At most by this percentage of the earlier value.
+    /// The maximum change, in percent of the earlier value.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub most_percent: Option<Number>,
 }

@@ -1,4 +1,4 @@
-//! A form: its definition, checked and resolved.
+//! A validated form.
 
 use super::definition::FormDefinition;
 use super::load;
@@ -6,7 +6,7 @@ use super::program::CheckProgram;
 use crate::document::{self, Canonical, DefinitionFault};
 use crate::ids::{FormId, FormVersion};
 
-/// A definition that was checked. Immutable; the definition's content hash identifies it.
+/// A validated definition. Immutable; identified by the content hash of the definition.
 #[derive(Debug)]
 pub struct Form {
     pub(super) definition: FormDefinition,
@@ -15,18 +15,18 @@ pub struct Form {
 }
 
 impl Form {
-    /// Reads and checks a definition.
+    /// Parses and validates a definition.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong with it, each fault with its place and what to do; of faults in its form the first only.
+    /// All validation errors, each with its JSON pointer and a correction; of syntax errors only the first.
     pub fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
         let (definition, program, document) = load::load(json)?;
         let Canonical { hash, .. } = Canonical::of(&document);
         Ok(Self { definition, program, hash })
     }
 
-    /// Like `parse`, for a definition from a file: its faults tell the file's name.
+    /// Like `parse`, for a definition from a file, whose name the faults carry.
     ///
     /// # Errors
     ///
@@ -55,7 +55,7 @@ impl Form {
         &self.definition
     }
 
-    /// The languages that messages are there in.
+    /// The languages of the messages, as BCP 47 tags.
     pub fn languages(&self) -> impl Iterator<Item = &str> {
         self.definition.title.keys().map(String::as_str)
     }

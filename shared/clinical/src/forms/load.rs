@@ -1,4 +1,4 @@
-//! Checking a form's definition and resolving its names, so that checking rows has nothing left to look up or to doubt.
+//! Validation of form definitions and resolution of their names.
 
 mod checks;
 mod fields;
@@ -14,11 +14,11 @@ use crate::document::{self, DefinitionFault, Schema, texts};
 static SCHEMA: Schema =
     Schema::new("form.schema.json", include_str!(concat!(env!("OUT_DIR"), "/forms/form.schema.json")), &[]);
 
-/// Reads and checks a definition.
+/// Parses and validates a definition.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with it; of faults in its form the first only.
+/// All validation errors; of syntax errors only the first.
 pub(super) fn load(json: &str) -> Result<(FormDefinition, CheckProgram, Value), Vec<DefinitionFault>> {
     let (definition, document): (FormDefinition, Value) = document::parse(json, &SCHEMA)?;
     let mut loader = Loader::new(&definition);
@@ -30,14 +30,14 @@ pub(super) fn load(json: &str) -> Result<(FormDefinition, CheckProgram, Value), 
 }
 
 impl Loader<'_> {
-    /// What can be resolved; worth something only if no fault was found.
+    /// Resolves the definition. The result is valid only if there are no faults.
     fn program(&mut self) -> CheckProgram {
         let definition = self.definition;
         if definition.sources.is_empty() {
-            self.faults.add("/sources", "source.none", "the form has no source", "name the standard that it follows");
+            self.faults.add("/sources", "source.none", "the form has no source", "cite the standard that it follows");
         }
         self.check_languages(&definition.title, "/title");
-        // Other texts have the title's languages, so that theirs are checked with it.
+        // Other texts must have the title's languages, so that only its tags need validation.
         texts::check_tags(&definition.title, "/title", &mut self.faults);
         self.check_code_lists();
         let units = self.load_units();

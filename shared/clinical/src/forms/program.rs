@@ -1,4 +1,4 @@
-//! A form's definition with its names resolved, so that checking rows has nothing left to look up or to doubt.
+//! A validated form definition with its names resolved, so that checking needs no lookups.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,11 +7,11 @@ use rust_decimal::Decimal;
 
 use super::definition::{CheckSeverity, Comparison, FieldKind};
 
-/// A definition with its names resolved: fields, units and checks by their place.
+/// A definition with its names resolved: fields, units and checks by their index.
 #[derive(Debug)]
 pub(super) struct CheckProgram {
     pub(super) fields: Vec<LoadedField>,
-    /// By a column's name: the field, and which of the field's names it is.
+    /// By column name: the index of the field, and the rank of the name among the field's names.
     pub(super) names: HashMap<String, (usize, usize)>,
     pub(super) key: Vec<usize>,
     pub(super) units: Vec<LoadedUnit>,
@@ -85,7 +85,7 @@ pub(super) enum LoadedComputed {
     Years(usize, usize),
 }
 
-/// By how much a number may change.
+/// The limit of a change.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Limit {
     Points(Decimal),

@@ -1,166 +1,166 @@
-//! What was found in a batch.
+//! The result of checking a batch.
 
 use serde_json::Value;
 
 use super::definition::CheckSeverity;
 
-/// What was found, row by row in the order of the batch.
+/// The result of checking a batch, with its rows in the order of the batch.
 #[derive(Debug)]
 pub struct CheckReport<'a> {
-    /// How many rows there are of each kind.
+    /// The number of rows by verdict.
     pub counts: RowCounts,
-    /// Checks that were not run at all, by their place in the definition.
+    /// The checks that were not run, by their index in the definition, and why.
     pub not_run: Vec<(usize, NoRegister)>,
-    /// Columns of the batch that the form does not know, the first hundred.
+    /// The columns of the batch that the form does not have, at most a hundred.
     pub not_checked: Vec<&'a str>,
-    /// For each row as many as the form's key has fields.
+    /// The values of the key fields, row by row.
     pub(super) keys: Vec<Option<&'a Value>>,
-    /// The rows.
+    /// The results of the rows.
     pub rows: Vec<RowReport<'a>>,
 }
 
-/// How many rows there are of each kind. Each row is of one.
+/// The number of rows by verdict. Each row has exactly one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RowCounts {
-    /// All rows.
+    /// The total number of rows.
     pub rows: usize,
-    /// Nothing was found, and every check was evaluated.
+    /// No findings, and all checks were evaluated.
     pub clean: usize,
-    /// Only soft findings.
+    /// Soft findings only.
     pub with_warnings: usize,
     /// At least one hard finding.
     pub rejected: usize,
-    /// Nothing was found, but at least one check could not be evaluated.
+    /// No findings, but at least one check could not be evaluated.
     pub not_evaluated: usize,
 }
 
-/// What a row comes to.
+/// The verdict on a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowVerdict {
-    /// Nothing was found, and every check was evaluated.
+    /// No findings, and all checks were evaluated.
     Clean,
-    /// Nothing was found, but at least one check could not be evaluated.
+    /// No findings, but at least one check could not be evaluated.
     NotEvaluated,
-    /// Only soft findings.
+    /// Soft findings only.
     Warnings,
     /// At least one hard finding.
     Rejected,
 }
 
-/// What was found in one row. Its `Debug` shows values.
+/// The result of checking a row. Its `Debug` shows values.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowReport<'a> {
-    /// What is wrong: of fields by themselves first, then by check, in the order of the definition.
+    /// The findings: first those of single fields, then those of checks, in the order of the definition.
     pub findings: Vec<RowFinding<'a>>,
-    /// Checks that could not be evaluated, by their place in the definition, and why.
+    /// The checks that could not be evaluated, by their index in the definition, and why.
     pub not_evaluated: Vec<(usize, Reason)>,
 }
 
-/// Something wrong with a row.
+/// A violation in a row.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowFinding<'a> {
-    /// What found it.
+    /// The check, field or row rule that was violated.
     pub check: FindingSource,
-    /// What it means.
+    /// The severity.
     pub severity: CheckSeverity,
-    /// At which field, by its place in the definition.
+    /// The field, by its index in the definition.
     pub field: Option<usize>,
-    /// What the row has there.
+    /// The value of the field in the row.
     pub value: Option<&'a Value>,
-    /// Other rows that it is about, by their index: the first ten.
+    /// The indices of the other rows concerned, at most ten.
     pub others: Vec<usize>,
 }
 
-/// What found something.
+/// The source of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingSource {
-    /// A check of the definition, by its place.
+    /// A check, by its index in the definition.
     Check(usize),
-    /// A field's own type, list, length or pattern, by the field's place.
+    /// The type, code list, length or pattern of a field, by its index in the definition.
     Field(usize, FieldFault),
-    /// That a row is one.
+    /// The row as a whole.
     Row(RowDefect),
 }
 
-/// What is wrong with a field by itself.
+/// A violation of a field's own constraints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FieldFault {
-    /// It is not there.
+    /// A required value is missing.
     Required,
-    /// It is of another type.
+    /// The value has another type.
     Type,
-    /// It is none of the codes.
+    /// The value is not in the code list.
     Codes,
-    /// It is too long.
+    /// The value is too long.
     Length,
-    /// It does not have the form.
+    /// The value does not match the pattern.
     Pattern,
-    /// It is no unit of the form.
+    /// The value is not a unit of the form.
     Unit,
-    /// It is a date before 1900.
+    /// The date is before 1900.
     Early,
 }
 
-/// What is wrong with a row as a whole.
+/// Why a row cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowDefect {
-    /// It is no object.
+    /// The row is not an object.
     NoObject,
-    /// It is no JSON.
+    /// The row is not JSON.
     NoJson,
-    /// It has a field twice.
+    /// The row has a field twice.
     Twice,
-    /// It is no list of as many values as there are columns.
+    /// The row is not a list with one value per column.
     NoList,
 }
 
 /// Why a check could not be evaluated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// A field that it needs cannot be read.
+    /// A required field cannot be read.
     Unreadable(usize),
-    /// A field that it needs has no value.
+    /// A required field has no value.
     Missing(usize),
-    /// The value cannot be converted from the unit that this field names.
+    /// The value cannot be converted from the unit in this field.
     NoConversion(usize),
-    /// The number that it computes has too many digits.
+    /// The computed number has too many digits.
     TooLarge,
-    /// Of this other row of the batch a field that it needs cannot be read or has no value.
+    /// A required field of another row of the batch cannot be read or has no value.
     OtherRow {
-        /// The row's index.
+        /// The index of the row.
         row: usize,
-        /// The field.
+        /// The index of the field.
         field: usize,
     },
-    /// Which row came before cannot be told from the dates, because of this row.
+    /// The dates do not determine the order of the row and this other row.
     Order {
-        /// The row's index.
+        /// The index of the row.
         row: usize,
     },
     /// The register of sites or subjects could not be read.
     Unreachable,
 }
 
-/// Why a check was not run at all.
+/// Why there is no register, so that checks against it are not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoRegister {
     /// The study keeps no register of its subjects.
     NoSubjects,
-    /// The command line knows no sites and no subjects.
+    /// The command line has no register of sites or subjects.
     CommandLine,
 }
 
 impl<'a> CheckReport<'a> {
-    /// A row's values in the form's key fields, as they were sent; nothing where it has none.
+    /// The values of the form's key fields in a row, as received; `None` for a field without a value.
     pub fn key(&self, row: usize) -> &[Option<&'a Value>] {
-        // A form has a key field at least; a report without rows has no keys.
+        // A form has at least one key field; a report without rows has no keys.
         let fields = self.keys.len() / self.rows.len().max(1);
         &self.keys[row * fields..][..fields]
     }
 }
 
 impl RowReport<'_> {
-    /// What the row comes to.
+    /// The verdict on the row.
     pub fn verdict(&self) -> RowVerdict {
         match self.findings.iter().map(|finding| finding.severity).max() {
             Some(CheckSeverity::Hard) => RowVerdict::Rejected,

@@ -1,4 +1,4 @@
-//! A report in words: JSON in one language.
+//! The JSON form of a report, with messages in one language.
 
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
@@ -10,40 +10,40 @@ use super::report::{CheckReport, FindingSource, Reason, RowCounts, RowFinding, R
 use super::texts::Language;
 use crate::document::texts::in_language;
 
-/// How a report is told.
+/// The options of a report's JSON form.
 #[derive(Debug, Clone, Copy)]
 pub struct ReportOptions<'a> {
     /// The batch's id.
     pub batch: &'a str,
-    /// The language of messages: a tag of the form's.
+    /// The language of the messages, a tag that the form has.
     pub language: &'a str,
-    /// Whether findings repeat the values that they are about.
+    /// Whether findings include the rejected values.
     pub values: bool,
 }
 
 impl Form {
-    /// The report as JSON: `{batch, form, version, hash, counts, notRun, notChecked, rows}`. Each piece is shown to `go_on`
-    /// before it is added.
+    /// The report as JSON: `{batch, form, version, hash, counts, notRun, notChecked, rows}`. `go_on` is called with each
+    /// piece that is added, and stops the serialization by returning false.
     ///
     /// # Errors
-    /// How many rows were told when `go_on` said no.
+    /// The number of serialized rows when `go_on` returned false.
     pub fn to_json(
         &self,
         report: &CheckReport<'_>,
-        wording: ReportOptions<'_>,
+        options: ReportOptions<'_>,
         mut go_on: impl FnMut(&str) -> bool,
     ) -> Result<String, usize> {
-        let language = Language::of(wording.language);
+        let language = Language::of(options.language);
         let not_run = report.not_run.iter().map(|(place, why)| {
             let (check, version) = self.names(FindingSource::Check(*place));
             NotRunBody { check, version, code: why.code(), reason: why.text(language).to_owned() }
         });
         let head = HeadBody {
-            batch: wording.batch,
+            batch: options.batch,
             form: self.id().as_str(),
             version: self.version().as_str(),
             hash: self.hash(),
-            language: wording.language,
+            language: options.language,
             counts: report.counts.into(),
             not_run: not_run.collect(),
             not_checked: &report.not_checked,
@@ -56,11 +56,11 @@ impl Form {
             return Err(0);
         }
         for (index, row) in report.rows.iter().enumerate() {
-            let piece = to_json(&self.row(index, row, report.key(index), wording, language));
-            let told = text.len();
+            let piece = to_json(&self.row(index, row, report.key(index), options, language));
+            let start = text.len();
             text.push_str(if index > 0 { "," } else { "" });
             text.push_str(&piece);
-            if !go_on(&text[told..]) {
+            if !go_on(&text[start..]) {
                 return Err(index);
             }
         }
@@ -68,7 +68,7 @@ impl Form {
         Ok(text)
     }
 
-    /// A check's id and version.
+    /// The id and version of a check.
     pub fn names(&self, check: FindingSource) -> (String, &str) {
         match check {
             FindingSource::Check(place) => {
@@ -82,7 +82,7 @@ impl Form {
         }
     }
 
-    /// What a finding says, in a language of the form's or, where that is not there, in its first.
+    /// The message of a finding, in the language `tag` or, if the form does not have it, in its first.
     pub fn message(&self, check: FindingSource, tag: &str) -> String {
         match check {
             FindingSource::Check(place) => in_language(&self.definition.checks[place].message, tag).to_owned(),
@@ -91,7 +91,7 @@ impl Form {
         }
     }
 
-    /// Why a check could not be evaluated, in words.
+    /// The message of a reason why a check could not be evaluated.
     pub fn reason(&self, reason: Reason, tag: &str) -> String {
         self.reason_text(reason, Language::of(tag))
     }
@@ -101,10 +101,10 @@ impl Form {
         index: usize,
         row: &'a RowReport<'a>,
         key: &'a [Option<&'a Value>],
-        wording: ReportOptions<'a>,
+        options: ReportOptions<'a>,
         language: Language,
     ) -> RowBody<'a> {
-        let findings = row.findings.iter().map(|finding| self.finding(finding, wording)).collect();
+        let findings = row.findings.iter().map(|finding| self.finding(finding, options)).collect();
         let not_evaluated = row.not_evaluated.iter().map(|(place, reason)| {
             let (check, version) = self.names(FindingSource::Check(*place));
             NotRunBody { check, version, code: reason.code(), reason: self.reason_text(*reason, language) }
@@ -124,7 +124,7 @@ impl Form {
         }
     }
 
-    fn finding<'a>(&'a self, finding: &'a RowFinding<'a>, wording: ReportOptions<'a>) -> FindingBody<'a> {
+    fn finding<'a>(&'a self, finding: &'a RowFinding<'a>, options: ReportOptions<'a>) -> FindingBody<'a> {
         let (check, version) = self.names(finding.check);
         let kind = match finding.check {
             FindingSource::Check(place) => kind(&self.program.checks[place].rule),
@@ -137,16 +137,16 @@ impl Form {
             kind,
             severity: finding.severity,
             field: finding.field.map(|field| self.definition.fields[field].id.as_str()),
-            message: self.message(finding.check, wording.language),
+            message: self.message(finding.check, options.language),
             query: "open",
             other_rows: &finding.others,
-            value: finding.value.filter(|_| wording.values),
+            value: finding.value.filter(|_| options.values),
         }
     }
 }
 
 fn to_json(body: &impl Serialize) -> String {
-    serde_json::to_string(body).expect("maps with string keys always serialise")
+    serde_json::to_string(body).expect("maps with string keys always serialize")
 }
 
 fn kind(rule: &LoadedRule) -> &'static str {
@@ -234,7 +234,7 @@ struct FindingBody<'a> {
     value: Option<&'a Value>,
 }
 
-/// The key fields that a row has, with their values.
+/// The key fields of a row with their values.
 struct KeyBody<'a> {
     form: &'a Form,
     values: &'a [Option<&'a Value>],
@@ -244,7 +244,7 @@ impl Serialize for KeyBody<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         for (field, value) in self.form.definition.key.iter().zip(self.values) {
-            // What is no single value finds no row.
+            // Objects and lists do not help to find a row.
             if let Some(value) = value.filter(|value| !value.is_object() && !value.is_array()) {
                 map.serialize_entry(field.as_str(), value)?;
             }

@@ -1,4 +1,4 @@
-//! Checking one row by itself, and preparing it for the checks over several rows.
+//! Checks of a single row, and its preparation for the checks over several rows.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -13,22 +13,21 @@ use super::definition::{CheckSeverity, Comparison};
 use super::program::{CheckProgram, LoadedComputed, LoadedCondition, LoadedRule};
 use super::report::{FieldFault, FindingSource, Reason, RowDefect, RowFinding, RowReport};
 
-/// So many rows take about a millisecond: a worker asks no more often than that whether it should stop.
+/// The number of rows per task, which take about a millisecond: between tasks, workers check whether to stop.
 pub(super) const CHUNK: usize = 256;
 
-/// What one row brings to a check over several.
+/// The membership of a row in a group of a check over several rows.
 #[derive(Debug)]
-pub(super) enum Part<'a> {
-    /// The check is not for this row, or cannot place it.
+pub(super) enum Membership<'a> {
+    /// The check does not apply to the row, or its group is unknown.
     None,
-    /// The row is one of those with this key.
-    Of(Key),
-    /// The row is one of those with this key; its date and its value are there if they can be read.
-    Course { key: Key, date: Option<Moment>, value: Option<Decimal>, sent: Option<&'a Value> },
+    /// The row is in the group with this key.
+    Member(Key),
+    /// The row is in the group with this key. Its date and its value are `None` if they cannot be read.
+    Dated { key: Key, date: Option<Moment>, value: Option<Decimal>, sent: Option<&'a Value> },
 }
 
-/// What rows have in common: a place in the texts of the chunk, and its hash, which is made where rows are checked side by
-/// side.
+/// The key of a group: a range in the texts of the chunk, and its hash, which is computed in parallel.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Key {
     start: usize,
@@ -36,7 +35,7 @@ pub(super) struct Key {
     hash: u64,
 }
 
-/// What rows have in common.
+/// The key of a group, resolved to its text.
 #[derive(Debug, Clone, Copy, Eq)]
 pub(super) struct KeyText<'s> {
     text: &'s str,
@@ -55,64 +54,65 @@ impl Hash for KeyText<'_> {
     }
 }
 
-/// Some rows by themselves. Of a row with nothing to tell nothing is allocated: threads would wait for each other at it.
+/// The results of some rows. Rows without findings allocate nothing, since threads would contend for the allocator.
 #[derive(Default)]
 pub(super) struct Chunk<'a> {
     pub(super) reports: Vec<RowReport<'a>>,
-    /// For each row as many as the form's key has fields.
+    /// The values of the key fields, row by row.
     pub(super) keys: Vec<Option<&'a Value>>,
-    /// For each row as many as there are checks over several rows, in their order.
-    parts: Vec<Part<'a>>,
+    /// The memberships for each check over several rows, row by row.
+    parts: Vec<Membership<'a>>,
     texts: String,
 }
 
-/// All rows by themselves, in chunks of so many.
+/// The results of all rows, in chunks of `CHUNK`.
 #[derive(Clone, Copy)]
 pub(super) struct States<'s, 'a> {
     pub(super) chunks: &'s [Chunk<'a>],
     pub(super) rows: usize,
-    /// How many checks over several rows there are.
+    /// The number of checks over several rows.
     pub(super) parts: usize,
 }
 
 impl<'s, 'a> States<'s, 'a> {
-    /// What a row brings to a check over several.
-    pub(super) fn part(&self, row: usize, part: usize) -> &'s Part<'a> {
+    /// The membership of a row for the `part`th check over several rows.
+    pub(super) fn part(&self, row: usize, part: usize) -> &'s Membership<'a> {
         &self.chunks[row / CHUNK].parts[row % CHUNK * self.parts + part]
     }
 
     pub(super) fn key(&self, row: usize, part: usize) -> Option<KeyText<'s>> {
         match self.part(row, part) {
-            Part::Of(Key { start, end, hash }) | Part::Course { key: Key { start, end, hash }, .. } => {
+            Membership::Member(Key { start, end, hash }) | Membership::Dated { key: Key { start, end, hash }, .. } => {
                 Some(KeyText { text: &self.chunks[row / CHUNK].texts[*start..*end], hash: *hash })
             }
-            Part::None => None,
+            Membership::None => None,
         }
     }
 }
 
-/// What a check says of a row.
-enum Said {
-    /// It holds, or is not for this row.
-    Nothing,
-    /// It does not hold, at this field.
-    At(usize),
-    AtEach(Vec<usize>),
-    Not(Reason),
+/// The result of a rule for a row.
+enum RuleResult {
+    /// It holds, or does not apply to the row.
+    Holds,
+    /// It does not hold; the finding refers to this field.
+    FailsAt(usize),
+    /// It does not hold; there is a finding for each of these fields.
+    FailsAtEach(Vec<usize>),
+    NotEvaluated(Reason),
 }
 
 /// Checks rows one by one.
 pub(super) struct RowChecker<'f> {
     pub(super) program: &'f CheckProgram,
     pub(super) context: &'f CheckContext,
-    /// By column of the batch: the field, and which of its names it is.
+    /// By column of the batch: the index of the field, and the rank of the name among the field's names.
     pub(super) columns: &'f [Option<(usize, usize)>],
-    /// Of keys; another one for each batch, so that nobody can choose rows whose keys collide.
+    /// The hasher of keys, seeded for each batch, so that senders cannot construct keys that collide.
     pub(super) hash: RandomState,
 }
 
 impl RowChecker<'_> {
-    /// Checks each of some rows.
+    /// Checks the rows of a chunk.
     pub(super) fn chunk<'a>(&self, rows: &'a [Row]) -> Chunk<'a> {
         let mut chunk = Chunk::default();
         let mut cells = Vec::new();
@@ -123,7 +123,7 @@ impl RowChecker<'_> {
         chunk
     }
 
-    /// Checks a row; `cells` is room for its fields.
+    /// Checks a row. `cells` is a buffer for its fields.
     fn check<'a>(&self, row: &'a Row, cells: &mut Vec<Cell<'a>>, chunk: &mut Chunk<'a>) -> RowReport<'a> {
         let program = self.program;
         cells.clear();
@@ -158,18 +158,18 @@ impl RowChecker<'_> {
         for (place, check) in program.checks.iter().enumerate() {
             let over_rows = check.rule.is_over_rows();
             let holds = check.when.as_ref().map_or(Ok(true), |when| self.holds(when, cells));
-            let said = match holds {
+            let result = match holds {
                 Ok(true) if over_rows => {
                     let (part, reason) = self.part(&check.rule, cells, &mut chunk.texts);
                     chunk.parts.push(part);
-                    reason.map_or(Said::Nothing, Said::Not)
+                    reason.map_or(RuleResult::Holds, RuleResult::NotEvaluated)
                 }
-                Ok(true) => self.say(&check.rule, cells),
-                Ok(false) => Said::Nothing,
-                Err(field) => Said::Not(Reason::Unreadable(field)),
+                Ok(true) => self.evaluate(&check.rule, cells),
+                Ok(false) => RuleResult::Holds,
+                Err(field) => RuleResult::NotEvaluated(Reason::Unreadable(field)),
             };
             if over_rows && !matches!(holds, Ok(true)) {
-                chunk.parts.push(Part::None);
+                chunk.parts.push(Membership::None);
             }
             let mut find = |field: usize| {
                 report.findings.push(RowFinding {
@@ -180,18 +180,18 @@ impl RowChecker<'_> {
                     others: Vec::new(),
                 });
             };
-            match said {
-                Said::Nothing => {}
-                Said::At(field) => find(field),
-                Said::AtEach(fields) => fields.into_iter().for_each(find),
-                Said::Not(reason) => report.not_evaluated.push((place, reason)),
+            match result {
+                RuleResult::Holds => {}
+                RuleResult::FailsAt(field) => find(field),
+                RuleResult::FailsAtEach(fields) => fields.into_iter().for_each(find),
+                RuleResult::NotEvaluated(reason) => report.not_evaluated.push((place, reason)),
             }
         }
         self.keep_the_worse_of_two_ranges(&mut report.findings);
         report
     }
 
-    /// What is impossible is not also unusual.
+    /// Removes soft range findings for fields with a hard one: an impossible value is not also reported as unusual.
     fn keep_the_worse_of_two_ranges(&self, findings: &mut Vec<RowFinding<'_>>) {
         let ranged = |finding: &RowFinding<'_>| match finding.check {
             FindingSource::Check(place) => matches!(self.program.checks[place].rule, LoadedRule::Range { .. }),
@@ -210,7 +210,7 @@ impl RowChecker<'_> {
 
     fn take<'a>(&self, cells: &mut [Cell<'a>], column: usize, value: &'a Value) {
         if let Some(Some((field, rank))) = self.columns.get(column) {
-            cells[*field].take(value, *rank);
+            cells[*field].set(value, *rank);
         }
     }
 
@@ -233,11 +233,11 @@ impl RowChecker<'_> {
         };
         chunk.keys.extend(self.program.key.iter().map(|_| None));
         let over_rows = self.program.checks.iter().filter(|check| check.rule.is_over_rows());
-        chunk.parts.extend(over_rows.map(|_| Part::None));
+        chunk.parts.extend(over_rows.map(|_| Membership::None));
         RowReport { findings: vec![finding], not_evaluated: Vec::new() }
     }
 
-    /// Whether the condition holds; the field that does not let it be told.
+    /// Whether the condition holds. The error is the field that cannot be read.
     fn holds(&self, condition: &LoadedCondition, cells: &[Cell<'_>]) -> Result<bool, usize> {
         match condition {
             LoadedCondition::In(field, codes) => match &cells[*field].value {
@@ -246,7 +246,7 @@ impl RowChecker<'_> {
             },
             LoadedCondition::Present(field) => Ok(cells[*field].is_there()),
             LoadedCondition::Not(part) => self.holds(part, cells).map(|holds| !holds),
-            // One part that settles it does so whatever the others are.
+            // One part can determine the result whatever the others are.
             LoadedCondition::All(parts) => self.settle(parts, cells, false),
             LoadedCondition::Any(parts) => self.settle(parts, cells, true),
         }
@@ -268,90 +268,90 @@ impl RowChecker<'_> {
         cell.text(self.program).is_some_and(|text| codes.iter().any(|code| code == text))
     }
 
-    fn say(&self, rule: &LoadedRule, cells: &[Cell<'_>]) -> Said {
+    fn evaluate(&self, rule: &LoadedRule, cells: &[Cell<'_>]) -> RuleResult {
         match rule {
             LoadedRule::Required(fields) => each(fields, |field| !cells[field].is_there()),
             LoadedRule::RequiredAny(fields) => {
-                said(fields.iter().all(|field| !cells[*field].is_there()), fields.first().copied())
+                fails_if(fields.iter().all(|field| !cells[*field].is_there()), fields.first().copied())
             }
             LoadedRule::Forbidden(fields) => each(fields, |field| cells[field].is_there()),
             LoadedRule::OneOf(field, codes) => match &cells[*field].value {
-                Content::Nothing => Said::Nothing,
-                Content::Unreadable => Said::Not(Reason::Unreadable(*field)),
-                _ => said(!self.is_one_of(&cells[*field], codes), Some(*field)),
+                Content::Nothing => RuleResult::Holds,
+                Content::Unreadable => RuleResult::NotEvaluated(Reason::Unreadable(*field)),
+                _ => fails_if(!self.is_one_of(&cells[*field], codes), Some(*field)),
             },
             LoadedRule::AnyOf(fields, codes) => {
                 if fields.iter().any(|field| self.is_one_of(&cells[*field], codes)) {
-                    return Said::Nothing;
+                    return RuleResult::Holds;
                 }
                 match fields.iter().find(|field| cells[**field].value == Content::Unreadable) {
-                    Some(field) => Said::Not(Reason::Unreadable(*field)),
-                    None => said(true, fields.first().copied()),
+                    Some(field) => RuleResult::NotEvaluated(Reason::Unreadable(*field)),
+                    None => fails_if(true, fields.first().copied()),
                 }
             }
             LoadedRule::Range { field, unit, min, max } => match self.number(*field, *unit, cells) {
-                Ok(None) => Said::Nothing,
+                Ok(None) => RuleResult::Holds,
                 Ok(Some(number)) => {
                     let outside = min.is_some_and(|min| number < min) || max.is_some_and(|max| number > max);
-                    said(outside, Some(*field))
+                    fails_if(outside, Some(*field))
                 }
-                Err(reason) => Said::Not(reason),
+                Err(reason) => RuleResult::NotEvaluated(reason),
             },
             LoadedRule::Order { first, then } => match (date(*first, cells), date(*then, cells)) {
-                (Ok(Some(one)), Ok(Some(other))) => said(one.is_after(other), Some(*then)),
-                // Where one of them is not there, there is no order.
-                (Ok(None), _) | (_, Ok(None)) => Said::Nothing,
-                (Err(reason), _) | (_, Err(reason)) => Said::Not(reason),
+                (Ok(Some(one)), Ok(Some(other))) => fails_if(one.is_after(other), Some(*then)),
+                // A missing date cannot violate the order.
+                (Ok(None), _) | (_, Ok(None)) => RuleResult::Holds,
+                (Err(reason), _) | (_, Err(reason)) => RuleResult::NotEvaluated(reason),
             },
             LoadedRule::NotFuture(field) => match date(*field, cells) {
-                Ok(date) => said(date.is_some_and(|date| date.is_future(self.context.now)), Some(*field)),
-                Err(reason) => Said::Not(reason),
+                Ok(date) => fails_if(date.is_some_and(|date| date.is_future(self.context.now)), Some(*field)),
+                Err(reason) => RuleResult::NotEvaluated(reason),
             },
             LoadedRule::Compare { field, is, than } => {
                 match (self.number(*field, None, cells), self.number(*than, None, cells)) {
-                    (Ok(Some(one)), Ok(Some(other))) => said(!compares(one, *is, other), Some(*field)),
-                    (Ok(None), _) | (_, Ok(None)) => Said::Nothing,
-                    (Err(reason), _) | (_, Err(reason)) => Said::Not(reason),
+                    (Ok(Some(one)), Ok(Some(other))) => fails_if(!compares(one, *is, other), Some(*field)),
+                    (Ok(None), _) | (_, Ok(None)) => RuleResult::Holds,
+                    (Err(reason), _) | (_, Err(reason)) => RuleResult::NotEvaluated(reason),
                 }
             }
             LoadedRule::Equals { field, unit, to, decimals, tolerance } => {
                 let entered = match self.number(*field, *unit, cells) {
                     Ok(Some(entered)) => entered,
-                    Ok(None) => return Said::Nothing,
-                    Err(reason) => return Said::Not(reason),
+                    Ok(None) => return RuleResult::Holds,
+                    Err(reason) => return RuleResult::NotEvaluated(reason),
                 };
                 match self.computed(to, *decimals, cells) {
                     Ok((least, most)) => {
                         let differs = match (entered.checked_add(*tolerance), entered.checked_sub(*tolerance)) {
                             (Some(high), Some(low)) => high < least || low > most,
-                            _ => return Said::Not(Reason::TooLarge),
+                            _ => return RuleResult::NotEvaluated(Reason::TooLarge),
                         };
-                        said(differs, Some(*field))
+                        fails_if(differs, Some(*field))
                     }
-                    Err(reason) => Said::Not(reason),
+                    Err(reason) => RuleResult::NotEvaluated(reason),
                 }
             }
             LoadedRule::KnownSite(field) => self.known(*field, &self.context.sites, cells),
             LoadedRule::KnownSubject(field) => self.known(*field, &self.context.subjects, cells),
-            LoadedRule::Unique(_) | LoadedRule::Repeats { .. } | LoadedRule::Change { .. } => Said::Nothing,
+            LoadedRule::Unique(_) | LoadedRule::Repeats { .. } | LoadedRule::Change { .. } => RuleResult::Holds,
         }
     }
 
-    fn known(&self, field: usize, register: &Register, cells: &[Cell<'_>]) -> Said {
+    fn known(&self, field: usize, register: &Register, cells: &[Cell<'_>]) -> RuleResult {
         let text = match &cells[field].value {
-            Content::Nothing => return Said::Nothing,
+            Content::Nothing => return RuleResult::Holds,
             Content::Text(text) => text,
-            _ => return Said::Not(Reason::Unreadable(field)),
+            _ => return RuleResult::NotEvaluated(Reason::Unreadable(field)),
         };
         match register {
-            Register::Known(names) => said(!names.contains(text.as_ref()), Some(field)),
-            Register::Unreachable => Said::Not(Reason::Unreachable),
-            // Told once for the whole batch.
-            Register::Absent(_) => Said::Nothing,
+            Register::Known(names) => fails_if(!names.contains(text.as_ref()), Some(field)),
+            Register::Unreachable => RuleResult::NotEvaluated(Reason::Unreachable),
+            // Reported once for the batch, in `not_run`.
+            Register::Absent(_) => RuleResult::Holds,
         }
     }
 
-    /// The number of a field, in `unit` if there is one; `None` if the field has no value.
+    /// The number of a field, converted to `unit` if given; `None` if the field has no value.
     fn number(&self, field: usize, unit: Option<usize>, cells: &[Cell<'_>]) -> Result<Option<Decimal>, Reason> {
         let number = match &cells[field].value {
             Content::Nothing => return Ok(None),
@@ -364,7 +364,7 @@ impl RowChecker<'_> {
         }
     }
 
-    /// The number of a field in another unit than that which its row names.
+    /// The number of a field, converted from the unit in its row to `unit`.
     fn converted(&self, field: usize, number: Decimal, unit: usize, cells: &[Cell<'_>]) -> Result<Decimal, Reason> {
         let Some(named) = self.program.fields[field].unit else { return Err(Reason::NoConversion(field)) };
         let from = match &cells[named].value {
@@ -389,7 +389,7 @@ impl RowChecker<'_> {
             .ok_or(Reason::TooLarge)
     }
 
-    /// What is computed, as the least and the greatest number that it may be.
+    /// The result of a computation, as the least and the greatest possible number.
     fn computed(
         &self,
         computed: &LoadedComputed,
@@ -414,7 +414,7 @@ impl RowChecker<'_> {
             LoadedComputed::Years(from, to) => {
                 let there = |field: usize| date(field, cells)?.ok_or(Reason::Missing(field));
                 let years = there(*from)?.years_until(there(*to)?);
-                // Later than the other: no number of years is right.
+                // The first date is later: no number of years is correct.
                 let (least, most) = years.unwrap_or((i64::MAX, i64::MAX));
                 return Ok((least.into(), most.into()));
             }
@@ -426,34 +426,35 @@ impl RowChecker<'_> {
         rounded.map(|number| (number, number)).ok_or(Reason::TooLarge)
     }
 
-    /// What the row brings to a check over several rows, and why it cannot be checked itself.
-    fn part<'a>(&self, rule: &LoadedRule, cells: &[Cell<'a>], texts: &mut String) -> (Part<'a>, Option<Reason>) {
+    /// The membership of the row for a check over several rows, and why the row itself cannot be checked, if so.
+    fn part<'a>(&self, rule: &LoadedRule, cells: &[Cell<'a>], texts: &mut String) -> (Membership<'a>, Option<Reason>) {
         match rule {
             LoadedRule::Unique(fields) | LoadedRule::Repeats { of: fields, .. } => {
                 match self.key(fields, false, cells, texts) {
-                    Ok(key) => (Part::Of(key), None),
-                    Err(reason) => (Part::None, Some(reason)),
+                    Ok(key) => (Membership::Member(key), None),
+                    Err(reason) => (Membership::None, Some(reason)),
                 }
             }
             LoadedRule::Change { field, unit, same, by, .. } => {
                 let value = self.number(*field, *unit, cells);
                 if value == Ok(None) {
-                    return (Part::None, None);
+                    return (Membership::None, None);
                 }
                 let key = match self.key(same, true, cells, texts) {
                     Ok(key) => key,
-                    Err(reason) => return (Part::None, Some(reason)),
+                    Err(reason) => return (Membership::None, Some(reason)),
                 };
                 let date = date(*by, cells).and_then(|date| date.ok_or(Reason::Missing(*by)));
                 let reason = value.err().or(date.err());
                 let sent = cells[*field].sent;
-                (Part::Course { key, date: date.ok(), value: value.ok().flatten(), sent }, reason)
+                (Membership::Dated { key, date: date.ok(), value: value.ok().flatten(), sent }, reason)
             }
-            _ => (Part::None, None),
+            _ => (Membership::None, None),
         }
     }
 
-    /// What the row's fields are, as one text at the end of `texts`. Fields without a value are a part of it, unless `all` are needed.
+    /// Appends the key of the row's `fields` to `texts`. Fields without a value are part of the key, unless `all` are
+    /// required.
     fn key(&self, fields: &[usize], all: bool, cells: &[Cell<'_>], texts: &mut String) -> Result<Key, Reason> {
         let start = texts.len();
         for field in fields {
@@ -471,7 +472,7 @@ impl RowChecker<'_> {
 }
 
 impl LoadedRule {
-    /// Whether it is about more than one row.
+    /// Whether the rule compares several rows.
     pub(super) fn is_over_rows(&self) -> bool {
         matches!(self, LoadedRule::Unique(_) | LoadedRule::Repeats { .. } | LoadedRule::Change { .. })
     }
@@ -485,15 +486,15 @@ fn date(field: usize, cells: &[Cell<'_>]) -> Result<Option<Moment>, Reason> {
     }
 }
 
-fn each(fields: &[usize], is_wrong: impl Fn(usize) -> bool) -> Said {
+fn each(fields: &[usize], is_wrong: impl Fn(usize) -> bool) -> RuleResult {
     let wrong: Vec<usize> = fields.iter().copied().filter(|field| is_wrong(*field)).collect();
-    if wrong.is_empty() { Said::Nothing } else { Said::AtEach(wrong) }
+    if wrong.is_empty() { RuleResult::Holds } else { RuleResult::FailsAtEach(wrong) }
 }
 
-fn said(is_wrong: bool, field: Option<usize>) -> Said {
+fn fails_if(is_wrong: bool, field: Option<usize>) -> RuleResult {
     match field {
-        Some(field) if is_wrong => Said::At(field),
-        _ => Said::Nothing,
+        Some(field) if is_wrong => RuleResult::FailsAt(field),
+        _ => RuleResult::Holds,
     }
 }
 
@@ -508,7 +509,7 @@ fn compares(one: Decimal, is: Comparison, other: Decimal) -> bool {
     }
 }
 
-/// Rounded half up, towards the greater number, as scores are; `None` if it has too many digits.
+/// Rounds half up, towards the greater number, as scores are; `None` if the number has too many digits.
 fn half_up(number: Decimal, places: u32) -> Option<Decimal> {
     let half = Decimal::try_from_i128_with_scale(5, places + 1).ok()?;
     Some(number.checked_add(half)?.round_dp_with_strategy(places, rust_decimal::RoundingStrategy::ToNegativeInfinity))

@@ -1,13 +1,13 @@
-//! What the checks that a form does not word itself say, in English and Chinese.
+//! The messages of built-in checks, in English and Chinese.
 
 use super::definition::FieldKind;
 use super::form::Form;
 use super::report::{FieldFault, NoRegister, Reason, RowDefect};
 
-/// As many codes as a message lists.
-const CODES: usize = 20;
+/// The maximum number of codes that a message lists.
+const MAX_CODES: usize = 20;
 
-/// A language that these texts are there in.
+/// A language of the built-in messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Language {
     English,
@@ -15,7 +15,7 @@ pub(super) enum Language {
 }
 
 impl Language {
-    /// The one that suits a language tag.
+    /// The best language for a tag.
     pub(super) fn of(tag: &str) -> Self {
         if tag == "zh" || tag.starts_with("zh-") { Self::Chinese } else { Self::English }
     }
@@ -35,7 +35,7 @@ impl Form {
                 format!("{id} must have at most {} characters", self.program.fields[field].max_length)
             }
             FieldFault::Early if chinese => format!("{id} 早于 1900 年"),
-            FieldFault::Early => format!("{id} lies before 1900"),
+            FieldFault::Early => format!("{id} is before 1900"),
             FieldFault::Pattern => {
                 let pattern = definition.pattern.as_deref().unwrap_or_default();
                 if chinese {
@@ -58,13 +58,13 @@ impl Form {
 
     fn one_of(&self, id: &str, codes: &[String], extensible: bool, chinese: bool) -> String {
         let (separator, more) = if chinese { ("、", " 等") } else { (", ", ", …") };
-        let mut listed = codes.iter().take(CODES).cloned().collect::<Vec<_>>().join(separator);
-        if codes.len() > CODES {
+        let mut listed = codes.iter().take(MAX_CODES).cloned().collect::<Vec<_>>().join(separator);
+        if codes.len() > MAX_CODES {
             listed.push_str(more);
         }
         match (chinese, extensible) {
             (false, false) => format!("{id} must be one of {listed}"),
-            (false, true) => format!("{id} is none of the usual codes ({listed}): is it right?"),
+            (false, true) => format!("{id} is not one of the usual codes ({listed}): please confirm"),
             (true, false) => format!("{id} 必须是以下之一：{listed}"),
             (true, true) => format!("{id} 不是常用代码（{listed}），请确认"),
         }
@@ -87,9 +87,9 @@ impl Form {
             Reason::OtherRow { row, field } if chinese => format!("第 {row} 行的 {} 无法读取或没有值", id(field)),
             Reason::OtherRow { row, field } => format!("{} of row {row} cannot be read or has no value", id(field)),
             Reason::Order { row } if chinese => format!("第 {row} 行的日期不完整，无法确定先后"),
-            Reason::Order { row } => format!("the partial dates do not tell whether row {row} came before"),
+            Reason::Order { row } => format!("the partial dates do not determine whether row {row} came before"),
             Reason::Unreachable if chinese => "暂时无法查询登记信息".to_owned(),
-            Reason::Unreachable => "the register could not be asked".to_owned(),
+            Reason::Unreachable => "the register could not be read".to_owned(),
         }
     }
 }
@@ -120,7 +120,7 @@ impl NoRegister {
         match (self, language) {
             (Self::NoSubjects, Language::English) => "the study keeps no register of its subjects",
             (Self::NoSubjects, Language::Chinese) => "该研究未登记受试者",
-            (Self::CommandLine, Language::English) => "the command line knows no sites and no subjects",
+            (Self::CommandLine, Language::English) => "the command line has no register of sites or subjects",
             (Self::CommandLine, Language::Chinese) => "命令行没有中心和受试者的信息",
         }
     }
@@ -143,15 +143,13 @@ impl FieldFault {
 impl RowDefect {
     pub(super) fn text(self, language: Language) -> &'static str {
         match (self, language) {
-            (Self::NoObject, Language::English) => "the row is no JSON object; nothing of it was checked",
+            (Self::NoObject, Language::English) => "the row is not a JSON object and was not checked",
             (Self::NoObject, Language::Chinese) => "该行不是 JSON 对象，未作检查",
-            (Self::NoJson, Language::English) => "the row is no JSON; nothing of it was checked",
+            (Self::NoJson, Language::English) => "the row is not valid JSON and was not checked",
             (Self::NoJson, Language::Chinese) => "该行不是 JSON，未作检查",
-            (Self::Twice, Language::English) => "the row has a field twice; nothing of it was checked",
+            (Self::Twice, Language::English) => "the row has a field twice and was not checked",
             (Self::Twice, Language::Chinese) => "该行有重复的字段，未作检查",
-            (Self::NoList, Language::English) => {
-                "the row is no list of as many values as there are columns; nothing of it was checked"
-            }
+            (Self::NoList, Language::English) => "the row is not a list with one value per column and was not checked",
             (Self::NoList, Language::Chinese) => "该行的值与列数不一致，未作检查",
         }
     }

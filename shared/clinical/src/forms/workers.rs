@@ -1,47 +1,46 @@
-//! The threads that check rows side by side.
+//! The threads that check rows in parallel.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// Who checks, and for how long.
+/// The threads that check a batch, with hooks for cancellation and progress.
 pub struct Workers<'a> {
     threads: usize,
     stop: &'a (dyn Fn() -> bool + Sync),
     pub(super) progress: &'a (dyn Fn(usize) + Sync),
 }
 
-/// Checking was stopped before its end. Nothing is told of the rows that were checked, since checks over several rows need
-/// all of them.
+/// Checking was stopped before its end. There is no partial report, since checks over several rows need all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("stopped after {checked} of {rows} rows")]
 pub struct Stopped {
-    /// How many rows were checked.
+    /// The number of rows that were checked.
     pub checked: usize,
-    /// How many there are.
+    /// The number of rows of the batch.
     pub rows: usize,
 }
 
 impl Workers<'static> {
-    /// So many threads, at least one, that go on to the end.
+    /// A number of threads, at least one, that run to completion.
     pub fn new(threads: usize) -> Self {
         Self { threads, stop: &|| false, progress: &|_| {} }
     }
 }
 
 impl<'a> Workers<'a> {
-    /// These, until `stop` says so. It is asked now and then, from any of the threads.
+    /// Stops checking once `stop` returns true. It is called about every millisecond, from any of the threads.
     pub fn until(self, stop: &'a (dyn Fn() -> bool + Sync)) -> Self {
         Self { stop, ..self }
     }
 
-    /// These, calling `progress` now and then, from any of the threads, that so many more rows were checked.
+    /// Calls `progress` with the number of rows that were checked since the last call, from any of the threads.
     pub fn reporting(self, progress: &'a (dyn Fn(usize) + Sync)) -> Self {
         Self { progress, ..self }
     }
 }
 
-/// What `work` gives for each of `tasks`, in their order, whichever thread did it and when; `None` if it was stopped.
+/// The results of `work` for each of `tasks`, in their order, independent of the threads; `None` if it was stopped.
 pub(super) fn in_parallel<T: Send>(
     tasks: usize,
     workers: &Workers<'_>,

@@ -51,22 +51,19 @@ fn what_is_no_batch_is_refused_with_why() {
         ("", "it has no rows"),
         (" \n", "it has no rows"),
         ("[]", "it has no rows"),
-        ("[{}", "it is no JSON from line 1, column 3 on"),
-        ("[{}] 7", "it is no JSON from line 1, column 6 on"),
-        ("[{\"A\": 1},\n{\"A\" 1}]", "it is no JSON from line 2, column 6 on"),
-        ("rows", "it is no JSON"),
+        ("[{}", "it is not valid JSON at line 1, column 3"),
+        ("[{}] 7", "it is not valid JSON at line 1, column 6"),
+        ("[{\"A\": 1},\n{\"A\" 1}]", "it is not valid JSON at line 2, column 6"),
+        ("rows", "it is not valid JSON"),
         (
             r#"{"datasetJSONVersion": "1.0.0"}"#,
-            "it is no CDISC Dataset-JSON v1.1: its `datasetJSONVersion` is \"1.0.0\"",
+            "it is not valid CDISC Dataset-JSON v1.1: its `datasetJSONVersion` is \"1.0.0\"",
         ),
         (
             r#"{"datasetJSONVersion": "1.1", "columns": [], "records": 2, "rows": [[]]}"#,
-            "it says that it has 2 records, and has 1",
+            "`records` is 2, but it has 1 rows",
         ),
-        (
-            "{\"datasetJSONVersion\": \"1.1\", \"columns\": [], \"records\": 2}\n[]",
-            "it says that it has 2 records, and has 1",
-        ),
+        ("{\"datasetJSONVersion\": \"1.1\", \"columns\": [], \"records\": 2}\n[]", "`records` is 2, but it has 1 rows"),
     ] {
         let error = read(text).unwrap_err().to_string();
         assert!(error.contains(said), "{text}: {error}");

@@ -559,7 +559,7 @@ mod tests {
         let error = read_json("{").err().expect("it is refused");
         assert!(error.contains("is no JSON: EOF while parsing"), "{error}");
         for (text, what) in [
-            ("[]", "it is no JSON object"),
+            ("[]", "it is not a JSON object"),
             ("{}", "it has no `datasetJSONVersion`"),
             (r#"{"datasetJSONVersion": "1.0.0"}"#, "its `datasetJSONVersion` is \"1.0.0\""),
             (r#"{"datasetJSONVersion": "1.1.0"}"#, "it has no list `columns`"),
@@ -572,8 +572,8 @@ mod tests {
             (refused(|file| file["columns"][7]["name"] = "X".into()), "it lacks the columns QSDTC,"),
             (refused(|file| file["rows"] = Value::Null), "it has no list `rows`"),
             (refused(|file| file["rows"][3] = json!([1, 2])), "row 4 has 2 values for 8 columns"),
-            (refused(|file| file["rows"][3] = json!(1)), "row 4 is no list"),
-            (refused(|file| file["records"] = 12.into()), "it says that it has 12 records, and has 11"),
+            (refused(|file| file["rows"][3] = json!(1)), "row 4 is not a list"),
+            (refused(|file| file["records"] = 12.into()), "`records` is 12, but it has 11 rows"),
             (refused(|file| file["columns"][4]["name"] = "VISIT".into()), "it has the column VISIT twice"),
             (
                 refused(|file| {

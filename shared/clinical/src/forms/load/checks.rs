@@ -1,4 +1,4 @@
-//! Edit checks: what they name is there, of a type that they can work with, and they can fail.
+//! Edit checks: their fields exist and have suitable types, and each check can fail.
 
 use rust_decimal::Decimal;
 
@@ -15,7 +15,7 @@ const DATES: [FieldKind; 2] = [FieldKind::Date, FieldKind::Datetime];
 const CODED: [FieldKind; 3] = [FieldKind::Text, FieldKind::Codelist, FieldKind::Unit];
 const NAMES: [FieldKind; 2] = [FieldKind::Text, FieldKind::Codelist];
 
-/// What a decimal holds beyond which nothing is gained.
+/// The maximum number of decimals of a rounded result.
 const MOST_DECIMALS: u32 = 10;
 
 impl<'a> Loader<'a> {
@@ -28,8 +28,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(&at, "id"),
                     "check.duplicate",
-                    format!("there is a check {} before", check.id),
-                    "give each check an id of its own",
+                    format!("the check id {} is used twice", check.id),
+                    "give each check a unique id",
                 );
             }
             self.check_languages(&check.message, &pointer(&at, "message"));
@@ -41,8 +41,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         pointer(&at, "oncePerGroup"),
                         "check.once",
-                        "only a soft check over rows with the same values is reported once for them",
-                        "remove it: a hard check rejects each of the rows, and other checks are about one row",
+                        "only a soft `unique` or `repeats` check can be reported once per group",
+                        "remove it: a hard check rejects each of the rows, and other checks concern single rows",
                     );
                 }
                 checks.push(LoadedCheck { severity: check.severity, when, once_per_group: check.once_per_group, rule });
@@ -88,8 +88,8 @@ impl<'a> Loader<'a> {
                         self.faults.add(
                             pointer(&at, index),
                             "check.redundant",
-                            "the field is required of each row already",
-                            "leave it out here, or remove its `required`",
+                            "the field is already required in each row",
+                            "remove it here, or remove the field's `required`",
                         );
                     }
                 }
@@ -132,7 +132,7 @@ impl<'a> Loader<'a> {
                 let at = pointer(at, "repeats");
                 if repeats.most == 0 {
                     let at = pointer(&at, "most");
-                    self.faults.add(at, "check.limit", "no row could ever be there", "set how many rows may be there");
+                    self.faults.add(at, "check.limit", "no row would be allowed", "set the number of allowed rows");
                 }
                 LoadedRule::Repeats { of: self.some(&repeats.of, &pointer(&at, "of")), most: repeats.most }
             }
@@ -157,7 +157,7 @@ impl<'a> Loader<'a> {
             (Some(min), Some(max)) if min > max => self.faults.add(
                 pointer(at, "max"),
                 "check.range",
-                format!("the range is upside down: from {min} to {max}"),
+                format!("the range is empty: from {min} to {max}"),
                 "give the least value as `min` and the greatest as `max`",
             ),
             _ => {}
@@ -185,8 +185,8 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "tolerance"),
                 "check.limit",
-                "nothing differs by less than nothing",
-                "give by how much the two may differ, or leave it out",
+                "the tolerance is negative",
+                "set the allowed difference, or remove it",
             );
         }
         Some(LoadedRule::Equals { field: field?, unit: unit?, to: to?, decimals: equals.decimals, tolerance })
@@ -205,7 +205,7 @@ impl<'a> Loader<'a> {
                         pointer(&at, 0),
                         "check.unit",
                         format!("{} has no unit to convert from", pair.0),
-                        "name the field of its unit in the field's `unit`",
+                        "set the field's `unit` to the field with its unit",
                     );
                 }
                 LoadedComputed::Converted(number?, unit?)
@@ -242,14 +242,14 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 at,
                 "check.limit",
-                "the change has no limit, or two, or one that is not above zero",
-                "give either `most` or `mostPercent`, above zero",
+                "the change has no limit, two limits, or one that is not above zero",
+                "set either `most` or `mostPercent`, above zero",
             );
         }
         Some(LoadedRule::Change { field: field?, unit: unit?, same, by: by?, most: most? })
     }
 
-    /// The unit of a limit on `field`; `None` if it does not suit the field.
+    /// The unit of a limit on `field`; `None` if the field does not have units, or not this one.
     fn unit(&mut self, field: usize, unit: Option<&str>, at: &str) -> Option<Option<usize>> {
         let has_unit = self.definition.fields[field].unit.is_some();
         match unit {
@@ -257,8 +257,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     at,
                     "check.unit",
-                    "the field's value has a unit, and the limits do not say theirs",
-                    "give the `unit` of the limits",
+                    "the field's value has a unit, and the limits have none",
+                    "set the `unit` of the limits",
                 );
                 None
             }
@@ -268,7 +268,7 @@ impl<'a> Loader<'a> {
                     pointer(at, "unit"),
                     "check.unit",
                     "the field's value has no unit to convert from",
-                    "leave `unit` out, or name the field of the unit in the field's `unit`",
+                    "remove `unit`, or set the field's `unit` to the field with its unit",
                 );
                 None
             }
@@ -279,7 +279,7 @@ impl<'a> Loader<'a> {
                         pointer(at, "unit"),
                         "check.unit",
                         format!("there is no conversion to {unit}"),
-                        "name a unit of `units`",
+                        "use a unit of `units`",
                     );
                     None
                 }
@@ -287,7 +287,7 @@ impl<'a> Loader<'a> {
         }
     }
 
-    /// The place of a field with codes, all of which it can have.
+    /// The index of a field that can have each of the codes.
     fn coded(&mut self, field: &'a FieldId, codes: &'a [String], at: &str) -> Option<usize> {
         self.codes_of(field, codes, &pointer(at, "field"), at)
     }
@@ -309,8 +309,8 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(&at, index),
                     "check.code",
-                    format!("{code} is no value that {id} can have"),
-                    "name a code of the field's list",
+                    format!("{id} cannot have the value {code}"),
+                    "use a code of the field's list",
                 );
             }
         }
@@ -330,7 +330,7 @@ impl<'a> Loader<'a> {
         one.zip(other)
     }
 
-    /// The places of at least one field.
+    /// The indices of a non-empty list of fields.
     fn some(&mut self, ids: &'a [FieldId], at: &str) -> Vec<usize> {
         self.not_empty(ids.len(), at);
         self.fields(ids, at)
@@ -338,13 +338,13 @@ impl<'a> Loader<'a> {
 
     fn not_empty(&mut self, length: usize, at: &str) {
         if length == 0 {
-            self.faults.add(at, "check.empty", "the list is empty", "name what is meant");
+            self.faults.add(at, "check.empty", "the list is empty", "list at least one entry");
         }
     }
 
     fn different(&mut self, one: Option<usize>, other: Option<usize>, at: &str) {
         if one.is_some() && one == other {
-            self.faults.add(at, "check.same", "a field is compared with itself", "name two different fields");
+            self.faults.add(at, "check.same", "a field is compared with itself", "use two different fields");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Fields, with the code lists and units that they use.
+//! Fields, and the code lists and units that they use.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,7 +10,7 @@ use crate::document::{Number, pointer};
 use crate::forms::definition::{Field, FieldKind};
 use crate::forms::program::{LoadedField, LoadedUnit};
 
-/// How many characters a text may have if its field does not say: what SAS keeps of one.
+/// The default maximum number of characters of a text, which is the limit of SAS transport files.
 const TEXT_LENGTH: usize = 200;
 
 impl<'a> Loader<'a> {
@@ -22,7 +22,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(pointer(&at, "codes"), "codes.none", "the list has no codes", "list the codes");
             }
             if !definition.fields.iter().any(|field| field.codes.as_ref() == Some(name)) {
-                self.faults.add(&at, "codes.unused", "no field uses the list", "remove it, or name it in a field");
+                self.faults.add(&at, "codes.unused", "no field uses the list", "remove it, or use it in a field");
             }
             let mut seen = BTreeSet::new();
             for (index, code) in list.codes.iter().enumerate() {
@@ -31,12 +31,12 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         &at,
                         "codes.blank",
-                        "the code is empty or has white space around it, which values are read without",
-                        "write the code alone",
+                        "the code is empty or has surrounding white space, which is trimmed from values",
+                        "write the code without white space",
                     );
                 }
                 if !seen.insert(code) {
-                    self.faults.add(at, "codes.duplicate", "the code is in the list before", "list each code once");
+                    self.faults.add(at, "codes.duplicate", "the list has the code twice", "list each code once");
                 }
             }
         }
@@ -54,8 +54,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         &at,
                         "unit.base",
-                        "the unit says how it is converted and not to what",
-                        "name a unit in `to`, or leave the factors out",
+                        "the unit has conversion factors, but no unit to convert to",
+                        "set `to` to a unit, or remove the factors",
                     );
                     place
                 }
@@ -66,8 +66,8 @@ impl<'a> Loader<'a> {
                         self.faults.add(
                             pointer(&at, "to"),
                             "unit.base",
-                            format!("{to} is no unit here, or itself one that is converted"),
-                            "convert to a unit of `units` that has no `to`",
+                            format!("{to} is not a base unit of the form"),
+                            "convert to a unit of `units` without `to`",
                         );
                         place
                     }
@@ -86,8 +86,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         pointer(&at, name),
                         "unit.factor",
-                        "a factor is more than zero",
-                        "give the factor that converts the unit to its base",
+                        "the factor is not above zero",
+                        "set the factor that converts the unit to its base unit",
                     );
                 }
             }
@@ -96,7 +96,7 @@ impl<'a> Loader<'a> {
         units
     }
 
-    /// The fields by all their names.
+    /// The fields by each of their names.
     pub(super) fn load_names(&mut self) -> HashMap<String, (usize, usize)> {
         let definition = self.definition;
         let mut names = HashMap::new();
@@ -111,8 +111,8 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         at,
                         "field.duplicate",
-                        format!("{name} is the name of a field before"),
-                        "give each field names of its own",
+                        format!("the field name {name} is used twice"),
+                        "give each field unique names",
                     );
                 }
             }
@@ -145,7 +145,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(at, name),
                     "field.attribute",
-                    format!("`{name}` is for fields of type {kind}"),
+                    format!("`{name}` is only for fields of type {kind}"),
                     "remove it, or change the type",
                 );
             }
@@ -156,8 +156,8 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "codes"),
                 "field.codes",
-                "the field has no list of codes, or one that is not there",
-                "name a list of `codeLists`",
+                "the field has no code list, or an unknown one",
+                "set `codes` to the name of a list in `codeLists`",
             );
         }
         if field.kind == FieldKind::Unit && self.units.is_empty() {
@@ -167,8 +167,8 @@ impl<'a> Loader<'a> {
             self.faults.add(
                 pointer(at, "maxLength"),
                 "field.length",
-                "no value is that short",
-                "set how many characters a value may have",
+                "no value can be that short",
+                "set the maximum number of characters",
             );
         }
         let pattern = field.pattern.as_ref().and_then(|pattern| match Regex::new(&format!("^(?:{pattern})$")) {
@@ -177,7 +177,7 @@ impl<'a> Loader<'a> {
                 self.faults.add(
                     pointer(at, "pattern"),
                     "field.pattern",
-                    format!("the pattern is no regular expression: {error}"),
+                    format!("the pattern is not a valid regular expression: {error}"),
                     "write a regular expression without look-around and back-references",
                 );
                 None
@@ -198,7 +198,7 @@ impl<'a> Loader<'a> {
     pub(super) fn load_key(&mut self) -> Vec<usize> {
         let definition = self.definition;
         if definition.key.is_empty() && !definition.fields.is_empty() {
-            self.faults.add("/key", "key.none", "no field tells one row from another", "name the fields that do");
+            self.faults.add("/key", "key.none", "no field identifies a row", "list the fields that do");
         }
         self.fields(&definition.key, "/key")
     }
