@@ -1,16 +1,16 @@
-//! The hash of the data behind a report.
+//! The hash of the data that a report shows.
 
 use records::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary, sha256_hex};
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::period::Period;
+use crate::period::ReportPeriod;
 
 /// The SHA-256, in hexadecimal, of `data` in its canonical form: JSON with sorted keys and no white space, times in UTC,
-/// everything in the order that [`records`] gives it. Who holds the same data gets the same hash, whenever and in
-/// whichever language the report is made.
-pub(crate) fn hash(study: &str, site: &str, period: &Period, data: &SitePeriod) -> String {
+/// everything in the order that [`records`] returns. The same data have the same hash, independent of the time and the language
+/// of the report: labels and other texts are not part of it.
+pub(crate) fn hash(study: &str, site: &str, period: &ReportPeriod, data: &SitePeriod) -> String {
     let canonical = Data {
         from: period.from().to_string(),
         patients: data.patients.iter().map(Patient::of).collect(),
@@ -20,10 +20,10 @@ pub(crate) fn hash(study: &str, site: &str, period: &Period, data: &SitePeriod) 
         unreadable: data.unreadable,
         zone: period.zone().name(),
     };
-    sha256_hex(&serde_json::to_vec(&canonical).expect("names, numbers and texts always serialise"))
+    sha256_hex(&serde_json::to_vec(&canonical).expect("strings and numbers always serialise"))
 }
 
-// The fields of each stand in the order of their names: that is the order in which they are written.
+// The fields of each struct are in the order of their names, since serde writes them in the order of declaration.
 
 #[derive(Serialize)]
 struct Data<'a> {
@@ -65,7 +65,7 @@ struct Alert<'a> {
 struct Submission<'a> {
     amended_by: Option<String>,
     amends: Option<String>,
-    /// Where it stands in the course.
+    /// The effective time, by which a course is ordered.
     at: String,
     clock_corrected: bool,
     hash: &'a str,
@@ -79,7 +79,7 @@ struct Submission<'a> {
 struct Score<'a> {
     band: Option<&'a str>,
     id: &'a str,
-    /// As text, so that no reader rounds it.
+    /// Decimal text, so that no reader rounds it.
     value: String,
 }
 
@@ -134,5 +134,5 @@ impl<'a> Submission<'a> {
 
 fn utc(instant: OffsetDateTime) -> String {
     let utc = instant.to_offset(time::UtcOffset::UTC).format(&Rfc3339);
-    utc.expect("a time that was read from RFC 3339 can be written in it")
+    utc.expect("a time that was parsed from RFC 3339 can be formatted as such")
 }

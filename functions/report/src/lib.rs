@@ -1,7 +1,7 @@
-//! `GET /v1/sites/{site}/report` tells how a site did in a period, as a PDF to print: compliance, score courses, alerts.
+//! `GET /v1/sites/{site}/report`: compliance, score courses and alerts of a site in a period, as a PDF.
 //!
-//! A chain on one deadline: authorise, data, statistics, render. A step that cannot end in time is not started, and the
-//! answer names it.
+//! A chain of steps on one deadline: authorise, data, statistics, render. A step that cannot end in time is not started, and
+//! the answer names it.
 
 mod data;
 pub mod period;
@@ -10,9 +10,9 @@ pub mod statistics;
 mod step;
 
 #[cfg(test)]
-#[path = "../tests/made_up/mod.rs"]
-#[allow(clippy::unwrap_used, reason = "it is made for tests")]
-mod made_up;
+#[path = "../tests/sample/mod.rs"]
+#[allow(clippy::unwrap_used, reason = "it is written for tests")]
+mod sample;
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::{Body, Request, RequestExt, Response};
 use records::{Audit, AuditAction, SitePeriod, Store};
 
-use crate::period::{Period, Zone};
-use crate::render::{Heading, LANGUAGES, Language, NotRendered};
-use crate::statistics::{Asked, statistics};
+use crate::period::{ReportPeriod, Zone};
+use crate::render::{Heading, LANGUAGES, Language, RenderError};
+use crate::statistics::{SitePlan, statistics};
 use crate::step::{Step, Stop};
 
-/// As many bytes as a report may have: Lambda answers with 6 MB at most, and a PDF takes a third more in it, in base64.
-const MOST_BYTES: usize = 4_600_000;
-/// The hash of the data that a report was made from.
+/// The greatest size of a report: a response of Lambda has at most 6 MB, in which base64 makes a PDF a third longer.
+const MAX_BYTES: usize = 4_600_000;
+/// The header with the hash of the data that a report shows.
 const REPORT_HASH: HeaderName = HeaderName::from_static("x-report-hash");
 
 /// The function, with what it keeps between requests.
@@ -63,13 +63,13 @@ impl Report {
         caller.require(Scope::REPORTS_READ, &[Role::Staff])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
         let language = Language::of(language::choose(&request, &LANGUAGES).unwrap_or_default());
-        let made = Box::pin(self.made(&invocation, &request, &caller, site, language));
-        let made = counted(&self.store, &invocation, caller.study(), [site], made).await;
-        made.map_err(|stop| stop.into_problem(language))
+        let report = Box::pin(self.make(&invocation, &request, &caller, site, language));
+        let report = counted(&self.store, &invocation, caller.study(), [site], report).await;
+        report.map_err(|stop| stop.into_problem(language))
     }
 
-    /// The chain, from what the study asks on.
-    async fn made(
+    /// Runs the chain of steps.
+    async fn make(
         &self,
         invocation: &Invocation,
         request: &Request,
@@ -79,30 +79,30 @@ impl Report {
     ) -> Result<Response<Body>, Stop> {
         let (now, deadline) = (invocation.clock.now(), invocation.deadline);
         let protocol = self.protocol(caller, deadline).await?;
-        let place = protocol.study().and_then(|study| study.site(site));
-        let zone = place.and_then(|place| Zone::named(&place.time_zone)).unwrap_or_else(Zone::utc);
+        let in_study = protocol.study().and_then(|study| study.site(site));
+        let zone = in_study.and_then(|site| Zone::named(&site.time_zone)).unwrap_or_else(Zone::utc);
         let query = request.query_string_parameters_ref();
         let day = |name: &str| query.and_then(|query| query.first(name));
-        let period = Period::read(day("from"), day("to"), now, zone)?;
+        let period = ReportPeriod::parse(day("from"), day("to"), now, zone)?;
 
         let entry = audit::entry(AuditAction::ReportRead, caller, invocation).at_site(site);
         let entry = entry.about(format_args!("{}/{}", period.from(), period.to()));
-        let kept = self.keep(&entry, deadline);
-        let (data, ()) = tokio::try_join!(self.data(caller, site, &period, deadline), kept)?;
+        let audited = self.write_audit(&entry, deadline);
+        let (data, ()) = tokio::try_join!(self.data(caller, site, &period, deadline), audited)?;
         let data_ms = invocation.clock.elapsed().as_millis() as u64;
 
         Step::Statistics.starts(deadline, Step::Statistics.least())?;
         let hash = data::hash(caller.study().as_str(), site.as_str(), &period, &data);
-        let asked = Asked::at(&protocol, site);
-        let statistics = statistics(&data, &asked, &period, period.zone().local(now).date());
+        let plan = SitePlan::at(&protocol, site);
+        let statistics = statistics(&data, &plan, &period, period.zone().local(now).date());
         let statistics_ms = invocation.clock.elapsed().as_millis() as u64;
 
-        Step::Render.starts(deadline, render::expected(&statistics))?;
+        Step::Render.starts(deadline, render::expected_duration(&statistics))?;
         let study = protocol.study().and_then(|study| language.choose(&study.definition().title));
         let heading = Heading {
-            study: &named(caller.study().as_str(), study),
-            site: &named(site.as_str(), place.map(|place| place.name.as_str())),
-            asked: &asked,
+            study: &id_and_name(caller.study().as_str(), study),
+            site: &id_and_name(site.as_str(), in_study.map(|site| site.name.as_str())),
+            plan: &plan,
             period: &period,
             generated_at: now,
             hash: &hash,
@@ -110,22 +110,22 @@ impl Report {
         };
         let in_time = || !deadline.remaining().is_zero();
         let pdf = render::render(&heading, &statistics, in_time).map_err(|reason| match reason {
-            NotRendered::Stopped => Stop::OutOfTime(Step::Render),
-            NotRendered::Refused => Problem::new(ProblemKind::Internal, "the report could not be written").into(),
+            RenderError::Stopped => Stop::OutOfTime(Step::Render),
+            RenderError::Refused => Problem::new(ProblemKind::Internal, "the report could not be rendered").into(),
         })?;
         tracing::info!(
             event = "report_made",
             data_ms,
             statistics_ms = statistics_ms - data_ms,
             render_ms = invocation.clock.elapsed().as_millis() as u64 - statistics_ms,
-            patients = statistics.counts.patients,
-            submissions = statistics.counts.submissions,
+            patients = statistics.totals.patients,
+            submissions = statistics.totals.submissions,
             bytes = pdf.len(),
         );
-        Ok(answer(pdf, &heading, site)?)
+        Ok(respond(pdf, &heading, site)?)
     }
 
-    /// What is in force in the caller's study.
+    /// Reads the rules in force in the caller's study.
     async fn protocol(&self, caller: &Caller, deadline: Deadline) -> Result<Arc<Protocol>, Stop> {
         let later = Step::Data.least() + Step::Statistics.least() + Step::Render.least();
         Step::Authorise.starts(deadline, Step::Authorise.least() + later)?;
@@ -135,47 +135,47 @@ impl Report {
         Ok(protocol)
     }
 
-    /// Keeps who read the report: without that there is none.
-    async fn keep(&self, entry: &Audit, deadline: Deadline) -> Result<(), Stop> {
+    /// Stores the audit entry of the report. If that fails, no report is returned.
+    async fn write_audit(&self, entry: &Audit, deadline: Deadline) -> Result<(), Stop> {
         let deadline = deadline.earlier_by(Step::Statistics.least() + Step::Render.least());
         Step::Audit.bound(deadline, self.store.audit(entry, deadline)).await
     }
 
-    /// All of the period's data, in the time that the steps after it leave.
+    /// Reads all data of the period, in the time that the later steps leave.
     async fn data(
         &self,
         caller: &Caller,
         site: &SiteId,
-        period: &Period,
+        period: &ReportPeriod,
         deadline: Deadline,
     ) -> Result<SitePeriod, Stop> {
         let later = Step::Statistics.least() + Step::Render.least();
         Step::Data.starts(deadline, Step::Data.least() + later)?;
         let deadline = deadline.earlier_by(later);
         let patients = Step::Data.bound(deadline, self.store.site_patients(caller.study(), site, deadline)).await?;
-        period.fits(patients.0.len())?;
+        period.check_size(patients.0.len())?;
         let read = self.store.site_period(caller.study(), site, patients, period.start(), period.end(), deadline);
         Step::Data.bound(deadline, read).await
     }
 }
 
-/// An id, with the name that people know it by.
-fn named(id: &str, name: Option<&str>) -> String {
+/// An id, followed by its name if there is one.
+fn id_and_name(id: &str, name: Option<&str>) -> String {
     name.map_or_else(|| id.to_owned(), |name| format!("{id} – {name}"))
 }
 
-fn answer(pdf: Vec<u8>, heading: &Heading<'_>, site: &SiteId) -> Result<Response<Body>, Problem> {
-    if pdf.len() > MOST_BYTES {
+fn respond(pdf: Vec<u8>, heading: &Heading<'_>, site: &SiteId) -> Result<Response<Body>, Problem> {
+    if pdf.len() > MAX_BYTES {
         return Err(Problem::new(
             ProblemKind::Invalid,
             format!(
-                "the report would have {} bytes, and {MOST_BYTES} can be sent; ask for a shorter period",
+                "the report has {} bytes, and at most {MAX_BYTES} can be returned; request a shorter period",
                 pdf.len()
             ),
         ));
     }
     let (from, to) = (heading.period.from(), heading.period.to());
-    // Ids of sites hold nothing that a quoted name must not.
+    // The id of a site has no character that needs escaping in a quoted string.
     let disposition = format!("inline; filename=\"report-{}-{from}-{to}.pdf\"", site.as_str());
     let header = |text: &str| HeaderValue::try_from(text).expect("ids, dates, hashes and tags are plain ASCII");
     let mut response = Response::new(Body::Binary(pdf));
@@ -193,23 +193,23 @@ mod tests {
     use time::macros::datetime;
 
     #[test]
-    fn a_report_that_lambda_could_not_answer_with_is_refused_and_never_cut() {
+    fn a_report_too_large_for_a_lambda_response_is_refused_and_never_truncated() {
         let (protocol, now) = (Protocol::of_no_study(), datetime!(2026-11-23 16:00 UTC));
         let site: SiteId = "S01".parse().unwrap();
         let heading = Heading {
             study: "DEMO",
             site: "S01",
-            asked: &Asked::at(&protocol, &site),
-            period: &Period::read(None, None, now, Zone::utc()).unwrap(),
+            plan: &SitePlan::at(&protocol, &site),
+            period: &ReportPeriod::parse(None, None, now, Zone::utc()).unwrap(),
             generated_at: now,
             hash: "0",
             language: Language::English,
         };
-        let sent = answer(vec![0; MOST_BYTES], &heading, &site).unwrap();
-        assert!(matches!(sent.body(), Body::Binary(pdf) if pdf.len() == MOST_BYTES));
-        // What Lambda takes, less a thousand bytes for all that is around the body.
-        assert!(MOST_BYTES.div_ceil(3) * 4 < 6 * 1024 * 1024 - 1_000);
-        let problem = answer(vec![0; MOST_BYTES + 1], &heading, &site).unwrap_err();
+        let sent = respond(vec![0; MAX_BYTES], &heading, &site).unwrap();
+        assert!(matches!(sent.body(), Body::Binary(pdf) if pdf.len() == MAX_BYTES));
+        // Lambda's limit, less a thousand bytes for what surrounds the body.
+        assert!(MAX_BYTES.div_ceil(3) * 4 < 6 * 1024 * 1024 - 1_000);
+        let problem = respond(vec![0; MAX_BYTES + 1], &heading, &site).unwrap_err();
         assert_eq!(problem.kind(), ProblemKind::Invalid);
     }
 }

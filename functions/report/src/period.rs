@@ -1,4 +1,4 @@
-//! The days that a report is about.
+//! The days that a report covers.
 
 use api::{Findings, Problem, ProblemKind};
 use clinical::document::Finding;
@@ -7,20 +7,20 @@ use jiff::tz::TimeZone;
 use time::macros::{date, format_description};
 use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
-/// How many days a report may be about: a year, whichever.
-const LONGEST: i64 = 366;
-/// How many days of patients a report may be about: of 3,000 patients a year. More does not fit in the function's time, nor
-/// in what Lambda can answer.
-const MOST_PATIENT_DAYS: i64 = 3_000 * LONGEST;
-/// How many it is about where the request does not say.
-const USUAL: i64 = 30;
-/// Outside of these no patient's clock can have been, and arithmetic on dates could overflow.
+/// The greatest number of days of a report: a year, leap years included.
+const MAX_DAYS: i64 = 366;
+/// The greatest product of patients and days: a year of 3,000 patients. More does not fit in the function's time, nor in a
+/// response of Lambda.
+const MAX_PATIENT_DAYS: i64 = 3_000 * MAX_DAYS;
+/// The number of days if the request has no `from`.
+const DEFAULT_DAYS: i64 = 30;
+/// No submission is dated outside of these days, and arithmetic on dates could overflow there.
 const FIRST: Date = date!(1970 - 01 - 01);
 const LAST: Date = date!(2999 - 12 - 31);
 
-/// Whole days in a site's time zone, the first and the last included.
+/// The days of a report in its site's time zone, the first and the last included.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Period {
+pub struct ReportPeriod {
     from: Date,
     to: Date,
     zone: Zone,
@@ -33,12 +33,12 @@ pub struct Zone {
     zone: TimeZone,
 }
 
-impl Period {
-    /// The days from `from` to `to` (`2026-11-23`): to today where the request does not say, and the 30 up to then.
+impl ReportPeriod {
+    /// Parses the days from `from` to `to` (`2026-11-23`). Without `to` the period ends today; without `from` it has 30 days.
     ///
     /// # Errors
-    /// 422 if one of them is no date, or they are in the wrong order, or too far apart.
-    pub fn read(from: Option<&str>, to: Option<&str>, now: OffsetDateTime, zone: Zone) -> Result<Self, Problem> {
+    /// 422 if one of them is not a date, or they are in the wrong order, or more than 366 days apart.
+    pub fn parse(from: Option<&str>, to: Option<&str>, now: OffsetDateTime, zone: Zone) -> Result<Self, Problem> {
         let mut findings = Findings::default();
         let mut day = |name: &str, value: Option<&str>| {
             let read = value.map(|value| Date::parse(value, format_description!("[year]-[month]-[day]")).ok());
@@ -54,25 +54,25 @@ impl Period {
             return Err(refused(findings));
         }
         let to = to.unwrap_or_else(|| zone.local(now).date());
-        let from = from.unwrap_or_else(|| to - Duration::days(USUAL - 1));
+        let from = from.unwrap_or_else(|| to - Duration::days(DEFAULT_DAYS - 1));
         let period = Self { from, to, zone };
         let wrong = |code, detail: &str| {
             Err(refused(Finding { pointer: "/from".to_owned(), code, detail: detail.to_owned() }.into()))
         };
         match period.days() {
             ..1 => wrong("query.order", "a day that is not after `to`"),
-            days if days > LONGEST => wrong("query.length", "at most 366 days up to and including `to`"),
+            days if days > MAX_DAYS => wrong("query.length", "at most 366 days up to and including `to`"),
             _ => Ok(period),
         }
     }
 
-    /// That a report of so many `patients` can be made.
+    /// Checks that a report of this period on so many `patients` is not too large.
     ///
     /// # Errors
-    /// 422 if it cannot, with the number of days that can.
-    pub fn fits(&self, patients: usize) -> Result<(), Problem> {
-        // One day always fits as far as can be told before it is read.
-        let days = (MOST_PATIENT_DAYS / i64::try_from(patients).unwrap_or(i64::MAX).max(1)).max(1);
+    /// 422 if it is, with the number of days that is possible.
+    pub fn check_size(&self, patients: usize) -> Result<(), Problem> {
+        // One day is always accepted: its data are not known before they are read.
+        let days = (MAX_PATIENT_DAYS / i64::try_from(patients).unwrap_or(i64::MAX).max(1)).max(1);
         if self.days() <= days {
             return Ok(());
         }
@@ -90,22 +90,22 @@ impl Period {
         self.to
     }
 
-    /// The zone that its days are of.
+    /// The time zone of the days.
     pub fn zone(&self) -> &Zone {
         &self.zone
     }
 
-    /// How many days it has.
+    /// The number of days.
     pub fn days(&self) -> i64 {
         (self.to - self.from).whole_days() + 1
     }
 
-    /// Its first instant.
+    /// The first instant of the period.
     pub fn start(&self) -> OffsetDateTime {
         self.zone.start_of(self.from)
     }
 
-    /// The first instant after it.
+    /// The first instant after the period.
     pub fn end(&self) -> OffsetDateTime {
         self.zone.start_of(self.to + Duration::DAY)
     }
@@ -123,19 +123,19 @@ impl Zone {
         Some(Self { name: name.to_owned(), zone })
     }
 
-    /// What it is called.
+    /// The IANA name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// `instant` as clocks there show it.
+    /// `instant` with the zone's offset at that time.
     pub fn local(&self, instant: OffsetDateTime) -> OffsetDateTime {
         let offset = Timestamp::from_second(instant.unix_timestamp()).ok().map(|instant| self.zone.to_offset(instant));
         let offset = offset.and_then(|offset| UtcOffset::from_whole_seconds(offset.seconds()).ok());
         instant.to_offset(offset.unwrap_or(UtcOffset::UTC))
     }
 
-    /// When `date` begins there: at midnight, or later where the clocks were put forward over it.
+    /// The first instant of `date`: midnight, or later if the clocks skipped midnight.
     fn start_of(&self, date: Date) -> OffsetDateTime {
         let (year, month, day) = (date.year() as i16, u8::from(date.month()) as i8, date.day() as i8);
         let start = jiff::civil::Date::new(year, month, day).and_then(|date| date.to_zoned(self.zone.clone()));
@@ -146,7 +146,7 @@ impl Zone {
 }
 
 fn refused(findings: Findings) -> Problem {
-    Problem::new(ProblemKind::Invalid, "the days that are asked for cannot be reported on").with_errors(findings)
+    Problem::new(ProblemKind::Invalid, "no report can be made for these days").with_errors(findings)
 }
 
 #[cfg(test)]
@@ -157,12 +157,12 @@ mod tests {
     const NOW: OffsetDateTime = datetime!(2026-11-23 16:00 UTC);
 
     fn read(from: Option<&str>, to: Option<&str>) -> Result<(Date, Date), ProblemKind> {
-        let period = Period::read(from, to, NOW, Zone::utc());
+        let period = ReportPeriod::parse(from, to, NOW, Zone::utc());
         period.map(|period| (period.from(), period.to())).map_err(|problem| problem.kind())
     }
 
     #[test]
-    fn what_is_not_said_is_the_thirty_days_up_to_today() {
+    fn the_default_period_is_the_thirty_days_up_to_today() {
         assert_eq!(read(None, None), Ok((date!(2026 - 10 - 25), date!(2026 - 11 - 23))));
         assert_eq!(read(None, Some("2026-03-30")), Ok((date!(2026 - 03 - 01), date!(2026 - 03 - 30))));
         assert_eq!(read(Some("2026-11-01"), None), Ok((date!(2026 - 11 - 01), date!(2026 - 11 - 23))));
@@ -170,14 +170,15 @@ mod tests {
 
     #[test]
     fn both_days_are_in_the_period() {
-        let period = Period::read(Some("2026-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
+        let period = ReportPeriod::parse(Some("2026-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
         assert_eq!((period.start(), period.end()), (datetime!(2026-11-23 0:00 UTC), datetime!(2026-11-24 0:00 UTC)));
         assert_eq!(period.days(), 1);
     }
 
     #[test]
-    fn days_are_those_of_the_sites_clocks() {
-        let period = |from, to, zone| Period::read(Some(from), Some(to), NOW, Zone::named(zone).unwrap()).unwrap();
+    fn days_begin_and_end_in_the_sites_time_zone() {
+        let period =
+            |from, to, zone| ReportPeriod::parse(Some(from), Some(to), NOW, Zone::named(zone).unwrap()).unwrap();
         let shanghai = period("2026-11-23", "2026-11-23", "Asia/Shanghai");
         assert_eq!(
             (shanghai.start(), shanghai.end()),
@@ -190,28 +191,28 @@ mod tests {
         let beirut = period("2026-03-29", "2026-03-29", "Asia/Beirut");
         assert_eq!(beirut.zone().local(beirut.start()), datetime!(2026-03-29 01:00 +3));
         assert_eq!(
-            Period::read(None, None, NOW, Zone::named("Asia/Shanghai").unwrap()).unwrap().to(),
+            ReportPeriod::parse(None, None, NOW, Zone::named("Asia/Shanghai").unwrap()).unwrap().to(),
             date!(2026 - 11 - 24)
         );
         assert_eq!(Zone::named("Europe/Atlantis"), None);
     }
 
     #[test]
-    fn a_report_that_cannot_be_made_in_time_is_refused_with_the_days_that_can() {
-        let year = Period::read(Some("2025-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
+    fn a_report_on_too_many_patient_days_is_refused_with_the_days_that_are_possible() {
+        let year = ReportPeriod::parse(Some("2025-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
         assert_eq!(year.days(), 366);
-        assert!([0, 1, 2_000, 3_000].iter().all(|patients| year.fits(*patients).is_ok()));
-        let problem = year.fits(6_000).unwrap_err();
+        assert!([0, 1, 2_000, 3_000].iter().all(|patients| year.check_size(*patients).is_ok()));
+        let problem = year.check_size(6_000).unwrap_err();
         assert_eq!(problem.kind(), ProblemKind::Invalid);
         let problem = problem.to_json(&api::CorrelationId::given_or_new(None));
         let detail = "at most 183 days up to and including `to`, for a site of 6000 patients";
         assert_eq!(problem["errors"][0]["detail"], detail);
-        let day = Period::read(Some("2026-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
-        assert!(day.fits(usize::MAX).is_ok());
+        let day = ReportPeriod::parse(Some("2026-11-23"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
+        assert!(day.check_size(usize::MAX).is_ok());
     }
 
     #[test]
-    fn days_that_cannot_be_reported_on_are_refused() {
+    fn invalid_days_are_refused() {
         for (from, to) in [
             (Some("2026-11-24"), Some("2026-11-23")),
             (Some("2026-11-24"), None),

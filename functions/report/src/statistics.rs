@@ -1,4 +1,4 @@
-//! What the data of a period say of a site, worked out from them and nothing else: no clock, no I/O.
+//! The figures of a report, computed from the data of a period and nothing else: no clock, no I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,28 +12,28 @@ use records::{AlertHandling, AlertStatus, PatientPeriod, SitePeriod, SubmissionS
 use rust_decimal::Decimal;
 use time::{Date, Duration, OffsetDateTime};
 
-use crate::period::Period;
+use crate::period::ReportPeriod;
 
-/// What the study asks of the patients of a site.
+/// The instruments that a study plans for the patients of a site.
 #[derive(Clone, Debug)]
-pub struct Asked<'a> {
-    /// What is in force in the study.
+pub struct SitePlan<'a> {
+    /// The rules in force in the study.
     pub protocol: &'a Protocol,
-    /// Every how many days a patient is to answer an instrument, where the study says that.
+    /// The days from one answer of a patient to the next, by instrument; without those that have no schedule.
     pub schedule: BTreeMap<&'a InstrumentId, u32>,
 }
 
-impl<'a> Asked<'a> {
-    /// What `protocol` asks at `site`.
+impl<'a> SitePlan<'a> {
+    /// The plan of `protocol` for `site`.
     pub fn at(protocol: &'a Protocol, site: &SiteId) -> Self {
-        let asked = protocol.study().into_iter().flat_map(|study| &study.definition().instruments);
-        let here = asked.filter(|asked| asked.sites.is_empty() || asked.sites.contains(site));
-        let schedule = here.filter_map(|asked| Some((&asked.id, protocol.every_days(&asked.id)?))).collect();
+        let instruments = protocol.study().into_iter().flat_map(|study| &study.definition().instruments);
+        let here = instruments.filter(|planned| planned.sites.is_empty() || planned.sites.contains(site));
+        let schedule = here.filter_map(|planned| Some((&planned.id, protocol.every_days(&planned.id)?))).collect();
         Self { protocol, schedule }
     }
 
-    /// The instrument `id` in `version`: the study's, or one that ships, which an earlier version of the study may have
-    /// asked.
+    /// The instrument `id` in `version`: the study's, or one that ships, since an earlier version of the study may have
+    /// planned it.
     pub fn instrument(&self, id: &InstrumentId, version: &InstrumentVersion) -> Option<&'a Instrument> {
         let found = self.protocol.catalog().find(id, version).or_else(|_| Catalog::shipped().find(id, version));
         found.ok().map(Arc::as_ref)
@@ -46,143 +46,143 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// What the data say.
+/// The figures of a report.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statistics<'a> {
-    /// The site in numbers.
-    pub counts: Counts,
-    /// By instrument: all that the study schedules, and all that were answered.
+    /// The totals of the site.
+    pub totals: Totals,
+    /// One line for each instrument that the study schedules or a patient answered.
     pub instruments: BTreeMap<&'a InstrumentId, InstrumentLine>,
-    /// By patient.
+    /// One line for each patient of the site, in the order of the data.
     pub patients: Vec<PatientLine<'a>>,
-    /// The score courses, by instrument, and by score in the instrument's order.
-    pub courses: Vec<Course<'a>>,
+    /// The courses of each score, by instrument, then in the instrument's order of its scores.
+    pub courses: Vec<ScoreCourses<'a>>,
     /// The alerts, newest first.
     pub alerts: Vec<AlertLine<'a>>,
-    /// How many alerts there are of each severity, and how far they have come: pending, sent, acknowledged, quiet.
+    /// The number of alerts by severity and status: pending, sent, acknowledged, quiet.
     pub alert_counts: BTreeMap<Severity, [u64; 4]>,
 }
 
-/// The site in numbers.
+/// The totals of a site in the period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// The site's patients.
+pub struct Totals {
+    /// Patients enrolled at the site.
     pub patients: u64,
-    /// Those who sent something in the period.
+    /// Patients with at least one submission in the period.
     pub active: u64,
-    /// What they sent, without what was corrected.
+    /// Submissions, without those that were corrected.
     pub submissions: u64,
-    /// Of these, how many have a score.
+    /// Submissions with a score.
     pub scored: u64,
-    /// How many could not be scored.
+    /// Submissions that were evaluated and got no score: too few answers, for example.
     pub not_scorable: u64,
-    /// How many were not looked at yet.
+    /// Submissions that are not evaluated yet.
     pub waiting: u64,
-    /// How many correct another one.
+    /// Submissions that correct another one.
     pub corrections: u64,
-    /// How many stand at another time than the device gave, because its clock was wrong.
+    /// Submissions whose time was corrected because the device's clock was wrong.
     pub clock_corrected: u64,
-    /// Stored items that could not be read, and are in no other number.
+    /// Stored items that could not be read; no other total includes them.
     pub unreadable: u64,
 }
 
-/// An instrument at the site.
+/// The figures of one instrument at the site.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InstrumentLine {
-    /// Submissions of it.
+    /// Submissions of the instrument, without those that were corrected.
     pub submissions: u64,
-    /// Patients who sent some.
+    /// Patients with at least one of these submissions.
     pub patients: u64,
-    /// All patients' compliance together; `None` where the study gives no schedule.
+    /// The sum over all patients; `None` where the study gives no schedule.
     pub compliance: Option<Compliance>,
 }
 
-/// How many of the times that a questionnaire was due it was answered.
+/// How many of the windows in which an instrument was due were completed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Compliance {
-    /// The times that it was due.
+    /// Windows that are over, and those answered before their end.
     pub expected: u64,
-    /// The times that it was answered.
-    pub done: u64,
+    /// Windows with at least one submission.
+    pub completed: u64,
 }
 
 impl Compliance {
-    /// In percent, half up; `None` where nothing was due.
+    /// Completed windows in percent of the expected ones, rounded half up; `None` where none was expected.
     pub fn percent(self) -> Option<u64> {
-        (self.expected > 0).then(|| (self.done * 200 + self.expected) / (self.expected * 2))
+        (self.expected > 0).then(|| (self.completed * 200 + self.expected) / (self.expected * 2))
     }
 }
 
-/// A patient.
+/// The figures of one patient.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PatientLine<'a> {
-    /// Who.
+    /// The patient's id in the study.
     pub patient: &'a PatientId,
-    /// By instrument: all that the study schedules, and all that the patient answered.
+    /// One entry for each instrument that the study schedules or the patient answered.
     pub instruments: BTreeMap<&'a InstrumentId, PatientInstrument>,
 }
 
 /// A patient's submissions of one instrument.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PatientInstrument {
-    /// How many there are.
+    /// Submissions, without those that were corrected.
     pub submissions: u64,
-    /// When the patient completed the last one.
+    /// The time of the latest one.
     pub last: Option<OffsetDateTime>,
-    /// Whether one of them stands at another time than the device gave, because its clock was wrong.
+    /// Whether the time of at least one was corrected because the device's clock was wrong.
     pub clock_corrected: bool,
-    /// `None` where the study gives no schedule.
+    /// The patient's compliance; `None` where the study gives no schedule.
     pub compliance: Option<Compliance>,
 }
 
-/// The courses of one score, of all patients that have it.
+/// The courses of one score of an instrument, of all patients who have it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Course<'a> {
-    /// The instrument.
+pub struct ScoreCourses<'a> {
+    /// The instrument that the score belongs to.
     pub instrument: &'a InstrumentId,
     /// The latest version that was answered.
     pub version: &'a InstrumentVersion,
-    /// The score.
+    /// The score's id in the instrument.
     pub score: &'a ScoreId,
-    /// The least and the greatest value that can occur.
+    /// The least and the greatest possible value, over all versions that were answered.
     pub range: (Decimal, Decimal),
-    /// What that version says of the score, where it is known.
+    /// The score in the definition of `version`, if that is available.
     pub definition: Option<&'a ScoreDefinition>,
-    /// Each patient's values, by the time of completion.
+    /// Each patient's values, in the order of their times.
     pub patients: Vec<(&'a PatientId, Vec<(OffsetDateTime, Decimal)>)>,
 }
 
-/// An alert, with whose it is.
+/// An alert with its patient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlertLine<'a> {
-    /// The patient.
+    /// The patient whose submission raised it.
     pub patient: &'a PatientId,
-    /// The instrument of its submission, where that is of the period too.
+    /// The instrument of its submission, if that is in the period too.
     pub instrument: Option<&'a InstrumentId>,
-    /// The alert.
+    /// The stored state of the alert.
     pub alert: &'a AlertHandling,
 }
 
 /// What `data` say of `period`, seen on the day `today`.
-pub fn statistics<'a>(data: &'a SitePeriod, asked: &Asked<'a>, period: &Period, today: Date) -> Statistics<'a> {
-    let patients: Vec<_> = data.patients.iter().map(|patient| patient_line(patient, asked, period, today)).collect();
+pub fn statistics<'a>(data: &'a SitePeriod, plan: &SitePlan<'a>, period: &ReportPeriod, today: Date) -> Statistics<'a> {
+    let patients: Vec<_> = data.patients.iter().map(|patient| patient_line(patient, plan, period, today)).collect();
     let alerts = alert_lines(data);
     let mut alert_counts = BTreeMap::<Severity, [u64; 4]>::new();
     for line in &alerts {
-        alert_counts.entry(line.alert.severity).or_default()[stage(line.alert.status)] += 1;
+        alert_counts.entry(line.alert.severity).or_default()[status_index(line.alert.status)] += 1;
     }
     Statistics {
-        counts: counts(data),
+        totals: totals(data),
         instruments: instrument_lines(&patients),
         patients,
-        courses: courses(data, asked),
+        courses: courses(data, plan),
         alerts,
         alert_counts,
     }
 }
 
-/// The place of `status` in [`Statistics::alert_counts`].
-fn stage(status: AlertStatus) -> usize {
+/// The index of `status` in [`Statistics::alert_counts`].
+fn status_index(status: AlertStatus) -> usize {
     match status {
         AlertStatus::Pending => 0,
         AlertStatus::Sent => 1,
@@ -191,10 +191,10 @@ fn stage(status: AlertStatus) -> usize {
     }
 }
 
-fn counts(data: &SitePeriod) -> Counts {
+fn totals(data: &SitePeriod) -> Totals {
     let submissions = || data.patients.iter().flat_map(standing);
     let count = |of: fn(&SubmissionSummary) -> bool| submissions().filter(|submission| of(submission)).count() as u64;
-    Counts {
+    Totals {
         patients: data.patients.len() as u64,
         active: data.patients.iter().filter(|patient| !patient.submissions.is_empty()).count() as u64,
         submissions: submissions().count() as u64,
@@ -207,12 +207,17 @@ fn counts(data: &SitePeriod) -> Counts {
     }
 }
 
-/// The submissions of `patient` that are not corrected: a correction stands in the place of what it corrects.
+/// The submissions of `patient` that are not corrected: a correction replaces the submission that it amends.
 fn standing(patient: &PatientPeriod) -> impl Iterator<Item = &SubmissionSummary> {
     patient.submissions.iter().filter(|submission| submission.amended_by.is_none())
 }
 
-fn patient_line<'a>(data: &'a PatientPeriod, asked: &Asked<'a>, period: &Period, today: Date) -> PatientLine<'a> {
+fn patient_line<'a>(
+    data: &'a PatientPeriod,
+    plan: &SitePlan<'a>,
+    period: &ReportPeriod,
+    today: Date,
+) -> PatientLine<'a> {
     let mut days = BTreeMap::<&InstrumentId, Vec<Date>>::new();
     let mut instruments = BTreeMap::<&InstrumentId, PatientInstrument>::new();
     for submission in standing(data) {
@@ -222,7 +227,7 @@ fn patient_line<'a>(data: &'a PatientPeriod, asked: &Asked<'a>, period: &Period,
         line.last = line.last.max(Some(submission.place.at));
         days.entry(&submission.instrument.id).or_default().push(period.zone().local(submission.place.at).date());
     }
-    for (instrument, every_days) in &asked.schedule {
+    for (instrument, every_days) in &plan.schedule {
         let days = days.get(instrument).map_or(&[][..], Vec::as_slice);
         let start = data.first_submission.map(|first| period.zone().local(first).date().max(period.from()));
         let compliance =
@@ -233,7 +238,7 @@ fn patient_line<'a>(data: &'a PatientPeriod, asked: &Asked<'a>, period: &Period,
 }
 
 /// The windows of `every_days` days from `start` on, and those with a submission on one of `days`. A window counts once
-/// all of its days are in the period and over, or as soon as it is answered: what may still be answered is not missed.
+/// all of its days are in the period and over, or as soon as it is answered: one that can still be answered is not missed.
 fn compliance(start: Date, to: Date, today: Date, every_days: u32, days: &[Date]) -> Compliance {
     let every = i64::from(every_days.max(1));
     let answered: BTreeSet<i64> =
@@ -241,7 +246,7 @@ fn compliance(start: Date, to: Date, today: Date, every_days: u32, days: &[Date]
     let last_over = to.min(today - Duration::DAY);
     let over = ((last_over - start).whole_days() + 1).max(0) / every;
     let ahead = answered.iter().filter(|window| **window >= over).count() as u64;
-    Compliance { expected: over as u64 + ahead, done: answered.len() as u64 }
+    Compliance { expected: over as u64 + ahead, completed: answered.len() as u64 }
 }
 
 fn instrument_lines<'a>(patients: &[PatientLine<'a>]) -> BTreeMap<&'a InstrumentId, InstrumentLine> {
@@ -250,22 +255,22 @@ fn instrument_lines<'a>(patients: &[PatientLine<'a>]) -> BTreeMap<&'a Instrument
         let line = lines.entry(instrument).or_default();
         line.submissions += of_patient.submissions;
         line.patients += u64::from(of_patient.submissions > 0);
-        if let Some(Compliance { expected, done }) = of_patient.compliance {
+        if let Some(Compliance { expected, completed }) = of_patient.compliance {
             let all = line.compliance.get_or_insert_default();
             all.expected += expected;
-            all.done += done;
+            all.completed += completed;
         }
     }
     lines
 }
 
-fn courses<'a>(data: &'a SitePeriod, asked: &Asked<'a>) -> Vec<Course<'a>> {
-    let mut courses = BTreeMap::<(&InstrumentId, &ScoreId), Course<'_>>::new();
+fn courses<'a>(data: &'a SitePeriod, plan: &SitePlan<'a>) -> Vec<ScoreCourses<'a>> {
+    let mut courses = BTreeMap::<(&InstrumentId, &ScoreId), ScoreCourses<'_>>::new();
     for patient in &data.patients {
         for submission in standing(patient) {
             for score in submission.scores.iter().flatten() {
                 let instrument = &submission.instrument;
-                let course = courses.entry((&instrument.id, &score.id)).or_insert_with(|| Course {
+                let course = courses.entry((&instrument.id, &score.id)).or_insert_with(|| ScoreCourses {
                     instrument: &instrument.id,
                     version: &instrument.version,
                     score: &score.id,
@@ -285,18 +290,18 @@ fn courses<'a>(data: &'a SitePeriod, asked: &Asked<'a>) -> Vec<Course<'a>> {
         }
     }
     let mut courses: Vec<_> = courses.into_values().collect();
-    // By the instrument's own order of its scores; those that it does not name come last.
-    courses.sort_by_cached_key(|course| (course.instrument.clone(), place(course, asked)));
+    // In the instrument's own order of its scores; scores that it does not define come last.
+    courses.sort_by_cached_key(|course| (course.instrument.clone(), score_index(course, plan)));
     for course in &mut courses {
-        let definition = asked.instrument(course.instrument, course.version).map(Instrument::definition);
-        course.definition = definition.and_then(|definition| definition.scores.get(place(course, asked)));
+        let definition = plan.instrument(course.instrument, course.version).map(Instrument::definition);
+        course.definition = definition.and_then(|definition| definition.scores.get(score_index(course, plan)));
     }
     courses
 }
 
-/// The place of a course's score in its instrument.
-fn place(course: &Course<'_>, asked: &Asked<'_>) -> usize {
-    let instrument = asked.instrument(course.instrument, course.version);
+/// The index of the score in its instrument, `usize::MAX` if that does not define it.
+fn score_index(course: &ScoreCourses<'_>, plan: &SitePlan<'_>) -> usize {
+    let instrument = plan.instrument(course.instrument, course.version);
     let mut scores = instrument.into_iter().flat_map(|instrument| &instrument.definition().scores);
     scores.position(|score| score.id == *course.score).unwrap_or(usize::MAX)
 }

@@ -1,4 +1,4 @@
-//! The steps of the chain, each with the least time that it is started with.
+//! The steps of the chain, with the least time that each of them needs.
 
 use std::fmt;
 use std::time::Duration;
@@ -9,48 +9,48 @@ use invocation::aws::{Failure, FailureKind};
 
 use crate::render::Language;
 
-/// What takes time.
+/// A step that takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// What the study asks, after the token was looked at.
+    /// Reading the rules of the study, once the token is verified.
     Authorise,
-    /// What patients sent.
+    /// Reading the data of the period.
     Data,
-    /// Beside the data: that they were read.
+    /// Storing the audit entry, at the same time as the data are read.
     Audit,
-    /// What the data say.
+    /// Computing the figures.
     Statistics,
-    /// The PDF.
+    /// Rendering the PDF.
     Render,
 }
 
-/// Why the chain stopped.
+/// The reason why the chain stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// This step did not fit in the time that there was.
+    /// The remaining time did not suffice for this step.
     OutOfTime(Step),
-    /// Anything else.
+    /// Any other reason, as the problem that is returned.
     Problem(Problem),
 }
 
 impl Step {
-    /// The least time that it takes.
+    /// The least time that the step takes.
     pub(crate) const fn least(self) -> Duration {
         match self {
             Self::Authorise | Self::Audit => Duration::from_millis(30),
             Self::Data => Duration::from_millis(40),
             Self::Statistics => Duration::from_millis(10),
-            // Of a site without data; `render::expected` knows better once there are.
+            // For a site without data; `render::expected_duration` is closer once the data are read.
             Self::Render => Duration::from_millis(40),
         }
     }
 
-    /// That there is `least` left for it.
+    /// Returns an error unless at least `least` remains for the step.
     pub(crate) fn starts(self, deadline: Deadline, least: Duration) -> Result<(), Stop> {
         deadline.clamp(least, least).map(|_| ()).ok_or(Stop::OutOfTime(self))
     }
 
-    /// What `call` of the store gives, if it ends by `deadline`.
+    /// The result of `call`, if the store returns one by `deadline`.
     pub(crate) async fn bound<T>(
         self,
         deadline: Deadline,
@@ -63,7 +63,7 @@ impl Step {
                 _ if failure.is_out_of_time() => Stop::OutOfTime(self),
                 FailureKind::Refused => Problem::new(ProblemKind::Internal, format!("the step {self} failed")).into(),
                 _ => {
-                    let detail = format!("the store did not do its part of the step {self}; ask again");
+                    let detail = format!("the store did not complete the step {self}; retry the request");
                     Problem::new(ProblemKind::NotDone, detail).into()
                 }
             }
@@ -84,7 +84,7 @@ impl fmt::Display for Step {
 }
 
 impl Stop {
-    /// This as an answer, in the caller's language where all that it takes is to ask again.
+    /// The problem to return. A timeout, which a retry can solve, is explained in the caller's language.
     pub(crate) fn into_problem(self, language: Language) -> Problem {
         let step = match self {
             Self::OutOfTime(step) => step,
@@ -92,7 +92,7 @@ impl Stop {
         };
         tracing::warn!(event = "report_out_of_time", %step);
         let detail = match language {
-            Language::English => format!("time ran out at the step {step}; ask again, or for a shorter period"),
+            Language::English => format!("time ran out at the step {step}; retry, or request a shorter period"),
             Language::Chinese => format!("步骤 {step} 超时，请稍后重试，或缩短报告期间"),
         };
         Problem::new(ProblemKind::TimedOut, detail).in_language(language.tag())

@@ -1,4 +1,4 @@
-//! What site staff see of `report`, over the real SDK and a store in memory that the real functions filled.
+//! `report` as site staff see it, over the real SDK and a store in memory that real functions filled.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -62,7 +62,7 @@ async fn refusal(world: &World, request: Request) -> (u16, Value) {
     (response.status().as_u16(), serde_json::from_str(text).unwrap())
 }
 
-/// What the report says, page by page.
+/// The text of the report.
 fn text(response: &Response<Body>) -> String {
     let Body::Binary(pdf) = response.body() else { panic!("a report is binary: {:?}", response.body()) };
     let document = lopdf::Document::load_mem(pdf).unwrap();
@@ -71,7 +71,7 @@ fn text(response: &Response<Body>) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_patients_sent_and_what_became_of_it_is_in_the_report_of_their_site() {
+async fn submissions_scores_and_alerts_are_in_the_report_of_their_site() {
     let world = filled().await;
     let response = answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await;
     assert_eq!(response.status(), 200);
@@ -86,7 +86,7 @@ async fn what_patients_sent_and_what_became_of_it_is_in_the_report_of_their_site
         "Submissions  10",
         "P-001  phq-9  9 no schedule",
         "P-002  phq-9  1 no schedule",
-        "Of the submissions 10 have a score",
+        "Submissions by state: 10 scored",
         "critical  P-002  phq-9  safety  sent",
         header("x-report-hash"),
     ] {
@@ -95,7 +95,7 @@ async fn what_patients_sent_and_what_became_of_it_is_in_the_report_of_their_site
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_that_is_stored_gives_the_schedule_the_names_and_the_time_zone() {
+async fn schedule_names_and_time_zone_are_those_of_the_stored_study() {
     let world = World::new();
     world
         .put_study(json!({
@@ -122,7 +122,7 @@ async fn a_study_that_is_stored_gives_the_schedule_the_names_and_the_time_zone()
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_language_is_that_of_who_asks() {
+async fn the_language_is_that_of_the_request() {
     let world = filled().await;
     let response = answer(&world, get(&STAFF, "S01", &format!("{PERIOD}&lang=zh"), PLENTY)).await;
     assert_eq!(response.headers()["content-language"], "zh-Hans");
@@ -133,7 +133,7 @@ async fn the_language_is_that_of_who_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_hash_is_of_the_data_and_changes_with_them() {
+async fn the_hash_covers_the_data_and_not_the_language() {
     let world = filled().await;
     let hash = async |query: &str| {
         answer(&world, get(&STAFF, "S01", query, PLENTY)).await.headers()["x-report-hash"].to_str().unwrap().to_owned()
@@ -151,7 +151,7 @@ async fn the_hash_is_of_the_data_and_changes_with_them() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_the_site_and_the_period_that_are_asked_for_are_in_the_report() {
+async fn the_report_is_limited_to_its_site_and_period() {
     let world = filled().await;
     send(&world, "S02", "P-100", "2026-11-03T08:00:00Z", 3).await;
     // A patient who moved to S01: what was sent at the other site stays that site's.
@@ -171,15 +171,19 @@ async fn only_the_site_and_the_period_that_are_asked_for_are_in_the_report() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_an_unreadable_record_spoils_no_other_and_is_counted() {
+async fn promise_8_an_unreadable_record_affects_no_other_and_is_counted() {
     let world = filled().await;
     world.tamper("alert", "severity", "terrible");
     let text = text(&answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await);
-    assert!(text.contains("1 stored records could not be read") && text.contains("Submissions  10"), "{text}");
+    assert!(
+        text.contains("records that could not be read and are not included in this report: 1.")
+            && text.contains("Submissions  10"),
+        "{text}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_store_gives_in_pages_is_read_to_the_end() {
+async fn pages_of_the_store_are_read_to_the_end() {
     let world = filled().await;
     // A first page with nothing on it, of the patients and of each patient's records.
     world.inject(|call| {
@@ -227,7 +231,7 @@ async fn promise_9_reports_are_for_the_sites_own_staff() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn days_that_cannot_be_reported_on_are_told_with_their_place() {
+async fn invalid_days_are_returned_with_their_pointers() {
     let world = World::new();
     for (query, pointer, code) in [
         ("from=2026-11-31", "/from", "query.date"),
@@ -243,7 +247,7 @@ async fn days_that_cannot_be_reported_on_are_told_with_their_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_is_answered_only_once_it_is_kept_who_read_it() {
+async fn a_report_is_returned_only_once_its_audit_entry_is_stored() {
     let world = filled().await;
     assert_eq!(answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await.status(), 200);
     let entries = world.items("audit");
@@ -261,7 +265,7 @@ async fn a_report_is_answered_only_once_it_is_kept_who_read_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_request_is_a_call_of_its_site() {
+async fn each_request_is_counted_as_a_call_of_its_site() {
     let world = filled().await;
     answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await;
     let (study, sites) = ("DEMO".parse().unwrap(), ["S01".parse().unwrap()]);
@@ -270,7 +274,7 @@ async fn each_request_is_a_call_of_its_site() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_refuses_or_is_too_busy_is_told_from_one_that_is_slow() {
+async fn a_store_that_refuses_or_throttles_is_distinguished_from_a_slow_one() {
     for (fault, expected) in [
         (Fault::throttle(), (503, "urn:epro:problem:not-done")),
         (Fault::error("AccessDeniedException"), (500, "urn:epro:problem:internal")),
@@ -288,7 +292,7 @@ async fn a_store_that_refuses_or_is_too_busy_is_told_from_one_that_is_slow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_report_that_cannot_be_drawn_in_the_time_that_is_left_is_not_begun() {
+async fn rendering_that_cannot_end_in_time_is_not_started() {
     let world = World::new();
     // As many as take longer to draw than the least that the other steps leave.
     for patient in 0..400 {
@@ -312,7 +316,7 @@ async fn a_report_that_cannot_be_drawn_in_the_time_that_is_left_is_not_begun() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_names_the_step() {
+async fn promise_6_whatever_stalls_the_answer_is_returned_before_the_reserve_and_names_the_step() {
     let reads_of_a_site = |body: &Value| body["IndexName"] == "site";
     let world = filled().await;
     for remaining in [0, 50, 100, 250, 300, 400, 500, 1_000, 3_000, 10_000] {
@@ -386,7 +390,7 @@ async fn standing(world: &World, from: OffsetDateTime, until: OffsetDateTime) ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_correction_stands_in_the_period_of_what_it_corrects() {
+async fn a_correction_is_in_the_period_of_the_submission_that_it_corrects() {
     let world = World::new();
     let original = phq_9(1, "2026-10-03T23:59:59.999Z");
     let mut correction = phq_9(2, "2026-10-20T08:00:00Z");
@@ -402,7 +406,7 @@ async fn a_correction_stands_in_the_period_of_what_it_corrects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_stands_when_it_was_completed_whatever_the_devices_clock_showed() {
+async fn a_submission_is_dated_by_its_effective_time_whatever_the_devices_clock_showed() {
     let world = World::new();
     let mut reset = phq_9(1, "2010-01-01T00:00:00Z");
     reset["sentAt"] = json!("2010-01-01T02:00:00Z");

@@ -1,20 +1,20 @@
-//! What the data of a period say.
+//! The figures of a report.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
-#![allow(dead_code, reason = "the made-up site has more than is used here")]
+#![allow(dead_code, reason = "other tests use the rest of the sample")]
 
-mod made_up;
+mod sample;
 
 use std::collections::BTreeMap;
 
 use clinical::ids::InstrumentId;
 use clinical::instruments::Severity;
 use clinical::studies::{Protocol, Study};
-use made_up::Random;
 use records::{PatientPeriod, SitePeriod};
-use report::period::{Period, Zone};
-use report::statistics::{Asked, Compliance, Counts, PatientInstrument, statistics};
+use report::period::{ReportPeriod, Zone};
+use report::statistics::{Compliance, PatientInstrument, SitePlan, Totals, statistics};
 use rust_decimal::Decimal;
+use sample::Random;
 use time::macros::{date, datetime};
 use time::{Date, Duration, OffsetDateTime};
 
@@ -22,15 +22,15 @@ fn id(id: &str) -> InstrumentId {
     id.parse().unwrap()
 }
 
-fn period(zone: &str) -> Period {
+fn period(zone: &str) -> ReportPeriod {
     let now = datetime!(2026-12-01 00:00 UTC);
-    Period::read(Some("2026-11-01"), Some("2026-11-14"), now, Zone::named(zone).unwrap()).unwrap()
+    ReportPeriod::parse(Some("2026-11-01"), Some("2026-11-14"), now, Zone::named(zone).unwrap()).unwrap()
 }
 
 /// A patient who completed a PHQ-9 at each of `times`, and whose first one ever was at `first`.
 fn patient(first: Option<OffsetDateTime>, times: &[OffsetDateTime]) -> PatientPeriod {
     let mut random = Random(3);
-    let submissions: Vec<_> = times.iter().map(|at| made_up::submission("phq-9", *at, 50, &mut random)).collect();
+    let submissions: Vec<_> = times.iter().map(|at| sample::submission("phq-9", *at, 50, &mut random)).collect();
     let first_submission = first.into_iter().chain(times.iter().copied()).min();
     PatientPeriod { patient: "P-1".parse().unwrap(), first_submission, submissions, alerts: Vec::new() }
 }
@@ -39,28 +39,28 @@ fn noon(day: u8) -> OffsetDateTime {
     datetime!(2026-11-01 12:00 UTC) + Duration::days(i64::from(day) - 1)
 }
 
-/// Expected and done of a PHQ-9 every `every` days, from 1 to 14 November 2026, as seen on `today`.
+/// Expected and completed windows of a PHQ-9 every `every` days, from 1 to 14 November 2026, as seen on `today`.
 fn compliance(patient: &PatientPeriod, every: u32, zone: &str, today: Date) -> (u64, u64) {
     let data = SitePeriod { patients: vec![patient.clone()], unreadable: 0 };
     let (protocol, phq_9) = (Protocol::of_no_study(), id("phq-9"));
-    let asked = Asked { protocol: &protocol, schedule: BTreeMap::from([(&phq_9, every)]) };
-    let statistics = statistics(&data, &asked, &period(zone), today);
-    let Compliance { expected, done } = statistics.patients[0].instruments[&phq_9].compliance.unwrap();
-    assert_eq!(statistics.instruments[&phq_9].compliance, Some(Compliance { expected, done }));
-    (expected, done)
+    let plan = SitePlan { protocol: &protocol, schedule: BTreeMap::from([(&phq_9, every)]) };
+    let statistics = statistics(&data, &plan, &period(zone), today);
+    let Compliance { expected, completed } = statistics.patients[0].instruments[&phq_9].compliance.unwrap();
+    assert_eq!(statistics.instruments[&phq_9].compliance, Some(Compliance { expected, completed }));
+    (expected, completed)
 }
 
 #[test]
-fn what_was_due_is_counted_from_the_first_submission_by_the_windows_of_the_schedule() {
+fn windows_are_counted_from_the_first_submission_by_the_schedule() {
     let before = Some(noon(1) - Duration::days(20));
     let after = date!(2026 - 12 - 01);
     let days = |days: &[u8]| days.iter().map(|day| noon(*day)).collect::<Vec<_>>();
-    for (first, done_on, every, today, expected, why) in [
+    for (first, answered_on, every, today, expected, why) in [
         (before, vec![], 1, after, (14, 0), "daily, never answered"),
         (before, (1..=14).collect(), 1, after, (14, 14), "daily, always answered"),
         (before, vec![3, 3, 3, 5], 1, after, (14, 2), "three on a day are one time"),
         (None, vec![5, 6], 1, after, (10, 2), "from the first submission on"),
-        (None, vec![], 1, after, (0, 0), "who never sent anything has nothing due"),
+        (None, vec![], 1, after, (0, 0), "nothing is due before a first submission"),
         (before, vec![1, 8], 7, after, (2, 2), "weekly"),
         (before, vec![7, 8], 7, after, (2, 2), "the last day of a week, and the first of the next"),
         (before, vec![1, 7], 7, after, (2, 1), "twice in a week"),
@@ -71,13 +71,13 @@ fn what_was_due_is_counted_from_the_first_submission_by_the_windows_of_the_sched
         (before, vec![4], 1, date!(2026 - 11 - 04), (4, 1), "and counts once it is answered"),
         (before, vec![], 1, date!(2026 - 10 - 01), (0, 0), "nothing is due in the future"),
     ] {
-        let patient = patient(first, &days(&done_on));
+        let patient = patient(first, &days(&answered_on));
         assert_eq!(compliance(&patient, every, "UTC", today), expected, "{why}");
     }
 }
 
 #[test]
-fn days_are_those_of_the_site() {
+fn days_are_those_of_the_sites_time_zone() {
     // 23:30 and 00:30 in Shanghai: two days there, one in UTC.
     let late = patient(None, &[datetime!(2026-11-03 15:30 UTC), datetime!(2026-11-03 16:30 UTC)]);
     let today = date!(2026 - 12 - 01);
@@ -86,8 +86,8 @@ fn days_are_those_of_the_site() {
 }
 
 #[test]
-fn percent_is_rounded_half_up_and_of_nothing_there_is_none() {
-    let percent = |expected, done| Compliance { expected, done }.percent();
+fn percent_is_rounded_half_up_and_undefined_for_nothing_expected() {
+    let percent = |expected, completed| Compliance { expected, completed }.percent();
     assert_eq!((percent(8, 1), percent(3, 2), percent(200, 1), percent(3, 0)), (Some(13), Some(67), Some(1), Some(0)));
     assert_eq!(percent(0, 0), None);
 }
@@ -96,36 +96,36 @@ fn percent_is_rounded_half_up_and_of_nothing_there_is_none() {
 fn without_a_schedule_submissions_are_counted_and_nothing_is_expected() {
     let data = SitePeriod { patients: vec![patient(None, &[noon(2), noon(4)])], unreadable: 3 };
     let (protocol, phq_9) = (Protocol::of_no_study(), id("phq-9"));
-    let asked = Asked::at(&protocol, &"S01".parse().unwrap());
-    let statistics = statistics(&data, &asked, &period("UTC"), date!(2026 - 12 - 01));
+    let plan = SitePlan::at(&protocol, &"S01".parse().unwrap());
+    let statistics = statistics(&data, &plan, &period("UTC"), date!(2026 - 12 - 01));
     let line = PatientInstrument { submissions: 2, last: Some(noon(4)), clock_corrected: false, compliance: None };
     assert_eq!(statistics.patients[0].instruments, BTreeMap::from([(&phq_9, line)]));
     assert_eq!(statistics.instruments[&phq_9].compliance, None);
-    let counts = Counts { patients: 1, active: 1, submissions: 2, scored: 2, unreadable: 3, ..Counts::default() };
-    assert_eq!(statistics.counts, counts);
+    let counts = Totals { patients: 1, active: 1, submissions: 2, scored: 2, unreadable: 3, ..Totals::default() };
+    assert_eq!(statistics.totals, counts);
 }
 
 #[test]
-fn what_could_not_be_scored_or_is_not_yet_counts_as_done_and_is_in_no_course() {
+fn a_submission_without_a_score_completes_its_window_and_is_in_no_course() {
     let mut patient = patient(None, &[noon(1), noon(2), noon(3)]);
     patient.submissions[0].scores = Some(Vec::new());
     patient.submissions[1].scores = None;
     assert_eq!(compliance(&patient, 1, "UTC", date!(2026 - 12 - 01)), (14, 3));
     let data = SitePeriod { patients: vec![patient], unreadable: 0 };
     let protocol = Protocol::of_no_study();
-    let asked = Asked::at(&protocol, &"S01".parse().unwrap());
-    let statistics = statistics(&data, &asked, &period("UTC"), date!(2026 - 12 - 01));
-    let Counts { scored, not_scorable, waiting, .. } = statistics.counts;
+    let plan = SitePlan::at(&protocol, &"S01".parse().unwrap());
+    let statistics = statistics(&data, &plan, &period("UTC"), date!(2026 - 12 - 01));
+    let Totals { scored, not_scorable, waiting, .. } = statistics.totals;
     assert_eq!((scored, not_scorable, waiting), (1, 1, 1));
     assert_eq!(statistics.courses[0].patients[0].1.len(), 1);
 }
 
 #[test]
-fn courses_stand_in_the_instruments_order_with_all_of_its_scores() {
-    let data = made_up::site(2, 3, &["phq-4", "gad-7"]);
+fn courses_are_in_the_instruments_order_of_its_scores() {
+    let data = sample::site(2, 3, &["phq-4", "gad-7"]);
     let protocol = Protocol::of_no_study();
-    let asked = Asked::at(&protocol, &"S01".parse().unwrap());
-    let statistics = statistics(&data, &asked, &period("UTC"), date!(2026 - 12 - 01));
+    let plan = SitePlan::at(&protocol, &"S01".parse().unwrap());
+    let statistics = statistics(&data, &plan, &period("UTC"), date!(2026 - 12 - 01));
     let names: Vec<_> =
         statistics.courses.iter().map(|course| (course.instrument.as_str(), course.score.as_str())).collect();
     assert_eq!(names, [("gad-7", "total"), ("phq-4", "total"), ("phq-4", "anxiety"), ("phq-4", "depression")]);
@@ -136,11 +136,11 @@ fn courses_stand_in_the_instruments_order_with_all_of_its_scores() {
 }
 
 #[test]
-fn alerts_are_counted_by_severity_and_how_far_they_came_and_listed_newest_first() {
-    let data = made_up::site(40, 30, &["phq-9"]);
+fn alerts_are_counted_by_severity_and_status_and_listed_newest_first() {
+    let data = sample::site(40, 30, &["phq-9"]);
     let protocol = Protocol::of_no_study();
-    let asked = Asked::at(&protocol, &"S01".parse().unwrap());
-    let statistics = statistics(&data, &asked, &period("UTC"), date!(2026 - 12 - 01));
+    let plan = SitePlan::at(&protocol, &"S01".parse().unwrap());
+    let statistics = statistics(&data, &plan, &period("UTC"), date!(2026 - 12 - 01));
     let raised: usize = data.patients.iter().map(|patient| patient.alerts.len()).sum();
     assert!(raised > 20, "{raised}");
     assert_eq!(statistics.alerts.len(), raised);
@@ -152,7 +152,7 @@ fn alerts_are_counted_by_severity_and_how_far_they_came_and_listed_newest_first(
 }
 
 #[test]
-fn a_studys_schedule_is_that_of_its_latest_version_at_the_sites_that_ask() {
+fn a_schedule_applies_to_the_sites_that_the_study_names() {
     let study = r#"{
         "id": "DEMO", "version": "1.0.0", "title": {"en": "A study"}, "languages": ["en"],
         "sites": [
@@ -166,8 +166,8 @@ fn a_studys_schedule_is_that_of_its_latest_version_at_the_sites_that_ask() {
     }"#;
     let protocol = Study::parse(study).unwrap().with_instruments(&[], |_| true).unwrap();
     let schedule = |site: &str| {
-        let asked = Asked::at(&protocol, &site.parse().unwrap());
-        asked.schedule.into_iter().map(|(id, every)| (id.as_str().to_owned(), every)).collect::<Vec<_>>()
+        let plan = SitePlan::at(&protocol, &site.parse().unwrap());
+        plan.schedule.into_iter().map(|(id, every)| (id.as_str().to_owned(), every)).collect::<Vec<_>>()
     };
     assert_eq!(schedule("S01"), [("phq-9".to_owned(), 7)]);
     assert_eq!(schedule("S02"), [("gad-7".to_owned(), 1), ("phq-9".to_owned(), 7)]);

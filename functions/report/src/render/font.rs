@@ -1,4 +1,4 @@
-//! The one font of a report: which characters it has, and how wide they are.
+//! The font of a report: its characters and their widths.
 
 use std::sync::OnceLock;
 
@@ -8,25 +8,25 @@ use skrifa::{FontRef, MetadataProvider};
 
 /// See `font/README.md`.
 static FONT: &[u8] = include_bytes!("../../font/NotoSansSC-Regular.subset.ttf");
-/// From here on lie the scripts that are broken between any two characters.
+/// The first character of the scripts in which a line may be broken between any two characters.
 const IDEOGRAPHS: char = '\u{2E80}';
-/// What is drawn in place of a character that the font has not.
+/// The character that is drawn in place of one that the font lacks.
 const REPLACEMENT: char = '□';
 const UNITS_PER_EM: f32 = 1000.0;
 
-/// The font, read once a process.
+/// The font, parsed once per process.
 pub(super) struct Face {
     pub(super) font: Font,
-    /// By character, of the plane in which all that the font has lies.
+    /// Indexed by character: all that the font has are in the Basic Multilingual Plane.
     glyphs: Vec<Glyph>,
 }
 
-/// One character as it is drawn.
+/// A glyph of the font.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Glyph {
-    /// Its place in the font; zero if the font has it not.
+    /// The index in the font; zero for a character that the font lacks.
     pub(super) id: u16,
-    /// How far it moves on, in thousandths of the size.
+    /// The advance width in thousandths of the font size.
     advance: u16,
 }
 
@@ -41,8 +41,8 @@ impl Face {
         let metrics = file.glyph_metrics(Size::unscaled(), LocationRef::default());
         let mut glyphs = vec![Glyph::default(); usize::from(u16::MAX) + 1];
         for (character, id) in file.charmap().mappings() {
-            let place = glyphs.get_mut(character as usize);
-            if let (Some(glyph), Ok(id)) = (place, u16::try_from(id.to_u32())) {
+            let entry = glyphs.get_mut(character as usize);
+            if let (Some(glyph), Ok(id)) = (entry, u16::try_from(id.to_u32())) {
                 *glyph = Glyph { id, advance: metrics.advance_width(id.into()).unwrap_or_default() as u16 };
             }
         }
@@ -63,19 +63,19 @@ impl Face {
         self.glyphs.get(character as usize).copied().unwrap_or_default()
     }
 
-    /// How wide `text` is at `size`.
+    /// The width of `text` at the font size `size`.
     pub(super) fn width(&self, text: &str, size: f32) -> f32 {
         text.chars().map(|character| self.advance(character)).sum::<f32>() * size
     }
 
-    /// How far `character` moves on, at size 1.
+    /// The advance width of `character` at size 1.
     pub(super) fn advance(&self, character: char) -> f32 {
         let glyph = if self.has(character) { self.glyph(character) } else { self.glyph(REPLACEMENT) };
         f32::from(glyph.advance) / UNITS_PER_EM
     }
 
-    /// `text` in lines of at most `width`, broken at spaces and hyphens where there are some, and anywhere otherwise:
-    /// an id is never cut off.
+    /// Breaks `text` into lines of at most `width`, at spaces and hyphens where there are some, and anywhere otherwise: an id
+    /// is never cut off.
     pub(super) fn wrap(&self, text: &str, width: f32, size: f32) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = String::new();
@@ -100,7 +100,7 @@ impl Face {
         lines
     }
 
-    /// `text`, cut with `…` where it is wider than `width`.
+    /// `text`, shortened with `…` if it is wider than `width`.
     pub(super) fn cut(&self, text: &str, width: f32, size: f32) -> String {
         if self.width(text, size) <= width {
             return text.to_owned();
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_font_has_what_reports_are_written_in() {
+    fn the_font_has_the_characters_of_both_languages() {
         let face = Face::shared();
         for character in "Compliance 0–27 依从性 患者健康问卷-9 总分 严重 ÄÖÜß±≥≤·…□%".chars()
         {
@@ -128,14 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn a_character_that_the_font_has_not_is_seen_to_be_missing() {
+    fn a_character_that_the_font_lacks_is_replaced_visibly() {
         let face = Face::shared();
         assert_eq!(face.drawable("a\u{1F600}b\n\u{0}ก"), "a□b□□□");
         assert_eq!(face.width("\u{1F600}", 10.0), face.width("□", 10.0));
     }
 
     #[test]
-    fn wrapped_lines_fit_and_lose_nothing() {
+    fn wrapped_lines_fit_and_lose_no_character() {
         let face = Face::shared();
         for text in [
             "a report of the site in Hamburg",
@@ -147,7 +147,7 @@ mod tests {
         ] {
             let lines = face.wrap(text, 40.0, 8.0);
             assert!(lines.iter().all(|line| face.width(line.trim_end(), 8.0) <= 40.0), "{lines:?}");
-            // An accent is no place to break a word at.
+            // A word is not broken at an accent.
             assert!(lines.iter().all(|line| !line.ends_with("na") && !line.ends_with("caf")), "{lines:?}");
             let without_spaces = |text: &str| text.replace(' ', "");
             assert_eq!(without_spaces(&lines.concat()), without_spaces(text));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_says_so_and_fits() {
+    fn a_shortened_text_ends_in_an_ellipsis_and_fits() {
         let face = Face::shared();
         let cut = face.cut(&"W".repeat(100), 50.0, 8.0);
         assert!(cut.ends_with('…') && face.width(&cut, 8.0) <= 50.0, "{cut}");

@@ -1,16 +1,16 @@
-//! Pages before they are written: what stands where. Points from the top left corner of an A4 page.
+//! Pages before they are written, as marks at positions in points from the top left corner of an A4 page.
 
 use super::font::Face;
 
 pub(super) const WIDTH: f32 = 595.28;
 pub(super) const HEIGHT: f32 = 841.89;
-/// Left and right of everything.
+/// The margin on the left and on the right.
 pub(super) const MARGIN: f32 = 42.0;
-/// Where the first thing on a page begins, below its header.
+/// The top of the content, below the header.
 pub(super) const TOP: f32 = 56.0;
-/// Where the last one ends, above its footer.
+/// The bottom of the content, above the footer.
 pub(super) const BOTTOM: f32 = 800.0;
-/// What there is between the margins.
+/// The width between the margins.
 pub(super) const INNER: f32 = WIDTH - 2.0 * MARGIN;
 
 const CELL: f32 = 7.5;
@@ -30,7 +30,7 @@ pub(super) const ACCENT: Color = (24, 66, 112);
 pub(super) const RED: Color = (168, 16, 32);
 pub(super) const AMBER: Color = (150, 84, 0);
 
-/// One thing on a page.
+/// One drawn element of a page.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Mark {
     Text { x: f32, baseline: f32, size: f32, color: Color, bold: bool, text: String },
@@ -39,7 +39,7 @@ pub(super) enum Mark {
     Dot { x: f32, y: f32, radius: f32, color: Color },
 }
 
-/// How a text looks.
+/// The style of a text.
 #[derive(Clone, Copy)]
 pub(super) struct Style {
     pub(super) size: f32,
@@ -64,7 +64,7 @@ pub(super) struct Page {
     pub(super) marks: Vec<Mark>,
 }
 
-/// Where on which page a section begins.
+/// The beginning of a section in the outline of the PDF.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Bookmark {
     pub(super) title: String,
@@ -72,12 +72,12 @@ pub(super) struct Bookmark {
     pub(super) y: f32,
 }
 
-/// Pages as they fill up, from top to bottom.
+/// Pages that are filled from top to bottom.
 #[derive(Debug)]
 pub(super) struct Pages {
     pub(super) pages: Vec<Page>,
     pub(super) bookmarks: Vec<Bookmark>,
-    /// Where the next thing goes.
+    /// The top of the next element.
     pub(super) y: f32,
     section: String,
 }
@@ -87,16 +87,16 @@ impl Pages {
         Self { pages: vec![Page::default()], bookmarks: Vec::new(), y: TOP, section: String::new() }
     }
 
-    /// Names the section that the first page is.
+    /// Begins the first section, on the first page.
     pub(super) fn begin(&mut self, section: &str) {
         self.section = section.to_owned();
         self.pages[0].section = section.to_owned();
         self.bookmarks.push(Bookmark { title: section.to_owned(), page: 0, y: TOP });
     }
 
-    /// Makes sure that `height` is free, on a new page if need be, which is told.
+    /// Makes sure that `height` is free, and returns whether that took a new page.
     pub(super) fn ensure(&mut self, height: f32) -> bool {
-        // At the top of a page it would be no better on the next.
+        // At the top of a page there is no more room on the next.
         let full = self.y + height > BOTTOM && self.y > TOP;
         if full {
             self.turn();
@@ -123,12 +123,12 @@ impl Pages {
         }
     }
 
-    /// `text` that ends at `right`.
+    /// Draws `text` so that it ends at `right`.
     pub(super) fn text_to(&mut self, right: f32, baseline: f32, style: Style, text: &str) {
         self.text(right - Face::shared().width(text, style.size), baseline, style, text);
     }
 
-    /// `text` in as many lines as it needs.
+    /// Draws `text` in as many lines as it needs.
     pub(super) fn paragraph(&mut self, style: Style, text: &str) {
         let line = style.size * 1.4;
         for part in Face::shared().wrap(text, INNER, style.size) {
@@ -138,7 +138,7 @@ impl Pages {
         }
     }
 
-    /// The heading of a section, with at least `follows` of what follows it on the same page.
+    /// Draws the heading of a section, and keeps at least `follows` free below it on the same page.
     pub(super) fn section(&mut self, title: &str, follows: f32) {
         self.section = title.to_owned();
         self.make_room(18.0, 22.0 + follows);
@@ -153,14 +153,14 @@ impl Pages {
         self.y += 22.0;
     }
 
-    /// A heading inside a section.
+    /// Draws a heading inside a section.
     pub(super) fn heading(&mut self, title: &str, follows: f32) {
         self.make_room(14.0, 16.0 + follows);
         self.text(MARGIN, self.y + 10.0, Style::bold(10.0, ACCENT), title);
         self.y += 16.0;
     }
 
-    /// Leaves `gap` free and makes sure of `height` below it; at the top of a page there is no gap.
+    /// Leaves `gap` free and makes sure of `height` below it; there is no gap at the top of a page.
     fn make_room(&mut self, gap: f32, height: f32) {
         if self.y > TOP && !self.ensure(gap + height) {
             self.y += gap;
@@ -189,7 +189,7 @@ impl<'a> Column<'a> {
 pub(super) struct Cell {
     text: String,
     color: Color,
-    /// A bar behind the text: which part of the cell it fills.
+    /// The fraction of the cell that a bar behind the text fills.
     bar: Option<f32>,
 }
 
@@ -202,17 +202,17 @@ impl Cell {
         Self { color, ..Self::new(text) }
     }
 
-    /// A text with a bar behind it that fills `part` of the cell.
+    /// A text in front of a bar that fills the fraction `part` of the cell.
     pub(super) fn bar(text: impl Into<String>, part: f32) -> Self {
         Self { bar: Some(part), ..Self::new(text) }
     }
 }
 
-/// What a table needs for its head and its first row.
+/// The height of a table's head and its first row.
 pub(super) const TABLE_START: f32 = HEAD_HEIGHT + CELL_LINE + 2.0 * CELL_PADDING;
 
 impl Pages {
-    /// A table, with its head again on each page that it goes on to.
+    /// Draws a table, and repeats its head on each page.
     pub(super) fn table(&mut self, columns: &[Column<'_>], rows: impl IntoIterator<Item = Vec<Cell>>) {
         self.ensure(TABLE_START);
         self.head(columns);
@@ -257,8 +257,8 @@ impl Pages {
                 self.mark(Mark::Area { x, y, width: full, height, color: SHADE });
                 self.mark(Mark::Area { x, y, width: full * part.clamp(0.0, 1.0), height, color: (176, 198, 224) });
             }
-            for (place, line) in lines.iter().enumerate() {
-                let (style, baseline) = (Style::plain(CELL, cell.color), self.y + 10.0 + place as f32 * CELL_LINE);
+            for (index, line) in lines.iter().enumerate() {
+                let (style, baseline) = (Style::plain(CELL, cell.color), self.y + 10.0 + index as f32 * CELL_LINE);
                 match column.right {
                     true => self.text_to(x + column.width - CELL_PADDING, baseline, style, line),
                     false => self.text(x + CELL_PADDING, baseline, style, line),

@@ -1,4 +1,4 @@
-//! Pages that are laid out, as a PDF.
+//! Writes pages that are laid out as a PDF.
 
 use krilla::Document;
 use krilla::SerializeSettings;
@@ -16,41 +16,41 @@ use time::OffsetDateTime;
 
 use super::font::Face;
 use super::page::{Color, HEIGHT, Mark, Page, Pages, WIDTH};
-use super::{Heading, NotRendered, days};
+use super::{Heading, RenderError, days};
 
-/// How far bold letters are thickened, of their size: the font has one weight.
+/// The stroke that thickens bold letters, as a fraction of their size: the font has one weight.
 const BOLD: f32 = 0.028;
 
-pub(super) fn write(heading: &Heading<'_>, pages: Pages, go_on: impl Fn() -> bool) -> Result<Vec<u8>, NotRendered> {
+pub(super) fn write(heading: &Heading<'_>, pages: Pages, proceed: impl Fn() -> bool) -> Result<Vec<u8>, RenderError> {
     let configuration = ConfigurationBuilder::new().with_archival_validator(Archival::A2_B).finish();
-    let configuration = configuration.map_err(|_| NotRendered::Refused)?;
+    let configuration = configuration.map_err(|_| RenderError::Refused)?;
     let mut document = Document::new_with(SerializeSettings { configuration, ..SerializeSettings::default() });
     for page in &pages.pages {
-        if !go_on() {
-            return Err(NotRendered::Stopped);
+        if !proceed() {
+            return Err(RenderError::Stopped);
         }
-        write_page(&mut document, page).ok_or(NotRendered::Refused)?;
+        write_page(&mut document, page).ok_or(RenderError::Refused)?;
     }
-    if !go_on() {
-        return Err(NotRendered::Stopped);
+    if !proceed() {
+        return Err(RenderError::Stopped);
     }
     document.set_metadata(metadata(heading));
     let mut outline = Outline::new();
     for bookmark in pages.bookmarks {
-        let place = XyzDestination::new(bookmark.page, Point::from_xy(0.0, bookmark.y));
-        outline.push_child(OutlineNode::new(bookmark.title, place));
+        let destination = XyzDestination::new(bookmark.page, Point::from_xy(0.0, bookmark.y));
+        outline.push_child(OutlineNode::new(bookmark.title, destination));
     }
     document.set_outline(outline);
     document.finish().map_err(|error| {
         tracing::error!(event = "pdf_refused", ?error);
-        NotRendered::Refused
+        RenderError::Refused
     })
 }
 
 fn metadata(heading: &Heading<'_>) -> Metadata {
-    let words = heading.language.words();
+    let labels = heading.language.labels();
     let face = Face::shared();
-    let title = format!("{} | {} | {} | {}", words.title, heading.study, heading.site, days(heading.period));
+    let title = format!("{} | {} | {} | {}", labels.title, heading.study, heading.site, days(heading.period));
     Metadata::new()
         .title(face.drawable(&title))
         .language(heading.language.tag().to_owned())
@@ -94,7 +94,7 @@ fn write_mark(surface: &mut Surface<'_>, mark: &Mark) {
         Mark::Area { x, y, width, height, color } => {
             surface.set_fill(Some(fill(*color)));
             surface.set_stroke(None);
-            // What has no area is not drawn.
+            // A rectangle without an area has no path.
             if let Some(path) = Rect::from_xywh(*x, *y, *width, *height).and_then(rectangle) {
                 surface.draw_path(&path);
             }
@@ -148,9 +148,9 @@ fn polyline(points: &[(f32, f32)]) -> Option<Path> {
     path.finish()
 }
 
-/// A circle of four curves.
+/// A circle made of four Bézier curves.
 fn dot(x: f32, y: f32, r: f32) -> Option<Path> {
-    /// What brings a curve closest to a quarter of a circle.
+    /// The distance of the control points at which a curve is closest to a quarter of a circle.
     const QUARTER: f32 = 0.552_284_8;
     let k = r * QUARTER;
     let mut path = PathBuilder::new();

@@ -1,4 +1,4 @@
-//! A site that never was, for tests and for looking at reports: the same each time for the same numbers.
+//! A generated site for tests and sample reports: the same data for the same arguments.
 
 use clinical::ids::InstrumentId;
 use clinical::instruments::{Answer, Answers, Catalog, Place, Severity};
@@ -7,17 +7,17 @@ use rust_decimal::Decimal;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
-/// When the first submission is completed.
+/// The day and the earliest time of the first submission.
 pub(crate) const START: OffsetDateTime = datetime!(2026-10-25 07:30 UTC);
 
-/// `patients` who each answer all of `instruments` on `days` days, apart from some that they forget.
+/// Patients who answer all of `instruments` on each of `days` days, except for some days that they miss.
 pub(crate) fn site(patients: usize, days: usize, instruments: &[&str]) -> SitePeriod {
     let mut random = Random(7);
     let patients = (0..patients).map(|n| patient(&format!("P-{:04}", n + 1), days, instruments, &mut random)).collect();
     SitePeriod { patients, unreadable: 0 }
 }
 
-/// One patient named `id`.
+/// One such patient, with the id `id`.
 pub(crate) fn patient(id: &str, days: usize, instruments: &[&str], random: &mut Random) -> PatientPeriod {
     let (mut submissions, mut alerts) = (Vec::new(), Vec::new());
     let mut level = random.below(60);
@@ -26,11 +26,11 @@ pub(crate) fn patient(id: &str, days: usize, instruments: &[&str], random: &mut 
         if random.below(10) == 0 {
             continue;
         }
-        for (place, instrument) in instruments.iter().enumerate() {
+        for (index, instrument) in instruments.iter().enumerate() {
             let authored_at =
-                START + Duration::days(day as i64) + Duration::minutes((random.below(300) + place) as i64);
+                START + Duration::days(day as i64) + Duration::minutes((random.below(300) + index) as i64);
             let submission = submission(instrument, authored_at, level, random);
-            if level > 80 && place == 0 {
+            if level > 80 && index == 0 {
                 alerts.push(alert(&submission, alerts.len(), random));
             }
             submissions.push(submission);
@@ -42,7 +42,7 @@ pub(crate) fn patient(id: &str, days: usize, instruments: &[&str], random: &mut 
     PatientPeriod { patient: id.parse().unwrap(), first_submission, submissions, alerts }
 }
 
-/// A submission, scored by the real definition: each answer about `level` percent of its range.
+/// A submission scored by the shipped definition. Each answer is at about `level` percent of its range.
 pub(crate) fn submission(
     instrument: &str,
     authored_at: OffsetDateTime,
@@ -58,8 +58,8 @@ pub(crate) fn submission(
             Some(codes) => codes.iter().map(|code| code.code.into()).collect(),
             None => (0..=10).map(Decimal::from).collect(),
         };
-        let wanted = (level + random.below(40)).saturating_sub(20).min(100);
-        answers.insert(item.id.clone(), Answer::Number(choices[wanted * (choices.len() - 1) / 100]));
+        let target = (level + random.below(40)).saturating_sub(20).min(100);
+        answers.insert(item.id.clone(), Answer::Number(choices[target * (choices.len() - 1) / 100]));
     }
     let outcome = instrument.assess(&answers).unwrap();
     let submission = random.id().parse().unwrap();
@@ -74,25 +74,25 @@ pub(crate) fn submission(
     }
 }
 
-fn alert(submission: &SubmissionSummary, place: usize, random: &mut Random) -> AlertHandling {
+fn alert(submission: &SubmissionSummary, index: usize, random: &mut Random) -> AlertHandling {
     let raised_at = submission.place.at + Duration::seconds(2);
-    let status = [AlertStatus::Sent, AlertStatus::Acknowledged, AlertStatus::Pending, AlertStatus::Quiet][place % 4];
+    let status = [AlertStatus::Sent, AlertStatus::Acknowledged, AlertStatus::Pending, AlertStatus::Quiet][index % 4];
     let acknowledged = (raised_at + Duration::minutes(47), "5f0c1f9e-6a53-4b8b-9a39-0c86bb6b1f33".to_owned());
     AlertHandling {
         id: random.id().parse().unwrap(),
         submission: submission.id,
-        rule: ["safety", "threshold"][place % 2].parse().unwrap(),
-        severity: [Severity::Critical, Severity::Warning, Severity::Info][place % 3],
+        rule: ["safety", "threshold"][index % 2].parse().unwrap(),
+        severity: [Severity::Critical, Severity::Warning, Severity::Info][index % 3],
         raised_at,
         status,
         sent_at: matches!(status, AlertStatus::Sent | AlertStatus::Acknowledged)
             .then(|| raised_at + Duration::seconds(1)),
-        escalation: if place.is_multiple_of(8) { 2 } else { 0 },
+        escalation: if index.is_multiple_of(8) { 2 } else { 0 },
         acknowledged: (status == AlertStatus::Acknowledged).then_some(acknowledged),
     }
 }
 
-/// Numbers that look drawn and are the same each time (xorshift).
+/// A pseudo-random sequence that is the same each time (xorshift).
 pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
@@ -103,7 +103,7 @@ impl Random {
         self.0
     }
 
-    /// One of 0 to `limit` - 1.
+    /// A number from 0 to `limit` - 1.
     pub(crate) fn below(&mut self, limit: usize) -> usize {
         (self.next() % limit as u64) as usize
     }

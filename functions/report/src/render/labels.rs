@@ -1,18 +1,18 @@
-//! What a report says, in the languages that it is written in.
+//! The labels and sentences of a report, in each of its languages.
 
 use clinical::document::Texts;
 use clinical::instruments::Severity;
 use records::AlertStatus;
 
-/// The languages of reports, by BCP 47 tag.
+/// The BCP 47 tags of the languages that reports are written in.
 pub const LANGUAGES: [&str; 2] = ["en", "zh-Hans"];
 
 /// A language that a report is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
-    /// English.
+    /// English, `en`.
     English,
-    /// Chinese in simplified characters.
+    /// Chinese in simplified characters, `zh-Hans`.
     Chinese,
 }
 
@@ -22,7 +22,7 @@ impl Language {
         if tag == Self::Chinese.tag() { Self::Chinese } else { Self::English }
     }
 
-    /// Its BCP 47 tag.
+    /// The BCP 47 tag, one of [`LANGUAGES`].
     pub fn tag(self) -> &'static str {
         match self {
             Self::English => LANGUAGES[0],
@@ -30,27 +30,28 @@ impl Language {
         }
     }
 
-    pub(super) fn words(self) -> &'static Words {
+    pub(super) fn labels(self) -> &'static Labels {
         match self {
             Self::English => &ENGLISH,
             Self::Chinese => &CHINESE,
         }
     }
 
-    /// The text of `texts` in this language, or in English, or in whichever there is.
+    /// The text of `texts` in this language, or in English, or in the first of its languages.
     pub fn choose(self, texts: &Texts) -> Option<&str> {
         let text = texts.get(self.tag()).or_else(|| texts.get("en")).or_else(|| texts.values().next());
         text.map(String::as_str)
     }
 
-    /// A band's name as people say it, where its definition names it only by its id.
+    /// The name of a band whose definition has no title in this language; its id if there is no other.
     pub(super) fn band(self, id: &str) -> &str {
         let known = BANDS.iter().find(|(known, _)| self == Self::Chinese && *known == id);
         known.map_or(id, |(_, chinese)| chinese)
     }
 }
 
-pub(super) struct Words {
+/// The texts of a report in one language.
+pub(super) struct Labels {
     pub(super) title: &'static str,
     pub(super) study: &'static str,
     pub(super) site: &'static str,
@@ -67,7 +68,7 @@ pub(super) struct Words {
     pub(super) instrument: &'static str,
     pub(super) version: &'static str,
     pub(super) expected: &'static str,
-    pub(super) done: &'static str,
+    pub(super) completed: &'static str,
     pub(super) no_schedule: &'static str,
     pub(super) nothing_due: &'static str,
     pub(super) severity: &'static str,
@@ -95,17 +96,17 @@ pub(super) struct Words {
     pub(super) hash: &'static str,
     severities: [&'static str; 3],
     pub(super) statuses: [&'static str; 4],
-    /// `{scored}`, `{not_scorable}`, `{waiting}`, `{corrections}`.
+    /// A sentence with `{scored}`, `{not_scorable}`, `{waiting}` and `{corrections}`.
     pub(super) scored: &'static str,
-    /// `{count}`.
+    /// A sentence with `{count}`.
     pub(super) clock_corrected: &'static str,
-    /// `{count}`.
+    /// A sentence with `{count}`.
     pub(super) unreadable: &'static str,
-    /// `{page}`, `{pages}`.
+    /// A text with `{page}` and `{pages}`.
     pub(super) page: &'static str,
 }
 
-impl Words {
+impl Labels {
     pub(super) fn severity(&self, severity: Severity) -> &'static str {
         match severity {
             Severity::Critical => self.severities[0],
@@ -124,11 +125,11 @@ impl Words {
     }
 }
 
-static ENGLISH: Words = Words {
+static ENGLISH: Labels = Labels {
     title: "Site report",
     study: "Study",
     site: "Site",
-    period: "Period",
+    period: "ReportPeriod",
     generated: "Generated",
     summary: "Summary",
     patients: "Patients",
@@ -141,7 +142,7 @@ static ENGLISH: Words = Words {
     instrument: "Instrument",
     version: "version",
     expected: "Expected",
-    done: "Done",
+    completed: "Completed",
     no_schedule: "no schedule",
     nothing_due: "nothing due",
     severity: "Severity",
@@ -163,24 +164,24 @@ static ENGLISH: Words = Words {
     no_scores: "No scores in this period.",
     no_alerts: "No alerts in this period.",
     no_submissions: "no submissions",
-    how_compliance: "Compliance: the period, from the patient's first submission on, is divided into windows as the study \
-        schedules the instrument. Expected are the windows that are over, and those answered before they are; done are the \
-        windows with at least one submission, scored or not.",
-    how_courses: "One plot a patient, the same axes throughout: the score against the date of completion. The number is the \
-        last value. Corrected submissions are replaced by their corrections.",
+    how_compliance: "Compliance: from the patient's first submission, the period is divided into windows according to the \
+        study's schedule of the instrument. Expected windows are those that have ended, and those answered before their end; \
+        completed windows are those with at least one submission, scored or not.",
+    how_courses: "One plot per patient, all with the same axes: the score by date of completion. The number is the latest \
+        value. A corrected submission is replaced by its correction.",
     continued: "(continued)",
     hash: "SHA-256 of the data",
     severities: ["critical", "warning", "info"],
     statuses: ["pending", "sent", "acknowledged", "quiet"],
-    scored: "Of the submissions {scored} have a score, {not_scorable} could not be scored, {waiting} wait to be scored; \
-        {corrections} are corrections of others.",
-    clock_corrected: "{count} submissions stand at a corrected time, because the device's clock was wrong; the times of \
-        their patients are marked *.",
-    unreadable: "{count} stored records could not be read and are not in this report.",
+    scored: "Submissions by state: {scored} scored, {not_scorable} not scorable, {waiting} not yet scored. Corrections of \
+        other submissions: {corrections}.",
+    clock_corrected: "Submissions whose time was corrected because the device's clock was wrong: {count}. The times of their \
+        patients are marked *.",
+    unreadable: "Stored records that could not be read and are not included in this report: {count}.",
     page: "Page {page} of {pages}",
 };
 
-static CHINESE: Words = Words {
+static CHINESE: Labels = Labels {
     title: "研究中心报告",
     study: "研究",
     site: "研究中心",
@@ -197,7 +198,7 @@ static CHINESE: Words = Words {
     instrument: "量表",
     version: "版本",
     expected: "应完成",
-    done: "已完成",
+    completed: "已完成",
     no_schedule: "无计划",
     nothing_due: "无到期",
     severity: "严重程度",
@@ -232,7 +233,7 @@ static CHINESE: Words = Words {
     page: "第 {page} 页，共 {pages} 页",
 };
 
-/// The bands of the shipped instruments.
+/// The Chinese names of the bands that shipped instruments identify by an English id.
 static BANDS: [(&str, &str); 18] = [
     ("none", "无"),
     ("minimal", "极轻"),
@@ -260,7 +261,7 @@ mod tests {
     use clinical::instruments::Catalog;
 
     #[test]
-    fn every_band_that_ships_without_a_chinese_name_has_one_here() {
+    fn every_shipped_band_without_a_title_has_a_chinese_name() {
         let scores = Catalog::shipped().iter().flat_map(|instrument| &instrument.definition().scores);
         for band in scores.flat_map(|score| &score.bands).filter(|band| band.title.is_none()) {
             assert_ne!(Language::Chinese.band(&band.id), band.id);
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sentences_with_numbers_have_the_same_places_in_each_language() {
+    fn sentences_have_the_same_placeholders_in_each_language() {
         let places = |text: &str| {
             let mut places: Vec<_> =
                 text.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0.to_owned())).collect();
