@@ -1,16 +1,17 @@
-//! The function `score`: made once an environment, then one batch at a time.
+//! The function `score`.
 
-use invocation::{Environment, FunctionError, telemetry};
-use lambda_runtime::service_fn;
+use invocation::{FunctionError, aws};
+use notifications::Topic;
+use records::Store;
 use score::Score;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), FunctionError> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment, &["score", "scoring", "records", "notifications", "invocation", "clinical"]);
-    let score = Score::from_environment(&environment)?;
-    score.warm_up().await;
-    let score = &score;
-    Ok(lambda_runtime::run(service_fn(|event| async move { score.handle(event).await.map_err(FunctionError::new) }))
-        .await?)
+    let environment = scoring::start(env!("CARGO_CRATE_NAME"));
+    let https = aws::https();
+    let store = Store::from_environment(&environment, https.clone())?;
+    let topic = Topic::from_environment(&environment, https)?;
+    tokio::join!(store.warm_up(&store.tables().records), topic.warm_up());
+    let score = Score::new(store, topic);
+    scoring::run(async |event| score.handle(event).await).await
 }

@@ -294,7 +294,7 @@ async fn an_event_that_is_no_batch_is_an_error_and_a_nameless_failure_fails_the_
     let event = LambdaEvent::new(json!({"hello": 1}), context(PLENTY));
     assert_eq!(score.handle(event).await, Err(BatchError::NoRecords));
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
-    assert_eq!(score.handle(stream_event(&[json!({})], PLENTY)).await, Err(BatchError::Nameless));
+    assert_eq!(score.handle(stream_event(&[json!({})], PLENTY)).await, Err(BatchError::NoSequenceNumber));
 }
 
 #[tokio::test(start_paused = true)]
@@ -518,8 +518,10 @@ async fn a_rule_on_change_compares_with_what_came_before_by_the_time_of_completi
 async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;
-    let score = Score::new(world.store(), world.topic());
-    score.warm_up().await;
+    let (store, topic) = (world.store(), world.topic());
+    store.warm_up(&store.tables().records).await;
+    topic.warm_up().await;
+    let score = Score::new(store, topic);
     for remaining in [700, 1_300, 2_100, 60_000] {
         score.handle(stream_event(&world.stream(), Duration::from_millis(remaining))).await.unwrap();
     }

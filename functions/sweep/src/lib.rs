@@ -1,13 +1,14 @@
-//! Finds what waits too long, on a schedule, by the table's sparse index `pending`:
+//! Processes, on a schedule, what waits too long on the lists of the table's sparse index `pending`:
 //!
-//! 1. submissions that are not scored, because the stream lost them or gave up on them: scored by the code of `score`;
-//! 2. patients whose courses wait to be evaluated again, because a run of `score` ended before it did;
+//! 1. submissions without a score, because the stream lost them or gave up on them: scored by the pipeline of [`scoring`];
+//! 2. patients whose courses are still to be evaluated again, because a run of `score` ended before it did so;
 //! 3. alerts that SNS never confirmed: published, then marked;
 //! 4. critical alerts that were published and that nobody has acknowledged: published again, step by step, up to a limit.
-//!    At the limit they are exhausted: an alarm of its own.
+//!    At the limit they are exhausted, which has an alarm of its own.
 //!
-//! Scoring and publishing run beside each other, so that an outage of SNS delays no score. What is done leaves its list, so a run that ends early is resumed by the next. Every step is safe beside a running
-//! `score`, beside another run, and after one that died anywhere.
+//! Scoring and publishing run at the same time, so that an outage of SNS delays no score. Each item leaves its list once it
+//! is done, so a run that ends early is resumed by the next. Every step is safe while `score` or another run is active, and
+//! after a run that died at any point.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,24 +18,22 @@ use clinical::ids::StudyId;
 use clinical::studies::Escalation;
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
-use invocation::aws::{self, Failure};
-use invocation::telemetry::{self, InvocationIds};
+use invocation::aws::Failure;
 use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;
 use records::{Alert, List, Store, Waiting};
-use scoring::{Queue, RETURN_MARGIN, Scoring};
+use scoring::{Queue, RETURN_MARGIN, Scoring, in_invocation};
 use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
-use tracing::Instrument;
 
-/// How long something waits before it is looked for. What is well is done within a second or two, and a batch of `score`
-/// lives for a minute: who would have done it is not at it any more.
+/// How long an item waits on a list before a run processes it. Usually an item is done within two seconds, and an invocation
+/// of `score` lasts a minute at most: none can still be processing an item of this age.
 const GRACE: time::Duration = time::Duration::minutes(3);
-/// A page is not begun with less time than this.
+/// The least time that a page is started with.
 const LEAST: Duration = Duration::from_millis(200);
-/// Parts of a list that are worked off at the same time. Submissions of one site meet at its counters.
+/// Shards of a list that are processed at the same time. Submissions of one site conflict at its counters.
 const SHARDS_AT_ONCE: usize = 2;
 const UPDATES_AT_ONCE: usize = 8;
 
@@ -46,113 +45,96 @@ pub struct Sweep {
     escalation: Escalation,
 }
 
-/// What one run did.
+/// What one run did, as the answer of the function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Swept {
-    /// Submissions that waited and are scored, or quarantined, now.
+pub struct SweepSummary {
+    /// Waiting submissions that this run scored or quarantined.
     pub submissions: u64,
-    /// Patients whose courses waited and are evaluated now.
+    /// Patients whose courses this run evaluated again.
     pub courses: u64,
-    /// Alerts that waited, or were raised by this run, and are published now.
+    /// Alerts that this run published for the first time: waiting ones, and those that it raised.
     pub alerts: u64,
-    /// Alerts that were published again.
+    /// Alerts that this run published again, because nobody had acknowledged them.
     pub escalated: u64,
-    /// Alerts that nobody acknowledged, though they were published as often as their study allows.
+    /// Alerts that nobody acknowledged although they were published as often as their study allows.
     pub exhausted: u64,
-    /// How many seconds the oldest of what waited for its score or its publication had waited.
+    /// The age, in seconds, of the oldest item that waited for its score or its publication.
     pub oldest_pending_seconds: u64,
-    /// Whether all lists were gone through; if not, the next run goes on.
+    /// Whether the run reached the end of all lists; if not, the next run continues.
     pub finished: bool,
 }
 
-/// A run that could not do something. What it did is done; the next run tries the rest again.
+/// A run in which some items failed. The others are done; the next run retries those that failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{failures} of what waits could not be done; the log says why")]
-pub struct NotSwept {
+#[error("{failures} waiting items could not be processed; the reasons are in the log")]
+pub struct SweepError {
     failures: u64,
 }
 
-impl Sweep {
-    /// The function as its environment variables set it up.
-    ///
-    /// # Errors
-    /// If one is missing or cannot be read.
-    pub fn from_environment(environment: &Environment) -> Result<Self, EnvironmentError> {
-        let https = aws::https();
-        let store = Store::from_environment(environment, https.clone())?;
-        let escalation = Escalation {
-            after_minutes: environment.number("ESCALATION_MINUTES", 0..=10_080)?,
-            limit: environment.number("ESCALATION_LIMIT", 0..=100)?,
-        };
-        Ok(Self::new(store, Topic::from_environment(environment, https)?, escalation))
-    }
+/// The escalation of studies that define none: `ESCALATION_MINUTES` and `ESCALATION_LIMIT`.
+///
+/// # Errors
+/// If a variable is missing, is not a number, or is out of range.
+pub fn escalation(environment: &Environment) -> Result<Escalation, EnvironmentError> {
+    Ok(Escalation {
+        after_minutes: environment.number("ESCALATION_MINUTES", 0..=10_080)?,
+        limit: environment.number("ESCALATION_LIMIT", 0..=100)?,
+    })
+}
 
-    /// The function on `store` and `topic`; alerts escalate as `escalation` says where their study says nothing.
+impl Sweep {
+    /// The function on `store` and `topic`. `escalation` applies to studies that define none.
     pub fn new(store: Store, topic: Topic, escalation: Escalation) -> Self {
         Self { scoring: Scoring::new(store.clone(), topic), store, escalation }
     }
 
-    /// Opens the connections ahead of the first run. What fails is opened by the first run.
-    pub async fn warm_up(&self) {
-        self.scoring.warm_up().await;
-    }
-
-    /// Works off what waits, as far as the deadline lets it. The event says nothing, or `{"again": "set-aside"}`: then it is
-    /// what was set aside, once its cause is mended.
+    /// Processes what waits, as far as the deadline allows. With the event `{"retry": "quarantine"}` that is what was
+    /// quarantined, once the cause is fixed; with any other event, such as the schedule's, it is the regular lists.
     ///
     /// # Errors
-    /// If something could not be done.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<Swept, NotSwept> {
+    /// If some items failed.
+    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<SweepSummary, SweepError> {
         let LambdaEvent { payload, context } = event;
-        let deadline = Deadline::of(&context, Deadline::STREAM_RESERVE);
-        let clock = Clock::system();
-        let ids = InvocationIds {
-            request_id: &context.request_id,
-            trace_id: context.xray_trace_id.as_deref(),
-            correlation_id: None,
-        };
-        let span = telemetry::invocation_span(&ids);
-        async {
+        in_invocation(&context, async |clock, deadline| {
             let run = Run::new(clock, deadline.earlier_by(RETURN_MARGIN));
             // Each step keeps to the deadline by itself; this holds even if one does not.
-            if deadline.bound(self.work(payload["again"] == "set-aside", &run)).await.is_none() {
+            if deadline.bound(self.process(payload["retry"] == "quarantine", &run)).await.is_none() {
                 run.unfinished();
             }
-            let (swept, failures) = run.result();
+            let (summary, failures) = run.result();
             tracing::info!(
                 event = "swept",
-                submissions = swept.submissions,
-                courses = swept.courses,
-                alerts = swept.alerts,
-                escalated = swept.escalated,
-                exhausted = swept.exhausted,
-                oldest_pending_seconds = swept.oldest_pending_seconds,
-                finished = swept.finished,
+                submissions = summary.submissions,
+                courses = summary.courses,
+                alerts = summary.alerts,
+                escalated = summary.escalated,
+                exhausted = summary.exhausted,
+                oldest_pending_seconds = summary.oldest_pending_seconds,
+                finished = summary.finished,
                 failures,
                 ms = clock.elapsed().as_millis() as u64,
                 remaining_ms = deadline.remaining().as_millis() as u64,
             );
-            metrics::seconds(metrics::OLDEST_PENDING_SECONDS, swept.oldest_pending_seconds);
+            metrics::seconds(metrics::OLDEST_PENDING_SECONDS, summary.oldest_pending_seconds);
             metrics::count(metrics::SWEEP_FAILURES, failures);
-            if swept.exhausted > 0 {
-                metrics::count(metrics::ALERTS_EXHAUSTED, swept.exhausted);
+            if summary.exhausted > 0 {
+                metrics::count(metrics::ALERTS_EXHAUSTED, summary.exhausted);
             }
-            if failures == 0 { Ok(swept) } else { Err(NotSwept { failures }) }
-        }
-        .instrument(span)
+            if failures == 0 { Ok(summary) } else { Err(SweepError { failures }) }
+        })
         .await
     }
 
-    /// Scores, and beside that publishes what is found and what scoring raises.
-    async fn work(&self, again: bool, run: &Run) {
+    /// Scores what waits, and at the same time publishes the alerts that wait or are raised.
+    async fn process(&self, quarantined: bool, run: &Run) {
         let commit = async |queue: Queue, deadline: Deadline| {
-            if again {
+            if quarantined {
                 self.pending(List::Quarantine, run.clock.now(), deadline, &queue, run).await;
             } else {
                 let now = run.clock.now();
                 let pending = self.pending(List::Pending, now - GRACE, deadline, &queue, run);
-                futures::join!(pending, self.open(now, deadline, &queue, run));
+                futures::join!(pending, self.escalate_due(now, deadline, &queue, run));
             }
         };
         let published = |alert: &Alert, result: &Result<(), Failure>| run.published(alert, result);
@@ -163,25 +145,25 @@ impl Sweep {
         }
     }
 
-    /// Scores the submissions, evaluates the courses, and queues the alerts that are on `list` since before `before`.
+    /// Scores the submissions, evaluates the courses, and queues the alerts that have been on `list` since before `before`.
     async fn pending(&self, list: List, before: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
-        let work = async |waiting: Waiting| {
+        let process = async |waiting: Waiting| {
             run.saw_oldest(waiting.oldest);
-            let (unpublished, over): (Vec<_>, Vec<_>) =
+            let (unpublished, acknowledged): (Vec<_>, Vec<_>) =
                 waiting.alerts.into_iter().partition(|alert| alert.unpublished().is_some());
             queue.extend(unpublished);
-            self.leave(&over, run).await;
+            self.take_off_list(&acknowledged, run).await;
             let not_done = self.scoring.commit(&waiting.submissions, queue, run.clock, deadline).await;
             run.scored(waiting.submissions.len(), not_done.len());
             let courses = waiting.patients.len();
-            let still_waiting = self.scoring.reevaluate(waiting.patients, queue, run.clock, deadline).await;
-            run.reevaluated(courses, still_waiting);
+            let failed = self.scoring.reevaluate(waiting.patients, queue, run.clock, deadline).await;
+            run.reevaluated(courses, failed);
         };
-        self.each_page(list, before, run, work).await;
+        self.each_page(list, before, run, process).await;
     }
 
-    /// Takes off their list `alerts` that were acknowledged before a step of their escalation was told.
-    async fn leave(&self, alerts: &[Alert], run: &Run) {
+    /// Takes `alerts` off their list: they were acknowledged before a step of their escalation was published.
+    async fn take_off_list(&self, alerts: &[Alert], run: &Run) {
         for alert in alerts {
             if let Err(failure) = self.store.leave_list(alert, run.deadline).await {
                 run.failed(&failure);
@@ -189,36 +171,42 @@ impl Sweep {
         }
     }
 
-    /// Looks at the critical alerts that nobody has acknowledged, those that are due for it at `now`.
-    async fn open(&self, now: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
-        let work = async |waiting: Waiting| {
-            let looks = waiting.alerts.into_iter().map(|alert| self.look_at_safely(alert, now, deadline, run));
+    /// Queues the critical alerts whose next step of escalation is due at `now`.
+    async fn escalate_due(&self, now: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
+        let process = async |waiting: Waiting| {
+            let reviews = waiting.alerts.into_iter().map(|alert| self.review_or_quarantine(alert, now, deadline, run));
             let due: Vec<Alert> =
-                stream::iter(looks).buffer_unordered(UPDATES_AT_ONCE).filter_map(|due| async { due }).collect().await;
+                stream::iter(reviews).buffer_unordered(UPDATES_AT_ONCE).filter_map(|due| async { due }).collect().await;
             queue.extend(due);
         };
-        self.each_page(List::Open, now, run, work).await;
+        self.each_page(List::Open, now, run, process).await;
     }
 
-    /// As [`Sweep::look_at`]. A panic over one alert quarantines it, and spares the others.
-    async fn look_at_safely(&self, alert: Alert, now: OffsetDateTime, deadline: Deadline, run: &Run) -> Option<Alert> {
-        match AssertUnwindSafe(self.look_at(alert.clone(), now, deadline, run)).catch_unwind().await {
+    /// As [`Sweep::review`]. An alert whose review panics is quarantined; the others are not affected.
+    async fn review_or_quarantine(
+        &self,
+        alert: Alert,
+        now: OffsetDateTime,
+        deadline: Deadline,
+        run: &Run,
+    ) -> Option<Alert> {
+        match AssertUnwindSafe(self.review(alert.clone(), now, deadline, run)).catch_unwind().await {
             Ok(due) => due,
             Err(_) => {
                 metrics::count(metrics::RECORDS_QUARANTINED, 1);
                 tracing::error!(event = "alert_quarantined", alert_id = %alert.id, reason = "its escalation panicked");
                 let quarantined = self.store.quarantine_alert(&alert, deadline).await;
                 run.failed(&quarantined.err().unwrap_or_else(|| {
-                    Failure::unreadable("the escalation of an alert", "it panicked, and the alert is quarantined")
+                    Failure::unreadable("the escalation of an alert", "it panicked; the alert is quarantined")
                 }));
                 None
             }
         }
     }
 
-    /// Gives what is on `list` since before `before` to `work`, page by page, as long as there is time.
-    async fn each_page(&self, list: List, before: OffsetDateTime, run: &Run, work: impl AsyncFn(Waiting)) {
-        let work = &work;
+    /// Passes the items that have been on `list` since before `before` to `process`, page by page, while there is time.
+    async fn each_page(&self, list: List, before: OffsetDateTime, run: &Run, process: impl AsyncFn(Waiting)) {
+        let process = &process;
         let shards = stream::iter(run.shards()).for_each_concurrent(SHARDS_AT_ONCE, |shard| async move {
             let mut position = None;
             while run.has_time() {
@@ -228,7 +216,7 @@ impl Sweep {
                 };
                 run.saw_unreadable(waiting.unreadable);
                 position = waiting.next.take();
-                work(waiting).await;
+                process(waiting).await;
                 if position.is_none() {
                     return;
                 }
@@ -238,9 +226,9 @@ impl Sweep {
         shards.await;
     }
 
-    /// Decides what becomes of an open `alert`. Returns it, a step further, if it is to be published again: the step is on its
-    /// row before it is published, so that each step is published at least once, and none is skipped.
-    async fn look_at(&self, alert: Alert, now: OffsetDateTime, deadline: Deadline, run: &Run) -> Option<Alert> {
+    /// Decides the next state of an open `alert`. Returns it with its next step if it is to be published again: the step is
+    /// stored before it is published, so that each step is published at least once and none is skipped.
+    async fn review(&self, alert: Alert, now: OffsetDateTime, deadline: Deadline, run: &Run) -> Option<Alert> {
         let Escalation { after_minutes, limit } = self.escalation(&alert.study, run).await;
         let wait = time::Duration::minutes(after_minutes.into());
         let due = alert
@@ -268,7 +256,8 @@ impl Sweep {
         })
     }
 
-    /// When alerts of `study` escalate. One that cannot be read now keeps no alert silent: then it is as the installation says.
+    /// The escalation of `study`, or that of the deployment if the study defines none or cannot be read now: no alert stays
+    /// silent because of an unreadable study.
     async fn escalation(&self, study: &StudyId, run: &Run) -> Escalation {
         match self.store.protocol(study, run.deadline).await {
             Ok(protocol) => protocol.escalation().unwrap_or(self.escalation),
@@ -281,7 +270,7 @@ impl Sweep {
     }
 }
 
-/// One run, and what it has done so far.
+/// One run with its counters.
 struct Run {
     clock: Clock,
     deadline: Deadline,
@@ -313,7 +302,7 @@ impl Run {
         }
     }
 
-    /// The parts of a list, from another one on each minute: one that is long keeps none waiting for ever.
+    /// The shards of a list, starting with another one each minute, so that a long one cannot starve the others.
     fn shards(&self) -> impl Iterator<Item = u32> {
         let all: Vec<u32> = List::shards().collect();
         let (first, count) = (usize::from(self.started.minute()), all.len());
@@ -331,12 +320,12 @@ impl Run {
 
     fn saw_unreadable(&self, unreadable: usize) {
         if unreadable > 0 {
-            tracing::error!(event = "not_swept", unreadable);
+            tracing::error!(event = "waiting_items_unreadable", unreadable);
             self.failures.fetch_add(unreadable as u64, Ordering::Relaxed);
         }
     }
 
-    /// A failure is in the log already.
+    /// Counts an alert that was published, or failed to be, which is logged already.
     fn published(&self, alert: &Alert, result: &Result<(), Failure>) {
         let count = match result {
             Err(_) => &self.failures,
@@ -346,14 +335,14 @@ impl Run {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts alerts that the time did not suffice to publish: they wait for the next run.
+    /// Counts alerts that were not published in time: they wait for the next run.
     fn unpublished(&self, alerts: u64) {
         self.failures.fetch_add(alerts, Ordering::Relaxed);
     }
 
-    fn reevaluated(&self, courses: usize, still_waiting: usize) {
-        self.courses.fetch_add((courses - still_waiting) as u64, Ordering::Relaxed);
-        self.failures.fetch_add(still_waiting as u64, Ordering::Relaxed);
+    fn reevaluated(&self, courses: usize, failed: usize) {
+        self.courses.fetch_add((courses - failed) as u64, Ordering::Relaxed);
+        self.failures.fetch_add(failed as u64, Ordering::Relaxed);
     }
 
     fn scored(&self, submissions: usize, not_done: usize) {
@@ -362,7 +351,7 @@ impl Run {
     }
 
     fn failed(&self, failure: &Failure) {
-        tracing::error!(event = "not_swept", %failure);
+        tracing::error!(event = "sweep_step_failed", %failure);
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -370,9 +359,9 @@ impl Run {
         self.unfinished.store(true, Ordering::Relaxed);
     }
 
-    fn result(&self) -> (Swept, u64) {
+    fn result(&self) -> (SweepSummary, u64) {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        let swept = Swept {
+        let summary = SweepSummary {
             submissions: of(&self.submissions),
             alerts: of(&self.alerts),
             escalated: of(&self.escalated),
@@ -381,6 +370,6 @@ impl Run {
             oldest_pending_seconds: of(&self.oldest_pending_seconds),
             finished: !self.unfinished.load(Ordering::Relaxed),
         };
-        (swept, of(&self.failures))
+        (summary, of(&self.failures))
     }
 }

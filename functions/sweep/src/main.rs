@@ -1,16 +1,17 @@
-//! The function `sweep`: made once an environment, then one run at a time.
+//! The function `sweep`.
 
-use invocation::{Environment, FunctionError, telemetry};
-use lambda_runtime::service_fn;
-use sweep::Sweep;
+use invocation::{FunctionError, aws};
+use notifications::Topic;
+use records::Store;
+use sweep::{Sweep, escalation};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), FunctionError> {
-    let environment = Environment::of_process();
-    telemetry::start(&environment, &["sweep", "scoring", "records", "notifications", "invocation", "clinical"]);
-    let sweep = Sweep::from_environment(&environment)?;
-    sweep.warm_up().await;
-    let sweep = &sweep;
-    Ok(lambda_runtime::run(service_fn(|event| async move { sweep.handle(event).await.map_err(FunctionError::new) }))
-        .await?)
+    let environment = scoring::start(env!("CARGO_CRATE_NAME"));
+    let https = aws::https();
+    let store = Store::from_environment(&environment, https.clone())?;
+    let topic = Topic::from_environment(&environment, https)?;
+    tokio::join!(store.warm_up(&store.tables().records), topic.warm_up());
+    let sweep = Sweep::new(store, topic, escalation(&environment)?);
+    scoring::run(async |event| sweep.handle(event).await).await
 }

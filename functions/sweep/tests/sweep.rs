@@ -12,7 +12,7 @@ use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use submit::Submit;
-use sweep::{NotSwept, Sweep, Swept};
+use sweep::{Sweep, SweepError, SweepSummary};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
@@ -53,11 +53,11 @@ fn scheduled(remaining: Duration) -> LambdaEvent<Value> {
     LambdaEvent::new(event, context(remaining))
 }
 
-async fn run(world: &World, escalation: Escalation, remaining: Duration) -> Result<Swept, NotSwept> {
+async fn run(world: &World, escalation: Escalation, remaining: Duration) -> Result<SweepSummary, SweepError> {
     Sweep::new(world.store(), world.topic(), escalation).handle(scheduled(remaining)).await
 }
 
-async fn sweep(world: &World) -> Swept {
+async fn sweep(world: &World) -> SweepSummary {
     run(world, IN_HALF_AN_HOUR, PLENTY).await.unwrap()
 }
 
@@ -101,7 +101,11 @@ async fn promise_2_what_the_stream_lost_is_scored_counted_and_told() {
     assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"));
 
     let transactions = world.count_calls("TransactWriteItems");
-    assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() }, "nothing waits any more");
+    assert_eq!(
+        sweep(&world).await,
+        SweepSummary { finished: true, ..SweepSummary::default() },
+        "nothing waits any more"
+    );
     assert_eq!(world.count_calls("TransactWriteItems"), transactions);
 }
 
@@ -109,7 +113,7 @@ async fn promise_2_what_the_stream_lost_is_scored_counted_and_told() {
 async fn what_was_just_received_is_left_to_the_stream() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
-    assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() });
+    assert_eq!(sweep(&world).await, SweepSummary { finished: true, ..SweepSummary::default() });
     assert_eq!(world.count_calls("TransactWriteItems"), 0);
 }
 
@@ -322,7 +326,7 @@ async fn promise_8_what_can_never_be_scored_is_set_aside_once_and_holds_up_no_ot
     // Somebody mends it, and has it tried again.
     let broken = world.items("submission").into_iter().find(|item| list(item) == "QUARANTINE").unwrap();
     world.set(&broken, "answers", json!({"M": {"9": {"N": "1"}}}));
-    let again = LambdaEvent::new(json!({"again": "set-aside"}), context(PLENTY));
+    let again = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
     let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(again).await.unwrap();
     assert_eq!((swept.submissions, submissions_counted(&world, "S01").await), (1, 4));
     assert_eq!((world.items("quarantined").len(), world.published().len()), (1, 1));
@@ -337,7 +341,7 @@ async fn what_the_stream_set_aside_is_not_tried_again() {
     stream[0]["dynamodb"]["NewImage"]["instrument"]["M"]["version"]["S"] = json!("7.0.0");
     assert_eq!(world.score(&stream, PLENTY).await, 0);
     let_wait(&world);
-    assert_eq!(sweep(&world).await, Swept { finished: true, ..Swept::default() });
+    assert_eq!(sweep(&world).await, SweepSummary { finished: true, ..SweepSummary::default() });
     assert_eq!(world.items("quarantined").len(), 1);
 }
 
@@ -377,7 +381,7 @@ async fn an_alert_that_cannot_be_read_fails_the_run_and_holds_up_no_other() {
     score(&world, PLENTY).await;
     let_wait(&world);
     let swept = run(&world, AT_ONCE, PLENTY).await.unwrap_err();
-    assert_eq!(swept.to_string(), "1 of what waits could not be done; the log says why");
+    assert_eq!(swept.to_string(), "1 waiting items could not be processed; the reasons are in the log");
     assert_eq!(steps(&world), [0, 0, 1]);
 }
 
@@ -420,7 +424,7 @@ async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_do
                     assert_eq!(left, Vec::<Value>::new(), "{remaining} {stalled}");
                 }
                 Ok(_) => assert!(!stalled.is_empty() || remaining <= 500, "{remaining} {stalled}"),
-                Err(NotSwept { .. }) => assert!(!stalled.is_empty() && remaining > 500, "{remaining} {stalled}"),
+                Err(SweepError { .. }) => assert!(!stalled.is_empty() && remaining > 500, "{remaining} {stalled}"),
             }
 
             world.heal();

@@ -1,4 +1,4 @@
-//! A batch, read record by record: what one of them holds never spoils its neighbours.
+//! Decodes a batch record by record, so that an invalid record never affects its neighbours.
 
 use std::collections::HashMap;
 
@@ -8,22 +8,21 @@ use invocation::aws::Failure;
 use records::{NotDefined, ScoredBy, Store, Submission, ToScore, stream};
 use serde_json::Value;
 
-/// A batch, sorted by what is to be done.
+/// A batch, sorted by what is to be done with each record.
 pub(crate) struct Batch {
-    /// By site, in the order of effective time: each submission, with what it is scored by and the records that brought it.
-    /// The stream may bring one twice.
+    /// The submissions of each site, in the order of their effective times.
     pub(crate) sites: Vec<Vec<Member>>,
-    /// What can never be scored.
+    /// The records that can never be scored.
     pub(crate) unscorable: Vec<Unscorable>,
-    /// Records of something that is not for scoring.
+    /// The records that hold no new submission.
     pub(crate) nothing_to_do: Vec<usize>,
-    /// Why some submissions cannot be scored now: what they are scored by could not be read.
+    /// Failed reads of definitions and studies: the submissions that name them cannot be scored now.
     pub(crate) failures: Vec<Failure>,
 }
 
-/// A submission of a batch.
+/// A submission of a batch, with the definition and the study's rules that it is scored by.
 pub(crate) struct Member {
-    /// The records that brought it.
+    /// The indices of its records: the stream may deliver a record twice.
     pub(crate) indices: Vec<usize>,
     submission: Submission,
     scored_by: ScoredBy,
@@ -32,12 +31,12 @@ pub(crate) struct Member {
 /// A record that can never be scored.
 pub(crate) struct Unscorable {
     pub(crate) index: usize,
-    /// Why, without anything of what it holds.
+    /// The reason, without any content of the record.
     pub(crate) reason: String,
 }
 
 impl Batch {
-    /// Reads `records`, and what they are scored by.
+    /// Decodes `records`, and reads the definitions and studies that their submissions name.
     pub(crate) async fn read(records: &[Value], store: &Store, deadline: Deadline) -> Self {
         let mut batch =
             Self { sites: Vec::new(), unscorable: Vec::new(), nothing_to_do: Vec::new(), failures: Vec::new() };
@@ -83,7 +82,7 @@ impl Batch {
 }
 
 impl Member {
-    /// The submission, to be scored.
+    /// The submission in the form that the store commits.
     pub(crate) fn to_score(&self) -> ToScore<'_> {
         let ScoredBy { instrument, protocol } = &self.scored_by;
         ToScore { submission: self.submission.clone(), instrument, protocol }

@@ -3,18 +3,19 @@
 //!
 //! For each batch of records:
 //!
-//! 1. decode it record by record, and read the definition and the study's version that each submission names ([`batch`]);
+//! 1. decode it record by record, and read the definition and the version of the study that each submission names;
 //! 2. score and commit site by site, in the order of effective time, in chunks of one transaction: scores, alerts, profiles,
 //!    counts;
 //! 3. evaluate again the courses that changed below their newest point;
 //! 4. quarantine, with its payload, each record that can never be scored.
 //!
-//! Beside and after that, with a share of the time of its own, the alerts whose rows are stored are published and marked
-//! ([`publish`]). An outage of SNS delays alerts, and no score: what is not published waits for `sweep`.
+//! At the same time and after that, with a share of the time of its own, the alerts whose rows are stored are published and
+//! marked. An outage of SNS delays alerts, and no score: alerts that are not published wait for `sweep`.
 //!
 //! The stream delivers a record at least once, and a function may die between any two of these steps: each can be repeated.
 
 mod batch;
+mod function;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -35,12 +36,13 @@ use records::{Alert, Commit, Quarantined, Store, Submission};
 use serde_json::Value;
 
 use crate::batch::{Batch, Member, Unscorable};
+pub use crate::function::{in_invocation, run, start};
 pub use crate::publish::Queue;
 use crate::publish::{Publisher, queue};
 
 /// How long before its deadline a run ends its steps, so that the outcome can still be returned.
 pub const RETURN_MARGIN: Duration = Duration::from_millis(10);
-/// The most that committing leaves of the time for publishing.
+/// The longest time that committing leaves for publishing.
 const PUBLISHING: Duration = Duration::from_secs(5);
 /// Patients whose courses are evaluated again at the same time.
 const PATIENTS_AT_ONCE: usize = 8;
@@ -55,9 +57,9 @@ pub struct Scoring {
 /// How a run of the two stages ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StagesEnded {
-    /// Whether committing came to its end within its share of the time.
+    /// Whether committing ended within its share of the time.
     pub committed: bool,
-    /// How many queued alerts are not published: each of them stays on the list of what waits.
+    /// The number of queued alerts that are not published. They stay on the list of waiting items.
     pub unpublished: u64,
 }
 
@@ -67,13 +69,9 @@ impl Scoring {
         Self { publisher: Publisher::new(store.clone(), topic), store }
     }
 
-    /// Opens the connections to the store and to SNS ahead of the first run. A connection that fails is opened by the first run.
-    pub async fn warm_up(&self) {
-        futures::join!(self.store.warm_up(&self.store.tables().records), self.publisher.warm_up());
-    }
-
     /// Commits `records`, publishes the alerts that they raise, and returns the indices of the records that are not done,
-    /// before the deadline. A record that is done is scored and counted, or quarantined, or nothing that is scored.
+    /// before the deadline. A record is done once its submission is scored and counted, or once it is quarantined, or if it
+    /// holds no submission.
     pub async fn process(&self, records: &[Value], clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
         let run_until = deadline.earlier_by(RETURN_MARGIN);
@@ -87,9 +85,9 @@ impl Scoring {
         completion.not_done()
     }
 
-    /// Runs the two stages: `commit`, which is given where to put alerts that are stored, and its own deadline; and beside it
-    /// the publication of these alerts. Once `commit` has ended, publishing goes on for `publish_for`, or until the deadline.
-    /// `published` is called for each alert that was published and marked, or could not be.
+    /// Runs two stages at the same time: `commit`, with its own deadline and the queue for the alerts that it has stored, and
+    /// the publication of the queue. Once `commit` has ended, publishing continues for at most `publish_for`, or until the
+    /// deadline. `published` is called with the result of each alert: published and marked, or failed.
     pub async fn commit_and_publish(
         &self,
         commit: impl AsyncFnOnce(Queue, Deadline),
@@ -120,15 +118,15 @@ impl Scoring {
     }
 
     /// Commits `records` as a batch of the stream, puts the alerts that they raise into `queue`, and returns the indices of
-    /// those that are not done. For submissions that were found waiting in the table.
+    /// those that are not done.
     pub async fn commit(&self, records: &[Value], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
         deadline.bound(self.commit_all(records, &completion, queue, clock, deadline)).await;
         completion.not_done()
     }
 
-    /// Evaluates the courses of `patients` again, puts the alerts that are raised into `queue`, and returns how many courses
-    /// still wait for it.
+    /// Evaluates the courses of `patients` again, puts the alerts that are raised into `queue`, and returns the number of
+    /// patients for whom that failed.
     pub async fn reevaluate(
         &self,
         patients: impl IntoIterator<Item = (StudyId, PatientId)>,
@@ -150,7 +148,7 @@ impl Scoring {
             }
             usize::from(failure.is_some())
         });
-        stream::iter(reevaluated).buffer_unordered(PATIENTS_AT_ONCE).fold(0, async |waiting, one| waiting + one).await
+        stream::iter(reevaluated).buffer_unordered(PATIENTS_AT_ONCE).fold(0, async |failed, one| failed + one).await
     }
 
     async fn commit_all(
@@ -166,34 +164,34 @@ impl Scoring {
         for failure in failures {
             tracing::error!(event = "definitions_not_read", %failure);
         }
-        let stage = Stage { records, completion, queue, clock, deadline, left: Mutex::default() };
+        let stage = CommitStage { records, completion, queue, clock, deadline, deferred: Mutex::default() };
         // No site waits for another: those of one batch are at most as many as its records.
         let commit = stream::iter(&sites).for_each_concurrent(None, |site| self.commit_site(site, &stage));
-        futures::join!(self.set_aside(unscorable, &stage), commit);
-        let Left { repeated, reevaluate } = stage.left.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let publish_again = self.publish_again(&repeated, queue, deadline);
-        futures::join!(publish_again, self.reevaluate(reevaluate, queue, clock, deadline));
+        futures::join!(self.quarantine(unscorable, &stage), commit);
+        let Deferred { repeated, reevaluate } = stage.deferred.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let unpublished = self.queue_unpublished(&repeated, queue, deadline);
+        futures::join!(unpublished, self.reevaluate(reevaluate, queue, clock, deadline));
     }
 
-    /// Commits the submissions of one site. A panic over one of them quarantines it, and spares the others.
-    async fn commit_site(&self, site: &[Member], stage: &Stage<'_>) {
+    /// Commits the submissions of one site. A submission whose evaluation panics is quarantined; the others are not affected.
+    async fn commit_site(&self, site: &[Member], stage: &CommitStage<'_>) {
         let together = AssertUnwindSafe(self.commit_chunks(site, stage)).catch_unwind();
         if together.await.is_ok() {
             return;
         }
-        // What was committed before the panic is found to be so.
+        // Submissions that were committed before the panic are recognised as such.
         for member in site {
             let alone = AssertUnwindSafe(self.commit_chunks(std::slice::from_ref(member), stage)).catch_unwind();
             if alone.await.is_err() {
                 let reason = "its evaluation panicked";
                 let unscorable = |&index: &usize| Unscorable { index, reason: reason.to_owned() };
-                self.set_aside(member.indices.iter().map(unscorable).collect(), stage).await;
+                self.quarantine(member.indices.iter().map(unscorable).collect(), stage).await;
             }
         }
     }
 
     /// Commits `members`, which are of one site, chunk by chunk: they write the same counters.
-    async fn commit_chunks(&self, members: &[Member], stage: &Stage<'_>) {
+    async fn commit_chunks(&self, members: &[Member], stage: &CommitStage<'_>) {
         let members = members.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
         let mut chunks = VecDeque::from(records::chunks(members));
         while let Some(chunk) = chunks.pop_front() {
@@ -211,7 +209,7 @@ impl Scoring {
                         repeated.push((to_score.submission, rules));
                         stage.completion.mark_done(indices);
                     }
-                    Commit::Failed(failure) => tracing::error!(event = "not_scored_yet", %failure),
+                    Commit::Failed(failure) => tracing::error!(event = "score_not_committed", %failure),
                     Commit::Never(reason) => {
                         let reason = reason.to_owned();
                         unscorable
@@ -219,14 +217,14 @@ impl Scoring {
                     }
                 }
             }
-            stage.left(repeated, committed.reevaluate);
-            self.set_aside(unscorable, stage).await;
+            stage.defer(repeated, committed.reevaluate);
+            self.quarantine(unscorable, stage).await;
         }
     }
 
-    /// Queues what is not published yet of submissions that were scored before: whoever scored them may have died before it
-    /// published their alerts. What cannot be read now stays on the list of what waits.
-    async fn publish_again(&self, repeated: &[(Submission, Vec<RuleId>)], queue: &Queue, deadline: Deadline) {
+    /// Queues the unpublished alerts of submissions that were scored before: the process that scored them may have died before
+    /// it published them. Alerts that cannot be read now stay on the list of waiting items.
+    async fn queue_unpublished(&self, repeated: &[(Submission, Vec<RuleId>)], queue: &Queue, deadline: Deadline) {
         let raised: Vec<_> = repeated.iter().map(|(submission, rules)| (submission, rules.as_slice())).collect();
         match self.store.alerts(&raised, deadline).await {
             Ok((alerts, unreadable)) => {
@@ -239,47 +237,47 @@ impl Scoring {
         }
     }
 
-    /// Keeps what can never be scored where it blocks nobody, and raises an alarm.
-    async fn set_aside(&self, unscorable: Vec<Unscorable>, stage: &Stage<'_>) {
+    /// Quarantines records that can never be scored, so that they block no other, and raises an alarm.
+    async fn quarantine(&self, unscorable: Vec<Unscorable>, stage: &CommitStage<'_>) {
         for Unscorable { index, reason } in unscorable {
-            let kept = Quarantined { record: &stage.records[index], reason: &reason };
-            let id = kept.id();
-            match self.store.quarantine(&kept, stage.clock.now(), stage.deadline).await {
+            let quarantined = Quarantined { record: &stage.records[index], reason: &reason };
+            let id = quarantined.id();
+            match self.store.quarantine(&quarantined, stage.clock.now(), stage.deadline).await {
                 Ok(()) => {
                     metrics::count(metrics::RECORDS_QUARANTINED, 1);
-                    tracing::error!(event = "record_set_aside", record = id, reason);
+                    tracing::error!(event = "record_quarantined", record = id, reason);
                     stage.completion.mark_done([index]);
                 }
-                Err(failure) => tracing::error!(event = "record_not_set_aside", record = id, reason, %failure),
+                Err(failure) => tracing::error!(event = "record_not_quarantined", record = id, reason, %failure),
             }
         }
     }
 }
 
-/// The stage that commits: what all of its steps need, and what they leave for the end.
-struct Stage<'a> {
+/// The stage that commits: what all of its steps need, and what they defer to its end.
+struct CommitStage<'a> {
     records: &'a [Value],
     completion: &'a Completion,
     queue: &'a Queue,
     clock: Clock,
     deadline: Deadline,
-    left: Mutex<Left>,
+    deferred: Mutex<Deferred>,
 }
 
-/// What is left to do once all is committed.
+/// The work that is deferred until all chunks are committed.
 #[derive(Default)]
-struct Left {
+struct Deferred {
     /// Submissions that were scored before, with the rules that had fired.
     repeated: Vec<(Submission, Vec<RuleId>)>,
     /// Patients whose courses are to be evaluated again.
     reevaluate: BTreeSet<(StudyId, PatientId)>,
 }
 
-impl Stage<'_> {
-    fn left(&self, repeated: Vec<(Submission, Vec<RuleId>)>, reevaluate: BTreeSet<(StudyId, PatientId)>) {
-        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
-        left.repeated.extend(repeated);
-        left.reevaluate.extend(reevaluate);
+impl CommitStage<'_> {
+    fn defer(&self, repeated: Vec<(Submission, Vec<RuleId>)>, reevaluate: BTreeSet<(StudyId, PatientId)>) {
+        let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
+        deferred.repeated.extend(repeated);
+        deferred.reevaluate.extend(reevaluate);
     }
 }
 

@@ -1,7 +1,7 @@
-//! Publishing alerts: a stage of its own, beside and after the commits, which never wait for it.
+//! The stage that publishes alerts. It runs at the same time as the commits and after them; they never wait for it.
 //!
-//! Only alerts whose rows are stored reach it. What it does not publish in its time stays on the list of what waits, where
-//! `sweep` finds it.
+//! Only alerts whose rows are stored are queued. Those that are not published in time stay on the list of waiting items,
+//! from which `sweep` publishes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -19,14 +19,14 @@ use invocation::{Clock, Deadline, metrics};
 use notifications::{LinkTemplate, Notice, Topic};
 use records::{Alert, Store};
 
-/// As many alerts as are published in one call of SNS.
+/// The number of alerts in one PublishBatch.
 const BATCH: usize = 10;
 const BATCHES_AT_ONCE: usize = 4;
 const MARKS_AT_ONCE: usize = 8;
-/// How long publishing may go on once everything is committed.
+/// How long publishing may continue once everything is committed.
 const SHARE: Duration = Duration::from_secs(5);
-/// And how long where SNS took nothing the last time: then the next batch of the stream waits for no outage of SNS.
-const SHARE_OF_A_TRIAL: Duration = Duration::from_secs(1);
+/// As [`SHARE`], after a call in which SNS accepted nothing, so that the stream's next batch does not wait for an outage.
+const SHARE_IN_OUTAGE: Duration = Duration::from_secs(1);
 const OPERATION: &str = "PublishBatch of alerts";
 
 /// Publishes alerts, and marks them published.
@@ -34,26 +34,26 @@ const OPERATION: &str = "PublishBatch of alerts";
 pub(crate) struct Publisher {
     store: Store,
     topic: Topic,
-    /// Whether SNS took nothing of what it was given last.
+    /// Whether SNS accepted nothing in the last call.
     failed: Arc<AtomicBool>,
 }
 
-/// Where alerts go that are stored and are to be published. Dropping it ends the stage once all of them are published.
+/// The queue of stored alerts that are to be published. Once it is dropped, the stage ends when all of them are published.
 #[derive(Debug)]
 pub struct Queue {
     alerts: mpsc::UnboundedSender<Alert>,
-    /// How many alerts are in it or under way.
+    /// The number of alerts that are queued or being published.
     waiting: Arc<AtomicU64>,
 }
 
-/// The other end of a [`Queue`].
+/// The receiving end of a [`Queue`].
 #[derive(Debug)]
 pub(crate) struct Queued {
     alerts: mpsc::UnboundedReceiver<Alert>,
     waiting: Arc<AtomicU64>,
 }
 
-/// A queue of alerts, and its other end.
+/// A queue of alerts and its receiving end.
 pub(crate) fn queue() -> (Queue, Queued) {
     let (sender, receiver) = mpsc::unbounded();
     let waiting = Arc::<AtomicU64>::default();
@@ -61,18 +61,18 @@ pub(crate) fn queue() -> (Queue, Queued) {
 }
 
 impl Queue {
-    /// Adds `alerts`. Those of which nothing is to be published are passed over.
+    /// Adds those of `alerts` that have an unpublished step.
     pub fn extend(&self, alerts: impl IntoIterator<Item = Alert>) {
         for alert in alerts.into_iter().filter(|alert| alert.unpublished().is_some()) {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            // The other end is gone where the time for publishing is over: the alert stays on the list of what waits.
+            // Once the time for publishing is over, the receiving end is gone: the alert stays on the list of waiting items.
             let _ = self.alerts.unbounded_send(alert);
         }
     }
 }
 
 impl Queued {
-    /// How many alerts are in the queue or under way.
+    /// The counter of alerts that are queued or being published.
     pub(crate) fn waiting(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.waiting)
     }
@@ -84,17 +84,13 @@ impl Publisher {
         Self { store, topic, failed: Arc::default() }
     }
 
-    /// Opens the connection to SNS ahead of the first alert.
-    pub(crate) async fn warm_up(&self) {
-        self.topic.warm_up().await;
-    }
-
-    /// How long publishing may go on once everything is committed. Asked before publishing begins.
+    /// How long publishing may continue once everything is committed. Call it before publishing begins.
     pub(crate) fn share(&self) -> Duration {
-        if self.failed.load(Ordering::Relaxed) { SHARE_OF_A_TRIAL } else { SHARE }
+        if self.failed.load(Ordering::Relaxed) { SHARE_IN_OUTAGE } else { SHARE }
     }
 
-    /// Publishes what is `queued` until the queue is dropped and empty, or the deadline comes. `done` is called for each alert that was published and marked, or could not be.
+    /// Publishes queued alerts until the queue is dropped and empty, or until the deadline. `done` is called with the result
+    /// of each alert.
     pub(crate) async fn drain(
         &self,
         Queued { alerts, waiting }: Queued,
@@ -115,7 +111,7 @@ impl Publisher {
     async fn publish(&self, alerts: &[Alert], clock: Clock, deadline: Deadline) -> Vec<Result<(), Failure>> {
         let links = self.links(alerts, deadline).await;
         let notices: Vec<Notice> = alerts.iter().map(|alert| notice(alert, links.get(&alert.study))).collect();
-        // Also where this is dropped before SNS answers.
+        // Holds if this future is dropped before SNS answers, too.
         self.failed.store(true, Ordering::Relaxed);
         let published = self.send(&notices, deadline).await;
         self.failed.store(published.iter().all(Result::is_err), Ordering::Relaxed);
@@ -137,7 +133,7 @@ impl Publisher {
         stream::iter(marks).buffered(MARKS_AT_ONCE).collect().await
     }
 
-    /// Sends `notices`. A panic over one of them spares the others.
+    /// Sends `notices`. If that panics, they are sent one by one, so that a panic over one does not affect the others.
     async fn send(&self, notices: &[Notice], deadline: Deadline) -> Vec<Result<String, NotPublished>> {
         let together = AssertUnwindSafe(self.topic.publish(notices, deadline)).catch_unwind().await;
         if let Ok(results) = together {
@@ -153,8 +149,8 @@ impl Publisher {
         join_all(each).await
     }
 
-    /// Where clinicians open the alerts of those studies that say so themselves. A study that cannot be read now does not keep
-    /// an alert from them: they open it where the installation says.
+    /// The link templates of the studies that define one. The alerts of a study that cannot be read now are published with
+    /// the deployment's link.
     async fn links(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, LinkTemplate> {
         let studies: BTreeSet<&StudyId> = alerts.iter().map(|alert| &alert.study).collect();
         let links = studies.into_iter().map(|study| async move {
@@ -171,7 +167,7 @@ impl Publisher {
     }
 }
 
-/// Why an alert was not published.
+/// The reason why an alert was not published.
 enum NotPublished {
     Failed(Failure),
     Panicked,

@@ -316,7 +316,7 @@ async fn a_batch_is_scored_counted_and_told_once_and_a_bad_record_spoils_nothing
     // The alarm's metric filter looks for this field.
     let log = score.log().unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    assert!(lines.filter(|line| line["event"] == "record_set_aside").count() >= 1, "{log}");
+    assert!(lines.filter(|line| line["event"] == "record_quarantined").count() >= 1, "{log}");
     for secret in ["P-00", "not as this version", "PATIENT#"] {
         assert!(!log.contains(secret), "{secret} is in the log");
     }

@@ -11,7 +11,7 @@ use lambda_runtime::LambdaEvent;
 use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
-use sweep::{NotSwept, Sweep, Swept};
+use sweep::{Sweep, SweepError, SweepSummary};
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -44,7 +44,7 @@ fn let_wait(world: &World) {
     }
 }
 
-async fn sweep(sweep: &Sweep) -> Result<Swept, NotSwept> {
+async fn sweep(sweep: &Sweep) -> Result<SweepSummary, SweepError> {
     sweep.handle(LambdaEvent::new(json!({}), context(PLENTY))).await
 }
 
@@ -88,7 +88,7 @@ async fn a_sweep_scores_all_that_waits_though_sns_is_down() {
     assert_eq!((scored(&world), sent(&world)), (440, 0));
     let_wait(&world);
     let reported = sweep(&run).await.unwrap_err();
-    assert_eq!(reported.to_string(), "440 of what waits could not be done; the log says why");
+    assert_eq!(reported.to_string(), "440 waiting items could not be processed; the reasons are in the log");
     world.heal();
     let_wait(&world);
     assert_eq!(sweep(&run).await.unwrap().alerts, 440);
@@ -162,7 +162,7 @@ async fn a_panic_over_one_alert_quarantines_it_and_spares_its_neighbours() {
         "it is not tried again"
     );
     world.heal();
-    let again = LambdaEvent::new(json!({"again": "set-aside"}), context(PLENTY));
+    let again = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
     Sweep::new(world.store(), world.topic(), NEVER).handle(again).await.unwrap();
     assert_eq!(sent(&world), 4, "until its cause is mended");
 }

@@ -1,0 +1,40 @@
+//! One way to be a function of the pipeline: `main` wires, and [`run`] passes events to the handler.
+
+use std::error::Error;
+
+use invocation::telemetry::{self, InvocationIds};
+use invocation::{Clock, Deadline, Environment, FunctionError};
+use lambda_runtime::{Context, LambdaEvent, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+use tracing::Instrument;
+
+/// Reads the settings of the function, and starts its logs and metrics. `crate_name` is the function's own, which its
+/// `main` knows as `env!("CARGO_CRATE_NAME")`.
+pub fn start(crate_name: &str) -> Environment {
+    let environment = Environment::of_process();
+    telemetry::start(&environment, &[crate_name, "scoring", "records", "notifications", "invocation", "clinical"]);
+    environment
+}
+
+/// Handles events with `handler`, one at a time, as long as this environment lives.
+///
+/// # Errors
+/// If the runtime fails.
+pub async fn run<T: Serialize, E: Error + 'static>(
+    handler: impl AsyncFn(LambdaEvent<Value>) -> Result<T, E>,
+) -> Result<(), FunctionError> {
+    let handler = &handler;
+    Ok(lambda_runtime::run(service_fn(|event| async move { handler(event).await.map_err(FunctionError::new) })).await?)
+}
+
+/// Runs `work` in the log span of one invocation, with its clock and its deadline.
+pub async fn in_invocation<T>(context: &Context, work: impl AsyncFnOnce(Clock, Deadline) -> T) -> T {
+    let (clock, deadline) = (Clock::system(), Deadline::of(context, Deadline::STREAM_RESERVE));
+    let ids = InvocationIds {
+        request_id: &context.request_id,
+        trace_id: context.xray_trace_id.as_deref(),
+        correlation_id: None,
+    };
+    work(clock, deadline).instrument(telemetry::invocation_span(&ids)).await
+}
