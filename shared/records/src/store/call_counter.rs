@@ -30,7 +30,7 @@ pub(crate) struct CallCounter {
 #[derive(Debug, Default)]
 struct State {
     /// The calls that are in no transaction yet.
-    waiting: BTreeMap<(StudyId, SiteId), u64>,
+    unsent: BTreeMap<(StudyId, SiteId), u64>,
     /// Lambda's id of the last request that added calls, and the number of transactions made: together they give a
     /// token that no other transaction has.
     request: String,
@@ -82,13 +82,13 @@ impl CallCounter {
         request.clone_into(&mut state.request);
         for site in sites {
             let key = (study.clone(), site.clone());
-            if state.waiting.len() >= MOST_SITES && !state.waiting.contains_key(&key) {
+            if state.unsent.len() >= MOST_SITES && !state.unsent.contains_key(&key) {
                 report_lost(1, "calls of too many sites are unconfirmed");
                 continue;
             }
-            *state.waiting.entry(key).or_default() += 1;
+            *state.unsent.entry(key).or_default() += 1;
         }
-        let start = !state.writing && !state.waiting.is_empty();
+        let start = !state.writing && !state.unsent.is_empty();
         state.writing |= start;
         (up_to_date, start)
     }
@@ -97,11 +97,11 @@ impl CallCounter {
     /// writing task.
     pub(super) fn next(&self) -> Option<Batch> {
         let mut state = self.lock();
-        if state.sent.is_none() && !state.waiting.is_empty() {
-            let mut calls = std::mem::take(&mut state.waiting);
+        if state.sent.is_none() && !state.unsent.is_empty() {
+            let mut calls = std::mem::take(&mut state.unsent);
             if let Some((first_left, _)) = calls.iter().nth(TRANSACTION_WRITES) {
                 let first_left = first_left.clone();
-                state.waiting = calls.split_off(&first_left);
+                state.unsent = calls.split_off(&first_left);
             }
             state.transactions += 1;
             let token = token([state.request.as_bytes(), &state.transactions.to_be_bytes()]);
@@ -136,7 +136,7 @@ impl CallCounter {
         let mut state = self.lock();
         let Some(batch) = state.sent.take() else { return };
         for (site, calls) in batch.calls {
-            *state.waiting.entry(site).or_default() += calls;
+            *state.unsent.entry(site).or_default() += calls;
         }
     }
 
