@@ -1,4 +1,4 @@
-//! A Lambda function that does what its event says, for the tests of the environments.
+//! A Lambda function that does what its event asks for, for the tests of environments.
 #![allow(clippy::print_stderr, reason = "what it writes is a part of what is tested")]
 
 use std::{env, fs, process, time::Duration};
@@ -19,7 +19,7 @@ async fn main() -> Result<(), Error> {
     run(service_fn(handle)).await
 }
 
-/// The event itself, or the body of an HTTP request, says what to do.
+/// The event itself, or the body of an HTTP request, names the action.
 async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     let LambdaEvent { payload, context } = event;
     if payload.get("requestContext").is_none() {
@@ -34,12 +34,12 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
 }
 
 async fn act(event: Value, context: Context) -> Result<Value, Error> {
-    // So that a test knows that this process has the event.
-    if let Some(folder) = event["tell"].as_str() {
+    // A file named after the process shows a test that this process has the event.
+    if let Some(folder) = event["mark"].as_str() {
         fs::write(format!("{folder}/{}", process::id()), "")?;
     }
     match event["do"].as_str() {
-        Some("tell") => Ok(json!({
+        Some("report") => Ok(json!({
             "pid": process::id(),
             "requestId": context.request_id,
             "deadline": context.deadline,
@@ -47,7 +47,7 @@ async fn act(event: Value, context: Context) -> Result<Value, Error> {
             "trace": context.xray_trace_id,
             "environment": env::vars().collect::<std::collections::BTreeMap<_, _>>(),
         })),
-        // The test lets go by a file, so that nothing depends on how fast it is.
+        // A file releases the function, so that the test does not depend on timing.
         Some("wait") => {
             let file = event["for"].as_str().unwrap_or_default().to_owned();
             while !std::path::Path::new(&file).exists() {

@@ -142,7 +142,7 @@ pub enum CloudError {
     #[error(transparent)]
     Start(#[from] StartError),
     /// The demonstration study cannot be stored.
-    #[error("putting the demonstration study in force")]
+    #[error("cannot put the demonstration study in force")]
     DemoStudy(#[from] PutError),
     /// A stream mapping does not start.
     #[error(transparent)]
@@ -193,7 +193,7 @@ impl Cloud {
             database.make_tables(&template.tables).map(|made| made.map_err(CloudError::from)),
         )?;
         if !made.is_empty() {
-            console.say(format!("made the tables {}", made.join(", ")));
+            console.say(format!("created the tables {}", made.join(", ")));
         }
         let store = local_store(&template, &database, &url);
         // Tables of another engine may not be the user's own: they get no demonstration data.
@@ -217,7 +217,7 @@ impl Cloud {
             address: &url,
             topics: &template.topics,
             subscriptions: &template.subscriptions,
-            wanted: &options.subscribe,
+            requested: &options.subscribe,
             folder: folder("sns").as_deref(),
             console,
         })
@@ -308,10 +308,9 @@ fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>
     console.say(format!("{}: {}", options.template.display(), parts.join(", ")));
     match data {
         Some(data) => console.say(format!("data is kept in {}", data.path().display())),
-        None => console.say("data is in memory and gone with this process"),
+        None => console.say("data is in memory and ends with this process"),
     }
-    console
-        .say("not imitated: IAM policies, encryption keys, memory limits, the processor, throttling by the database");
+    console.say("not imitated: IAM policies, encryption keys, memory limits, the processor, the database's throttling");
     for notice in &template.notices {
         console.say(notice);
     }
@@ -392,13 +391,13 @@ struct InvocationsQuery {
 
 async fn list_invocations(
     State((functions, known)): State<(Functions, Arc<Vec<Function>>)>,
-    Query(wanted): Query<InvocationsQuery>,
+    Query(query): Query<InvocationsQuery>,
 ) -> Response {
     let named = |name: &String| known.iter().find(|function| function.name == *name || function.binary == *name);
-    let function = wanted.function.as_ref().map(named);
+    let function = query.function.as_ref().map(named);
     if function == Some(None) {
         let names: Vec<&str> = known.iter().map(|function| function.binary.as_str()).collect();
-        let detail = format!("No function is named so. There are: {}", names.join(", "));
+        let detail = format!("There is no such function. Those of the template are: {}", names.join(", "));
         return (StatusCode::NOT_FOUND, Json(json!({"title": "Not Found", "status": 404, "detail": detail})))
             .into_response();
     }
@@ -413,7 +412,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn invocations_are_listed_by_binary_or_logical_id_and_nothing_else() {
+    async fn invocations_are_listed_by_binary_or_logical_id() {
         let function = |name: &str, binary: &str| Function {
             name: name.to_owned(),
             binary: binary.to_owned(),
@@ -434,7 +433,7 @@ mod tests {
         let functions = Functions::new(known.iter().map(|function| (function.clone(), PathBuf::new())), settings);
         functions.invoke("SubmitFunction", Bytes::new()).await;
         functions.invoke("ScoreFunction", Bytes::new()).await;
-        for (wanted, status, expected) in [
+        for (query, status, expected) in [
             (None, StatusCode::OK, vec!["score", "submit"]),
             (Some("submit"), StatusCode::OK, vec!["submit"]),
             (Some("ScoreFunction"), StatusCode::OK, vec!["score"]),
@@ -442,13 +441,13 @@ mod tests {
         ] {
             let state = State((functions.clone(), Arc::new(known.clone())));
             let response =
-                list_invocations(state, Query(InvocationsQuery { function: wanted.map(str::to_owned) })).await;
-            assert_eq!(response.status(), status, "{wanted:?}");
+                list_invocations(state, Query(InvocationsQuery { function: query.map(str::to_owned) })).await;
+            assert_eq!(response.status(), status, "{query:?}");
             let body = to_bytes(response.into_body(), usize::MAX).await.expect("a body in memory");
             let body: serde_json::Value = serde_json::from_slice(&body).expect("the answer is JSON");
             let listed = body["invocations"].as_array().cloned().unwrap_or_default();
             let listed: Vec<_> = listed.iter().filter_map(|record| record["function"].as_str()).collect();
-            assert_eq!(listed, expected, "{wanted:?}");
+            assert_eq!(listed, expected, "{query:?}");
         }
     }
 }

@@ -33,8 +33,8 @@ pub enum DataError {
     InUse(PathBuf),
     /// Another version of the local cloud wrote it.
     #[error(
-        "the data folder {} is of version {found:?}, and this local cloud keeps version {VERSION:?}. Use \
-         `--data <another folder>`, or remove the folder if nothing in it is needed any more",
+        "the data folder {} has version {found:?}, and this local cloud uses version {VERSION:?}. Use \
+         `--data <another folder>`, or remove the folder if you no longer need its data",
         path.display()
     )]
     Version {
@@ -45,7 +45,7 @@ pub enum DataError {
     },
     /// It contains other files.
     #[error(
-        "{} has files in it that are not the local cloud's. Give `--data` an empty folder, or one that does not exist",
+        "{} contains files that are not the local cloud's. Give `--data` an empty or a new folder",
         .0.display()
     )]
     Foreign(PathBuf),
@@ -130,15 +130,15 @@ mod tests {
         let parent = tempfile::tempdir().expect("a folder");
         let path = parent.path().join("a/b");
         let data = DataDir::open(&path).expect("it is made");
-        fs::write(data.path().join("kept"), "x").expect("it is writable");
-        assert_eq!(fs::metadata(&path).expect("it is there").permissions().mode() & 0o777, 0o700);
+        fs::write(data.path().join("kept"), "x").expect("the folder is writable");
+        assert_eq!(fs::metadata(&path).expect("it exists").permissions().mode() & 0o777, 0o700);
         drop(data);
         let again = DataDir::open(&path).expect("it is opened again");
         assert_eq!(fs::read_to_string(again.path().join("kept")).expect("it is kept"), "x");
     }
 
     #[test]
-    fn only_one_at_a_time_has_it() {
+    fn only_one_process_at_a_time_can_open_it() {
         let parent = tempfile::tempdir().expect("a folder");
         let first = DataDir::open(parent.path()).expect("it is free");
         let error = DataDir::open(parent.path()).expect_err("it is in use").to_string();
@@ -148,28 +148,28 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_refused_and_left_as_it_is() {
+    fn another_version_is_refused_and_left_unchanged() {
         let parent = tempfile::tempdir().expect("a folder");
-        fs::write(parent.path().join("version"), "99\n").expect("it is writable");
+        fs::write(parent.path().join("version"), "99\n").expect("the folder is writable");
         let error = DataDir::open(parent.path()).expect_err("the version is unknown").to_string();
-        assert!(error.contains("is of version \"99\", and this local cloud keeps version \"1\""), "{error}");
-        assert_eq!(fs::read_to_string(parent.path().join("version")).expect("it is there"), "99\n");
+        assert!(error.contains("has version \"99\", and this local cloud uses version \"1\""), "{error}");
+        assert_eq!(fs::read_to_string(parent.path().join("version")).expect("it exists"), "99\n");
     }
 
     #[test]
-    fn a_folder_of_something_else_is_refused_and_left_as_it_is() {
+    fn a_folder_with_other_files_is_refused_and_left_unchanged() {
         let parent = tempfile::tempdir().expect("a folder");
-        fs::write(parent.path().join("thesis.txt"), "chapter 1").expect("it is writable");
-        let error = DataDir::open(parent.path()).expect_err("it is not ours").to_string();
-        assert!(error.contains("has files in it that are not the local cloud's"), "{error}");
-        assert_eq!(fs::read_dir(parent.path()).expect("it is there").count(), 1);
+        fs::write(parent.path().join("thesis.txt"), "chapter 1").expect("the folder is writable");
+        let error = DataDir::open(parent.path()).expect_err("it has other files").to_string();
+        assert!(error.contains("contains files that are not the local cloud's"), "{error}");
+        assert_eq!(fs::read_dir(parent.path()).expect("it exists").count(), 1);
     }
 
     #[test]
     fn a_file_where_the_folder_should_be_is_an_error() {
         let parent = tempfile::tempdir().expect("a folder");
         let file = parent.path().join("file");
-        fs::write(&file, "").expect("it is writable");
+        fs::write(&file, "").expect("the folder is writable");
         let error = DataDir::open(&file).expect_err("it is a file").to_string();
         assert!(error.contains("cannot make the data folder"), "{error}");
     }

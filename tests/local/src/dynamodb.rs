@@ -272,9 +272,9 @@ where
 fn what_to_do(cause: &str) -> &'static str {
     let full = ["is full", "No space left", "disk I/O error"];
     if full.iter().any(|sign| cause.contains(sign)) {
-        "Free space on its disk and start again: what is stored stays stored"
+        "Free space on its disk and start again: no stored data is lost"
     } else {
-        "Start with another --data; what is in the file stays as it is"
+        "Start with another --data; the file is left unchanged"
     }
 }
 
@@ -317,7 +317,7 @@ pub enum DynamoDbError {
     },
     /// A table exists, but not as the template describes it.
     #[error(
-        "table {table} is there with another {what} than the template says (there: {found}; template: {wanted}); \
+        "table {table} exists with another {what} than in the template (table: {found}; template: {expected}); \
          start with another --data, or delete the table"
     )]
     Differs {
@@ -328,7 +328,7 @@ pub enum DynamoDbError {
         /// Its value in the database.
         found: String,
         /// Its value in the template.
-        wanted: String,
+        expected: String,
     },
     /// A created table does not become active.
     #[error("table {0} did not become active within {patience} s", patience = TABLE_PATIENCE.as_secs())]
@@ -358,7 +358,7 @@ impl Engine {
             })
             .map_err(DynamoDbError::Start)?;
         let port = started.await.unwrap_or_else(|_| {
-            Err(DynamoDbError::Start(std::io::Error::other("the engine's thread ended at once")))
+            Err(DynamoDbError::Start(std::io::Error::other("the engine's thread ended during its start")))
         })?;
         Ok((Self { stop, ended }, port))
     }
@@ -468,7 +468,7 @@ async fn expire(database: dynoxide::Database) {
     loop {
         interval.tick().await;
         if let Err(error) = database.sweep_ttl() {
-            Console::default().warn(format!("dynamodb: cannot remove what is past its time to live: {error}"));
+            Console::default().warn(format!("dynamodb: cannot remove expired items: {error}"));
         }
     }
 }
@@ -512,11 +512,11 @@ fn required<T>(built: Result<T, aws_sdk_dynamodb::error::BuildError>) -> T {
 }
 
 fn check(table: &Table, found: &TableDescription) -> Result<(), DynamoDbError> {
-    let differs = |what, there: String, wanted: String| {
-        if there == wanted {
+    let differs = |what, there: String, expected: String| {
+        if there == expected {
             Ok(())
         } else {
-            Err(DynamoDbError::Differs { table: table.name.clone(), what, found: there, wanted })
+            Err(DynamoDbError::Differs { table: table.name.clone(), what, found: there, expected })
         }
     };
     let types = |names: Vec<&str>, of: &dyn Fn(&str) -> Option<String>| {
@@ -528,13 +528,13 @@ fn check(table: &Table, found: &TableDescription) -> Result<(), DynamoDbError> {
             Some(definition.attribute_type().as_str().to_owned())
         })
     };
-    let wanted = |key: &Key| {
+    let key_of = |key: &Key| {
         types(std::iter::once(key.hash.as_str()).chain(key.range.as_deref()).collect(), &|name| {
             table.attributes.get(name).cloned()
         })
     };
-    differs("key", there(found.key_schema()), wanted(&table.key))?;
-    let mut indexes_there: Vec<_> = found
+    differs("key", there(found.key_schema()), key_of(&table.key))?;
+    let mut found_indexes: Vec<_> = found
         .global_secondary_indexes()
         .iter()
         .map(|index| {
@@ -542,14 +542,14 @@ fn check(table: &Table, found: &TableDescription) -> Result<(), DynamoDbError> {
             format!("{} ({}; {projection})", index.index_name().unwrap_or_default(), there(index.key_schema()))
         })
         .collect();
-    let mut indexes_wanted: Vec<_> = table
+    let mut template_indexes: Vec<_> = table
         .indexes
         .iter()
-        .map(|index: &Index| format!("{} ({}; {})", index.name, wanted(&index.key), index.projection))
+        .map(|index: &Index| format!("{} ({}; {})", index.name, key_of(&index.key), index.projection))
         .collect();
-    indexes_there.sort();
-    indexes_wanted.sort();
-    differs("set of indexes", or_none(indexes_there.join(", ")), or_none(indexes_wanted.join(", ")))?;
+    found_indexes.sort();
+    template_indexes.sort();
+    differs("set of indexes", or_none(found_indexes.join(", ")), or_none(template_indexes.join(", ")))?;
     let stream = found
         .stream_specification()
         .filter(|stream| stream.stream_enabled())
@@ -570,7 +570,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     #[test]
-    fn on_a_full_disk_the_advice_is_to_free_space_and_never_to_lose_what_is_stored() {
+    fn on_a_full_disk_the_advice_is_to_free_space_and_never_to_remove_data() {
         let error =
             |cause: &str| DynamoDbError::Open { place: "t.sqlite".to_owned(), cause: cause.to_owned() }.to_string();
         assert!(error("database or disk is full").contains("Free space on its disk and start again"));
@@ -627,7 +627,7 @@ mod tests {
         database.stop().await;
 
         let database = DynamoDb::embedded(Some(&folder)).await.expect("starts again");
-        assert!(database.make_tables(&[records()]).await.expect("there already").is_empty());
+        assert!(database.make_tables(&[records()]).await.expect("it exists already").is_empty());
         assert_eq!(count(database.client()).await, 200);
         assert_eq!(database.stream_arn("RecordsTable").await.expect("the same stream"), stream);
         database.stop().await;
@@ -681,7 +681,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_none_is_refused() {
+    async fn an_invalid_address_is_refused() {
         for address in ["localhost:8000", "ftp://127.0.0.1", "8000"] {
             let error = DynamoDb::at(address).expect_err("refused").to_string();
             assert!(error.contains("not an http or https address"), "{error}");
@@ -689,7 +689,7 @@ mod tests {
     }
 
     #[test]
-    fn the_streams_of_aws_have_an_address_of_their_own() {
+    fn aws_streams_have_their_own_address() {
         assert_eq!(
             streams_endpoint("https://dynamodb.eu-central-1.amazonaws.com", "dynamodb.eu-central-1.amazonaws.com"),
             "https://streams.dynamodb.eu-central-1.amazonaws.com"

@@ -14,7 +14,7 @@ use tokio::process::Command;
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// Cargo cannot be run.
-    #[error("cannot run {program}; the functions are built by cargo, which comes with Rust (https://rustup.rs)")]
+    #[error("cannot run {program}; it builds the functions and comes with Rust (https://rustup.rs)")]
     Cargo {
         /// The program that was called.
         program: String,
@@ -22,14 +22,14 @@ pub enum BuildError {
         source: io::Error,
     },
     /// A function does not compile. Cargo has printed the errors.
-    #[error("the functions do not build ({status}): what is wrong is said above. Correct it and start again")]
+    #[error("the functions do not compile ({status}): correct the errors above and start again")]
     Failed {
         /// Cargo's exit status.
         status: ExitStatus,
     },
     /// The template names a binary that the workspace does not have.
     #[error(
-        "cargo built no executable {binary}. The template names it as `Binary`: the workspace needs a package with a \
+        "cargo built no executable {binary}, which the template names as `Binary`: the workspace needs a package with a \
          binary of that name"
     )]
     Missing {

@@ -97,7 +97,7 @@ async fn answer(
     let allowed = gateway.authorize(route, parts).map_err(Refused::from)?;
     let body = to_bytes(body, REQUEST_LIMIT)
         .await
-        .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "a body over 10 MB, or broken off"))?;
+        .map_err(|_| Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the body is over 10 MB or incomplete"))?;
     let trace = parts
         .headers
         .get("x-amzn-trace-id")
@@ -114,20 +114,20 @@ async fn answer(
     };
     let payload = event::request(parts, &body, &context);
     if payload.len() > PAYLOAD_LIMIT {
-        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "an event over Lambda's 6 MB"));
+        return Err(Refused::new(StatusCode::PAYLOAD_TOO_LARGE, "the event exceeds Lambda's 6 MB"));
     }
     let invocation = gateway.functions.invoke_traced(&route.function, payload.into(), Some(trace));
     // API Gateway stops waiting; the invocation continues.
     let invocation = timeout(route.timeout, invocation)
         .await
-        .map_err(|_| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no answer of the function in time"))?;
+        .map_err(|_| Refused::new(StatusCode::SERVICE_UNAVAILABLE, "the function did not answer in time"))?;
     match invocation.outcome {
         InvocationOutcome::Answer(payload) => event::response(&payload).map_err(|why| Refused::failed(&why)),
         InvocationOutcome::FunctionError(_) => Err(Refused::failed("the function's error")),
         InvocationOutcome::TimedOut => Err(Refused::failed("the function's timeout")),
-        InvocationOutcome::Crashed => Err(Refused::failed("the end of the function's process")),
+        InvocationOutcome::Crashed => Err(Refused::failed("the function's process ended")),
         InvocationOutcome::Unavailable(_) => {
-            Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no environment that could take it"))
+            Err(Refused::new(StatusCode::SERVICE_UNAVAILABLE, "no environment could take it"))
         }
     }
 }

@@ -59,7 +59,7 @@ pub struct Issuer {
 pub enum IssuerError {
     /// The key file of an earlier start cannot be used.
     #[error(
-        "the key {file} cannot be used: {reason}. Remove the file: a new key is made, and tokens made before are refused"
+        "the key {file} cannot be used: {reason}. Remove the file to get a new key; earlier tokens are then refused"
     )]
     Key {
         /// The file.
@@ -68,10 +68,10 @@ pub enum IssuerError {
         reason: String,
     },
     /// A key cannot be generated.
-    #[error("cannot make a key for the tokens")]
+    #[error("cannot generate the key that signs tokens")]
     Make(#[source] rsa::errors::Error),
     /// The new key cannot be written.
-    #[error("cannot keep the key for the tokens in {file}")]
+    #[error("cannot write the key that signs tokens to {file}")]
     Keep {
         /// The file.
         file: String,
@@ -163,27 +163,27 @@ impl Issuer {
     }
 
     /// The claims that a request asks for, and the token's life in seconds.
-    fn claims(&self, wanted: Map<String, Value>) -> Result<(Value, i64), Vec<Fault>> {
-        let mut wanted = ClaimsReader { fields: wanted, faults: Vec::new() };
+    fn claims(&self, request: Map<String, Value>) -> Result<(Value, i64), Vec<Fault>> {
+        let mut request = ClaimsReader { fields: request, faults: Vec::new() };
         let now = time::OffsetDateTime::now_utc().unix_timestamp();
-        let lives = wanted.seconds("expiresIn").unwrap_or(LIFETIME);
+        let lives = request.seconds("expiresIn").unwrap_or(LIFETIME);
         let mut claims = Map::new();
-        let role = wanted.text("role");
+        let role = request.text("role");
         if let Some(role) = &role
             && !ROLES.iter().any(|(name, _)| name == role)
         {
-            wanted.fault("role", "is none of patient, staff, clinician, service, monitor, data-manager");
+            request.fault("role", "has to be one of patient, staff, clinician, service, monitor, data-manager");
         }
-        let subject = wanted.text("sub");
-        let patient = wanted.text("patient");
-        let group = wanted.text("group");
-        let scope = wanted.words("scope").or_else(|| {
+        let subject = request.text("sub");
+        let patient = request.text("patient");
+        let group = request.text("group");
+        let scope = request.words("scope").or_else(|| {
             let (_, scopes) = ROLES.iter().find(|(name, _)| Some(*name) == role.as_deref())?;
             Some(scopes.join(" "))
         });
-        let study = wanted.text("study");
-        let sites = wanted.words("sites");
-        let token_use = wanted.text("tokenUse").unwrap_or_else(|| "access".to_owned());
+        let study = request.text("study");
+        let sites = request.words("sites");
+        let token_use = request.text("tokenUse").unwrap_or_else(|| "access".to_owned());
         let subject = subject
             .or_else(|| patient.clone())
             .or_else(|| role.as_ref().map(|role| format!("{role}-1")))
@@ -209,7 +209,7 @@ impl Issuer {
         claims.insert("iat".to_owned(), (now + lives.min(0)).into());
         claims.insert("exp".to_owned(), (now + lives).into());
         claims.insert("jti".to_owned(), uuid::Uuid::new_v4().to_string().into());
-        wanted.finish()?;
+        request.finish()?;
         Ok((claims.into(), lives))
     }
 }
@@ -226,12 +226,12 @@ fn make() -> Result<PrivateKey, IssuerError> {
 }
 
 async fn tokens(State(issuer): State<Issuer>, body: Bytes) -> Response {
-    let wanted = match serde_json::from_slice(&body) {
-        Ok(Value::Object(wanted)) => wanted,
-        Ok(_) => return problem(&[Fault::new("", "is no JSON object")]),
-        Err(error) => return problem(&[Fault::new("", format!("is no JSON: {error}"))]),
+    let request = match serde_json::from_slice(&body) {
+        Ok(Value::Object(request)) => request,
+        Ok(_) => return problem(&[Fault::new("", "is not a JSON object")]),
+        Err(error) => return problem(&[Fault::new("", format!("is not JSON: {error}"))]),
     };
-    match issuer.claims(wanted) {
+    match issuer.claims(request) {
         Ok((claims, lives)) => {
             let token = issuer.sign(&claims);
             Json(json!({"accessToken": token, "tokenType": "Bearer", "expiresIn": lives})).into_response()
@@ -278,9 +278,9 @@ fn problem(faults: &[Fault]) -> Response {
         .collect();
     let body = json!({
         "type": "about:blank",
-        "title": "This token cannot be made",
+        "title": "The request for a token is invalid",
         "status": status.as_u16(),
-        "detail": "A request for a token may have: role, study, sites, patient, group, scope, tokenUse, expiresIn, sub",
+        "detail": "The fields of a token request are: role, study, sites, patient, group, scope, tokenUse, expiresIn, sub",
         "errors": errors,
     });
     (status, [(CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
@@ -301,7 +301,7 @@ impl ClaimsReader {
         match self.take(field)? {
             Value::String(text) => Some(text),
             _ => {
-                self.fault(field, "is no text");
+                self.fault(field, "is not a string");
                 None
             }
         }
@@ -319,7 +319,7 @@ impl ClaimsReader {
             }
             _ => {}
         }
-        self.fault(field, "is neither a text nor a list of texts");
+        self.fault(field, "is neither a string nor a list of strings");
         None
     }
 
@@ -327,7 +327,7 @@ impl ClaimsReader {
         let value = self.take(field)?;
         let seconds = value.as_i64().filter(|seconds| (-LONGEST..=LONGEST).contains(seconds));
         if seconds.is_none() {
-            self.fault(field, "is no whole number of seconds within a year");
+            self.fault(field, "is not a whole number of seconds within a year");
         }
         seconds
     }
@@ -338,7 +338,7 @@ impl ClaimsReader {
 
     /// Reports the fields that were not taken: they are unknown.
     fn finish(mut self) -> Result<(), Vec<Fault>> {
-        self.faults.extend(self.fields.keys().map(|field| Fault::new(field, "is not known")));
+        self.faults.extend(self.fields.keys().map(|field| Fault::new(field, "is an unknown field")));
         if self.faults.is_empty() { Ok(()) } else { Err(self.faults) }
     }
 }

@@ -133,7 +133,7 @@ impl Functions {
             return Invocation {
                 request_id: uuid::Uuid::new_v4().to_string(),
                 took: Duration::ZERO,
-                outcome: InvocationOutcome::Unavailable(format!("no function is named {function}")),
+                outcome: InvocationOutcome::Unavailable(format!("there is no function {function}")),
             };
         };
         let job = Job::new(payload, trace.unwrap_or_else(new_trace));
@@ -229,7 +229,8 @@ impl Pool {
             match environment.hand_over(job).await {
                 Ok(running) => break (environment, running),
                 Err((untouched, how)) => {
-                    self.console().event(format!("{}  its idle process ended ({how})", self.function.binary));
+                    self.console()
+                        .event(format!("{}  its idle process ended ({how}); another is started", self.function.binary));
                     job = untouched;
                 }
             }

@@ -169,7 +169,7 @@ fn parameter(text: &str) -> Result<(String, String), &'static str> {
 }
 
 fn per_second(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "is no number".to_owned())?;
+    let number: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
     // Slower than one a day, or faster than any machine here, is a mistake.
     if (1e-5..=1e6).contains(&number) { Ok(number) } else { Err("is not between 0.00001 and 1000000".to_owned()) }
 }

@@ -67,7 +67,7 @@ impl Pattern {
         let values = leaves(value);
         match rule {
             // `exists` is true of leaves only: AWS too takes a key with an object for absent.
-            Rule::Exists(wanted) => values.is_empty() != *wanted,
+            Rule::Exists(expected) => values.is_empty() != *expected,
             // In SNS none of several values may be excluded; in Lambda one other value is enough.
             Rule::AnythingBut(excluded) => {
                 let other = |value: &&Value| !excluded.iter().any(|rule| scalar_fits(rule, value));
@@ -187,8 +187,8 @@ fn parse_rule(key: &str, rule: &Value, dialect: Dialect) -> Result<Rule, Malform
     match operator.as_str() {
         "prefix" | "suffix" | "equals-ignore-case" => affix(operator, operand, dialect),
         "exists" => {
-            let wanted = operand.as_bool();
-            wanted
+            let expected = operand.as_bool();
+            expected
                 .map(Rule::Exists)
                 .ok_or_else(|| Malformed("exists match pattern must be either true or false".into()))
         }
@@ -373,12 +373,12 @@ fn scalar_fits(rule: &Rule, value: &Value) -> bool {
     let text = value.as_str();
     let number = || value.as_f64().map(Number::of);
     match rule {
-        Rule::Text(wanted) => text == Some(wanted),
-        Rule::Number(wanted) => number() == Some(*wanted),
-        Rule::Keyword(wanted) => value == wanted,
+        Rule::Text(expected) => text == Some(expected),
+        Rule::Number(expected) => number() == Some(*expected),
+        Rule::Keyword(expected) => value == expected,
         Rule::Prefix(prefix) => text.is_some_and(|text| text.starts_with(prefix.as_str())),
         Rule::Suffix(suffix) => text.is_some_and(|text| text.ends_with(suffix.as_str())),
-        Rule::EqualsIgnoreCase(wanted) => text.is_some_and(|text| text.to_lowercase() == *wanted),
+        Rule::EqualsIgnoreCase(expected) => text.is_some_and(|text| text.to_lowercase() == *expected),
         Rule::PrefixIgnoreCase(prefix) => text.is_some_and(|text| text.to_lowercase().starts_with(prefix.as_str())),
         Rule::SuffixIgnoreCase(suffix) => text.is_some_and(|text| text.to_lowercase().ends_with(suffix.as_str())),
         Rule::Numeric(comparisons) => number().is_some_and(|number| {
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sns_operator_fits_what_its_documentation_says() {
+    fn each_sns_operator_matches_as_documented() {
         #[rustfmt::skip]
         let table = [
             (json!(["rugby", "tennis"]), vec![json!("rugby"), json!(["baseball", "tennis"])], vec![json!("baseball"), json!(["baseball"])]),
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern_is_refused_with_its_reason() {
+    fn an_invalid_pattern_is_refused_with_a_reason() {
         #[rustfmt::skip]
         let table = [
             (Dialect::SnsAttributes, json!([]), "must be a JSON object"),

@@ -79,10 +79,10 @@ pub enum ReplayError {
     #[error("no local cloud to replay to")]
     Cloud(#[source] Box<CloudError>),
     /// The local cloud stopped answering, or its response has another shape.
-    #[error("the replay cannot go on")]
+    #[error("the replay cannot continue")]
     Api(#[from] ApiError),
     /// A signal stopped the replay.
-    #[error("interrupted; replay it again to go on: what is stored stays as it is")]
+    #[error("interrupted; run the replay again to continue: stored submissions are kept")]
     Interrupted,
     /// The signals cannot be watched.
     #[error("cannot watch for signals")]
@@ -193,7 +193,7 @@ impl Replay<'_> {
                     Some(why) => report::Result::NotStored(why.clone()),
                     None => results
                         .remove(&administration.id)
-                        .unwrap_or_else(|| report::Result::NotScored("it was not asked about".to_owned())),
+                        .unwrap_or_else(|| report::Result::NotScored("it was not queried".to_owned())),
                 };
                 Entry { administration, sent: *sent, result }
             })
@@ -257,7 +257,7 @@ impl Replay<'_> {
                 let sent = if is_since(began, &received_at) { Sent::Now } else { Sent::AlreadyThere };
                 Answered { sent, why_not: None }
             }
-            Ok(Receipt::Conflict) => not_stored("another content is stored under its id (409), and stays".to_owned()),
+            Ok(Receipt::Conflict) => not_stored("other content is already stored under its id (409)".to_owned()),
             // All further administrations would fail the same way.
             Err(error @ ApiError::Unreachable { .. }) => return Err(error),
             Err(error) => not_stored(error.to_string()),
@@ -315,7 +315,7 @@ impl Replay<'_> {
             }
         }
         for administration in waiting {
-            let why = format!("nothing was scored any more for {} s", self.patience.as_secs());
+            let why = format!("nothing more was scored for {} s", self.patience.as_secs());
             results.insert(administration.id, report::Result::NotScored(why));
         }
         Ok(results)
@@ -366,7 +366,7 @@ fn when(began: OffsetDateTime, scored_at: &str) -> When {
 fn explained(error: &ApiError) -> String {
     match error {
         ApiError::Refused { status: http::StatusCode::NOT_FOUND, .. } => {
-            format!("{error}; was it sent as of another site before? Replay it with that `--site`")
+            format!("{error}; it may have been sent for another site before: replay it with that `--site`")
         }
         _ => error.to_string(),
     }

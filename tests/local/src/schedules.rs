@@ -83,7 +83,7 @@ async fn fire_now(State(state): State<Arc<Known>>, Path(named): Path<String>) ->
     if its.is_empty() {
         let names: Vec<&str> =
             known.iter().filter(|it| !of(&it.name).is_empty()).map(|it| it.binary.as_str()).collect();
-        let detail = format!("No function of that name has a schedule. There are: {}", names.join(", "));
+        let detail = format!("No such function has a schedule. Those with one are: {}", names.join(", "));
         return (StatusCode::NOT_FOUND, Json(json!({"title": "Not Found", "status": 404, "detail": detail})))
             .into_response();
     }
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_event_comes_once_each_period_until_the_end() {
+    async fn an_event_is_sent_once_each_period_until_the_stop() {
         let (functions, _) = functions();
         let schedules = Schedules::start(&[schedule(Scheduler::Rule, None)], &functions);
         let came = || functions.history().newest_first(None).len();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_comes_at_once_on_request_and_only_where_there_is_a_schedule() {
+    async fn an_event_is_sent_at_once_on_request_for_scheduled_functions_only() {
         let (functions, function) = functions();
         let state = Known { schedules: vec![schedule(Scheduler::Rule, None)], known: vec![function], functions };
         let state = Arc::new(state);
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn the_event_is_that_of_eventbridge() {
+    fn the_event_has_eventbridges_shape() {
         let mut event: Value =
             serde_json::from_str(&event(&schedule(Scheduler::Rule, None), datetime!(2026-11-23 08:00:00.123 UTC)))
                 .expect("the event is JSON");
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_is_all_that_the_function_gets() {
+    fn an_input_replaces_the_event() {
         let input = "{\"again\":\"set-aside\"}";
         for scheduler in [Scheduler::Rule, Scheduler::Scheduler] {
             assert_eq!(event(&schedule(scheduler, Some(input)), OffsetDateTime::UNIX_EPOCH), input);

@@ -66,7 +66,7 @@ pub struct SnsSettings<'a> {
     /// The template's subscriptions.
     pub subscriptions: &'a [template::Subscription],
     /// Subscriptions to every topic from the command line.
-    pub wanted: &'a [SubscribeOption],
+    pub requested: &'a [SubscribeOption],
     /// The folder of subscriptions and messages; `None`: they are in memory.
     pub folder: Option<&'a Path>,
     /// Where problems of delivery are reported.
@@ -174,7 +174,7 @@ impl Sns {
             entries.extend(accepted.map(|message| self.entry(message)));
         }
         self.shared.store.append(&entries).await.map_err(|error| {
-            self.shared.console.warn(format!("sns: cannot keep a message, so it is refused: {error}"));
+            self.shared.console.warn(format!("sns: cannot store a message, so it is refused: {error}"));
             Refusal::internal()
         })?;
         for entry in entries {

@@ -110,7 +110,7 @@ impl Streams {
         self.writer.abort();
         if let Err(error) = self.checkpoints.write().await {
             Console::default()
-                .warn(format!("stream: cannot write the checkpoints, the next start will repeat records: {error}"));
+                .warn(format!("stream: cannot write the checkpoints, so the next start will repeat records: {error}"));
         }
     }
 }
@@ -119,7 +119,7 @@ impl Streams {
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// A pattern of `FilterCriteria` cannot be parsed.
-    #[error("the filter of {mapping} is none that Lambda takes")]
+    #[error("Lambda would not accept the filter of {mapping}")]
     Filter {
         /// The mapping.
         mapping: String,
@@ -163,7 +163,7 @@ async fn run(context: Arc<Context>) {
                 }
             }
             Err(cause) => {
-                Console::default().warn(format!("stream: cannot list the shards of {mapping}, trying again: {cause}"))
+                Console::default().warn(format!("stream: cannot list the shards of {mapping}, retrying: {cause}"))
             }
         }
         let some_ended = async {
@@ -189,7 +189,7 @@ async fn shards(client: &Client, stream_arn: &str) -> Result<Vec<Shard>, String>
         let description = page
             .map_err(|error| cause(&error))?
             .stream_description
-            .ok_or_else(|| "DescribeStream gave no description".to_owned())?;
+            .ok_or_else(|| "DescribeStream returned no description".to_owned())?;
         shards.extend(description.shards.unwrap_or_default());
         after = description.last_evaluated_shard_id;
         if after.is_none() {

@@ -14,9 +14,9 @@ fn run(arguments: &[&str], input: &str) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it is built");
-    let mut stdin = process.stdin.take().expect("it is piped");
-    stdin.write_all(input.as_bytes()).expect("it reads");
+        .expect("the binary is built");
+    let mut stdin = process.stdin.take().expect("the stream is piped");
+    stdin.write_all(input.as_bytes()).expect("it reads its input");
     drop(stdin);
     process.wait_with_output().expect("it ends")
 }
@@ -44,9 +44,9 @@ fn answers_are_scored_line_by_line_and_the_exit_code_reports_an_invalid_line() {
 fn answers_are_scored_with_the_definition_in_a_file_and_for_a_group() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let file = folder.path().join("own.json");
-    let path = file.to_str().expect("it is text");
+    let path = file.to_str().expect("UTF-8");
     let shipped = include_str!("../../../shared/clinical/instruments/phq-15/1.1.0.json");
-    std::fs::write(&file, shipped.replace("\"phq-15\"", "\"own-15\"")).expect("it can be written");
+    std::fs::write(&file, shipped.replace("\"phq-15\"", "\"own-15\"")).expect("the folder is writable");
     let answers: Vec<_> = (1..=15).filter(|item| *item != 4).map(|item| format!("\"{item}\":1")).collect();
     let answers = format!("{{\"answers\":{{{}}}}}", answers.join(","));
     for (arguments, total) in [(&["score", path][..], Value::Null), (&["score", path, "--group", "men"], 14.into())] {
@@ -55,7 +55,7 @@ fn answers_are_scored_with_the_definition_in_a_file_and_for_a_group() {
         let line: Value = serde_json::from_slice(&output.stdout).expect("a line of JSON");
         assert_eq!(line["scores"][0]["value"], total, "{arguments:?}");
     }
-    std::fs::write(&file, shipped.replace("[0, 30]", "[0, 31]")).expect("it can be written");
+    std::fs::write(&file, shipped.replace("[0, 30]", "[0, 31]")).expect("the folder is writable");
     let output = run(&["score", path], &answers);
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
     assert!(text(&output.stderr).contains("own.json: /scores/0/range: "), "{}", text(&output.stderr));
@@ -63,11 +63,12 @@ fn answers_are_scored_with_the_definition_in_a_file_and_for_a_group() {
 
 #[test]
 fn an_unknown_instrument_is_an_error_that_says_what_to_do() {
-    for (named, said) in [("phq-99", "`cargo run -- instruments` lists those that do"), ("phq-9@7.0.0", "but in 1.0.0")]
+    for (named, expected) in
+        [("phq-99", "`cargo run -- instruments` lists those that do"), ("phq-9@7.0.0", "but in 1.0.0")]
     {
         let output = run(&["score", named], "");
         assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
-        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
 }
 
@@ -75,19 +76,19 @@ fn an_unknown_instrument_is_an_error_that_says_what_to_do() {
 fn a_questionnaire_becomes_a_definition_on_stdout_and_the_remaining_work_is_listed_on_stderr() {
     let folder = tempfile::tempdir().expect("there is room for temporary files");
     let file = folder.path().join("questionnaire.json");
-    let import = || run(&["instrument", "import", file.to_str().expect("it is text")], "");
+    let import = || run(&["instrument", "import", file.to_str().expect("UTF-8")], "");
     let option = r#"{"valueCoding":{"code":"a"},"extension":[{"url":"http://hl7.org/fhir/StructureDefinition/ordinalValue","valueDecimal":1}]}"#;
     let other = option.replace("\"a\"", "\"b\"").replace(":1}", ":2}");
-    for (item, code, said) in [
+    for (item, code, expected) in [
         (format!(r#"{{"linkId":"1","type":"choice","text":"How?","answerOption":[{option},{other}]}}"#), 0, "note: "),
         (r#"{"linkId":"1","type":"integer","text":"How many?"}"#.to_owned(), 1, "fault: /items/0"),
         (r#"{"linkId":"1","type":"display","text":"Hello"}"#.to_owned(), 2, "no question"),
     ] {
         let questionnaire = format!(r#"{{"resourceType":"Questionnaire","id":"how","title":"How","item":[{item}]}}"#);
-        std::fs::write(&file, questionnaire).expect("it can be written");
+        std::fs::write(&file, questionnaire).expect("the folder is writable");
         let output = import();
         assert_eq!(output.status.code(), Some(code), "{item}: {}", text(&output.stderr));
-        assert!(text(&output.stderr).contains(said), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
         assert_eq!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), code < 2, "{item}");
     }
 }
@@ -109,9 +110,9 @@ fn a_reader_that_closes_the_output_causes_no_error() {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .expect("it is built");
+        .expect("the binary is built");
     drop(process.stdout.take());
-    let mut stdin = process.stdin.take().expect("it is piped");
+    let mut stdin = process.stdin.take().expect("the stream is piped");
     // More than a pipe holds: the process ends before it has read everything.
     let mut written = 0;
     while stdin.write_all(b"{\"answers\":{\"1\":2,\"2\":1}}\n").is_ok() {
@@ -130,9 +131,9 @@ fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_listed_with_it
     let write = |name: &str, text: String| {
         let file = folder.path().join(name);
         std::fs::write(&file, text).expect("the folder is writable");
-        file.to_str().expect("it is text").to_owned()
+        file.to_str().expect("UTF-8").to_owned()
     };
-    let read = |name: &str| std::fs::read_to_string(format!("{root}/{name}")).expect("it is there");
+    let read = |name: &str| std::fs::read_to_string(format!("{root}/{name}")).expect("it exists");
     let demo = read("studies/demo.json");
     let own = read("instruments/gad-7/1.0.0.json").replace("\"id\": \"gad-7\"", "\"id\": \"own-7\"");
     let study = write("study.json", demo.replace("\"gad-7\"", "\"own-7\""));

@@ -1,4 +1,4 @@
-//! Environments and invocations, with processes that speak the Runtime API by AWS's own client.
+//! Environments and invocations, with processes that use AWS's own client of the Runtime API.
 #![allow(clippy::panic, reason = "a test may")]
 
 use std::{
@@ -72,7 +72,7 @@ fn answer(outcome: &InvocationOutcome) -> Value {
 }
 
 async fn pid(functions: &Functions) -> u64 {
-    answer(&invoke(functions, &json!({"do": "tell"})).await)["pid"].as_u64().expect("a process id")
+    answer(&invoke(functions, &json!({"do": "report"})).await)["pid"].as_u64().expect("a process id")
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -85,7 +85,7 @@ async fn until(what: &str, condition: impl Fn() -> bool) {
 
 fn runs(pid: u64) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The state follows the name in parentheses; a zombie runs no more.
+    // The state follows the name in parentheses; a zombie has ended.
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
 }
 
@@ -95,18 +95,18 @@ fn kill(pid: u64) {
 }
 
 #[tokio::test]
-async fn a_function_is_told_what_lambda_tells() {
+async fn a_function_gets_the_variables_and_headers_of_lambda() {
     let functions = functions(function(), 1);
     let trace = "Root=1-5759e988-bd862e3fe1be46a994272793";
     let before = time::OffsetDateTime::now_utc();
-    let event = Bytes::from(json!({"do": "tell"}).to_string());
+    let event = Bytes::from(json!({"do": "report"}).to_string());
     let invocation = functions.invoke_traced(NAME, event, Some(trace.to_owned())).await;
-    let told = answer(&invocation.outcome);
-    assert_eq!(told["requestId"], invocation.request_id.as_str());
-    assert_eq!(told["trace"], trace);
-    assert_eq!(told["arn"], "arn:aws:lambda:us-east-1:000000000000:function:WorkFunction");
+    let reported = answer(&invocation.outcome);
+    assert_eq!(reported["requestId"], invocation.request_id.as_str());
+    assert_eq!(reported["trace"], trace);
+    assert_eq!(reported["arn"], "arn:aws:lambda:us-east-1:000000000000:function:WorkFunction");
     let deadline =
-        i128::from(told["deadline"].as_i64().expect("milliseconds")) - before.unix_timestamp_nanos() / 1_000_000;
+        i128::from(reported["deadline"].as_i64().expect("milliseconds")) - before.unix_timestamp_nanos() / 1_000_000;
     assert!((20_000..50_000).contains(&deadline), "the deadline is {deadline} ms from the start");
     for (name, value) in [
         ("OWN", "yes"),
@@ -116,9 +116,9 @@ async fn a_function_is_told_what_lambda_tells() {
         ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
         ("AWS_LAMBDA_LOG_GROUP_NAME", "/aws/lambda/WorkFunction"),
     ] {
-        assert_eq!(told["environment"][name], value, "{name}");
+        assert_eq!(reported["environment"][name], value, "{name}");
     }
-    assert_eq!(told["environment"].get("CARGO_MANIFEST_DIR"), None, "nothing else is inherited");
+    assert_eq!(reported["environment"].get("CARGO_MANIFEST_DIR"), None, "nothing else is inherited");
 }
 
 #[tokio::test]
@@ -134,25 +134,25 @@ async fn a_warm_environment_is_used_again() {
 }
 
 #[tokio::test]
-async fn environments_grow_up_to_the_limit_and_the_rest_waits() {
+async fn environments_start_up_to_the_limit_and_further_invocations_wait() {
     let functions = functions(function(), 3);
-    let (told, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (received, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let file = go.path().join("go");
-    let event = json!({"do": "wait", "for": file, "tell": told.path()});
+    let event = json!({"do": "wait", "for": file, "mark": received.path()});
     let running: Vec<_> = (0..12).map(|_| start(&functions, &event)).collect();
-    until("three environments take what they can", || files(told.path()) == 3).await;
+    until("three environments take what they can", || files(received.path()) == 3).await;
     assert!(functions.history().newest_first(None).is_empty(), "nine wait");
     fs::write(&file, "").expect("the folder is writable");
     let mut pids = BTreeSet::new();
     for outcome in futures::future::join_all(running).await {
         pids.insert(answer(&outcome.expect("the task ends"))["pid"].as_u64());
     }
-    assert_eq!((pids.len(), files(told.path())), (3, 3), "no other was started");
+    assert_eq!((pids.len(), files(received.path())), (3, 3), "no other was started");
     assert_eq!(functions.history().newest_first(None).len(), 12);
 }
 
 #[tokio::test]
-async fn what_the_queue_does_not_hold_is_refused_at_once() {
+async fn invocations_beyond_the_queue_are_refused_at_once() {
     let functions = functions(function(), 1);
     let go = tempfile::tempdir().expect("a folder");
     let file = go.path().join("go");
@@ -165,7 +165,7 @@ async fn what_the_queue_does_not_hold_is_refused_at_once() {
             InvocationOutcome::Unavailable(why) => {
                 assert!(why.contains("throttled: all environments (1) are busy and 1000 invocations wait"), "{why}");
                 refused += 1;
-                // Only what was refused has ended; now let all others go.
+                // Only refused invocations have ended so far. Release the others.
                 if ended == 99 {
                     fs::write(&file, "").expect("the folder is writable");
                 }
@@ -178,7 +178,7 @@ async fn what_the_queue_does_not_hold_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn a_function_with_no_reserved_concurrency_takes_nothing() {
+async fn a_function_with_zero_reserved_concurrency_is_never_invoked() {
     let functions = functions(Function { reserved_concurrency: Some(0), ..function() }, 1);
     functions.warm().await.expect("there is nothing to start");
     let outcome = invoke(&functions, &json!({})).await;
@@ -186,7 +186,7 @@ async fn a_function_with_no_reserved_concurrency_takes_nothing() {
 }
 
 #[tokio::test]
-async fn what_overruns_is_killed_and_the_next_gets_a_fresh_environment() {
+async fn an_invocation_that_exceeds_its_timeout_is_killed_and_the_next_gets_a_new_environment() {
     let functions = functions(Function { timeout: Duration::from_secs(1), ..function() }, 1);
     let first = pid(&functions).await;
     let begun = Instant::now();
@@ -200,13 +200,13 @@ async fn what_overruns_is_killed_and_the_next_gets_a_fresh_environment() {
 }
 
 #[tokio::test]
-async fn a_process_that_ends_in_an_invocation_fails_it_at_once() {
+async fn a_process_that_ends_fails_its_invocation_at_once() {
     let functions = functions(function(), 1);
     assert_eq!(invoke(&functions, &json!({"do": "exit"})).await, InvocationOutcome::Crashed);
     let first = pid(&functions).await;
-    let told = tempfile::tempdir().expect("a folder");
-    let hanging = start(&functions, &json!({"do": "hang", "tell": told.path()}));
-    until("the process has the event", || files(told.path()) == 1).await;
+    let received = tempfile::tempdir().expect("a folder");
+    let hanging = start(&functions, &json!({"do": "hang", "mark": received.path()}));
+    until("the process has the event", || files(received.path()) == 1).await;
     let begun = Instant::now();
     kill(first);
     assert_eq!(hanging.await.expect("the task ends"), InvocationOutcome::Crashed);
@@ -215,7 +215,7 @@ async fn a_process_that_ends_in_an_invocation_fails_it_at_once() {
 }
 
 #[tokio::test]
-async fn a_process_that_ends_between_invocations_is_replaced_unseen() {
+async fn a_process_that_ends_between_invocations_is_replaced_without_a_failure() {
     let functions = functions(function(), 1);
     let first = pid(&functions).await;
     kill(first);
@@ -224,7 +224,7 @@ async fn a_process_that_ends_between_invocations_is_replaced_unseen() {
 }
 
 #[tokio::test]
-async fn errors_and_panics_are_the_functions_own_and_keep_the_environment() {
+async fn errors_and_panics_are_returned_and_keep_the_environment() {
     let functions = functions(function(), 1);
     let first = pid(&functions).await;
     for what in ["error", "panic"] {
@@ -240,7 +240,7 @@ async fn errors_and_panics_are_the_functions_own_and_keep_the_environment() {
 }
 
 #[tokio::test]
-async fn an_answer_over_lambdas_limit_is_an_error() {
+async fn a_result_over_lambdas_limit_is_an_error() {
     let functions = functions(function(), 1);
     match invoke(&functions, &json!({"do": "much"})).await {
         InvocationOutcome::FunctionError(error) => {
@@ -252,7 +252,7 @@ async fn an_answer_over_lambdas_limit_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_function_that_does_not_start_says_why() {
+async fn a_function_that_does_not_start_is_an_error_with_its_output() {
     for (start, parts) in [
         ("exit", ["does not start: its process ended (exit status: 3)", "START is exit"]),
         ("fail", ["does not start: its process ended (exit status: 1)", "no good"]),
@@ -270,7 +270,7 @@ async fn a_function_that_does_not_start_says_why() {
 }
 
 #[tokio::test]
-async fn an_executable_that_is_not_there_is_named() {
+async fn a_missing_executable_is_named() {
     let settings = FunctionSettings {
         concurrency: 1,
         environment: BTreeMap::new(),
@@ -278,18 +278,18 @@ async fn an_executable_that_is_not_there_is_named() {
         console: Console { quiet: true, logs: false },
     };
     let functions = Functions::new([(function(), PathBuf::from("/nowhere/work"))], settings);
-    let error = functions.warm().await.expect_err("it is not there").to_string();
+    let error = functions.warm().await.expect_err("it does not exist").to_string();
     assert!(error.contains("/nowhere/work cannot be run"), "{error}");
 }
 
 #[tokio::test]
-async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
+async fn a_stop_lets_running_invocations_finish_and_refuses_further_ones() {
     let functions = functions(function(), 2);
     let first = pid(&functions).await;
-    let (told, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (received, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
     let file = go.path().join("go");
-    let running = start(&functions, &json!({"do": "wait", "for": file, "tell": told.path()}));
-    until("the process has the event", || files(told.path()) == 1).await;
+    let running = start(&functions, &json!({"do": "wait", "for": file, "mark": received.path()}));
+    until("the process has the event", || files(received.path()) == 1).await;
     let stopping = tokio::spawn({
         let functions = functions.clone();
         async move { functions.stop(Duration::from_secs(20)).await }
@@ -302,19 +302,18 @@ async fn a_stop_lets_what_runs_finish_and_takes_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_stop_ends_what_does_not_finish() {
+async fn a_stop_kills_invocations_that_do_not_finish() {
     let functions = functions(function(), 1);
-    let told = tempfile::tempdir().expect("a folder");
-    let running = start(&functions, &json!({"do": "hang", "tell": told.path()}));
-    until("the process has the event", || files(told.path()) == 1).await;
+    let received = tempfile::tempdir().expect("a folder");
+    let running = start(&functions, &json!({"do": "hang", "mark": received.path()}));
+    until("the process has the event", || files(received.path()) == 1).await;
     functions.stop(Duration::from_millis(50)).await;
     assert_eq!(running.await.expect("the task ends"), InvocationOutcome::Crashed);
 }
 
 #[test]
 fn a_process_ends_with_the_local_cloud_that_started_it() {
-    // A shell stands for a local cloud that is killed; the function hangs in its start, so that only the system can
-    // end it.
+    // A shell plays a local cloud that is killed. The function hangs in its start, so that only the system can end it.
     let launcher = Path::new(env!("CARGO_BIN_EXE_local"));
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("pid");
@@ -322,7 +321,7 @@ fn a_process_ends_with_the_local_cloud_that_started_it() {
     fs::write(&script, format!("#!/bin/sh\necho $$ > {}\nwhile :; do sleep 1; done\n", file.display()))
         .expect("the folder is writable");
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
-    fs::set_permissions(&script, mode).expect("it is ours");
+    fs::set_permissions(&script, mode).expect("it belongs to this test");
     let line = format!("{} environment $$ {} & wait", launcher.display(), script.display());
     let mut parent = Command::new("sh").args(["-c", &line]).spawn().expect("a shell is there");
     let end = std::time::SystemTime::now() + Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! The API from outside: a client over HTTP, the gateway, and a function's process behind it.
+//! The API through HTTP: a client, the gateway, and a function's process behind it.
 
 use std::{collections::BTreeMap, net::SocketAddr, path::Path};
 
@@ -62,7 +62,7 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it listens"));
         let parameters = BTreeMap::from([("Issuer".to_owned(), format!("{url}/local"))]);
-        let template = Template::parse(Path::new("t.yaml"), TEMPLATE, &parameters).expect("the template is good");
+        let template = Template::parse(Path::new("t.yaml"), TEMPLATE, &parameters).expect("the template is valid");
         let console = Console { quiet: true, logs: false };
         let settings = FunctionSettings { concurrency: 4, environment: BTreeMap::new(), launcher: None, console };
         let functions = Functions::new([(template.functions[0].clone(), executable())], settings);
@@ -82,7 +82,7 @@ impl Api {
         let request = request.body(Full::new(body.into())).expect("a request");
         let response = self.client.request(request).await.expect("the gateway answers");
         let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the answer is whole").to_bytes();
+        let body = body.collect().await.expect("the response is complete").to_bytes();
         let body = serde_json::from_slice(&body).expect("the answer is JSON");
         Answer { status: parts.status, headers: parts.headers, body }
     }
@@ -127,7 +127,7 @@ async fn a_request_reaches_its_function_with_claims_and_parameters() {
 }
 
 #[tokio::test]
-async fn refusals_are_api_gateways_own() {
+async fn refusals_have_api_gateways_status_and_body() {
     let api = Api::start().await;
     let expired = api.token(json!({"role": "patient", "expiresIn": -1})).await;
     let scopeless = api.token(json!({"role": "patient", "scope": "counts:read"})).await;
@@ -178,7 +178,7 @@ async fn two_hundred_requests_at_once_are_all_answered() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_made_says_why() {
+async fn an_invalid_token_request_is_refused_with_all_faults() {
     let api = Api::start().await;
     let wanted = json!({"role": "doctor", "sites": [1], "expiresIn": "soon", "colour": "red"});
     let answer = api.post("/local/tokens", &[], wanted.to_string()).await;
@@ -193,7 +193,7 @@ async fn a_token_that_cannot_be_made_says_why() {
 }
 
 #[tokio::test]
-async fn a_token_lives_as_long_as_wanted() {
+async fn a_token_lives_as_long_as_requested() {
     let api = Api::start().await;
     let answer = api.post("/local/tokens", &[], r#"{"role": "service", "expiresIn": 60}"#).await;
     assert_eq!((&answer.body["expiresIn"], &answer.body["tokenType"]), (&json!(60), &json!("Bearer")));
@@ -210,7 +210,7 @@ fn the_issuers_key_survives_a_restart_and_a_broken_one_is_named() {
     };
     let first = open().expect("a key is made").key_set();
     assert_eq!(open().expect("the key is kept").key_set(), first);
-    std::fs::write(folder.path().join("issuer.der"), "x").expect("it is writable");
+    std::fs::write(folder.path().join("issuer.der"), "x").expect("the folder is writable");
     let error = open().expect_err("the key is broken").to_string();
     assert!(error.contains("issuer.der cannot be used") && error.contains("Remove the file"), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What a person reads when the local cloud does not start. Nothing is built for it: each of these is found before.
+//! The errors of a local cloud that does not start. All of them are found before anything is built.
 
 use std::{fs, net::TcpListener, path::Path, process::Command};
 
@@ -14,7 +14,7 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said_with_what_to_do() {
+fn a_taken_port_is_an_error_that_says_what_to_do() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
     let port = taken.local_addr().expect("it listens").port();
     let (code, stdout, stderr) = run(&["--memory", "--port", &port.to_string()]);
@@ -30,38 +30,35 @@ fn a_port_that_is_taken_is_said_with_what_to_do() {
 }
 
 #[test]
-fn a_data_folder_of_another_version_or_of_something_else_is_said() {
+fn a_data_folder_of_another_version_or_with_other_files_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("version"), "0").expect("it is writable");
+    fs::write(folder.path().join("version"), "0").expect("the folder is writable");
     let (code, _, stderr) = run(&["--port", "0", "--data", text(folder.path())]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("is of version \"0\", and this local cloud keeps version \"1\""), "{stderr}");
 
     let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("thesis.txt"), "").expect("it is writable");
+    fs::write(folder.path().join("thesis.txt"), "").expect("the folder is writable");
     let (code, _, stderr) = run(&["--port", "0", "--data", text(folder.path())]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("has files in it that are not the local cloud's"), "{stderr}");
+    assert!(stderr.contains("contains files that are not the local cloud's"), "{stderr}");
 }
 
 #[test]
-fn a_template_that_cannot_be_read_is_said_with_its_line() {
+fn a_template_that_cannot_be_read_is_an_error_with_its_line() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("template.yaml");
     let template = "Resources:\n  Work:\n    Type: AWS::Serverless::Function\n    Properties: {Timeout: 5}\n";
-    fs::write(&file, template).expect("it is writable");
+    fs::write(&file, template).expect("the folder is writable");
     let (code, stdout, stderr) = run(&["--memory", "--port", "0", "--template", text(&file)]);
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
-    assert!(
-        stderr.contains("template.yaml, line 2, at Resources.Work: which binary this function is, is not said"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("template.yaml, line 2, at Resources.Work: the function's binary is missing"), "{stderr}");
     let (_, _, stderr) = run(&["--memory", "--port", "0", "--template", "/nowhere/template.yaml"]);
     assert!(stderr.contains("cannot read the template /nowhere/template.yaml"), "{stderr}");
 }
 
 #[test]
-fn a_parameter_that_the_template_does_not_have_is_said_with_those_that_it_has() {
+fn an_unknown_parameter_is_an_error_that_lists_the_known_ones() {
     let (code, _, stderr) = run(&["--memory", "--port", "0", "--quiet", "--parameter", "EscalationMinute=1"]);
     assert_eq!(code, Some(1));
     assert!(stderr.contains("no parameter EscalationMinute. It has: TokenIssuer, "), "{stderr}");

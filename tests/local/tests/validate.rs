@@ -9,8 +9,11 @@ use std::{
 use serde_json::{Value, json};
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output =
-        Command::new(env!("CARGO_BIN_EXE_local")).arg("validate").args(arguments).output().expect("it is built");
+    let output = Command::new(env!("CARGO_BIN_EXE_local"))
+        .arg("validate")
+        .args(arguments)
+        .output()
+        .expect("the binary is built");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
@@ -22,7 +25,7 @@ fn sample(form: &str) -> PathBuf {
 
 /// Writes the vital signs of the sample's first two subjects, 22 clean rows, after a change.
 fn changed(folder: &Path, change: impl FnOnce(&mut Vec<Value>)) -> PathBuf {
-    let mut file: Value = serde_json::from_slice(&fs::read(sample("vs")).expect("it is there")).expect("it is JSON");
+    let mut file: Value = serde_json::from_slice(&fs::read(sample("vs")).expect("it exists")).expect("JSON");
     let rows = file["rows"].as_array_mut().expect("it has rows");
     rows.truncate(22);
     change(rows);
@@ -40,7 +43,7 @@ fn each_sample_has_exactly_its_known_damages() {
         ("lb", "(lb 1.0.0): 1601 rows: 1589 clean, 6 with warnings, 6 rejected, 0 not evaluated"),
         ("vs", "(vs 1.0.0): 2201 rows: 2192 clean, 1 with warnings, 8 rejected, 0 not evaluated"),
     ] {
-        let (code, table, _) = run(&[form, sample(form).to_str().expect("it is text"), "--quiet"]);
+        let (code, table, _) = run(&[form, sample(form).to_str().expect("UTF-8"), "--quiet"]);
         assert_eq!(code, Some(1), "{table}");
         assert!(table.lines().last().is_some_and(|last| last.ends_with(counts)), "{table}");
     }
@@ -51,7 +54,7 @@ fn each_sample_has_exactly_its_known_damages() {
 fn the_real_file_has_warnings_and_no_rejected_row() {
     let folder = std::env::var_os("EPRO_PILOT_DATA").expect("EPRO_PILOT_DATA names their folder");
     let real = Path::new(&folder).join("vs.json");
-    let (code, table, progress) = run(&["vs", real.to_str().expect("it is text")]);
+    let (code, table, progress) = run(&["vs", real.to_str().expect("UTF-8")]);
     assert_eq!(code, Some(0), "{table}");
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["ROW", "KEY", "WHAT", "CHECK", "FIELD", "MESSAGE"]);
@@ -78,14 +81,14 @@ fn each_damage_is_reported_and_no_other_row_is_rejected() {
         let again = rows[1].clone();
         rows.push(again);
     });
-    let file = file.to_str().expect("it is text");
+    let file = file.to_str().expect("UTF-8");
     let (code, table, _) = run(&["vs", file, "--quiet"]);
     assert_eq!(code, Some(1), "{table}");
     let rejected: Vec<(usize, &str)> = table
         .lines()
         .filter(|line| line.contains("  reject  "))
         .map(|line| {
-            let check = line.split("  reject  ").nth(1).expect("it has more").split_whitespace().next();
+            let check = line.split("  reject  ").nth(1).expect("a finding has more columns").split_whitespace().next();
             let row = line.split_whitespace().next().and_then(|row| row.parse().ok());
             (row.expect("a row"), check.expect("a check"))
         })
@@ -105,9 +108,9 @@ fn each_damage_is_reported_and_no_other_row_is_rejected() {
     assert!(!table.contains("720"), "values are shown only where they are asked for");
     assert!(run(&["vs", file, "--quiet", "--values"]).1.contains("[720]"));
 
-    let (code, answer, said) = run(&["vs", file, "--json", "--quiet", "--lang", "zh"]);
-    let answer: Value = serde_json::from_str(&answer).expect("it is JSON");
-    assert_eq!((code, said.as_str()), (Some(1), ""));
+    let (code, answer, progress) = run(&["vs", file, "--json", "--quiet", "--lang", "zh"]);
+    let answer: Value = serde_json::from_str(&answer).expect("JSON");
+    assert_eq!((code, progress.as_str()), (Some(1), ""));
     assert_eq!((&answer["counts"]["rejected"], &answer["language"]), (&json!(5), &json!("zh-Hans")));
     assert_eq!(answer["rows"][3]["findings"][0]["check"], "VSDTC.type");
 }
@@ -118,7 +121,7 @@ fn an_unusable_form_or_file_is_an_error_that_says_what_to_do() {
     let path = |name: &str, text: &str| {
         let path = folder.path().join(name);
         fs::write(&path, text).expect("the folder is writable");
-        path.to_str().expect("it is text").to_owned()
+        path.to_str().expect("UTF-8").to_owned()
     };
     let rows = path("rows.ndjson", "{\"ID\": \"x\"}\n{}\n");
     let form = |pattern: &str| {
@@ -129,7 +132,7 @@ fn an_unusable_form_or_file_is_an_error_that_says_what_to_do() {
         .to_string()
     };
     let (own, broken) = (path("own.json", &form("[a-z]+")), path("broken.json", &form("[a-z")));
-    for (arguments, said) in [
+    for (arguments, expected) in [
         (["vital", &rows, "--quiet"], "no form vital ships; name one of ae, dm, lb, vs, or the path of a definition"),
         (["vs", &rows, "--version=2.0.0"], "the form does not ship in this version, but in 1.0.0"),
         (["vs", "/nowhere/rows.json", "--quiet"], "cannot read /nowhere/rows.json"),
@@ -143,7 +146,7 @@ fn an_unusable_form_or_file_is_an_error_that_says_what_to_do() {
     ] {
         let (code, output, error) = run(&arguments);
         assert_eq!((code, output.as_str()), (Some(2), ""), "{error}");
-        assert!(error.contains(said), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
     let (code, table, _) = run(&[&own, &rows, "--quiet"]);
     assert_eq!(code, Some(1));

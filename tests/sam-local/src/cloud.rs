@@ -1,4 +1,4 @@
-//! What the functions run on.
+//! The services that the functions use.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -18,18 +18,18 @@ use tokio::task::JoinHandle;
 use crate::Relay;
 use crate::http_client::send;
 
-/// The variable by which a function finds another DynamoDB than AWS's.
+/// The variable with the endpoint of another DynamoDB than AWS's.
 pub const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
-/// The variable by which a function finds another SNS than AWS's.
+/// The variable with the endpoint of another SNS than AWS's.
 pub const SNS: &str = "AWS_ENDPOINT_URL_SNS";
 
-/// The template's tables in an embedded engine and its topics in a local SNS, both in memory, and each behind a way that
-/// can be cut.
+/// The template's tables in an embedded engine and its topics in a local SNS, both in memory, and each behind a relay
+/// that can cut the connection.
 #[derive(Debug)]
 pub struct Cloud {
-    /// To DynamoDB.
+    /// The relay to DynamoDB.
     pub store: Relay,
-    /// To SNS.
+    /// The relay to SNS.
     pub topic: Relay,
     template: Template,
     dynamodb: DynamoDb,
@@ -38,7 +38,7 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Starts all of it; the two relays listen on free ports of `listen`, everything else on the loopback address.
+    /// Starts the services. The two relays listen on free ports of `listen`, everything else on the loopback address.
     ///
     /// # Errors
     /// If a part does not start, or the template cannot be read.
@@ -49,12 +49,12 @@ impl Cloud {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let sns = listener.local_addr()?;
         let topic = Relay::start((listen, 0).into(), sns).await?;
-        // The events name a study that nobody has put in force.
+        // The events name a study that is not stored.
         let parameters = [("TokenIssuer", "https://issuer.example.org"), ("OpenStudies", "true")];
         let parameters = parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let mut template =
             Template::read(&Self::root().join("template.yaml"), &parameters).map_err(io::Error::other)?;
-        // What is deployed talks to AWS; only here functions are told of other services.
+        // Deployed functions use AWS's endpoints; only here they are given others.
         for function in &mut template.functions {
             let sns = format!("{}{}", topic.url(), local::sns::PATH);
             function.environment.extend([(DYNAMODB.to_owned(), store.url()), (SNS.to_owned(), sns)]);
@@ -64,7 +64,7 @@ impl Cloud {
             address: &format!("http://{sns}"),
             topics: &template.topics,
             subscriptions: &template.subscriptions,
-            wanted: &[],
+            requested: &[],
             folder: None,
             console: Console { quiet: true, logs: false },
         };
@@ -73,17 +73,17 @@ impl Cloud {
         Ok(Self { store, topic, template, dynamodb, sns, sns_task })
     }
 
-    /// The workspace.
+    /// The root of the workspace.
     pub fn root() -> PathBuf {
         PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
     }
 
-    /// The function with the logical id `name`, its environment as the template says.
+    /// The function with the logical id `name`, with its environment from the template.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.template.functions.iter().find(|function| function.name == name)
     }
 
-    /// Keeps `item`, in DynamoDB's notation, in the Records table.
+    /// Stores `item`, in DynamoDB's JSON, in the Records table.
     ///
     /// # Errors
     /// If the engine refuses it.
@@ -91,7 +91,7 @@ impl Cloud {
         self.call("PutItem", &json!({"TableName": "RecordsTable", "Item": item})).await.map(drop)
     }
 
-    /// What the Records table holds at `key`, both in DynamoDB's notation; null if it holds nothing.
+    /// The item of the Records table at `key`, both in DynamoDB's JSON; null if there is none.
     ///
     /// # Errors
     /// If the engine refuses it.
@@ -100,7 +100,7 @@ impl Cloud {
         Ok(answer["Item"].take())
     }
 
-    /// What SNS has delivered to the inbox, newest first.
+    /// The messages that SNS delivered to the inbox, newest first.
     ///
     /// # Errors
     /// If SNS does not answer.
@@ -114,7 +114,7 @@ impl Cloud {
         }
     }
 
-    /// Calls the engine as DynamoDB is called, past the relay.
+    /// Calls the engine with DynamoDB's protocol, without the relay.
     async fn call(&self, operation: &str, body: &Value) -> io::Result<Value> {
         let signature = "AWS4-HMAC-SHA256 Credential=test/20260115/us-east-1/dynamodb/aws4_request, \
                          SignedHeaders=host, Signature=unchecked";

@@ -1,4 +1,4 @@
-//! AWS's runtime interface emulator, which runs one function as Lambda would: init, deadline, kill on timeout.
+//! AWS's runtime interface emulator, which runs one function as Lambda does: initialisation, deadline, kill on timeout.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -28,21 +28,21 @@ pub struct Emulator {
     folder: TempDir,
 }
 
-/// What came of an invocation.
+/// The result of an invocation.
 #[derive(Debug)]
 pub struct Invocation {
-    /// What the function answered; if it was killed, what the emulator says of it, which is no JSON.
+    /// The function's result; if it was killed, the emulator's message, which is not JSON.
     pub body: String,
-    /// From the request to the whole answer, as a caller sees it.
+    /// From the request to the complete response.
     pub took: Duration,
 }
 
 impl Emulator {
-    /// Runs `bootstrap` as `function`, with the environment that the template gives it, and `timeout` for the
-    /// template's. The emulator knows whole seconds only.
+    /// Runs `bootstrap` as `function`, with the function's environment, and `timeout` instead of the template's. The
+    /// emulator knows whole seconds only.
     ///
     /// # Errors
-    /// If the emulator (`LAMBDA_EMULATOR` names its file) does not start.
+    /// If the emulator (the file that `LAMBDA_EMULATOR` names) does not start.
     pub async fn start(function: &Function, bootstrap: &Path, timeout: Duration) -> io::Result<Self> {
         let advice = "run tests/sam-local/run, which looks for it in the SAM CLI and builds the bootstraps";
         let not_found = |what: String| io::Error::new(io::ErrorKind::NotFound, format!("{what}: {advice}"));
@@ -90,10 +90,10 @@ impl Emulator {
         Ok(Invocation { body, took: started.elapsed() })
     }
 
-    /// Stops the function's process where it stands, as if it hung: it does not run, and does not end.
+    /// Stops the function's process with SIGSTOP, so that it hangs: it neither runs nor ends.
     ///
     /// # Errors
-    /// If it does not run.
+    /// If the process does not run.
     pub fn hang(&self) -> io::Result<()> {
         match self.bootstrap()? {
             Some(process) => Ok(kill_process(process, Signal::STOP)?),
@@ -101,7 +101,7 @@ impl Emulator {
         }
     }
 
-    /// All that the emulator and the function have logged.
+    /// The log of the emulator and the function.
     ///
     /// # Errors
     /// If the log cannot be read.
@@ -127,7 +127,7 @@ impl Emulator {
         let parent = self.process.id().to_string();
         for entry in fs::read_dir("/proc")? {
             let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // One that has just ended has no line any more. The name, in brackets, may hold anything.
+            // A process that has just ended has no such line. The name, in parentheses, may contain any character.
             let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { continue };
             let fields = stat.rsplit(')').next().unwrap_or_default();
             if fields.split_whitespace().nth(1) == Some(&parent) {
@@ -141,7 +141,7 @@ impl Emulator {
 impl Drop for Emulator {
     #[allow(clippy::print_stderr, reason = "a test that fails shows what the function logged")]
     fn drop(&mut self) {
-        // The child first: nobody finds it once the parent is gone. What has ended already needs no signal.
+        // The child first, because it cannot be found without its parent. An ended process needs no signal.
         if let Ok(Some(bootstrap)) = self.bootstrap() {
             let _ = kill_process(bootstrap, Signal::KILL);
         }

@@ -1,4 +1,4 @@
-//! One request, one answer.
+//! Sends one HTTP request.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use hyper_util::rt::TokioExecutor;
 /// Sends `request` over a connection of its own.
 ///
 /// # Errors
-/// If no whole answer comes.
+/// If there is no complete response.
 pub(crate) async fn send(request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let (head, body) = client.request(request).await.map_err(io::Error::other)?.into_parts();

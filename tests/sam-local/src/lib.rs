@@ -1,4 +1,4 @@
-//! What it takes to run the functions' release bootstraps under AWS's own emulators.
+//! Runs the functions' release bootstraps under AWS's own emulators.
 
 pub use cloud::{Cloud, DYNAMODB, SNS};
 pub use emulator::{Emulator, Invocation};

@@ -1,5 +1,5 @@
-//! Invokes every function by `sam local invoke`, in Docker, on the events of `tests/events`, and checks what it answers.
-//! Arguments go to `sam local invoke`: `--skip-pull-image` where the image is there already.
+//! Invokes every function with `sam local invoke`, in Docker, with the events of `tests/events`, and checks results.
+//! Arguments are passed to `sam local invoke`: `--skip-pull-image`, for example, if the image is already present.
 #![allow(clippy::print_stdout, reason = "it talks to a person at a terminal")]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use sam_local::{Cloud, DYNAMODB, SNS};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-/// Function, event, and the status of its answer; `None`: a batch or a run that leaves nothing undone.
+/// Function, event and expected status; `None`: a batch or a run without failures.
 const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("SubmitFunction", "submit-post", Some(202)),
     ("SubmitFunction", "submit-post", Some(200)),
@@ -52,7 +52,7 @@ async fn main() -> Result<()> {
     let batch = event(&events.join("score-stream.json"))?;
     for record in batch["Records"].as_array().into_iter().flatten() {
         let image = &record["dynamodb"]["NewImage"];
-        // What `submit` is to store itself.
+        // `submit` itself stores the submission of the first record.
         if image["sk"] != batch["Records"][0]["dynamodb"]["Keys"]["sk"] {
             cloud.put(image).await?;
         }
@@ -79,8 +79,8 @@ async fn main() -> Result<()> {
     Ok(())
 }
 
-/// A cloud, and the name or address by which containers find this machine. Docker's bridge has an address of this
-/// machine where Docker runs on it, to which nobody else has a way; Docker Desktop forwards a name to the loopback address.
+/// The services, and the name or address by which containers reach this machine. Where Docker runs on this machine, its
+/// bridge has an address of it that nobody else can reach; Docker Desktop forwards a name to the loopback address.
 async fn reachable_from_containers() -> Result<(Cloud, String)> {
     let inspect = ["network", "inspect", "bridge", "--format", "{{range .IPAM.Config}}{{.Gateway}}{{end}}"];
     let output = Command::new("docker").args(inspect).stderr(Stdio::inherit()).output()?;
@@ -95,7 +95,7 @@ async fn reachable_from_containers() -> Result<(Cloud, String)> {
     Ok((Cloud::start(Ipv4Addr::LOCALHOST.into()).await?, "host.docker.internal".to_owned()))
 }
 
-/// A file for `--env-vars`: the functions' variables as the template gives them, with `host` for the cloud's address.
+/// A file for `--env-vars`: the functions' variables from the template, with `host` in the services' addresses.
 fn environment(cloud: &Cloud, host: &str) -> Result<tempfile::NamedTempFile> {
     let functions = [
         "SubmitFunction",
@@ -118,8 +118,8 @@ fn environment(cloud: &Cloud, host: &str) -> Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-/// The built template, with the variables of the services declared, which `sam local` passes on only then. The template
-/// itself has none: what is deployed talks to AWS. It lies beside the built one, whose paths are relative.
+/// The built template with the endpoint variables declared, because `sam local` passes only declared ones. The deployed
+/// template has none of them. It is written beside the built one, whose paths are relative.
 fn template() -> Result<tempfile::NamedTempFile> {
     let folder = Cloud::root().join(".aws-sam/build");
     let built = fs::read_to_string(folder.join("template.yaml"))?;
@@ -143,7 +143,7 @@ fn invoke(function: &str, event: &Path, environment: &Path, template: &Path) -> 
         .arg(environment)
         .args(env::args_os().skip(1))
         .current_dir(Cloud::root())
-        // Whatever they are: nothing leaves this machine.
+        // Any credentials will do: nothing leaves this machine.
         .envs([("AWS_ACCESS_KEY_ID", "local"), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_DEFAULT_REGION", "us-east-1")])
         .stdin(Stdio::null())
         .output()

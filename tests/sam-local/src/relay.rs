@@ -1,4 +1,4 @@
-//! A way to the store that can be cut.
+//! A connection to the store that can be cut.
 
 use std::{io, net::SocketAddr};
 
@@ -7,19 +7,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-/// What gets through.
+/// What the relay passes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// All.
+    /// Requests and responses.
     Open,
-    /// No request: the store never hears of it.
+    /// No requests: the store receives nothing.
     NoRequests,
-    /// Requests, but no answer: what was written is written, and nobody is told.
+    /// Requests but no responses: writes are applied, and the client does not learn of it.
     NoAnswers,
 }
 
-/// Passes connections on to a store, as its [`Flow`] lets it. A connection on which something was held back never
-/// gets through again, as after a cut cable.
+/// Passes connections on to a store as its [`Flow`] allows. A connection on which something was held back stays
+/// blocked, as after a cut cable.
 #[derive(Debug)]
 pub struct Relay {
     address: SocketAddr,
@@ -28,10 +28,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Takes connections on `listen` for the store at `to`.
+    /// Accepts connections on `listen` for the store at `to`.
     ///
     /// # Errors
-    /// If `listen` is taken.
+    /// If `listen` is in use.
     pub async fn start(listen: SocketAddr, to: SocketAddr) -> io::Result<Self> {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
@@ -44,12 +44,12 @@ impl Relay {
         Ok(Self { address, flow, task })
     }
 
-    /// Its address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// The address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// From now on only this gets through.
+    /// Changes what is passed on from now on.
     pub fn set(&self, flow: Flow) {
         self.flow.send_replace(flow);
     }
@@ -62,7 +62,7 @@ impl Drop for Relay {
 }
 
 async fn pass(client: TcpStream, to: SocketAddr, flow: watch::Receiver<Flow>) {
-    // A store that cannot be reached looks like one that hangs up: the client is dropped.
+    // A store that cannot be reached looks like one that closes the connection: the client is dropped.
     let Ok(store) = TcpStream::connect(to).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_store, to_store) = store.into_split();
@@ -72,8 +72,8 @@ async fn pass(client: TcpStream, to: SocketAddr, flow: watch::Receiver<Flow>) {
     }
 }
 
-/// Copies until the end, or until `flow` was `stopped_by` when something came: that is held until the flow changes,
-/// and then dropped with the connection.
+/// Copies until the end. If something arrives while `flow` is `stopped_by`, it is held until the flow changes and then
+/// dropped with the connection.
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -87,7 +87,7 @@ async fn copy(
             return Ok(());
         }
         if *flow.borrow_and_update() == stopped_by {
-            // The other end of the channel goes with the relay, and then there is nothing to wait for.
+            // An error means that the relay is gone, and with it the reason to wait.
             return flow.changed().await.map_err(io::Error::other);
         }
         to.write_all(&buffer[..read]).await?;

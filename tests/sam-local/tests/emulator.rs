@@ -1,5 +1,5 @@
-//! The release bootstraps, unchanged, under AWS's own runtime interface emulator and against the embedded DynamoDB: what
-//! they answer to the events of `tests/events`, whether they answer in time, and what a kill leaves behind.
+//! The release bootstraps, unchanged, under AWS's own runtime interface emulator and with the embedded DynamoDB: their
+//! results for the events of `tests/events`, whether they are in time, and the state after a kill.
 #![allow(clippy::unwrap_used, reason = "the failure is the report")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,15 +11,15 @@ use std::{env, fs};
 use sam_local::{Cloud, Emulator, Flow, Invocation};
 use serde_json::{Value, json};
 
-/// By as much the answer to a request comes before the end of the time.
+/// The reserve of an API request: how long before the deadline it is answered.
 const API_RESERVE: Duration = Duration::from_millis(250);
-/// By as much the answer to a batch comes before the end of the time.
+/// The reserve of a stream batch: how long before the deadline it returns.
 const STREAM_RESERVE: Duration = Duration::from_millis(500);
-/// The shortest that leaves room for an answer: the emulator counts in whole seconds.
+/// The shortest timeout that leaves time for an answer: the emulator knows whole seconds only.
 const SHORT: Duration = Duration::from_secs(2);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
+async fn a_submission_is_stored_once_however_often_its_id_is_sent() {
     let cloud = cloud().await;
     let submit = function(&cloud, "SubmitFunction").await;
 
@@ -36,7 +36,7 @@ async fn a_submission_is_stored_once_whatever_is_sent_under_its_id() {
         invalid["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert_eq!(at, BTreeSet::from(["/answers/1", "/answers/2", "/answers/11"]));
 
-    // Of the batch the first is there already, and the second does not fit.
+    // The first entry of the batch is already stored, and the second is invalid.
     let batch = answer(&submit, &event("submit-post-batch"), 207).await;
     let statuses: Vec<_> = batch["results"].as_array().unwrap().iter().map(|result| &result["status"]).collect();
     assert_eq!(statuses, [200, 422]);
@@ -64,7 +64,7 @@ async fn a_correction_is_stored_once_and_after_what_it_corrects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_questionnaire_in_fhir_is_taken_and_its_faults_are_told_in_fhir() {
+async fn a_fhir_questionnaire_response_is_accepted_and_its_faults_are_returned_as_fhir() {
     let cloud = cloud().await;
     let submit = function(&cloud, "SubmitFunction").await;
 
@@ -89,16 +89,16 @@ async fn every_call_of_a_site_is_counted() {
     answer(&counts, &event("counts-post-call"), 202).await;
     answer(&counts, &event("counts-post-call"), 202).await;
 
-    let told = answer(&counts, &event("counts-get-site"), 200).await;
-    assert_eq!(told["counts"][0]["site"], "S01");
-    assert!(calls(&told, 0, 2), "{told}");
+    let body = answer(&counts, &event("counts-get-site"), 200).await;
+    assert_eq!(body["counts"][0]["site"], "S01");
+    assert!(calls(&body, 0, 2), "{body}");
     // That request was a call of the site as well.
-    let told = answer(&counts, &event("counts-get"), 200).await;
-    assert!(calls(&told, 0, 3) && calls(&told, 1, 0), "{told}");
+    let body = answer(&counts, &event("counts-get"), 200).await;
+    assert!(calls(&body, 0, 3) && calls(&body, 1, 0), "{body}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_definition_is_given_in_the_callers_language_counted_and_not_sent_twice() {
+async fn a_definition_is_returned_in_the_callers_language_counted_and_cached() {
     let cloud = cloud().await;
     let instruments = function_within(&cloud, "InstrumentsFunction", SHORT).await;
 
@@ -111,10 +111,10 @@ async fn a_definition_is_given_in_the_callers_language_counted_and_not_sent_twic
     assert_eq!(given["headers"]["content-language"], "zh-Hans");
 
     let counts = function(&cloud, "CountsFunction").await;
-    let told = answer(&counts, &event("counts-get-site"), 200).await;
-    assert!(calls(&told, 0, 2), "{told}");
+    let body = answer(&counts, &event("counts-get-site"), 200).await;
+    assert!(calls(&body, 0, 2), "{body}");
 
-    // It can do without its store.
+    // It can work without its store.
     cloud.store.set(Flow::NoAnswers);
     let mut again = one;
     again["headers"]["if-none-match"] = json!(etag);
@@ -126,14 +126,19 @@ async fn a_definition_is_given_in_the_callers_language_counted_and_not_sent_twic
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_of_rows_is_told_row_by_row_and_needs_its_store_for_the_register_only() {
+async fn a_batch_of_rows_is_validated_row_by_row_and_needs_the_store_for_the_register_only() {
     let cloud = cloud().await;
     let validate = function_within(&cloud, "ValidateFunction", SHORT).await;
 
-    let told = answer(&validate, &event("validate-post"), 200).await;
-    assert_eq!((&told["counts"]["clean"], &told["counts"]["rejected"]), (&json!(1), &json!(2)), "{told}");
+    let report = answer(&validate, &event("validate-post"), 200).await;
+    assert_eq!((&report["counts"]["clean"], &report["counts"]["rejected"]), (&json!(1), &json!(2)), "{report}");
     let found = |row: usize| -> Vec<&str> {
-        told["rows"][row]["findings"].as_array().unwrap().iter().map(|found| found["check"].as_str().unwrap()).collect()
+        report["rows"][row]["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|found| found["check"].as_str().unwrap())
+            .collect()
     };
     assert_eq!(found(1), ["VSDTC.type", "systolic-possible"]);
     assert_eq!(found(2), ["unit-required", "known-site"]);
@@ -146,7 +151,7 @@ async fn a_batch_of_rows_is_told_row_by_row_and_needs_its_store_for_the_register
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sites_patients_are_listed_that_is_on_record_and_a_stalled_store_is_told_in_the_callers_language() {
+async fn a_sites_patients_are_listed_with_an_audit_entry_and_a_stalled_store_is_reported_in_the_callers_language() {
     let cloud = cloud().await;
     let batch = event("score-stream");
     for record in batch["Records"].as_array().unwrap() {
@@ -172,7 +177,7 @@ async fn a_sites_patients_are_listed_that_is_on_record_and_a_stalled_store_is_to
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_stream_lost_is_swept_and_its_alert_listed_and_acknowledged() {
+async fn a_record_lost_by_the_stream_is_swept_and_its_alert_listed_and_acknowledged() {
     let cloud = cloud().await;
     for record in event("score-stream")["Records"].as_array().unwrap() {
         cloud.put(&record["dynamodb"]["NewImage"]).await.unwrap();
@@ -181,7 +186,7 @@ async fn what_the_stream_lost_is_swept_and_its_alert_listed_and_acknowledged() {
     let swept = invoked(&sweep, &event("sweep-schedule")).await;
     assert_eq!((&swept["submissions"], &swept["finished"]), (&json!(4), &json!(true)), "{swept}");
     assert_eq!(cloud.inbox().await.unwrap().len(), 2);
-    // The alarm's metric filter looks for this field.
+    // The alarm's metric filter matches this field.
     let log = sweep.log().unwrap();
     let lines: Vec<Value> = log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     let swept = lines.iter().find(|line| line["event"] == "swept").unwrap();
@@ -208,13 +213,13 @@ async fn what_the_stream_lost_is_swept_and_its_alert_listed_and_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_sites_report_is_a_pdf_in_base64_and_a_stalled_store_is_told_with_the_step() {
+async fn a_sites_report_is_a_pdf_in_base64_and_a_stalled_store_is_reported_with_the_step() {
     let cloud = cloud().await;
     let report = function_within(&cloud, "ReportFunction", SHORT).await;
     let made = invoked(&report, &event("report-get")).await;
     assert_eq!((&made["statusCode"], &made["isBase64Encoded"]), (&json!(200), &json!(true)), "{made}");
     assert_eq!(made["headers"]["content-type"], "application/pdf");
-    // `%PDF-`
+    // `%PDF-`, in base64.
     assert!(made["body"].as_str().unwrap().starts_with("JVBERi"), "{made}");
 
     cloud.store.set(Flow::NoAnswers);
@@ -225,10 +230,10 @@ async fn a_sites_report_is_a_pdf_in_base64_and_a_stalled_store_is_told_with_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settles_it() {
+async fn a_stalled_store_is_reported_before_the_reserve_and_a_repeat_settles_it() {
     let cloud = cloud().await;
     let submit = function_within(&cloud, "SubmitFunction", SHORT).await;
-    // Connected, and past its start: what follows is the time of a request.
+    // The function has initialised and is connected: only the request's time is measured from here.
     answer(&submit, &event("submit-get"), 404).await;
 
     for stall in [Flow::NoRequests, Flow::NoAnswers] {
@@ -239,7 +244,7 @@ async fn a_store_that_stalls_is_answered_before_the_reserve_and_the_repeat_settl
         assert!(problem["detail"].as_str().unwrap().contains("same id"), "{problem}");
     }
 
-    // The put whose answer was lost had been applied: the repeat gets the receipt of what is stored.
+    // The write whose response was lost had been applied: the repeat gets the stored receipt.
     cloud.store.set(Flow::Open);
     answer(&submit, &event("submit-post"), 200).await;
 }
@@ -259,12 +264,12 @@ async fn counts_are_refused_before_the_reserve_when_the_store_stalls() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_starts_and_answers_while_its_store_is_away() {
+async fn a_function_starts_and_answers_while_its_store_is_unreachable() {
     let cloud = cloud().await;
     cloud.store.set(Flow::NoRequests);
     let submit = function(&cloud, "SubmitFunction").await;
 
-    // What needs no store is answered as ever; what the study asks cannot be known, so nothing is taken or refused by it.
+    // Requests that need no store are answered. Without the study nothing that it decides is accepted or refused.
     let mut no_json = event("submit-post-invalid");
     no_json["headers"]["content-type"] = "text/plain".into();
     answer(&submit, &no_json, 415).await;
@@ -273,7 +278,7 @@ async fn a_function_starts_and_answers_while_its_store_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_function_that_hangs_is_killed_when_its_time_is_up_and_the_next_one_serves() {
+async fn a_hanging_function_is_killed_at_its_timeout_and_the_next_invocation_succeeds() {
     let cloud = cloud().await;
     let submit = function_within(&cloud, "SubmitFunction", SHORT).await;
     answer(&submit, &event("submit-post"), 202).await;
@@ -287,7 +292,7 @@ async fn a_function_that_hangs_is_killed_when_its_time_is_up_and_the_next_one_se
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_is_scored_counted_and_told_once_and_a_bad_record_spoils_nothing() {
+async fn a_batch_is_scored_counted_and_published_once_and_a_bad_record_affects_no_other() {
     let cloud = cloud().await;
     let batch = event("score-stream");
     let records = batch["Records"].as_array().unwrap();
@@ -307,13 +312,13 @@ async fn a_batch_is_scored_counted_and_told_once_and_a_bad_record_spoils_nothing
         }
         // Two of the three answered that they think of being better off dead; one of them left items out.
         assert_eq!(cloud.inbox().await.unwrap().len(), 2);
-        let told = answer(&counts, &event("counts-get"), 200).await;
-        let figures = told["counts"].as_array().unwrap().iter();
+        let body = answer(&counts, &event("counts-get"), 200).await;
+        let figures = body["counts"].as_array().unwrap().iter();
         let figures: Vec<_> = figures.map(|site| (&site["site"], &site["submissions"], &site["alerts"])).collect();
         assert_eq!(figures, [(&json!("S01"), &json!(2), &json!(2)), (&json!("S02"), &json!(1), &json!(0))]);
     }
 
-    // The alarm's metric filter looks for this field.
+    // The alarm's metric filter matches this field.
     let log = score.log().unwrap();
     let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     assert!(lines.filter(|line| line["event"] == "record_quarantined").count() >= 1, "{log}");
@@ -323,7 +328,7 @@ async fn a_batch_is_scored_counted_and_told_once_and_a_bad_record_spoils_nothing
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_runs_out_of_time_says_before_the_reserve_what_is_left() {
+async fn a_batch_that_runs_out_of_time_reports_before_the_reserve_what_is_left() {
     let batch = event("score-stream");
     let records = batch["Records"].as_array().unwrap();
     let number = |index: usize| records[index]["dynamodb"]["SequenceNumber"].as_str().unwrap();
@@ -344,7 +349,7 @@ async fn a_batch_that_runs_out_of_time_says_before_the_reserve_what_is_left() {
     let answer = serde_json::from_str(&cut_off.body).unwrap();
     assert_eq!(left(&answer), [number(0), number(1), number(2), number(3)]);
 
-    // All are scored and counted, and no record waits for SNS: what is not published is on the list of what waits.
+    // All are scored and counted without waiting for SNS; unpublished alerts are on the list of waiting records.
     cloud.store.set(Flow::Open);
     cloud.topic.set(Flow::NoRequests);
     let cut_off = score.invoke(&batch).await.unwrap();
@@ -353,7 +358,7 @@ async fn a_batch_that_runs_out_of_time_says_before_the_reserve_what_is_left() {
     assert_eq!(left(&answer), Vec::<String>::new());
     assert_eq!(cloud.inbox().await.unwrap().len(), 0);
 
-    // Whoever meets them again publishes them.
+    // The next invocation that finds them publishes them.
     cloud.topic.set(Flow::Open);
     assert_eq!(invoked(&score, &batch).await, json!({"batchItemFailures": []}));
     assert_eq!(cloud.inbox().await.unwrap().len(), 2);
@@ -395,7 +400,7 @@ async fn cloud() -> Cloud {
     Cloud::start(Ipv4Addr::LOCALHOST.into()).await.unwrap()
 }
 
-/// The function's bootstrap under the emulator, with the template's own timeout.
+/// Starts the function's bootstrap under the emulator, with the template's own timeout.
 async fn function(cloud: &Cloud, name: &str) -> Emulator {
     let timeout = cloud.function(name).unwrap().timeout;
     function_within(cloud, name, timeout).await
@@ -413,13 +418,13 @@ fn event(name: &str) -> Value {
     serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap()
 }
 
-/// The function's answer to `event`.
+/// The function's result for `event`.
 async fn invoked(function: &Emulator, event: &Value) -> Value {
     let invocation = function.invoke(event).await.unwrap();
     serde_json::from_str(&invocation.body).unwrap()
 }
 
-/// The body of an API function's answer to `event`, which must have `status`.
+/// The body of an API function's response to `event`, which must have `status`.
 async fn answer(function: &Emulator, event: &Value, status: u16) -> Value {
     let invocation = function.invoke(event).await.unwrap();
     answered(&invocation, status)
@@ -431,15 +436,15 @@ fn answered(invocation: &Invocation, status: u16) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Whether `told` gives the `place`th site as many API calls as it had `before`, with the request's own or without: that
-/// one is counted beside.
-fn calls(told: &Value, place: usize, before: u64) -> bool {
-    told["counts"][place]["apiCalls"].as_u64().is_some_and(|calls| calls == before || calls == before + 1)
+/// Whether `counts` has as many API calls for the site at `place` as `before`, with or without this request, which is
+/// counted concurrently.
+fn calls(counts: &Value, place: usize, before: u64) -> bool {
+    counts["counts"][place]["apiCalls"].as_u64().is_some_and(|calls| calls == before || calls == before + 1)
 }
 
-/// That the answer came before the `reserve` of a function that had [`SHORT`].
+/// Asserts that the result came before the `reserve` of a function with the timeout [`SHORT`].
 fn assert_in_time(invocation: &Invocation, reserve: Duration) {
-    // The way through the emulator is not the function's: half of the reserve is left for it, on a busy machine too.
+    // The emulator takes time of its own: half of the reserve is left for it, on a busy machine too.
     let latest = SHORT - reserve / 2;
     assert!(invocation.took <= latest, "answered after {:?}, not within {latest:?}", invocation.took);
 }

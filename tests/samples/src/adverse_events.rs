@@ -1,4 +1,4 @@
-//! AE: events of about half of the subjects.
+//! AE: adverse events of about half of the subjects.
 
 use serde_json::{Value, json};
 use time::Duration;
@@ -40,7 +40,7 @@ fn of_subject(subject: &Subject) -> Vec<Vec<Value>> {
     let events = (random.within(-1, 2)).max(0);
     (1..=events)
         .map(|sequence| {
-            // One event a fortnight, so that no two begin on one day.
+            // One event a fortnight, so that no two start on the same day.
             let start = subject.day(sequence * 14 - random.within(1, 12));
             let ongoing = random.percent(20);
             let serious = random.percent(8);
@@ -70,18 +70,18 @@ fn of_subject(subject: &Subject) -> Vec<Vec<Value>> {
         .collect()
 }
 
-/// What is wrong with the file.
+/// Damages the file.
 fn damages(sample: &mut Sample) {
     let recovered = [("AEOUT", "RECOVERED/RESOLVED"), ("AESER", "N")];
     let at = |sample: &Sample, nth: usize| sample.find(&recovered, nth);
     // An end before the start.
     let row = at(sample, 3);
     sample.damage(row, &[("AEENDTC", json!("2024-12-24"))]);
-    // A fatal event that names another criterion, and none of death.
+    // A fatal event that names another criterion than death.
     let row = at(sample, 9);
     let fatal = [("AEOUT", json!("FATAL")), ("AESER", json!("Y")), ("AESHOSP", json!("Y"))];
     sample.damage(row, &fatal);
-    // A date of death of one who recovered.
+    // A date of death of a subject who recovered.
     let row = at(sample, 15);
     let end = sample.rows[row][sample.column("AEENDTC")].clone();
     sample.damage(row, &[("DTHDTC", end)]);
@@ -94,7 +94,7 @@ fn damages(sample: &mut Sample) {
     // A start in the wrong century.
     let row = at(sample, 40);
     sample.damage(row, &[("AESTDTC", json!("1825-02-03"))]);
-    // An event that is there three times.
+    // An event three times.
     let row = sample.rows[at(sample, 50)].clone();
     sample.rows.extend([row.clone(), row]);
 }

@@ -1,4 +1,4 @@
-//! A data set as CDISC Dataset-JSON v1.1 has it, a row a line, so that a difference can be read.
+//! A data set in CDISC Dataset-JSON v1.1, one row a line, so that differences can be read.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ pub(crate) const STUDY: &str = "EPRO-SAMPLE";
 /// A column: its name, its label, and its type in Dataset-JSON.
 pub(crate) type Column = (&'static str, &'static str, &'static str);
 
-/// One file.
+/// A file of one domain.
 pub struct Sample {
     pub(crate) domain: &'static str,
     pub(crate) label: &'static str,
@@ -19,12 +19,12 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// The name of its file.
+    /// The name of the file.
     pub fn file(&self) -> String {
         format!("{}.json", self.domain.to_lowercase())
     }
 
-    /// The file.
+    /// The content of the file.
     pub fn text(&self) -> String {
         let domain = self.domain;
         let columns: Vec<String> = self
@@ -51,20 +51,20 @@ impl Sample {
         text
     }
 
-    /// The place of a column that there is.
+    /// The index of an existing column.
     pub(crate) fn column(&self, name: &str) -> usize {
         let place = self.columns.iter().position(|(column, ..)| *column == name);
         place.unwrap_or_else(|| unreachable!("{} has a column {name}", self.domain))
     }
 
-    /// The `nth` row, from 0, that has these values.
+    /// The `nth` row, from 0, with these values.
     pub(crate) fn find(&self, values: &[(&str, &str)], nth: usize) -> usize {
         let has = |row: &Vec<Value>| values.iter().all(|(name, value)| row[self.column(name)] == **value);
         let mut rows = self.rows.iter().enumerate().filter(|(_, row)| has(row)).map(|(at, _)| at);
         rows.nth(nth).unwrap_or_else(|| unreachable!("{} has a row of {values:?}", self.domain))
     }
 
-    /// Puts other values into a row.
+    /// Replaces values of a row.
     pub(crate) fn damage(&mut self, row: usize, values: &[(&str, Value)]) {
         for (name, value) in values {
             let column = self.column(name);
@@ -73,7 +73,7 @@ impl Sample {
     }
 }
 
-/// A number of thousandths as text, without zeros at its end.
+/// A number of thousandths as text, without trailing zeros.
 pub(crate) fn decimal(thousandths: i64) -> String {
     let sign = if thousandths < 0 { "-" } else { "" };
     let (whole, part) = (thousandths.abs() / 1_000, thousandths.abs() % 1_000);

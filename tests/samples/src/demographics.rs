@@ -1,4 +1,4 @@
-//! DM: a row a subject.
+//! DM: one row a subject.
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ fn row(subject: &Subject) -> Vec<Value> {
     let (month, day) = (u8::from(born.month()), born.day());
     let birthday_is_to_come = (u8::from(subject.consent.month()), subject.consent.day()) < (month, day);
     let age = subject.consent.year() - born.year() - i32::from(birthday_is_to_come);
-    // As sites know it: whole, without the day, without the month, the year alone.
+    // Dates of birth as sites know them: complete, without the day, without the month, the year alone.
     let birth = match random.within(1, 20) {
         1 => format!("{}-{month:02}", born.year()),
         2 => format!("{}---{day:02}", born.year()),
@@ -73,15 +73,15 @@ fn row(subject: &Subject) -> Vec<Value> {
     ]
 }
 
-/// What is wrong with the file.
+/// Damages the file.
 fn damages(sample: &mut Sample) {
-    // An age in months where years are meant.
+    // An age in months instead of years.
     sample.damage(16, &[("AGE", json!(65)), ("AGEU", json!("MONTHS"))]);
-    // A code of sport and not of ISO 3166.
+    // A country's code of sport instead of ISO 3166.
     sample.damage(33, &[("COUNTRY", json!("GER"))]);
     // A birth in the wrong century.
     sample.damage(50, &[("BRTHDTC", json!("1859-03-02"))]);
-    // A death before the first dose, and one without its mark.
+    // A death before the first dose, and one without its flag.
     sample.damage(89, &[("DTHDTC", json!("2024-01-02"))]);
     sample.damage(179, &[("DTHFL", json!(""))]);
     // A first dose in the future.

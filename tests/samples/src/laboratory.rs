@@ -1,4 +1,4 @@
-//! LB: safety laboratory of each subject. Sites S01 to S03 send to a central laboratory, site S04 has its own.
+//! LB: safety laboratory of each subject. Sites S01 to S03 use a central laboratory, site S04 has its own.
 
 use serde_json::{Value, json};
 
@@ -34,7 +34,7 @@ const COLUMNS: &[Column] = &[
     ("LBDTC", "Date/Time of Specimen Collection", "datetime"),
 ];
 
-/// A test, its specimen, its unit, and in thousandths its reference range and what is drawn.
+/// A test with its specimen and unit and, in thousandths, its reference range and the range of values drawn.
 type Test = (&'static str, &'static str, &'static str, (i64, i64), (i64, i64));
 
 const TESTS: [Test; 7] = [
@@ -69,7 +69,7 @@ fn of_subject(subject: &Subject) -> Vec<Vec<Value>> {
     };
     let mut rows = Vec::new();
     for (test, material, unit, (low, high), (least, most)) in TESTS {
-        // As many digits as such results have.
+        // Rounded to as many digits as such results have.
         let digits = if most > 20_000 { 1_000 } else { 100 };
         let result = random.within(least, most) / digits * digits;
         let indicator = match result {
@@ -118,43 +118,43 @@ fn of_subject(subject: &Subject) -> Vec<Vec<Value>> {
     rows
 }
 
-/// What is wrong with the file.
+/// Damages the file.
 fn damages(sample: &mut Sample) {
     let at = |sample: &Sample, test: &str, indicator: &str, nth: usize| {
         sample.find(&[("LBTESTCD", test), ("LBNRIND", indicator)], nth)
     };
-    // A specimen that was haemolysed: potassium far too high, and rightly called so.
+    // A haemolysed specimen: potassium far too high, and correctly flagged.
     let row = at(sample, "K", "HIGH", 3);
     let eight = || json!("8.4");
     sample.damage(row, &[("LBORRES", eight()), ("LBSTRESC", eight()), ("LBSTRESN", eight())]);
-    // Indicators beside their ranges, and one at the other end.
+    // Indicators that contradict their ranges, one of them at the other end.
     let row = at(sample, "K", "NORMAL", 4);
     sample.damage(row, &[("LBNRIND", json!("HIGH"))]);
     let row = at(sample, "ALT", "HIGH", 2);
     sample.damage(row, &[("LBNRIND", json!("NORMAL"))]);
     let row = at(sample, "GLUC", "HIGH", 5);
     sample.damage(row, &[("LBNRIND", json!("LOW"))]);
-    // A range upside down.
+    // A range with its limits swapped.
     let row = at(sample, "NA", "NORMAL", 20);
     sample.damage(row, &[("LBSTNRLO", json!("145")), ("LBSTNRHI", json!("136"))]);
-    // A unit that is missing.
+    // A missing unit.
     let row = at(sample, "CREAT", "NORMAL", 30);
     sample.damage(row, &[("LBSTRESU", json!(""))]);
     // A result below zero.
     let row = at(sample, "HGB", "LOW", 1);
     sample.damage(row, &[("LBSTRESN", json!("-110"))]);
-    // A result of what was not done.
+    // A result of a test that was not done.
     let row = at(sample, "PLAT", "NORMAL", 50);
     sample.damage(row, &[("LBSTAT", json!("NOT DONE")), ("LBREASND", json!("CLOTTED"))]);
     // A collection in the future.
     let row = at(sample, "ALT", "NORMAL", 60);
     sample.damage(row, &[("LBDTC", json!("2125-04-05T08:00"))]);
-    // Which laboratory it was, central or local, is not said; of a central one the specimen is not.
+    // A row without its laboratory (central or local), and one of a central laboratory without its specimen.
     let row = at(sample, "K", "NORMAL", 70);
     sample.damage(row, &[("LBNAM", json!("")), ("LBLOC", json!(""))]);
     let row = sample.find(&[("LBTESTCD", "NA"), ("LBLOC", "CENTRAL")], 80);
     sample.damage(row, &[("LBREFID", json!(""))]);
-    // A measurement that is there twice.
+    // A measurement twice.
     let row = at(sample, "HGB", "NORMAL", 90);
     sample.rows.push(sample.rows[row].clone());
 }

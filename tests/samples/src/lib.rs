@@ -1,7 +1,7 @@
-//! Made-up trial data in the formats of real ones: CDISC Dataset-JSON v1.1 of the SDTM domains DM, QS, VS, AE and LB.
+//! Made-up trial data in the formats of real trials: CDISC Dataset-JSON v1.1 of the SDTM domains DM, QS, VS, AE and LB.
 //!
-//! One study of 200 subjects at four sites, all of them invented. The same seed gives the same bytes on every machine.
-//! The rows are clean under the forms that ship, except for the damages, which each domain's module lists at its end.
+//! One study with 200 invented subjects at four sites. The same seed gives the same bytes on every machine.
+//! All rows are clean under the forms that ship, except for the damages at the end of each domain's module.
 
 mod adverse_events;
 mod dataset;

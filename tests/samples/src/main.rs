@@ -1,4 +1,4 @@
-//! `cargo run --bin samples` writes the files of `tests/samples/data` anew.
+//! `cargo run --bin samples` writes the files of `tests/samples/data` again.
 
 use std::fs;
 use std::io;

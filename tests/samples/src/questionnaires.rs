@@ -62,17 +62,17 @@ fn phq_9(subject: &Subject, random: &mut Random, rows: &mut Vec<Vec<Value>>) {
     for (index, test) in ITEMS.iter().enumerate() {
         let code = format!("PHQ01{:02}", index + 1);
         let (words, answer) = match index {
-            // Few subjects think of death.
+            // Few subjects have thoughts of death.
             8 => (HOW_OFTEN, if random.percent(12) { random.within(1, subject.burden.max(1)) } else { 0 }),
             9 => (HOW_DIFFICULT, subject.burden),
             _ => (HOW_OFTEN, random.within(subject.burden / 2, subject.burden)),
         };
         total += if index < 9 { answer } else { 0 };
-        let said = words[usize::try_from(answer).unwrap_or_default()];
-        // The difficulty is kept in words, as in real files.
+        let text_answer = words[usize::try_from(answer).unwrap_or_default()];
+        // The difficulty is stored as text, as in real files.
         let (text, number) =
-            if index < 9 { (answer.to_string(), json!(answer)) } else { (said.to_owned(), Value::Null) };
-        rows.push(row(subject, (&code, test, "PHQ-9"), (said, &text, number), visit, &date));
+            if index < 9 { (answer.to_string(), json!(answer)) } else { (text_answer.to_owned(), Value::Null) };
+        rows.push(row(subject, (&code, test, "PHQ-9"), (text_answer, &text, number), visit, &date));
     }
     let text = total.to_string();
     rows.push(row(subject, ("PHQ0111", "PHQ01-Total Score", "PHQ-9"), (&text, &text, json!(total)), visit, &date));
@@ -114,9 +114,9 @@ fn row(
     ]
 }
 
-/// What is wrong with the file.
+/// Damages the file.
 fn damages(sample: &mut Sample) {
-    // A total that is one more than its items add up to.
+    // A total that is one more than the sum of its items.
     let row = sample.find(&[("USUBJID", "SAMPLE-017"), ("QSTESTCD", "PHQ0111")], 0);
     let column = sample.column("QSSTRESN");
     let wrong = sample.rows[row][column].as_i64().unwrap_or_default() + 1;

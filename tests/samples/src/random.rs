@@ -1,10 +1,10 @@
-//! Numbers that look random and are the same on every machine.
+//! Pseudorandom numbers that are the same on every machine.
 
 /// The generator SplitMix64 (Steele, Lea and Flood, 2014).
 pub(crate) struct Random(u64);
 
 impl Random {
-    /// A stream of its own for each `stream`, so that a change to one leaves the others as they are.
+    /// An independent sequence for each `stream`, so that a change of one does not change the others.
     pub(crate) fn new(stream: u64) -> Self {
         Self(0x0065_5052_4F00_0000 ^ stream.wrapping_mul(0xD134_2543_DE82_EF95))
     }
@@ -28,7 +28,7 @@ impl Random {
         choices[usize::try_from(self.within(0, last)).unwrap_or_default()]
     }
 
-    /// True in so many of a hundred cases.
+    /// True in this many of a hundred cases.
     pub(crate) fn percent(&mut self, percent: i64) -> bool {
         self.within(1, 100) <= percent
     }

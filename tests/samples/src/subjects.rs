@@ -1,4 +1,4 @@
-//! The subjects: who they are and when they were in the study.
+//! The subjects and their time in the study.
 
 use time::{Date, Duration, Month};
 
@@ -11,20 +11,20 @@ pub(crate) struct Subject {
     pub(crate) born: Date,
     pub(crate) female: bool,
     pub(crate) consent: Date,
-    /// The first dose.
+    /// The date of the first dose.
     pub(crate) start: Date,
-    /// How much the subject suffers, 0 to 3, which answers and diaries follow.
+    /// The severity of the subject's symptoms, 0 to 3, which answers and diaries follow.
     pub(crate) burden: i64,
 }
 
 impl Subject {
-    /// The day so many days after the first dose.
+    /// The date this many days after the first dose.
     pub(crate) fn day(&self, days: i64) -> Date {
         self.start + Duration::days(days)
     }
 }
 
-/// The subjects, 200 of them at four sites.
+/// The 200 subjects at four sites.
 pub(crate) fn all() -> Vec<Subject> {
     (1..=200)
         .map(|number| {

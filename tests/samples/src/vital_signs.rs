@@ -73,7 +73,7 @@ fn of_subject(subject: &Subject) -> Vec<Vec<Value>> {
                 same("HEIGHT", "", height * 1_000, "cm")
             });
         }
-        // Now and then somebody refuses.
+        // Some subjects refuse a measurement.
         let refused = random.percent(2).then_some("PULSE");
         for (test, position, entered, standard) in measured {
             let done = refused != Some(test);
@@ -104,20 +104,20 @@ fn same(test: &'static str, position: &'static str, thousandths: i64, unit: &'st
     (test, position, (thousandths, unit), (thousandths, unit))
 }
 
-/// What is wrong with the file.
+/// Damages the file.
 fn damages(sample: &mut Sample) {
     let row = |sample: &Sample, subject: &str, test: &str, visit: usize| {
         sample.find(&[("USUBJID", subject), ("VSTESTCD", test)], visit)
     };
-    // A day that no month has, and a year of the wrong millennium.
+    // A day that does not exist, and a year of the wrong millennium.
     let at = row(sample, "SAMPLE-003", "PULSE", 0);
     sample.damage(at, &[("VSDTC", json!("2025-02-31"))]);
     let at = row(sample, "SAMPLE-021", "PULSE", 1);
     sample.damage(at, &[("VSDTC", json!("1025-04-11"))]);
-    // A slip of the pen in the result and its standard.
+    // A digit too many in the result and its standard result.
     let at = row(sample, "SAMPLE-040", "SYSBP", 0);
     sample.damage(at, &[("VSORRES", json!("720")), ("VSSTRESN", json!("720"))]);
-    // A unit that is missing.
+    // A missing unit.
     let at = row(sample, "SAMPLE-066", "DIABP", 1);
     sample.damage(at, &[("VSORRESU", json!(""))]);
     // A weight that rose by a third in four weeks.
@@ -125,13 +125,13 @@ fn damages(sample: &mut Sample) {
     sample.damage(at, &[("VSORRES", json!("75")), ("VSORRESU", json!("kg")), ("VSSTRESN", json!("75"))]);
     let at = row(sample, "SAMPLE-100", "WEIGHT", 1);
     sample.damage(at, &[("VSORRES", json!("100")), ("VSORRESU", json!("kg")), ("VSSTRESN", json!("100"))]);
-    // A result of what was not done.
+    // A result of a test that was not done.
     let at = row(sample, "SAMPLE-150", "PULSE", 0);
     sample.damage(at, &[("VSSTAT", json!("NOT DONE")), ("VSREASND", json!("DEVICE BROKEN"))]);
-    // Degrees of Fahrenheit that are called Celsius.
+    // Degrees Fahrenheit with the unit Celsius.
     let at = row(sample, "SAMPLE-180", "TEMP", 0);
     sample.damage(at, &[("VSORRES", json!("98.6")), ("VSORRESU", json!("C"))]);
-    // A measurement that is there twice.
+    // A measurement twice.
     let at = row(sample, "SAMPLE-199", "HEIGHT", 0);
     sample.rows.push(sample.rows[at].clone());
 }

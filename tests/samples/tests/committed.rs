@@ -1,4 +1,4 @@
-//! The files in the repository are those that the generator writes, and the README names no others.
+//! The committed files equal the generator's output, and the README names existing files.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -20,7 +20,7 @@ fn the_committed_files_are_what_the_generator_writes() {
 }
 
 #[test]
-fn the_files_that_the_readme_tells_to_use_are_in_the_repository() {
+fn the_files_that_the_readme_names_are_in_the_repository() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let readme = fs::read_to_string(root.join("README.md")).unwrap_or_default();
     let commands = readme.lines().filter(|line| line.contains("cargo run"));

@@ -78,7 +78,7 @@ fn verified(token: &str, issuer: &Issuer) -> Result<Map<String, Value>, Refusal>
 
 fn check(claims: &Map<String, Value>, authorizer: &Authorizer, now: i64) -> Result<(), Refusal> {
     if claims.get("iss").and_then(Value::as_str) != Some(&authorizer.issuer) {
-        return Err(Refusal::Token("the token is of another issuer"));
+        return Err(Refusal::Token("the token has another issuer"));
     }
     let meant = |audience: &Value| audience.as_str().is_some_and(|one| authorizer.audience.iter().any(|a| a == one));
     let for_us = match claims.get("aud") {
@@ -112,7 +112,7 @@ fn check(claims: &Map<String, Value>, authorizer: &Authorizer, now: i64) -> Resu
 }
 
 /// The required scopes that the token's `scope` or `scp` has.
-fn granted(claims: &Map<String, Value>, wanted: &[String]) -> Vec<String> {
+fn granted(claims: &Map<String, Value>, required: &[String]) -> Vec<String> {
     let words = |value: &Value| -> Vec<String> {
         match value {
             Value::String(text) => text.split_whitespace().map(str::to_owned).collect(),
@@ -121,7 +121,7 @@ fn granted(claims: &Map<String, Value>, wanted: &[String]) -> Vec<String> {
         }
     };
     let has: Vec<String> = ["scope", "scp"].iter().filter_map(|name| claims.get(*name)).flat_map(words).collect();
-    wanted.iter().filter(|scope| has.contains(scope)).cloned().collect()
+    required.iter().filter(|scope| has.contains(scope)).cloned().collect()
 }
 
 /// A claim as API Gateway passes it: a list as `[a b]`, an object as `map[a:b]`.
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn a_good_token_passes_with_its_claims_as_text() {
-        let allowed = ask_with(&claims()).expect("the token is good");
+        let allowed = ask_with(&claims()).expect("the token is valid");
         assert_eq!(allowed.scopes, Some(vec!["a:read".to_owned()]));
         assert_eq!(
             Value::Object(allowed.claims),
@@ -231,7 +231,7 @@ mod tests {
                 let now = OffsetDateTime::from_unix_timestamp(NOW).expect("a time");
                 authorize(&authorizer(audience), &[scope.to_owned()], &OURS, &headers, now)
             };
-            let allowed = ask(&text("audience"), &text("routeScope")).expect("the token is good");
+            let allowed = ask(&text("audience"), &text("routeScope")).expect("the token is valid");
             assert_eq!(Value::Object(allowed.claims), known["passed"], "{}", known["issuer"]);
             assert_eq!(allowed.scopes, Some(vec![text("routeScope")]));
             assert_eq!(ask("another", &text("routeScope")), Err(Refusal::Token("the token is for another audience")));
@@ -249,13 +249,13 @@ mod tests {
     }
 
     #[test]
-    fn without_a_token_nobody_passes() {
+    fn a_request_without_a_token_is_refused() {
         assert_eq!(ask(None, &[]), Err(Refusal::NoToken));
         assert_eq!(ask(Some(""), &[]), Err(Refusal::NoToken));
     }
 
     #[test]
-    fn claims_that_do_not_fit_are_refused() {
+    fn invalid_claims_are_refused() {
         for (claims, why) in [
             (with("exp", json!(NOW)), "the token has expired"),
             (with("exp", json!(NOW - 1)), "the token has expired"),
@@ -263,8 +263,8 @@ mod tests {
             (with("exp", json!("1900000000")), "a time of the token is not a number"),
             (with("nbf", json!(NOW + 1)), "the token is not valid yet"),
             (with("iat", json!(NOW + 1)), "the token was issued in the future"),
-            (with("iss", json!("http://issuer.test/")), "the token is of another issuer"),
-            (without("iss"), "the token is of another issuer"),
+            (with("iss", json!("http://issuer.test/")), "the token has another issuer"),
+            (without("iss"), "the token has another issuer"),
             (with("aud", json!("another")), "the token is for another audience"),
             (with("aud", json!([])), "the token is for another audience"),
             (without("aud"), "the token is for another audience"),

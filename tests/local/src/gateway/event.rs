@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_what_api_gateway_sends() {
+    fn an_event_has_the_shape_that_api_gateway_sends() {
         let request = Request::post("/v1/sites/A%201/calls?b=1&a=x%20y&b=2")
             .header("Host", "127.0.0.1:3000")
             .header("User-Agent", "curl/8")
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_absent_is_not_in_the_event() {
+    fn absent_parts_are_not_in_the_event() {
         let event = event(Request::get("/x").body("").expect("a request"));
         for field in ["cookies", "queryStringParameters", "body"] {
             assert!(event.get(field).is_none(), "{field}");
@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_text_comes_as_base64() {
+    fn a_binary_body_is_passed_in_base64() {
         for (content_type, encoding, text) in [
             ("application/json", None, true),
             ("text/csv", None, true),
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_becomes_a_response() {
+    async fn a_result_becomes_a_response() {
         let (status, headers, body) = answer(json!({
             "statusCode": 202,
             "headers": {"Content-Type": "application/json", "X-A": "1", "Content-Length": "999"},
@@ -389,35 +389,35 @@ mod tests {
             "isBase64Encoded": true,
         }))
         .await
-        .expect("the answer is good");
+        .expect("the result is valid");
         assert_eq!((status, &body[..]), (202, &br#"{"a":1}"#[..]));
         assert_eq!(
             (&headers["content-type"], &headers["x-a"]),
-            (&"application/json".parse().expect("x"), &"1".parse().expect("x"))
+            (&"application/json".parse().expect("a header"), &"1".parse().expect("a header"))
         );
         assert!(!headers.contains_key("content-length"));
         assert_eq!(headers.get_all("set-cookie").iter().count(), 2);
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_no_text_comes_out_byte_for_byte() {
+    async fn a_binary_result_is_returned_byte_for_byte() {
         let bytes: Vec<u8> = (0..=255).collect();
         let payload = json!({"statusCode": 200, "body": STANDARD.encode(&bytes), "isBase64Encoded": true});
-        let (_, _, body) = answer(payload).await.expect("the answer is good");
+        let (_, _, body) = answer(payload).await.expect("the result is valid");
         assert_eq!(body, bytes);
     }
 
     #[tokio::test]
-    async fn an_answer_without_a_status_is_the_body() {
-        let (status, headers, body) = answer(json!({"a": 1})).await.expect("the answer is good");
+    async fn a_result_without_a_status_is_the_body() {
+        let (status, headers, body) = answer(json!({"a": 1})).await.expect("the result is valid");
         assert_eq!((status, &body[..]), (200, &br#"{"a":1}"#[..]));
         assert_eq!(headers["content-type"], "application/json");
-        let (_, headers, _) = answer(json!({"statusCode": 200, "body": "x"})).await.expect("the answer is good");
+        let (_, headers, _) = answer(json!({"statusCode": 200, "body": "x"})).await.expect("the result is valid");
         assert_eq!(headers["content-type"], "text/plain;charset=UTF-8");
     }
 
     #[tokio::test]
-    async fn an_answer_that_is_no_response_is_an_error() {
+    async fn a_result_that_describes_no_response_is_an_error() {
         for payload in [
             json!({"statusCode": "many"}),
             json!({"statusCode": 99}),

@@ -116,13 +116,13 @@ mod tests {
     #[test]
     fn parameters_are_decoded() {
         let routes = [route("GET", "/v1/sites/{site}/of/{rest+}")];
-        let found = find(&routes, "GET", "/v1/sites/A%201%2F2/of/x/%C3%A9").expect("it fits");
+        let found = find(&routes, "GET", "/v1/sites/A%201%2F2/of/x/%C3%A9").expect("a route matches");
         let expected = [("site", "A 1/2"), ("rest", "x/é")].map(|(k, v)| (k.to_owned(), v.to_owned()));
         assert_eq!(found.parameters, expected.into());
     }
 
     #[test]
-    fn the_default_route_takes_what_no_other_takes() {
+    fn the_default_route_matches_what_no_other_route_matches() {
         let routes = [route("ANY", Route::DEFAULT), route("GET", "/{proxy+}")];
         assert_eq!(find(&routes, "PUT", "/x").map(|found| found.route.path.as_str()), Some(Route::DEFAULT));
         assert_eq!(find(&routes, "GET", "/x").map(|found| found.route.path.as_str()), Some("/{proxy+}"));

@@ -155,7 +155,7 @@ impl Environment {
                 match timeout(PATIENCE, self.wait_for_next()).await {
                     Ok(Ok(())) => continue,
                     Ok(Err(how)) => return Err((job, how)),
-                    Err(_) => return Err((job, "it asked for no invocation".to_owned())),
+                    Err(_) => return Err((job, "it did not ask for an invocation".to_owned())),
                 }
             };
             let started = Instant::now();
@@ -389,5 +389,5 @@ fn acknowledgement(status: StatusCode) -> Response {
 fn error_type(error: &Bytes) -> String {
     let error: Option<serde_json::Value> = serde_json::from_slice(error).ok();
     let kind = error.as_ref().and_then(|error| error.get("errorType")).and_then(|kind| kind.as_str());
-    kind.unwrap_or("an error without a type").to_owned()
+    kind.unwrap_or("an untyped error").to_owned()
 }

@@ -49,7 +49,7 @@ pub(super) struct Api {
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     /// Nothing answered in time.
-    #[error("{request} met no answer ({why})")]
+    #[error("{request} was not answered ({why})")]
     Unreachable {
         /// The method and path.
         request: String,
@@ -75,7 +75,7 @@ pub enum ApiError {
         detail: String,
     },
     /// A response has another shape.
-    #[error("{request} was answered with something else than expected")]
+    #[error("the response to {request} has another shape than expected")]
     Shape {
         /// The method and path.
         request: String,
@@ -222,14 +222,14 @@ impl Api {
         Ok(body.messages.into_iter().filter_map(|message| serde_json::from_value(message.body).ok()).collect())
     }
 
-    async fn token(&self, mut wanted: Value) -> Result<String, ApiError> {
+    async fn token(&self, mut claims: Value) -> Result<String, ApiError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Body {
             access_token: String,
         }
-        wanted["expiresIn"] = TOKEN_LIFETIME.into();
-        let call = Call { method: Method::POST, path: "/local/tokens", token: None, body: Some(&wanted) };
+        claims["expiresIn"] = TOKEN_LIFETIME.into();
+        let call = Call { method: Method::POST, path: "/local/tokens", token: None, body: Some(&claims) };
         let body: Body = call.read(&self.settled(&call).await?)?;
         Ok(body.access_token)
     }
@@ -376,7 +376,7 @@ mod tests {
         let kept = Arc::clone(&sent);
         let serving = tokio::spawn(async move {
             for answer in answers {
-                let (mut stream, _) = listener.accept().await.expect("somebody connects");
+                let (mut stream, _) = listener.accept().await.expect("a client connects");
                 let mut request = String::new();
                 while !request.ends_with('}') {
                     let mut buffer = [0; 1024];
@@ -385,9 +385,9 @@ mod tests {
                     request.push_str(&String::from_utf8_lossy(&buffer[..read]));
                 }
                 let body = request.split("\r\n\r\n").nth(1).unwrap_or_default().to_owned();
-                kept.lock().expect("nobody panicked").push(body);
+                kept.lock().expect("no thread panicked").push(body);
                 let answer = answer.replace("END", "\r\nconnection: close\r\n\r\n");
-                stream.write_all(answer.as_bytes()).await.expect("it is taken");
+                stream.write_all(answer.as_bytes()).await.expect("the client reads it");
             }
         });
         (url, sent, serving)
@@ -400,13 +400,13 @@ mod tests {
         let api = Api::at(url, patience);
         let receipt = api.submit("token", &json!({"id": "same"})).await;
         serving.abort();
-        let sent = sent.lock().expect("nobody panicked");
+        let sent = sent.lock().expect("no thread panicked");
         assert!(sent.iter().all(|body| body == r#"{"id":"same"}"#), "{sent:?}");
         (receipt, sent.len(), api.repeats())
     }
 
     #[tokio::test]
-    async fn what_is_not_settled_is_sent_again_unchanged() {
+    async fn an_unsettled_request_is_repeated_unchanged() {
         let answers = &["HTTP/1.1 503 BusyEND", "", "HTTP/1.1 500 OopsEND", "HTTP/1.1 429 SlowlyEND", STORED];
         let (receipt, sent, repeats) = submit(answers, Duration::from_secs(60)).await;
         assert!(matches!(receipt, Ok(Receipt::Stored { received_at }) if received_at == "2026-11-23T08:00:00Z"));
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nothing_comes_again_sooner_than_it_was_told_to() {
+    async fn a_repeat_waits_as_long_as_retry_after_says() {
         let began = Instant::now();
         let answers = &["HTTP/1.1 503 Busy\r\nretry-after: 1END", STORED];
         let (receipt, ..) = submit(answers, Duration::from_secs(60)).await;
@@ -423,7 +423,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_conflict_and_a_refusal_are_not_sent_again() {
+    async fn a_conflict_and_a_refusal_are_not_repeated() {
         let (receipt, sent, _) = submit(&["HTTP/1.1 409 ConflictEND"], Duration::from_secs(60)).await;
         assert!(matches!(receipt, Ok(Receipt::Conflict)));
         assert_eq!(sent, 1);
@@ -440,16 +440,16 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn patience_ends_and_tells_whether_anybody_answered() {
+    async fn repeats_end_in_time_and_report_whether_anything_answered() {
         let answers = &["HTTP/1.1 503 Busy\r\nretry-after: 30END"];
         let (receipt, ..) = submit(answers, Duration::from_secs(1)).await;
         assert!(matches!(receipt, Err(ApiError::Unsettled { .. })));
         let api = {
             let (url, _, serving) = server(&[]).await;
-            serving.await.expect("it ends, and nobody listens any more");
+            serving.await.expect("the server ends");
             Api::at(url, Duration::from_millis(300))
         };
-        let error = api.submit("token", &json!({})).await.err().expect("nobody is there");
+        let error = api.submit("token", &json!({})).await.err().expect("nothing listens");
         assert!(matches!(&error, ApiError::Unreachable { why, .. } if why.contains("refused")), "{error}");
         assert!(!api.is_local_cloud().await);
     }

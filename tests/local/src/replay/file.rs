@@ -20,7 +20,7 @@ use super::categories::{CATEGORIES, Category, Test};
 const COLUMNS: [&str; 7] = ["STUDYID", "USUBJID", "QSTESTCD", "QSCAT", "QSSTRESN", "VISIT", "QSDTC"];
 
 /// Columns that have an answer's text where its number is missing.
-const IN_WORDS: [&str; 2] = ["QSSTRESC", "QSORRES"];
+const TEXT_COLUMNS: [&str; 2] = ["QSSTRESC", "QSORRES"];
 
 /// The most faults that are listed. A file with more is probably the wrong one.
 const LISTED_FAULTS: usize = 20;
@@ -64,7 +64,7 @@ pub enum FileError {
         source: io::Error,
     },
     /// The file is not JSON.
-    #[error("{} is no JSON", path.display())]
+    #[error("{} is not JSON", path.display())]
     Json {
         /// The file.
         path: PathBuf,
@@ -72,7 +72,7 @@ pub enum FileError {
         source: serde_json::Error,
     },
     /// The file is not Dataset-JSON of questionnaires.
-    #[error("{} is no CDISC Dataset-JSON v1.1: {what}", path.display())]
+    #[error("{} is not CDISC Dataset-JSON v1.1: {what}", path.display())]
     Format {
         /// The file.
         path: PathBuf,
@@ -248,7 +248,7 @@ fn groups<'a>(table: &Table<'a>, faults: &mut Vec<Fault>) -> Vec<Group<'a>> {
         };
         let code = text("QSTESTCD");
         let Some(test) = category.test(code) else {
-            fault(format!("{code:?} is no test of {}", category.name));
+            fault(format!("{code:?} is not a test of {}", category.name));
             continue;
         };
         let key = Key { patient: text("USUBJID"), visit: text("VISIT"), date: text("QSDTC"), category: category.name };
@@ -305,18 +305,21 @@ impl Group<'_> {
             match (*test, table.number(*row, instrument, *test)) {
                 (Test::Total, Found::Number(number)) => total = Some(number),
                 (Test::Total, Found::Nothing) => {}
-                (Test::Total, Found::Words) => faults.push(fault("is no number")),
+                (Test::Total, Found::Words) => faults.push(fault("is not a number")),
                 (Test::Scored(item) | Test::Unscored(item), Found::Number(number)) if number.fract() == 0.0 => {
-                    #[expect(clippy::cast_possible_truncation, reason = "it has no fraction, and what is too large is no code")]
+                    #[expect(
+                        clippy::cast_possible_truncation,
+                        reason = "it has no fraction, and a value that is too large is no code"
+                    )]
                     answers.insert(item.to_owned(), Value::from(number as i64));
                 }
-                (Test::Scored(_) | Test::Unscored(_), Found::Number(_)) => faults.push(fault("is no integer")),
+                (Test::Scored(_) | Test::Unscored(_), Found::Number(_)) => faults.push(fault("is not an integer")),
                 (Test::Scored(_) | Test::Unscored(_), Found::Nothing) => {}
                 (Test::Scored(_), Found::Words) => {
                     faults.push(fault("is neither a number nor the text of one of the item's choices"));
                 }
                 (Test::Unscored(item), Found::Words) => notes.push(format!(
-                    "sent without item {item}, which is in no score: what the file has for {code} is none of its choices"
+                    "sent without the unscored item {item}: the file's value for {code} is none of its choices"
                 )),
             }
         }
@@ -374,7 +377,9 @@ impl Table<'_> {
             Value::String(text) => return decimal(text.trim()).map_or(Found::Words, Found::Number),
             _ => return Found::Words,
         }
-        let Some(words) = IN_WORDS.into_iter().find_map(|column| self.text(row, column)) else { return Found::Nothing };
+        let Some(words) = TEXT_COLUMNS.into_iter().find_map(|column| self.text(row, column)) else {
+            return Found::Nothing;
+        };
         let choice = match test {
             Test::Scored(item) | Test::Unscored(item) => choice(instrument, item, words),
             Test::Total => None,
@@ -392,8 +397,8 @@ fn choice(instrument: &Instrument, item: &str, words: &str) -> Option<f64> {
     let definition = instrument.definition();
     let item = definition.items.iter().find(|candidate| candidate.id.as_str() == item)?;
     let codes = definition.code_lists.get(item.codes.as_ref()?)?;
-    let is_said = |texts: &BTreeMap<String, String>| texts.values().any(|text| text.eq_ignore_ascii_case(words));
-    let code = codes.iter().find(|code| code.text.as_ref().is_some_and(is_said))?.code;
+    let matches = |texts: &BTreeMap<String, String>| texts.values().any(|text| text.eq_ignore_ascii_case(words));
+    let code = codes.iter().find(|code| code.text.as_ref().is_some_and(matches))?.code;
     #[expect(clippy::cast_precision_loss, reason = "codes are small")]
     Some(code as f64)
 }
@@ -478,7 +483,7 @@ mod tests {
     fn read_json(text: &str) -> Result<Dataset, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("qs.json");
-        fs::write(&path, text).expect("it is writable");
+        fs::write(&path, text).expect("the folder is writable");
         read(&path, NOW).map_err(|error| {
             let text = std::error::Error::source(&error).map_or_else(String::new, |source| format!(": {source}"));
             format!("{error}{text}")
@@ -497,7 +502,7 @@ mod tests {
 
     #[test]
     fn an_administration_is_read_with_its_answers_its_total_and_noon_of_its_day() {
-        let dataset = changed(|_| {}).expect("it is right");
+        let dataset = changed(|_| {}).expect("the file is valid");
         assert_eq!(dataset.study.as_str(), "ST-1");
         let [only] = dataset.administrations.as_slice() else { panic!("one administration") };
         assert_eq!((only.patient.as_str(), only.visit.as_str()), ("P-1", "BASELINE"));
@@ -509,8 +514,8 @@ mod tests {
     }
 
     #[test]
-    fn an_id_is_a_uuid_of_version_7_and_follows_from_what_is_administered() {
-        let id = |change: fn(&mut Value)| changed(change).expect("it is right").administrations[0].id.as_uuid();
+    fn an_id_is_a_uuid_of_version_7_that_follows_from_the_administration() {
+        let id = |change: fn(&mut Value)| changed(change).expect("the file is valid").administrations[0].id.as_uuid();
         let first = id(|_| {});
         assert_eq!(first, id(|_| {}));
         assert_eq!(first.get_version_num(), 7);
@@ -526,19 +531,19 @@ mod tests {
         };
         let others = [0, 1, 6, 7].map(|column| {
             let value = if column == 7 { "2012-12-01" } else { "other" };
-            changed(|file| all(file, column, value)).expect("it is right").administrations[0].id
+            changed(|file| all(file, column, value)).expect("the file is valid").administrations[0].id
         });
         let distinct: BTreeSet<_> = others.iter().map(SubmissionId::as_uuid).chain([first]).collect();
         assert_eq!(distinct.len(), 5);
         // The API has to refuse another answer under the same id.
         assert_eq!(
             first,
-            changed(|file| file["rows"][0][5] = 2.into()).expect("it is right").administrations[0].id.as_uuid()
+            changed(|file| file["rows"][0][5] = 2.into()).expect("the file is valid").administrations[0].id.as_uuid()
         );
     }
 
     #[test]
-    fn dates_with_a_time_are_told_as_they_are() {
+    fn dates_with_a_time_are_sent_unchanged() {
         for (date, expected) in [
             ("2012-11-30T08:15", "2012-11-30T08:15:00Z"),
             ("2012-11-30T08:15:30", "2012-11-30T08:15:30Z"),
@@ -555,9 +560,9 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_dataset_json_is_refused_with_what_it_lacks() {
+    fn an_invalid_dataset_json_is_refused_with_what_it_lacks() {
         let error = read_json("{").err().expect("it is refused");
-        assert!(error.contains("is no JSON: EOF while parsing"), "{error}");
+        assert!(error.contains("is not JSON: EOF while parsing"), "{error}");
         for (text, what) in [
             ("[]", "it is not a JSON object"),
             ("{}", "it has no `datasetJSONVersion`"),
@@ -588,13 +593,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_named() {
+    fn a_missing_file_is_named() {
         let error = read(Path::new("/nowhere/qs.json"), NOW).err().expect("it is not there");
         assert_eq!(error.to_string(), "cannot read /nowhere/qs.json");
     }
 
     #[test]
-    fn an_administration_that_lacks_items_is_named_with_them() {
+    fn an_administration_that_lacks_items_is_reported_with_them() {
         let error = refused(|file| {
             remove_row(file, 8);
             remove_row(file, 1);
@@ -611,12 +616,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_code_of_its_item_is_told_and_not_shown() {
+    fn an_invalid_code_is_reported_without_its_value() {
         for (value, what) in [
             (json!(4), "PHQ0103 must be one of 0, 1, 2, 3"),
             (json!(-1), "PHQ0103 must be one of 0, 1, 2, 3"),
             (json!(1e300), "PHQ0103 must be one of 0, 1, 2, 3"),
-            (json!(1.5), "PHQ0103 (row 3) is no integer"),
+            (json!(1.5), "PHQ0103 (row 3) is not an integer"),
             (json!("many"), "PHQ0103 (row 3) is neither a number nor the text of one of the item's choices"),
             (json!(true), "PHQ0103 (row 3) is neither a number nor the text of one of the item's choices"),
         ] {
@@ -627,46 +632,46 @@ mod tests {
     }
 
     #[test]
-    fn numbers_in_other_forms_are_the_same_answers() {
+    fn numbers_in_other_formats_are_the_same_answers() {
         let answers = |value: Value| {
-            changed(|file| file["rows"][2][5] = value).expect("it is right").administrations[0].answers.clone()
+            changed(|file| file["rows"][2][5] = value).expect("the file is valid").administrations[0].answers.clone()
         };
         assert_eq!(answers(json!("1")), answers(json!(1.0)));
         let words = changed(|file| {
             file["rows"][2][4] = "several days".into();
             file["rows"][2][5] = Value::Null;
         });
-        assert_eq!(words.expect("it is right").administrations[0].answers["3"], 1);
+        assert_eq!(words.expect("the file is valid").administrations[0].answers["3"], 1);
     }
 
     #[test]
-    fn an_unscored_item_that_is_not_understood_is_left_out_and_told() {
-        let dataset = changed(|file| file["rows"][9][4] = "Not at all".into()).expect("it is right");
+    fn an_unscored_item_that_is_not_understood_is_left_out_and_reported() {
+        let dataset = changed(|file| file["rows"][9][4] = "Not at all".into()).expect("the file is valid");
         let only = &dataset.administrations[0];
         assert_eq!(only.answers.len(), 9);
         assert_eq!(
             only.notes,
             ["sent without item 10, which is in no score: what the file has for PHQ0110 is none of its choices"]
         );
-        assert!(changed(|file| remove_row(file, 9)).expect("it may lack it").administrations[0].notes.is_empty());
+        assert!(changed(|file| remove_row(file, 9)).expect("the item is optional").administrations[0].notes.is_empty());
     }
 
     #[test]
     fn an_administration_without_a_total_is_read_without_one() {
-        let dataset = changed(|file| remove_row(file, 10)).expect("it is right");
+        let dataset = changed(|file| remove_row(file, 10)).expect("the file is valid");
         assert_eq!(dataset.administrations[0].total, None);
         let error = refused(|file| file["rows"][10][5] = "high".into());
-        assert!(error.contains("PHQ0111 (row 11) is no number"), "{error}");
+        assert!(error.contains("PHQ0111 (row 11) is not a number"), "{error}");
     }
 
     #[test]
-    fn what_cannot_be_told_apart_or_is_not_known_is_refused_by_row() {
+    fn ambiguous_or_unknown_rows_are_refused_by_number() {
         for (error, what) in [
             (
                 refused(|file| file["rows"][4][2] = "PHQ0101".into()),
                 "row 5: P-1 BASELINE 2012-11-30 has PHQ0101 already, in row 1",
             ),
-            (refused(|file| file["rows"][4][2] = "PHQ0199".into()), "row 5: \"PHQ0199\" is no test of PHQ-9"),
+            (refused(|file| file["rows"][4][2] = "PHQ0199".into()), "row 5: \"PHQ0199\" is not a test of PHQ-9"),
             (
                 refused(|file| file["rows"][4][3] = "MADRS".into()),
                 "row 5: no instrument is known for the category (QSCAT) \"MADRS\", of which there are 1 rows; known: PHQ-9",
@@ -688,7 +693,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_faults_the_first_are_told_and_the_rest_counted() {
+    fn the_first_of_many_faults_are_listed_and_the_rest_counted() {
         let error = refused(|file| {
             let rows: Vec<Value> =
                 (0..30).map(|n| json!(["ST-1", "P-1", format!("X{n}"), "PHQ-9", "", 1, "V", "2012-11-30"])).collect();
@@ -715,7 +720,7 @@ mod tests {
 
     #[test]
     #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-    fn the_real_file_has_thirty_administrations_of_which_two_answer_an_unscored_item_in_other_words() {
+    fn the_real_file_has_thirty_administrations_of_which_two_have_an_unknown_text_for_an_unscored_item() {
         let folder = std::env::var_os("EPRO_PILOT_DATA").expect("EPRO_PILOT_DATA names their folder");
         let dataset = read(&Path::new(&folder).join("qsph.json"), NOW).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(dataset.study.as_str(), "CDISCPILOT01");

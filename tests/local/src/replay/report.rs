@@ -81,11 +81,12 @@ impl Entry<'_> {
             Result::NotStored(why) => Comparison::NotStored(why.clone()),
             Result::NotScored(why) => Comparison::NotScored(why.clone()),
             Result::Scored { score, .. } => {
-                let wanted = self.administration.score;
-                let ours = score.scores.iter().find(|ours| ours.id == wanted);
-                let reason = || score.not_scored.iter().find(|reason| reason.id == wanted).map(|it| it.reason.clone());
+                let compared = self.administration.score;
+                let ours = score.scores.iter().find(|ours| ours.id == compared);
+                let reason =
+                    || score.not_scored.iter().find(|reason| reason.id == compared).map(|it| it.reason.clone());
                 match (ours, self.administration.total) {
-                    (None, _) => Comparison::NotScored(reason().unwrap_or_else(|| "no reason is given".to_owned())),
+                    (None, _) => Comparison::NotScored(reason().unwrap_or_else(|| "without a reason".to_owned())),
                     (Some(_), None) => Comparison::Nothing,
                     (Some(ours), Some(total)) if ours.value.as_f64() == Some(total) => Comparison::Equal,
                     (Some(_), Some(_)) => Comparison::Different,
@@ -227,12 +228,11 @@ impl Report<'_> {
         }
         let lost = raised.iter().filter(|id| !delivered.contains_key(*id)).count();
         if lost > 0 {
-            differences.push(format!("alerts that the scores name and the inbox does not have: {lost}"));
+            differences.push(format!("alerts of the scores that are missing from the inbox: {lost}"));
         }
         let unknown = delivered.keys().filter(|id| !raised.contains(*id)).count();
         if unknown > 0 {
-            differences
-                .push(format!("alerts of these submissions in the inbox and in none of their scores: {unknown}"));
+            differences.push(format!("alerts of these submissions in the inbox that no score has: {unknown}"));
         }
     }
 
@@ -345,10 +345,10 @@ mod tests {
 
     /// The report of one administration that agrees in everything, after a change.
     fn rendered(change: impl FnOnce(&mut Report<'_>)) -> (String, bool) {
-        told_of(&administration("01", Some(5.0)), change)
+        rendered_for(&administration("01", Some(5.0)), change)
     }
 
-    fn told_of(administration: &Administration, change: impl FnOnce(&mut Report<'_>)) -> (String, bool) {
+    fn rendered_for(administration: &Administration, change: impl FnOnce(&mut Report<'_>)) -> (String, bool) {
         let site = "S-1".parse().expect("a name");
         let entry = Entry { administration, sent: Sent::Now, result: scored(5, &["a-1"]) };
         let mut report = Report {
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_agrees_in_everything_has_no_differences() {
+    fn a_replay_that_agrees_has_no_differences() {
         let (text, agrees) = rendered(|_| {});
         assert!(agrees, "{text}");
         for line in [
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_difference_is_told_and_counts() {
+    fn every_kind_of_difference_is_reported_and_fails_the_replay() {
         let differs = |change: fn(&mut Report<'_>), what: &str| {
             let (text, agrees) = rendered(change);
             assert!(!agrees && text.contains("\nDIFFERENCES: 1\n") && text.contains(what), "{what} is not in:\n{text}");
@@ -409,18 +409,18 @@ mod tests {
         );
         differs(
             |report| report.inbox.retain(|alert| alert.alert_id != "a-1"),
-            "alerts that the scores name and the inbox does not have: 1",
+            "alerts of the scores that are missing from the inbox: 1",
         );
         differs(
             |report| report.inbox.push(alert("a-2", "01")),
-            "alerts of these submissions in the inbox and in none of their scores: 1",
+            "alerts of these submissions in the inbox that no score has: 1",
         );
         differs(|report| report.after.submissions = 9, "submissions went from 7 to 9, and this replay saw 1 scored");
         differs(|report| report.after.alerts = 2, "alerts went from 2 to 2, and this replay saw 1 raised");
     }
 
     #[test]
-    fn what_is_not_stored_or_not_scored_has_its_reason() {
+    fn a_submission_that_is_not_stored_or_scored_has_a_reason() {
         for (result, what) in [
             (Result::NotStored("409".to_owned()), "01 BASELINE 2012-11-30: not stored: 409"),
             (Result::NotScored("not within 5 s".to_owned()), "01 BASELINE 2012-11-30: not scored: not within 5 s"),
@@ -434,8 +434,8 @@ mod tests {
     }
 
     #[test]
-    fn a_total_that_the_file_does_not_have_is_not_compared_and_said() {
-        let (text, agrees) = told_of(&administration("01", None), |_| {});
+    fn a_total_that_the_file_lacks_is_reported_as_not_compared() {
+        let (text, agrees) = rendered_for(&administration("01", None), |_| {});
         assert!(
             agrees && text.contains("1 without one in the file") && text.contains("no total in the file"),
             "{text}"
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_scored_before_is_not_expected_to_be_counted_again() {
+    fn earlier_scores_are_not_expected_to_be_counted_again() {
         let (text, agrees) = rendered(|report| {
             report.entries[0].sent = Sent::AlreadyThere;
             if let Result::Scored { when, .. } = &mut report.entries[0].result {
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_on_its_way_may_be_in_the_first_counts_or_not() {
+    fn scores_in_flight_may_be_in_the_first_counts_or_not() {
         let around = |after: u64| {
             rendered(|report| {
                 report.entries[0].sent = Sent::AlreadyThere;

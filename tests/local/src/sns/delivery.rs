@@ -103,8 +103,8 @@ impl Sns {
                 request.body(Full::from(self.document(message, subscription).to_string()))
             }
         };
-        let wanted = || self.subscription(&subscription.arn).is_some();
-        let status = match self.insist(http, permits, subscription, &request, &wanted).await {
+        let is_needed = || self.subscription(&subscription.arn).is_some();
+        let status = match self.insist(http, permits, subscription, &request, &is_needed).await {
             true => Status::Delivered,
             false => Status::Failed,
         };
@@ -118,8 +118,8 @@ impl Sns {
             let request = self.request(subscription, "SubscriptionConfirmation", &message_id);
             request.body(Full::from(document.clone()))
         };
-        let wanted = || self.subscription(&subscription.arn).is_some_and(|found| !found.confirmed);
-        self.insist(http, permits, subscription, &request, &wanted).await;
+        let is_needed = || self.subscription(&subscription.arn).is_some_and(|found| !found.confirmed);
+        self.insist(http, permits, subscription, &request, &is_needed).await;
     }
 
     /// Whether the endpoint accepted it. A refusal other than 429 is final, as in SNS.
@@ -129,7 +129,7 @@ impl Sns {
         permits: &Semaphore,
         subscription: &Subscription,
         request: &(dyn Fn() -> http::Result<Request<Full<Bytes>>> + Send + Sync),
-        wanted: &(dyn Fn() -> bool + Send + Sync),
+        is_needed: &(dyn Fn() -> bool + Send + Sync),
     ) -> bool {
         let endpoint = &subscription.endpoint;
         let mut why = String::new();
@@ -137,7 +137,7 @@ impl Sns {
             if attempt > 0 {
                 time::sleep(Duration::from_secs(2_u64.pow(attempt - 1)).min(LONGEST_PAUSE)).await;
             }
-            if !wanted() {
+            if !is_needed() {
                 return false;
             }
             let Ok(request) = request() else { return false };
@@ -154,7 +154,7 @@ impl Sns {
                         break;
                     }
                 }
-                Ok(Err(_)) => "it does not answer".clone_into(&mut why),
+                Ok(Err(_)) => "the connection failed".clone_into(&mut why),
                 Err(_) => why = format!("no answer within {} s", ANSWER_PATIENCE.as_secs()),
             }
             self.outage(endpoint, &why);
@@ -166,7 +166,7 @@ impl Sns {
     fn outage(&self, endpoint: &str, why: &str) {
         if let hash_map::Entry::Vacant(new) = lock(&self.shared.outages).entry(endpoint.to_owned()) {
             new.insert(false);
-            self.shared.console.warn(format!("sns: {endpoint} does not take messages, trying again: {why}"));
+            self.shared.console.warn(format!("sns: {endpoint} does not accept messages, retrying: {why}"));
         }
     }
 
@@ -180,13 +180,15 @@ impl Sns {
 
     fn outage_over(&self, endpoint: &str) {
         if lock(&self.shared.outages).remove(endpoint).is_some() {
-            self.shared.console.event(format!("sns: {endpoint} takes messages again"));
+            self.shared.console.event(format!("sns: {endpoint} accepts messages again"));
         }
     }
 
     async fn note(&self, message: &str, subscription: &str, status: Status) {
         if let Err(error) = self.shared.store.note(message, subscription, status).await {
-            self.shared.console.warn(format!("sns: cannot note a delivery, the next start repeats it: {error}"));
+            self.shared
+                .console
+                .warn(format!("sns: cannot store the status of a delivery, so the next start repeats it: {error}"));
         }
         let mut inbox = lock(&self.shared.inbox);
         let entry = inbox.iter_mut().rev().find(|entry| entry.message.id == message);

@@ -50,11 +50,11 @@ impl Entry {
 /// `renderings` (protocol to text) and `deliveredTo` (`protocol`, `endpoint`, `status`: `open`, `delivered`, `failed`
 /// or `shown`, and for an email or a text message `text`).
 pub(super) async fn get(State(sns): State<Sns>, RawQuery(query): RawQuery) -> Json<Value> {
-    let wanted: Vec<(String, String)> =
+    let conditions: Vec<(String, String)> =
         form_urlencoded::parse(query.unwrap_or_default().as_bytes()).into_owned().collect();
     let fits = |entry: &&Entry| {
         let attribute = |name: &str| entry.message.attributes.get(name).map(|attribute| attribute.value.as_str());
-        wanted.iter().all(|(name, value)| attribute(name) == Some(value.as_str()))
+        conditions.iter().all(|(name, value)| attribute(name) == Some(value.as_str()))
     };
     let messages: Vec<_> = lock(&sns.shared.inbox).iter().rev().filter(fits).map(show).collect();
     Json(json!({ "messages": messages }))

@@ -177,7 +177,7 @@ impl Sns {
         self.kept().await?;
         if !new.confirmed {
             self.shared.console.say(format!(
-                "sns: {} has to confirm its subscription; messages to it carry no valid signature",
+                "sns: {} has to confirm its subscription; its messages carry no valid signature",
                 new.endpoint
             ));
             self.enqueue(Job::Confirmation { subscription: new.arn.clone() });
@@ -206,8 +206,8 @@ impl Sns {
 
     pub(super) fn subscriptions(&self, topic: Option<&str>) -> Vec<Subscription> {
         let subscriptions = lock(&self.shared.subscriptions);
-        let wanted = subscriptions.iter().filter(|subscription| topic.is_none_or(|topic| subscription.topic == topic));
-        wanted.cloned().collect()
+        let listed = subscriptions.iter().filter(|subscription| topic.is_none_or(|topic| subscription.topic == topic));
+        listed.cloned().collect()
     }
 
     pub(super) fn subscription(&self, arn: &str) -> Option<Subscription> {
@@ -261,13 +261,15 @@ impl Sns {
             self.give(&given.topic_arn, &given.protocol, &given.endpoint, &attributes, Origin::Template)
                 .map_err(|refusal| SnsError::Subscription { what: given.name.clone(), reason: refusal.message })?;
         }
-        for wanted in settings.wanted {
-            let policy = wanted.filter_policy.clone().map(|policy| ("FilterPolicy".to_owned(), policy));
+        for requested in settings.requested {
+            let policy = requested.filter_policy.clone().map(|policy| ("FilterPolicy".to_owned(), policy));
             let attributes = policy.into_iter().collect();
             for topic in settings.topics {
-                self.give(&topic.arn, &wanted.protocol, &wanted.endpoint, &attributes, Origin::CommandLine).map_err(
-                    |refusal| SnsError::Subscription { what: wanted.endpoint.clone(), reason: refusal.message },
-                )?;
+                self.give(&topic.arn, &requested.protocol, &requested.endpoint, &attributes, Origin::CommandLine)
+                    .map_err(|refusal| SnsError::Subscription {
+                        what: requested.endpoint.clone(),
+                        reason: refusal.message,
+                    })?;
             }
         }
         Ok(())
@@ -298,7 +300,7 @@ impl Sns {
 
     async fn kept(&self) -> Result<(), Refusal> {
         self.keep_subscriptions().await.map_err(|error| {
-            self.shared.console.warn(format!("sns: cannot keep the subscriptions: {error}"));
+            self.shared.console.warn(format!("sns: cannot store the subscriptions: {error}"));
             Refusal::internal()
         })
     }

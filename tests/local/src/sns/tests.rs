@@ -30,14 +30,14 @@ impl World {
         Self::over(env::temp_dir().join(format!("local-sns-{}", uuid::Uuid::new_v4())), &[]).await
     }
 
-    async fn over(folder: PathBuf, wanted: &[SubscribeOption]) -> Self {
+    async fn over(folder: PathBuf, requested: &[SubscribeOption]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = format!("http://{}", listener.local_addr().expect("has an address"));
         let sns = Sns::start(SnsSettings {
             address: &address,
             topics: &[template::Topic { name: "AlertsTopic".into(), arn: TOPIC.into(), display_name: None }],
             subscriptions: &[],
-            wanted,
+            requested,
             folder: Some(&folder),
             console: Console { quiet: true, logs: false },
         })
@@ -130,7 +130,7 @@ fn entry(id: &str, message: &str) -> aws_sdk_sns::types::builders::PublishBatchR
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_in_the_inbox_with_what_each_protocol_would_get() {
+async fn a_message_is_in_the_inbox_with_each_protocols_rendering() {
     let world = World::new().await;
     let message = json!({"default": "{\"alertId\":\"a\",\"site\":\"S<1>&\"}", "email": "a mail", "sms": "short"});
     let publish = world.client.publish().topic_arn(TOPIC).message(message.to_string()).message_structure("json");
@@ -177,7 +177,7 @@ async fn a_batch_fails_entry_by_entry() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_batch_that_is_none_is_refused_as_a_whole() {
+async fn an_invalid_batch_is_refused_as_a_whole() {
     let world = World::new().await;
     let long = "x".repeat(200 * 1024);
     let numbered = |count: usize| (0..count).map(|number| entry(&number.to_string(), "x")).collect::<Vec<_>>();
@@ -196,13 +196,13 @@ async fn a_batch_that_is_none_is_refused_as_a_whole() {
     let unknown = world.client.publish().topic_arn("arn:aws:sns:us-east-1:000000000000:Other").message("x");
     let error = unknown.send().await.expect_err("refused").into_service_error();
     assert!(error.is_not_found_exception(), "{error:?}");
-    assert!(world.client.get_topic_attributes().topic_arn(TOPIC).send().await.expect("there").attributes.is_some());
+    assert!(world.client.get_topic_attributes().topic_arn(TOPIC).send().await.expect("it exists").attributes.is_some());
     assert!(world.inbox("").await.is_empty());
     world.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_http_subscriber_confirms_and_then_gets_what_its_policy_wants() {
+async fn an_http_subscriber_confirms_and_then_gets_messages_that_match_its_policy() {
     let world = World::new().await;
     let (endpoint, mut received) = subscriber(&[]).await;
     let subscribe = world.client.subscribe().topic_arn(TOPIC).protocol("http").endpoint(&endpoint);
@@ -241,7 +241,7 @@ async fn an_http_subscriber_confirms_and_then_gets_what_its_policy_wants() {
         (Some("true"), r#"{"severity":"critical"}"#)
     );
 
-    let attributes = world.client.get_subscription_attributes().subscription_arn(&arn).send().await.expect("there");
+    let attributes = world.client.get_subscription_attributes().subscription_arn(&arn).send().await.expect("it exists");
     let attributes = attributes.attributes.expect("attributes");
     assert_eq!(attributes["FilterPolicy"], r#"{"severity":["critical"]}"#);
     assert_eq!(attributes["FilterPolicyScope"], "MessageAttributes");
@@ -253,7 +253,7 @@ async fn an_http_subscriber_confirms_and_then_gets_what_its_policy_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_endpoint_that_fails_gets_the_message_again() {
+async fn a_failed_delivery_to_an_endpoint_is_retried() {
     let (endpoint, mut received) = subscriber(&[500]).await;
     let folder = env::temp_dir().join(format!("local-sns-{}", uuid::Uuid::new_v4()));
     let world = World::over(folder, &[endpoint.parse().expect("an endpoint")]).await;
@@ -267,17 +267,17 @@ async fn an_endpoint_that_fails_gets_the_message_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_gets_a_line_per_message_that_its_policy_wants() {
+async fn a_file_gets_a_line_per_message_that_matches_its_policy() {
     let folder = env::temp_dir().join(format!("local-sns-{}", uuid::Uuid::new_v4()));
     let file = folder.with_extension("ndjson");
-    let wanted = format!("file:{},{{\"severity\":[{{\"anything-but\":[\"info\"]}}]}}", file.display());
-    let world = World::over(folder, &[wanted.parse().expect("a file")]).await;
+    let option = format!("file:{},{{\"severity\":[{{\"anything-but\":[\"info\"]}}]}}", file.display());
+    let world = World::over(folder, &[option.parse().expect("a file")]).await;
     for severity in ["critical", "info", "warning"] {
         world.publish(severity).await;
     }
     world.until_delivered(2).await;
     let lines: Vec<Value> = fs::read_to_string(&file)
-        .expect("there")
+        .expect("it exists")
         .lines()
         .map(|line| serde_json::from_str(line).expect("a line is JSON"))
         .collect();
@@ -288,7 +288,7 @@ async fn a_file_gets_a_line_per_message_that_its_policy_wants() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_read_numbers_lists_and_bodies() {
+async fn policies_match_numbers_lists_and_bodies() {
     let world = World::new().await;
     let subscribe = |name: &str, policy: &str, scope: &str| {
         let subscribe =
@@ -322,7 +322,7 @@ async fn policies_read_numbers_lists_and_bodies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn mails_and_text_messages_are_shown_in_the_inbox() {
+async fn emails_and_text_messages_are_shown_in_the_inbox() {
     let world = World::new().await;
     for (protocol, endpoint) in [("email", "doctor@example.org"), ("sms", "+6591234567")] {
         world
@@ -378,11 +378,11 @@ async fn inbox_subscriptions_and_open_deliveries_survive_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_died_in_the_middle_of_a_line_does_not_spoil_the_rest() {
+async fn an_incomplete_line_after_a_crash_does_not_affect_the_others() {
     let world = World::new().await;
     world.publish("info").await;
     let log = world.folder.join("messages.ndjson");
-    let mut text = fs::read_to_string(&log).expect("there");
+    let mut text = fs::read_to_string(&log).expect("it exists");
     text.push_str("{\"message\":{\"id\":\"ha");
     fs::write(&log, text).expect("writes");
     let world = world.restart().await;
@@ -393,7 +393,7 @@ async fn what_died_in_the_middle_of_a_line_does_not_spoil_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn subscriptions_that_are_none_are_refused_with_their_reason() {
+async fn invalid_subscriptions_are_refused_with_a_reason() {
     let world = World::new().await;
     #[rustfmt::skip]
     let table = [
@@ -422,7 +422,7 @@ async fn subscriptions_that_are_none_are_refused_with_their_reason() {
 }
 
 #[test]
-fn a_subscription_of_the_command_line_names_what_it_wants() {
+fn the_subscribe_option_is_parsed_and_validated() {
     for (text, reason) in [
         ("ftp://127.0.0.1", "expected http://"),
         ("file:", "expected http://"),

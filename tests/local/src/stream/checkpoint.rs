@@ -104,7 +104,7 @@ impl Checkpoints {
                 this.shared.changed.notified().await;
                 if let Err(error) = this.write().await {
                     Console::default().warn(format!(
-                        "stream: cannot write the checkpoints, the next start will repeat records: {error}"
+                        "stream: cannot write the checkpoints, so the next start will repeat records: {error}"
                     ));
                 }
                 time::sleep(WRITE_INTERVAL).await;

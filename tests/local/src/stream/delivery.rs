@@ -187,13 +187,12 @@ impl Delivery {
             match &self.mapping.on_failure {
                 Some(FailureDestination::Bucket(bucket)) => format!(": kept in {bucket}, see /local/failures"),
                 Some(FailureDestination::Topic(topic)) => format!(": published to {topic}, without the records"),
-                None => ": lost, for the mapping has no failure destination".to_owned(),
+                None => ": lost, because the mapping has no failure destination".to_owned(),
             }
         ));
         let mut failed = 0;
         while let Err(error) = self.send_away(shard, condition, batch).await {
-            Console::default()
-                .warn(format!("stream: the failure destination of {function} failed, trying again: {error}"));
+            Console::default().warn(format!("stream: the failure destination of {function} failed, retrying: {error}"));
             failed += 1;
             self.pause(failed).await;
             if *self.stopping.borrow() {

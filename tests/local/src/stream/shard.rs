@@ -75,7 +75,7 @@ pub(super) async fn run(context: Arc<Context>, shard: String) {
     while let Some(ended) = lanes.join_next().await {
         if let Err(error) = ended {
             Console::default().warn(format!(
-                "stream: a lane of {} broke off, its records are repeated after a new start: {error}",
+                "stream: a lane of {} failed, so the next start will repeat its records: {error}",
                 mapping.name
             ));
         }
@@ -118,7 +118,7 @@ async fn read(
             Err(Problem::Expired) => continue,
             Err(Problem::Trimmed) => {
                 Console::default().warn(format!(
-                    "stream: records of {} were trimmed before they were read; going on with the rest",
+                    "stream: records of {} were trimmed before they were read; continuing with the rest",
                     mapping.table
                 ));
                 last_read = None;
@@ -126,7 +126,7 @@ async fn read(
             }
             Err(Problem::Gone) => {
                 Console::default().warn(format!(
-                    "stream: shard {shard} of {} is gone with what was not read of it; going on with the others",
+                    "stream: shard {shard} of {} is gone with its unread records; continuing with the other shards",
                     mapping.table
                 ));
                 return true;
@@ -157,9 +157,9 @@ async fn read(
             index += 1;
             let before =
                 mapping.starting_position == StartingPosition::Latest && record.created < context.since.floor();
-            let wanted = context.filters.is_empty() || context.filters.iter().any(|filter| filter.matches(&json));
+            let matches = context.filters.is_empty() || context.filters.iter().any(|filter| filter.matches(&json));
             in_flight.opened(&record);
-            if before || !wanted {
+            if before || !matches {
                 in_flight.done(context, shard, std::slice::from_ref(&record));
                 continue;
             }
@@ -286,7 +286,7 @@ async fn first_iterator(context: &Context, shard: &str, after: Option<&str>) -> 
         None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
     };
     match request.send().await {
-        Ok(answer) => answer.shard_iterator.ok_or_else(|| Problem::Other("GetShardIterator gave none".to_owned())),
+        Ok(answer) => answer.shard_iterator.ok_or_else(|| Problem::Other("GetShardIterator returned none".to_owned())),
         Err(error) if error.as_service_error().is_some_and(|e| e.is_trimmed_data_access_exception()) => {
             Err(Problem::Trimmed)
         }
@@ -316,7 +316,7 @@ struct Outage {
 impl Outage {
     async fn pause(&mut self, table: &str, cause: &str) {
         if self.failures == 0 {
-            Console::default().warn(format!("stream: cannot read the stream of {table}, trying again: {cause}"));
+            Console::default().warn(format!("stream: cannot read the stream of {table}, retrying: {cause}"));
         }
         self.failures += 1;
         let pause = Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(self.failures));
@@ -325,7 +325,7 @@ impl Outage {
 
     fn over(&mut self, table: &str) {
         if self.failures > 0 {
-            Console::default().warn(format!("stream: reading the stream of {table} again"));
+            Console::default().warn(format!("stream: the stream of {table} can be read again"));
         }
         self.failures = 0;
     }

@@ -86,9 +86,9 @@ impl World {
     }
 
     /// Waits until the delivered batches are the expected ones.
-    async fn until(&self, wanted: impl Fn(&[Vec<String>]) -> bool) {
+    async fn until(&self, expected: impl Fn(&[Vec<String>]) -> bool) {
         let met = async {
-            while !wanted(&self.seen()) {
+            while !expected(&self.seen()) {
                 time::sleep(Duration::from_millis(2)).await;
             }
         };
@@ -227,7 +227,7 @@ async fn without_bisecting_the_whole_batch_is_repeated_and_then_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_partial_answer_goes_on_at_the_lowest_failed_record() {
+async fn a_partial_failure_is_retried_from_the_lowest_failed_record() {
     let world = World::new().await;
     world.put_many(5).await;
     let failing = Arc::new(Mutex::new(vec!["04", "02"]));
@@ -247,7 +247,7 @@ async fn a_partial_answer_goes_on_at_the_lowest_failed_record() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_of_another_shape_is_a_failure_and_none_at_all_is_success() {
+async fn a_result_of_another_shape_is_a_failure_and_an_empty_one_a_success() {
     let failure = [
         r#"{"batchItemFailures": [{"itemIdentifier": ""}]}"#,
         r#"{"batchItemFailures": [{"itemIdentifier": null}]}"#,
@@ -281,7 +281,7 @@ async fn an_answer_of_another_shape_is_a_failure_and_none_at_all_is_success() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_that_are_too_old_are_given_up_unseen() {
+async fn records_that_are_too_old_are_given_up_without_an_attempt() {
     let world = World::new().await;
     world.put_many(2).await;
     let young = StreamMapping { maximum_record_age: Some(Duration::ZERO), ..mapping() };
@@ -296,7 +296,7 @@ async fn records_that_are_too_old_are_given_up_unseen() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_invocation_is_no_attempt() {
+async fn a_refused_invocation_does_not_count_as_an_attempt() {
     let world = World::new().await;
     world.put_many(1).await;
     let refusals = Mutex::new(5);
@@ -317,7 +317,7 @@ async fn a_refused_invocation_is_no_attempt() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lanes_work_side_by_side_and_keep_each_items_order() {
+async fn lanes_work_in_parallel_and_keep_each_items_order() {
     let world = World::new().await;
     let client = world.database.client();
     for round in 0..20 {
@@ -349,7 +349,7 @@ async fn lanes_work_side_by_side_and_keep_each_items_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_start_goes_on_behind_the_checkpoint() {
+async fn a_restart_continues_after_the_checkpoint() {
     let world = World::new().await;
     world.put_many(3).await;
     let streams = world.start(mapping(), |_, _| answer(&Value::Null)).await;
@@ -364,7 +364,7 @@ async fn a_new_start_goes_on_behind_the_checkpoint() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_was_not_done_is_delivered_again_after_a_new_start() {
+async fn an_undelivered_record_is_delivered_after_a_restart() {
     let world = World::new().await;
     world.put_many(3).await;
     let endless = StreamMapping { maximum_retry_attempts: None, ..mapping() };
@@ -378,7 +378,7 @@ async fn a_record_that_was_not_done_is_delivered_again_after_a_new_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_filter_leaves_out_is_not_delivered_and_does_not_hold_up_the_rest() {
+async fn records_that_do_not_match_the_filter_are_skipped_without_delaying_the_others() {
     let world = World::new().await;
     world.put_many(3).await;
     let filter = json!({"eventName": ["INSERT"], "dynamodb": {"NewImage": {"sk": {"S": [{"anything-but": ["01"]}]}}}});
@@ -401,7 +401,7 @@ async fn a_batching_window_gathers_records_into_one_batch() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_mapping_from_the_latest_record_leaves_out_what_was_there_before() {
+async fn a_mapping_from_the_latest_record_skips_earlier_ones() {
     let world = World::new().await;
     world.put("P", "00").await;
     // The engine's timestamps have whole seconds: the mapping has to start in a later one.
@@ -447,7 +447,7 @@ async fn two_shards() -> DynamoDb {
             }
             _ => {
                 let iterator = request["ShardIterator"].as_str().expect("an iterator").to_owned();
-                let (shard, after) = iterator.split_once(' ').expect("ours");
+                let (shard, after) = iterator.split_once(' ').expect("an iterator of this test");
                 let after: usize = after.parse().expect("a number");
                 if after > 0 && expired.lock().expect("no panic").insert(iterator.clone()) {
                     let error = json!({"__type": "com.amazonaws.dynamodb.v20120810#ExpiredIteratorException"});
@@ -469,7 +469,7 @@ async fn two_shards() -> DynamoDb {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_child_shard_waits_until_its_parent_is_done_and_iterators_are_renewed() {
+async fn a_child_shard_waits_for_its_parent_and_iterators_are_renewed() {
     let world = World { database: two_shards().await, ..World::new().await };
     let streams = world.start(mapping(), |_, _| answer(&Value::Null)).await;
     world.until(|seen| seen.concat() == keys(1..6)).await;
@@ -485,7 +485,7 @@ async fn a_child_shard_waits_until_its_parent_is_done_and_iterators_are_renewed(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_filter_that_lambda_does_not_take_stops_the_start() {
+async fn a_filter_that_lambda_would_not_accept_prevents_the_start() {
     let world = World::new().await;
     let filtered = StreamMapping { filters: vec![json!({"eventName": [{"wildcard": "IN*"}]})], ..mapping() };
     let invoke: Invoke = Arc::new(|_, _| Box::pin(std::future::pending()));

@@ -84,15 +84,16 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, TemplateError> {
         )
     })?;
     match documents.as_slice() {
-        [one] => node(one, None).map_err(|line| {
-            error(
-                Some(line),
-                "a key that is not plain text".to_owned(),
-                "Keys of a template are names: write them as text",
-            )
-        }),
-        [] => Err(error(None, "the file is empty".to_owned(), "Give it by --template, or restore template.yaml")),
-        _ => Err(error(None, "the file has more than one YAML document".to_owned(), "Keep one template to a file")),
+        [one] => node(one, None)
+            .map_err(|line| error(Some(line), "a key that is not plain text".to_owned(), "Write the key as a name")),
+        [] => {
+            Err(error(None, "the file is empty".to_owned(), "Name another with --template, or restore template.yaml"))
+        }
+        _ => Err(error(
+            None,
+            "the file has several YAML documents".to_owned(),
+            "Put each template into a file of its own",
+        )),
     }
 }
 

@@ -34,7 +34,7 @@ impl Template {
             line: None,
             place: String::new(),
             problem: e.to_string(),
-            advice: "Name the file by --template".to_owned(),
+            advice: "Name the file with --template".to_owned(),
         })?;
         Self::parse(file, &text, parameters)
     }
@@ -83,7 +83,7 @@ impl<'a> Reader<'a> {
         for (id, resource) in &resources {
             let made = [HTTP_API, FUNCTION, TABLE, TOPIC, BUCKET, SUBSCRIPTION].map(Some);
             if resource.get("Condition").is_some() && made.contains(&self.names.kind(id)) {
-                self.notice(format!("{id} has a Condition: it is made whatever the condition says"));
+                self.notice(format!("{id} has a Condition, which is ignored: the resource is created"));
             }
             let kind = self.names.kind(id).unwrap_or_default();
             if matches!(kind, "AWS::Lambda::Function" | "AWS::Serverless::Api" | "AWS::ApiGatewayV2::Api") {
@@ -102,7 +102,7 @@ impl<'a> Reader<'a> {
                 topic.path(&["Properties", "DisplayName"]).map(|at| self.names.value(&at)).transpose()?;
             self.template.topics.push(Topic { name: id.to_owned(), arn: topic_arn(id), display_name });
             if topic.path(&["Properties", "Subscription"]).is_some() {
-                self.notice(format!("subscriptions inside {id} are not made: write each as an {SUBSCRIPTION}"));
+                self.notice(format!("subscriptions inside {id} are ignored: write each as an {SUBSCRIPTION}"));
             }
         }
         self.template.buckets = buckets.iter().map(|(id, _)| (*id).to_owned()).collect();
@@ -123,7 +123,7 @@ impl<'a> Reader<'a> {
     fn api(&mut self, id: &'a str, resource: &At<'a>) -> Result<(), TemplateError> {
         if let Some((first, _)) = self.apis.first() {
             return Err(resource.error(
-                format!("a second {HTTP_API}: {first} is there already"),
+                format!("a second {HTTP_API} besides {first}"),
                 "The local cloud serves one API: put all routes on it",
             ));
         }
@@ -166,14 +166,14 @@ impl<'a> Reader<'a> {
 
     fn authorizer(&self, at: &At<'_>) -> Result<Authorizer, TemplateError> {
         let jwt = at.get("JwtConfiguration").ok_or_else(|| {
-            at.error("only JWT authorizers work here", "Give it a JwtConfiguration with issuer and audience")
+            at.error("only JWT authorizers are supported", "Give it a JwtConfiguration with issuer and audience")
         })?;
         let header = match at.get("IdentitySource") {
             None => "authorization".to_owned(),
             Some(source) => {
                 let text = self.names.value(&source)?;
                 let header = text.strip_prefix("$request.header.").ok_or_else(|| {
-                    source.error(format!("{text:?} is not known here"), "Use $request.header.Authorization")
+                    source.error(format!("{text:?} is not supported"), "Use $request.header.Authorization")
                 })?;
                 header.to_ascii_lowercase()
             }
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
             });
         }
         if let Some(local) = properties.get("LocalSecondaryIndexes") {
-            return Err(local.error("local secondary indexes are not made here", "Use a global one"));
+            return Err(local.error("local secondary indexes are not supported", "Use a global one"));
         }
         let time_to_live = match properties.get("TimeToLiveSpecification") {
             Some(ttl) if self.names.boolean(&ttl.required("Enabled")?)? => {
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
             match self.names.value(&kind)?.as_str() {
                 "HASH" => hash = Some(name),
                 "RANGE" => range = Some(name),
-                other => return Err(kind.error(format!("{other:?} is no key type"), "Use HASH or RANGE")),
+                other => return Err(kind.error(format!("{other:?} is not a key type"), "Use HASH or RANGE")),
             }
         }
         let hash = hash.ok_or_else(|| schema.error("there is no HASH key", "Add one with KeyType: HASH"))?;
@@ -277,11 +277,11 @@ impl<'a> Reader<'a> {
         if let Some(package) = setting(&["PackageType"])
             && self.names.value(&package)? != "Zip"
         {
-            return Err(package.error("only functions built by cargo run here", "Use PackageType: Zip"));
+            return Err(package.error("only functions that cargo builds are supported", "Use PackageType: Zip"));
         }
         let binary = resource.path(&["Metadata", "BuildProperties", "Binary"]).ok_or_else(|| {
             resource.error(
-                "which binary this function is, is not said",
+                "the function's binary is missing",
                 "Add Metadata: {BuildMethod: rust-cargolambda, BuildProperties: {Binary: <cargo binary>}}",
             )
         })?;
@@ -319,10 +319,10 @@ impl<'a> Reader<'a> {
         for (key, what) in [
             ("VpcConfig", "it runs on this machine's network"),
             ("Layers", "layers are not loaded"),
-            ("SnapStart", "environments start plainly"),
+            ("SnapStart", "environments start without snapshots"),
             ("FileSystemConfigs", "no file system is mounted"),
-            ("FunctionUrlConfig", "it has no URL of its own here"),
-            ("DeadLetterQueue", "asynchronous invocations are not made here"),
+            ("FunctionUrlConfig", "it has no URL of its own"),
+            ("DeadLetterQueue", "there are no asynchronous invocations"),
             ("ProvisionedConcurrencyConfig", "environments start on demand"),
         ] {
             if setting(&[key]).is_some() {
@@ -333,7 +333,7 @@ impl<'a> Reader<'a> {
         if let Some(at) = setting(&["EventInvokeConfig"]) {
             let retries = at.get("MaximumRetryAttempts").map(|at| self.names.number(&at, 0, 2)).transpose()?;
             if retries != Some(0) {
-                self.notice(format!("{id} has EventInvokeConfig: what fails asynchronously is not tried again here"));
+                self.notice(format!("{id} has EventInvokeConfig: failed asynchronous invocations are not retried"));
             }
         }
         for (event, at) in properties.get("Events").map(|at| at.entries()).transpose()?.unwrap_or_default() {
@@ -343,7 +343,7 @@ impl<'a> Reader<'a> {
                 "DynamoDB" => self.stream(id, event, &at)?,
                 "Schedule" => self.schedule(id, event, &at, Scheduler::Rule)?,
                 "ScheduleV2" => self.schedule(id, event, &at, Scheduler::Scheduler)?,
-                other => self.notice(format!("{id} has the event {event} of type {other}: it never comes here")),
+                other => self.notice(format!("{id} has the event {event} of type {other}: it is never sent")),
             }
         }
         self.template.functions.push(function);
@@ -356,7 +356,7 @@ impl<'a> Reader<'a> {
         if let Some(version) = at("PayloadFormatVersion")
             && self.names.value(&version)? != "2.0"
         {
-            return Err(version.error("only payload format 2.0 is spoken here", "Use PayloadFormatVersion: \"2.0\""));
+            return Err(version.error("only payload format 2.0 is supported", "Use PayloadFormatVersion: \"2.0\""));
         }
         if let Some(named) = at("ApiId") {
             self.names.resource(&named, HTTP_API)?;
@@ -456,7 +456,7 @@ impl<'a> Reader<'a> {
             on_failure: self.on_failure(&properties)?,
         };
         if properties.get("Enabled").is_some_and(|at| matches!(at.node.value, Value::Bool(false))) {
-            self.notice(format!("{function} has the event {event} with Enabled: false: it never comes"));
+            self.notice(format!("{function} has the event {event} with Enabled: false: it is never sent"));
             return Ok(());
         }
         if properties.get("TumblingWindowInSeconds").is_some() {
@@ -484,7 +484,7 @@ impl<'a> Reader<'a> {
         let off = properties.get("Enabled").is_some_and(|at| matches!(at.node.value, Value::Bool(false)))
             || properties.get("State").map(|at| self.names.value(&at)).transpose()?.as_deref() == Some("DISABLED");
         if off {
-            self.notice(format!("{function} has the event {event}, which is switched off: it never comes"));
+            self.notice(format!("{function} has the event {event}, which is disabled: it is never sent"));
             return Ok(());
         }
         let input = match properties.get("Input") {
@@ -534,7 +534,7 @@ impl<'a> Reader<'a> {
             "S3" => Ok(Some(FailureDestination::Bucket(self.names.resource(&destination, BUCKET)?))),
             "SNS" => Ok(Some(FailureDestination::Topic(topic_arn(&self.names.resource(&destination, TOPIC)?)))),
             other => Err(at.error(
-                format!("a failure destination of type {other} is not imitated"),
+                format!("a failure destination of type {other} is not supported"),
                 "Use Type: S3, which also keeps the records themselves, or Type: SNS",
             )),
         }
@@ -544,9 +544,9 @@ impl<'a> Reader<'a> {
 /// The interval of `rate(5 minutes)`, or the fault of any other expression.
 fn rate(expression: &str) -> Result<Duration, &'static str> {
     if expression.starts_with("cron(") || expression.starts_with("at(") {
-        return Err("is an expression that is not imitated here");
+        return Err("is an expression that is not supported");
     }
-    let wrong = "is no rate as EventBridge takes it";
+    let wrong = "is not a rate that EventBridge accepts";
     let inner = expression.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')')).ok_or(wrong)?;
     let (number, unit) = inner.split_once(' ').ok_or(wrong)?;
     let number: u64 = number.parse().ok().filter(|number| (1..=100_000).contains(number)).ok_or(wrong)?;

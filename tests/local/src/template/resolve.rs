@@ -8,8 +8,7 @@ use super::{
     document::{At, Node, TemplateError, Value},
 };
 
-const KNOWN: &str =
-    "The local cloud knows !Ref, !GetAtt, !Sub, !Join and !If: write the value with one of these, or plainly";
+const KNOWN: &str = "Use a plain value or !Ref, !GetAtt, !Sub, !Join or !If";
 
 /// The names that references can use.
 pub(super) struct Names<'a> {
@@ -46,7 +45,7 @@ impl<'a> Names<'a> {
         for (id, resource) in root.required("Resources")?.entries()? {
             let kind = resource.required("Type")?;
             let Value::Text(name) = &kind.node.value else {
-                return Err(kind.error("a resource type is text", "Write for example AWS::DynamoDB::Table"));
+                return Err(kind.error("the resource type is not a string", "Write for example AWS::DynamoDB::Table"));
             };
             resources.insert(id, name.as_str());
         }
@@ -81,7 +80,7 @@ impl<'a> Names<'a> {
     /// Whether a condition holds. It may use conditions that are defined before it.
     fn holds(&self, at: &At<'_>) -> Result<bool, TemplateError> {
         const WRITE: &str = "Write it with !Equals, !Not, !And, !Or or !Condition";
-        let Some((function, argument)) = intrinsic(at) else { return Err(at.error("this is no condition", WRITE)) };
+        let Some((function, argument)) = intrinsic(at) else { return Err(at.error("this is not a condition", WRITE)) };
         let all = || argument.elements()?.iter().map(|part| self.holds(part)).collect::<Result<Vec<_>, _>>();
         match function {
             "Equals" => match argument.elements()?.as_slice() {
@@ -92,17 +91,17 @@ impl<'a> Names<'a> {
             "And" => Ok(all()?.into_iter().all(|holds| holds)),
             "Or" => Ok(all()?.into_iter().any(|holds| holds)),
             "Condition" => self.condition(&argument),
-            _ => Err(at.error(format!("!{function} is no condition"), WRITE)),
+            _ => Err(at.error(format!("!{function} is not a condition"), WRITE)),
         }
     }
 
     fn condition(&self, at: &At<'_>) -> Result<bool, TemplateError> {
         let name = plain(at)?;
-        let known = "Name one of Conditions that stands before";
+        let known = "Name a condition that is defined before";
         self.conditions
             .get(name.as_str())
             .copied()
-            .ok_or_else(|| at.error(format!("no condition is named {name}"), known))
+            .ok_or_else(|| at.error(format!("there is no condition {name}"), known))
     }
 
     pub(super) fn kind(&self, resource: &str) -> Option<&'a str> {
@@ -121,13 +120,13 @@ impl<'a> Names<'a> {
                 [condition, yes, no] => self.text(if self.condition(condition)? { yes } else { no }),
                 _ => Err(argument.error("!If takes a condition and two values", "Write !If [condition, a, b]")),
             },
-            _ => Err(at.error(format!("!{function} is not known here"), KNOWN)),
+            _ => Err(at.error(format!("!{function} is not supported"), KNOWN)),
         }
     }
 
     /// A required string.
     pub(super) fn value(&self, at: &At<'_>) -> Result<String, TemplateError> {
-        self.text(at)?.ok_or_else(|| at.error("AWS::NoValue is no value here", "Give it a value"))
+        self.text(at)?.ok_or_else(|| at.error("a value is required, not AWS::NoValue", "Give it a value"))
     }
 
     /// A list of strings; a single string counts as a list of one.
@@ -170,10 +169,7 @@ impl<'a> Names<'a> {
             Some(("Ref", argument)) => plain(&argument)?,
             Some(("GetAtt", argument)) => dotted(&argument)?.split('.').next().unwrap_or_default().to_owned(),
             _ => {
-                return Err(at.error(
-                    format!("the local cloud can only use a {kind} of this template"),
-                    "Name it by !Ref or !GetAtt",
-                ));
+                return Err(at.error(format!("it has to be a {kind} of this template"), "Name it with !Ref or !GetAtt"));
             }
         };
         match self.kind(&named) {
@@ -241,8 +237,8 @@ impl<'a> Names<'a> {
             ("AWS::Serverless::Function" | "AWS::Lambda::Function", "Arn") => function_arn(name),
             _ => {
                 return Err(at.error(
-                    format!("the local cloud knows no attribute {attribute:?} of a {kind}"),
-                    "Use one that it knows (Arn, StreamArn, TopicArn, TopicName), or a parameter",
+                    format!("the attribute {attribute:?} of a {kind} is not supported"),
+                    "Use Arn, StreamArn, TopicArn, TopicName or a parameter",
                 ));
             }
         })
@@ -253,9 +249,8 @@ impl<'a> Names<'a> {
             Value::List(_) => match argument.elements()?.as_slice() {
                 [template, own] => (plain(template)?, own.entries()?),
                 _ => {
-                    return Err(
-                        argument.error("!Sub takes a text, or a text and a map", "Write !Sub [text, {name: value}]")
-                    );
+                    return Err(argument
+                        .error("!Sub takes a string, or a string and a map", "Write !Sub [text, {name: value}]"));
                 }
             },
             _ => (plain(argument)?, Vec::new()),
@@ -308,7 +303,7 @@ fn plain(at: &At<'_>) -> Result<String, TemplateError> {
         Value::Text(text) | Value::Number(text) => Ok(text.clone()),
         Value::Bool(b) => Ok(b.to_string()),
         Value::Null => Ok(String::new()),
-        Value::List(_) | Value::Map(_) => Err(at.error("a text is expected here", KNOWN)),
+        Value::List(_) | Value::Map(_) => Err(at.error("a string is expected here", KNOWN)),
     }
 }
 
@@ -327,5 +322,5 @@ fn empty_default(parameter: &At<'_>) -> Option<String> {
 }
 
 fn unknown(at: &At<'_>, name: &str) -> TemplateError {
-    at.error(format!("nothing in this template is named {name}"), "Name a parameter or a resource that it has")
+    at.error(format!("the template has no parameter or resource {name}"), "Name one that it has")
 }

@@ -87,8 +87,8 @@ fn error_after(from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_function_has_its_own_settings_over_the_global_ones() {
-    let template = parse(SMALL).expect("the template is good");
+fn a_functions_own_settings_override_the_global_ones() {
+    let template = parse(SMALL).expect("the template is valid");
     let function = &template.functions[0];
     assert_eq!((function.name.as_str(), function.binary.as_str()), ("Work", "work"));
     assert_eq!((function.timeout, function.memory), (Duration::from_secs(7), 256));
@@ -106,8 +106,8 @@ fn a_function_has_its_own_settings_over_the_global_ones() {
 }
 
 #[test]
-fn a_route_has_the_authorizer_of_the_api_unless_it_says_otherwise() {
-    let template = parse(SMALL).expect("the template is good");
+fn a_route_has_the_apis_authorizer_unless_it_names_another() {
+    let template = parse(SMALL).expect("the template is valid");
     let [get, open] = template.routes.as_slice() else { panic!("{:?}", template.routes) };
     assert_eq!((get.method.as_str(), get.path.as_str(), get.function.as_str()), ("GET", "/things/{id}", "Work"));
     assert_eq!(
@@ -122,8 +122,8 @@ fn a_route_has_the_authorizer_of_the_api_unless_it_says_otherwise() {
 }
 
 #[test]
-fn a_stream_mapping_has_lambdas_defaults_where_it_says_nothing() {
-    let template = parse(SMALL).expect("the template is good");
+fn a_stream_mapping_has_lambdas_defaults() {
+    let template = parse(SMALL).expect("the template is valid");
     let expected = StreamMapping {
         name: "Work/Changes".to_owned(),
         function: "Work".to_owned(),
@@ -143,8 +143,8 @@ fn a_stream_mapping_has_lambdas_defaults_where_it_says_nothing() {
 }
 
 #[test]
-fn a_schedule_says_who_sends_what_how_often() {
-    let template = parse(SMALL).expect("the template is good");
+fn a_schedule_has_a_sender_an_input_and_an_interval() {
+    let template = parse(SMALL).expect("the template is valid");
     let schedule = |event: &str, scheduler, seconds, input: Option<&str>| Schedule {
         name: format!("Work/{event}"),
         function: "Work".to_owned(),
@@ -163,7 +163,7 @@ fn a_schedule_says_who_sends_what_how_often() {
 
 #[test]
 fn tables_topics_buckets_and_subscriptions_are_read() {
-    let template = parse(SMALL).expect("the template is good");
+    let template = parse(SMALL).expect("the template is valid");
     let table = &template.tables[0];
     assert_eq!((table.key.hash.as_str(), &table.key.range, table.stream.as_deref()), ("pk", &None, Some("NEW_IMAGE")));
     assert_eq!(table.indexes[0].key.range.as_deref(), Some("at"));
@@ -178,7 +178,7 @@ fn tables_topics_buckets_and_subscriptions_are_read() {
 }
 
 #[test]
-fn an_error_names_file_line_place_and_what_to_do() {
+fn an_error_has_file_line_path_and_advice() {
     assert_eq!(
         error_after("Timeout: 7", "Timeout: seven"),
         "cannot read the template small.yaml, line 9, at Globals.Function.Timeout: \"seven\" is not possible. \
@@ -187,9 +187,9 @@ fn an_error_names_file_line_place_and_what_to_do() {
 }
 
 #[test]
-fn what_it_would_use_and_cannot_read_is_refused() {
+fn a_used_setting_that_is_not_understood_is_refused() {
     for (from, to, part) in [
-        ("Binary: work", "Other: work", "which binary this function is, is not said"),
+        ("Binary: work", "Other: work", "the function's binary is missing"),
         ("!Ref Things, SHARED", "!Ref Nothing, SHARED", "nothing in this template is named Nothing"),
         (
             "!GetAtt Things.StreamArn",
@@ -201,9 +201,9 @@ fn what_it_would_use_and_cannot_read_is_refused() {
         ("StartingPosition: LATEST", "StartingPosition: SOON", "\"SOON\" is not known"),
         ("BatchSize: 10", "BatchSize: 10001", "Use a whole number from 1 to 10000"),
         ("'{\"eventName\":[\"INSERT\"]}'", "'{\"eventName\":'", "the pattern is not JSON"),
-        ("rate(1 minute)", "cron(0 3 * * ? *)", "is an expression that is not imitated here. Use rate(5 minutes)"),
-        ("rate(1 minute)", "rate(1 minutes)", "is no rate as EventBridge takes it"),
-        ("rate(2 hours)", "rate(0 hours)", "is no rate"),
+        ("rate(1 minute)", "cron(0 3 * * ? *)", "is an expression that is not supported. Use rate(5 minutes)"),
+        ("rate(1 minute)", "rate(1 minutes)", "is not a rate that EventBridge accepts"),
+        ("rate(2 hours)", "rate(0 hours)", "is not a rate"),
         ("'{\"a\": 1}'", "'{\"a\": '", "the input is not JSON"),
         ("Type: S3, Destination", "Type: SQS, Destination", "is not imitated"),
         ("[ReportBatchItemFailures]", "[Everything]", "\"Everything\" is not known"),
@@ -212,14 +212,14 @@ fn what_it_would_use_and_cannot_read_is_refused() {
         ("Method: POST", "PayloadFormatVersion: \"1.0\"", "only payload format 2.0"),
         ("Authorizer: NONE", "Authorizer: Other", "Other is not an authorizer of the API"),
         ("DefaultAuthorizer: Jwt", "DefaultAuthorizer: Other", "is not among the Authorizers"),
-        ("!Join [\",\", [a, !Ref Level]]", "!Select [0, [a]]", "!Select is not known here"),
+        ("!Join [\",\", [a, !Ref Level]]", "!Select [0, [a]]", "!Select is not supported"),
         ("Default: info,", "Default: loud,", "is not among its AllowedValues"),
         (
             "{AttributeName: at, AttributeType: N}",
             "{AttributeName: x, AttributeType: N}",
             "the key attribute at has no type",
         ),
-        ("JwtConfiguration: {", "Other: {", "only JWT authorizers work here"),
+        ("JwtConfiguration: {", "Other: {", "only JWT authorizers are supported"),
     ] {
         let error = error_after(from, to);
         assert!(error.contains(part), "{to}: {error}");
@@ -233,7 +233,7 @@ fn a_parameter_without_a_value_is_an_error_where_it_is_used() {
 }
 
 #[test]
-fn files_that_are_no_template_are_refused() {
+fn files_that_are_not_templates_are_refused() {
     for (text, part) in [
         ("", "the file is empty"),
         ("a: [", "this is not YAML"),
@@ -248,9 +248,9 @@ fn files_that_are_no_template_are_refused() {
 }
 
 #[test]
-fn what_is_known_and_not_imitated_is_said() {
+fn known_settings_that_are_not_imitated_are_reported() {
     let more = "      Layers: [x]\n      Events:\n        Queue: {Type: SQS, Properties: {}}\n        Off: {Type: Schedule, Properties: {Schedule: rate(1 day), Enabled: false}}\n";
-    let template = parse(&SMALL.replacen("      Events:\n", more, 1)).expect("the template is good");
+    let template = parse(&SMALL.replacen("      Events:\n", more, 1)).expect("the template is valid");
     assert_eq!(
         template.notices,
         [
@@ -262,10 +262,10 @@ fn what_is_known_and_not_imitated_is_said() {
 }
 
 #[test]
-fn the_projects_own_template_is_read_whole() {
+fn the_projects_own_template_is_read() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
     let parameters = BTreeMap::from([("TokenIssuer".to_owned(), "http://issuer.test".to_owned())]);
-    let template = Template::read(&file, &parameters).expect("template.yaml is good");
+    let template = Template::read(&file, &parameters).expect("template.yaml is valid");
     for function in &template.functions {
         assert!(!function.environment["RECORDS_TABLE"].is_empty(), "{}", function.name);
     }
@@ -284,7 +284,7 @@ fn the_projects_own_template_is_read_whole() {
 }
 
 #[test]
-fn a_setting_may_depend_on_a_condition_and_be_none() {
+fn a_setting_can_depend_on_a_condition_and_be_absent() {
     let template = |reserved: u32| {
         let parameters = format!(
             "  Reserved: {{Type: Number, Default: {reserved}}}\nConditions:\n  Reserves: !Not [!Equals [!Ref Reserved, 0]]\nGlobals:"

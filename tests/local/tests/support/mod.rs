@@ -1,4 +1,4 @@
-//! What the tests over real processes share.
+//! Shared by the tests with real processes.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,10 +6,10 @@ use std::{
     sync::LazyLock,
 };
 
-/// The example `function`, built if it is not.
+/// The path of the example `function`, which is built if needed.
 pub(crate) fn executable() -> PathBuf {
     static BUILT: LazyLock<PathBuf> = LazyLock::new(|| {
-        // At the root, so that features are united as in `cargo test` there, and nothing is built twice.
+        // At the root, so that features are unified as in `cargo test` there, and nothing is built twice.
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let build = Command::new(env!("CARGO")).args(["build", "--example", "function"]).current_dir(root).status();
         assert!(build.is_ok_and(|status| status.success()), "the example `function` does not build");

@@ -142,9 +142,9 @@ impl fmt::Display for Tail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if lines.is_empty() {
-            return f.write_str("; it wrote nothing");
+            return f.write_str("; it wrote no output");
         }
-        f.write_str("; the last that it wrote:")?;
+        f.write_str("; its last output:")?;
         lines.iter().try_for_each(|line| write!(f, "\n  | {line}"))
     }
 }
