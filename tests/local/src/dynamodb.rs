@@ -671,8 +671,8 @@ mod tests {
         let mut other = records();
         other.key.range = None;
         let error = database.make_tables(&[other]).await.expect_err("differs").to_string();
-        assert!(error.contains("RecordsTable is there with another key"), "{error}");
-        assert!(error.contains("there: pk S, sk S; template: pk S"), "{error}");
+        assert!(error.contains("RecordsTable exists with another key"), "{error}");
+        assert!(error.contains("table: pk S, sk S; template: pk S"), "{error}");
         let mut other = records();
         other.indexes.clear();
         let error = database.make_tables(&[other]).await.expect_err("differs").to_string();

@@ -35,7 +35,7 @@ fn a_data_folder_of_another_version_or_with_other_files_is_an_error() {
     fs::write(folder.path().join("version"), "0").expect("the folder is writable");
     let (code, _, stderr) = run(&["--port", "0", "--data", text(folder.path())]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("is of version \"0\", and this local cloud keeps version \"1\""), "{stderr}");
+    assert!(stderr.contains("has version \"0\", and this local cloud uses version \"1\""), "{stderr}");
 
     let folder = tempfile::tempdir().expect("a folder");
     fs::write(folder.path().join("thesis.txt"), "").expect("the folder is writable");

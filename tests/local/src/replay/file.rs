@@ -651,7 +651,7 @@ mod tests {
         assert_eq!(only.answers.len(), 9);
         assert_eq!(
             only.notes,
-            ["sent without item 10, which is in no score: what the file has for PHQ0110 is none of its choices"]
+            ["sent without the unscored item 10: the file's value for PHQ0110 is none of its choices"]
         );
         assert!(changed(|file| remove_row(file, 9)).expect("the item is optional").administrations[0].notes.is_empty());
     }

@@ -492,6 +492,6 @@ async fn a_filter_that_lambda_would_not_accept_prevents_the_start() {
     let publish: Publish = Arc::new(|_, _| Box::pin(async { Ok(()) }));
     let destinations = Destinations { failures: world.failures.clone(), publish };
     let error = start(&world.database, &[filtered], invoke, destinations, None).await.expect_err("refused");
-    assert_eq!(error.to_string(), "the filter of ScoreFunction/Submissions is none that Lambda takes");
+    assert_eq!(error.to_string(), "Lambda would not accept the filter of ScoreFunction/Submissions");
     world.database.stop().await;
 }

@@ -190,11 +190,11 @@ fn an_error_has_file_line_path_and_advice() {
 fn a_used_setting_that_is_not_understood_is_refused() {
     for (from, to, part) in [
         ("Binary: work", "Other: work", "the function's binary is missing"),
-        ("!Ref Things, SHARED", "!Ref Nothing, SHARED", "nothing in this template is named Nothing"),
+        ("!Ref Things, SHARED", "!Ref Nothing, SHARED", "the template has no parameter or resource Nothing"),
         (
             "!GetAtt Things.StreamArn",
             "arn:aws:dynamodb:elsewhere",
-            "can only use a AWS::DynamoDB::Table of this template",
+            "it has to be a AWS::DynamoDB::Table of this template",
         ),
         ("!GetAtt Things.StreamArn", "!GetAtt Topic.StreamArn", "Topic is a AWS::SNS::Topic"),
         ("StreamViewType: NEW_IMAGE", "X: y", "the table Things has no stream"),
@@ -205,7 +205,7 @@ fn a_used_setting_that_is_not_understood_is_refused() {
         ("rate(1 minute)", "rate(1 minutes)", "is not a rate that EventBridge accepts"),
         ("rate(2 hours)", "rate(0 hours)", "is not a rate"),
         ("'{\"a\": 1}'", "'{\"a\": '", "the input is not JSON"),
-        ("Type: S3, Destination", "Type: SQS, Destination", "is not imitated"),
+        ("Type: S3, Destination", "Type: SQS, Destination", "is not supported"),
         ("[ReportBatchItemFailures]", "[Everything]", "\"Everything\" is not known"),
         ("Path: /open", "Path: \"/things/{id}\", Method: GET", "this is not YAML"),
         ("Method: POST, Path: /open", "Method: GET, Path: \"/things/{id}\"", "leads to Work already"),
@@ -237,7 +237,7 @@ fn files_that_are_not_templates_are_refused() {
     for (text, part) in [
         ("", "the file is empty"),
         ("a: [", "this is not YAML"),
-        ("a: 1\n---\nb: 2\n", "more than one YAML document"),
+        ("a: 1\n---\nb: 2\n", "the file has several YAML documents"),
         ("hello", "Resources is missing"),
         ("Resources: 7", "a map is expected here"),
         ("Resources: {A: {}}", "Type is missing"),
@@ -255,8 +255,8 @@ fn known_settings_that_are_not_imitated_are_reported() {
         template.notices,
         [
             "Work has Layers: layers are not loaded",
-            "Work has the event Queue of type SQS: it never comes here",
-            "Work has the event Off, which is switched off: it never comes",
+            "Work has the event Queue of type SQS: it is never sent",
+            "Work has the event Off, which is disabled: it is never sent",
         ]
     );
 }
