@@ -1,7 +1,7 @@
-//! Writes the definitions that the library carries without white space, and their schemas without descriptions, to
-//! `OUT_DIR`: `submit`'s bootstrap is 60 KB smaller for it. Content hashes are those of the canonical form, so they stay.
+//! Writes the embedded definitions without white space, and their schemas without descriptions, to `OUT_DIR`, which makes
+//! `submit`'s bootstrap 60 KB smaller. Content hashes are of the canonical form, so that they do not change.
 
-#![allow(clippy::print_stdout, reason = "cargo is told by standard output what to watch")]
+#![allow(clippy::print_stdout, reason = "cargo reads the files to watch from standard output")]
 
 use std::error::Error;
 use std::fs;
@@ -30,7 +30,7 @@ fn write_all(folder: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
         } else if path.extension().is_some_and(|extension| extension == "json") {
             let text = fs::read_to_string(&path)?;
             let is_schema = path.to_string_lossy().ends_with(".schema.json");
-            // A file that is no JSON stays as it is: the tests say which, and where.
+            // An invalid file is copied unchanged: the tests report it with its position.
             let written = match serde_json::from_str::<Value>(&text) {
                 Ok(mut json) => {
                     if is_schema {
@@ -46,7 +46,7 @@ fn write_all(folder: &Path, out: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Removes what a schema says to people. A property that is called `description` has a schema, not a text, and stays.
+/// Removes the descriptions of a schema. A property that is named `description` has a schema as its value and stays.
 fn drop_descriptions(schema: &mut Value) {
     match schema {
         Value::Object(members) => {

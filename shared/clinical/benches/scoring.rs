@@ -1,8 +1,8 @@
-//! How many submissions are scored a second on one core, beside functions written by hand for the same sums.
+//! The number of submissions scored per second on one core, compared with hand-written functions for the same sums.
 //!
-//! `cargo bench -p clinical`. The least that is asked: PHQ-9 1 million, RAND-36 150 thousand.
+//! `cargo bench -p clinical`. The targets: PHQ-9 1 million, RAND-36 150 thousand.
 
-#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark; it stops at what it cannot read")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark may panic on invalid data")]
 
 use std::hint::black_box;
 

@@ -1,4 +1,4 @@
-//! Every number, length and count of a definition is bounded, in the schema and at load alike.
+//! Every number, length and count of a definition is bounded, in the schema and by the loader.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 type Load = fn(&str) -> Result<(), Vec<DefinitionFault>>;
 
-/// A schema's file, a document in `tests/bounds` that has every part of it, and what loads such documents.
+/// The file of a schema, a document in `tests/bounds` with every part of it, and the loader.
 const KINDS: [(&str, &str, Load); 3] = [
     ("instruments/instrument.schema.json", "instrument.json", |json| Instrument::parse(json).map(drop)),
     ("studies/study.schema.json", "study.json", |json| Study::parse(json)?.with_instruments(&[], |_| true).map(drop)),
@@ -41,14 +41,14 @@ fn each_schema_bounds_every_number_text_list_and_map() {
 }
 
 #[test]
-fn what_is_beyond_any_bound_of_its_schema_is_refused_and_what_is_at_it_is_within() {
+fn values_beyond_a_bound_of_the_schema_are_rejected_and_values_at_it_are_accepted() {
     for (file, document, load) in KINDS {
         let document = read(&format!("tests/bounds/{document}"));
         let bounds = bounds_of(file, &document);
         for Bound { place, at, key } in &bounds {
             let schema = read(place.split_once('#').unwrap().0);
             let schema = schema.pointer(place.split_once('#').unwrap().1).unwrap();
-            // Where the names of a map's members are ids, an id's length is their bound.
+            // If the names of a map's members are ids, their bound is the length of an id.
             let limit =
                 if *key == NAMES { schema[key]["maxLength"].as_i64().or(Some(64)) } else { schema[key].as_i64() };
             let limit = limit.unwrap();
@@ -59,7 +59,7 @@ fn what_is_beyond_any_bound_of_its_schema_is_refused_and_what_is_at_it_is_within
                 let faults = load(&changed.to_string()).err().unwrap_or_default();
                 let refused = faults.iter().any(|fault| match fault.code {
                     "bounds" => fault.pointer == at,
-                    // A loader's own fault at this place, or the form's, which ends the reading.
+                    // Another fault at this pointer, or a format error, which ends parsing.
                     _ => beyond && (fault.pointer == at || fault.code == "form"),
                 });
                 assert_eq!(refused, beyond, "{place} {key}: {limit} at {at}: {faults:#?}");
@@ -71,7 +71,7 @@ fn what_is_beyond_any_bound_of_its_schema_is_refused_and_what_is_at_it_is_within
     }
 }
 
-/// Makes `value` as large as a bound permits, or one larger; gives where the difference lies.
+/// Makes `value` as large as a bound permits, or one larger. Returns the pointer of the difference.
 fn exceed(value: &mut Value, key: &str, limit: i64, beyond: bool, at: &str) -> String {
     let by = i64::from(beyond);
     let size = usize::try_from(limit + by).unwrap_or_default();
@@ -109,7 +109,7 @@ fn exceed(value: &mut Value, key: &str, limit: i64, beyond: bool, at: &str) -> S
     at.to_owned()
 }
 
-/// A bound: where its schema has it, and a place in a document that it is about.
+/// A bound: its pointer in the schema, and the pointer of a value that it applies to.
 struct Bound {
     place: String,
     at: String,
@@ -119,7 +119,7 @@ struct Bound {
 const NAMES: &str = "propertyNames";
 const KEYS: [&str; 6] = ["minimum", "maximum", "maxLength", "maxItems", "maxProperties", NAMES];
 
-/// The bounds that apply to some part of `document`, each at the first place that it is about.
+/// The bounds that apply to `document`, each at the first value that it applies to.
 fn bounds_of(file: &str, document: &Value) -> Vec<Bound> {
     let mut bounds = Vec::new();
     walk(file, "", document, String::new(), &mut bounds);
@@ -173,13 +173,13 @@ fn all_bounds(file: &str) -> Vec<(String, &'static str)> {
         keys.map(move |key| (place.clone(), key)).collect::<Vec<_>>()
     };
     let all = parts(&read(file), String::new()).into_iter().flat_map(bounded);
-    // The names of a map's members are a bound of the map.
+    // The bound of a map's names belongs to the map.
     all.filter(|(place, _)| !place.ends_with("/propertyNames"))
         .map(|(place, key)| (format!("{file}#{place}"), key))
         .collect()
 }
 
-/// Every schema within a schema, by its place.
+/// Every subschema of a schema, by its pointer.
 fn parts(schema: &Value, at: String) -> Vec<(String, Value)> {
     let mut found = Vec::new();
     match schema {
@@ -196,7 +196,7 @@ fn parts(schema: &Value, at: String) -> Vec<(String, Value)> {
         }
         _ => {}
     }
-    // A property named `type` is no type.
+    // A property named `type` is not the keyword.
     found.retain(|(_, schema)| schema["type"].is_string() || !schema["anyOf"].is_null());
     found
 }

@@ -1,4 +1,4 @@
-//! Every fault of a definition is found, with its place and advice, and nothing else is.
+//! Every fault of a definition is reported with its JSON pointer and advice, and nothing else is.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
@@ -86,14 +86,14 @@ const BROKEN: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn each_broken_definition_is_refused_for_its_one_fault() {
+fn each_broken_definition_is_rejected_for_its_one_fault() {
     for (name, code, pointer) in BROKEN {
         let file = format!("{name}.json");
         let faults = Instrument::parse_file(&file, &read(&file)).expect_err(name);
         let found: Vec<_> = faults.iter().map(|fault| (fault.code, fault.pointer.as_str())).collect();
         assert_eq!(found, [(*code, *pointer)], "{name}: {faults:#?}");
-        let told = faults[0].to_string();
-        assert!(told.starts_with(&format!("{file}: /")) && !faults[0].advice.is_empty(), "{told}");
+        let shown = faults[0].to_string();
+        assert!(shown.starts_with(&format!("{file}: /")) && !faults[0].advice.is_empty(), "{shown}");
     }
 }
 
@@ -106,7 +106,7 @@ fn every_broken_definition_is_in_the_table() {
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_returned_at_once() {
     let json = read("score-of-unknown-item.json").replace("\"threshold\"", "\"mood\"").replace("[\"A paper\"]", "[]");
     let faults = Instrument::parse(&json).expect_err("three faults");
     let codes: Vec<_> = faults.iter().map(|fault| fault.code).collect();

@@ -1,4 +1,4 @@
-//! What a definition can say: types of items, items that are not always asked, operations, missing answers.
+//! Features of definitions: types of items, conditional items, operations, missing answers.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
@@ -8,7 +8,7 @@ use clinical::instruments::{Instrument, MissingRule, Outcome};
 use serde_json::{Value, json};
 
 #[test]
-fn each_type_of_item_takes_what_it_allows() {
+fn each_type_of_item_accepts_its_values() {
     let instrument = load(
         json!([
             {"id": "code", "type": "code", "codes": "list"},
@@ -82,12 +82,12 @@ fn an_item_that_is_not_asked_is_not_missing_and_must_not_be_answered() {
     let yes = assess(&instrument, json!({"1": true}));
     assert_eq!(yes.not_scored[0].reason, "item 2 is not answered; all 2 are needed");
     assert_eq!(codes(&instrument, &json!({"1": false, "2": 4})), ["item.hidden"]);
-    // Whether the item is asked is not known: it is not.
+    // If the condition cannot be evaluated, the item is not asked.
     assert_eq!(codes(&instrument, &json!({"2": 4})), ["item.hidden"]);
 }
 
 #[test]
-fn every_operation_computes_what_it_says() {
+fn every_operation_computes_its_documented_value() {
     for (value, range, expected) in [
         (json!("a"), json!([0, 10]), json!(7)),
         (json!({"sum": ["a", "b", 1]}), json!([1, 15]), json!(10)),
@@ -131,7 +131,7 @@ fn every_operation_computes_what_it_says() {
 }
 
 #[test]
-fn an_item_may_be_left_out_where_it_is_not_needed_and_counts_where_it_is_answered() {
+fn an_optional_item_is_not_missing_without_an_answer_and_is_scored_with_one() {
     let instrument = load(
         json!([
             {"id": "1", "type": "integer", "min": 0, "max": 4},
@@ -145,7 +145,7 @@ fn an_item_may_be_left_out_where_it_is_not_needed_and_counts_where_it_is_answere
         (json!({"1": 0, "2": 3}), json!({"total": 3})),
         (json!({"1": 1, "2": 3}), json!({"total": 4})),
         (json!({"1": 1}), json!({})),
-        // Whether it is needed is not known: it is.
+        // If the condition cannot be evaluated, the item is required.
         (json!({"2": 3}), json!({})),
         (json!({}), json!({})),
     ] {
@@ -156,7 +156,7 @@ fn an_item_may_be_left_out_where_it_is_not_needed_and_counts_where_it_is_answere
 }
 
 #[test]
-fn the_patients_of_a_group_may_leave_out_what_they_need_not_answer() {
+fn items_are_optional_for_the_groups_that_they_name() {
     let instrument = load(
         json!([
             {"id": "1", "type": "integer", "min": 0, "max": 4},
@@ -183,7 +183,7 @@ fn the_patients_of_a_group_may_leave_out_what_they_need_not_answer() {
 }
 
 #[test]
-fn a_choice_that_counts_as_not_asked_drops_out_of_lists() {
+fn lists_ignore_a_choice_that_counts_as_not_asked() {
     let mut definition = definition(
         json!([{"id": "1", "type": "code", "codes": "list"}, {"id": "2", "type": "code", "codes": "list"}]),
         json!([
@@ -201,7 +201,7 @@ fn a_choice_that_counts_as_not_asked_drops_out_of_lists() {
 }
 
 #[test]
-fn a_combination_needs_only_the_parts_that_its_row_looks_at() {
+fn a_combination_needs_only_the_parts_that_its_row_depends_on() {
     let mut definition = definition(
         json!([
             {"id": "1", "type": "integer", "min": 0, "max": 2},
@@ -240,7 +240,7 @@ fn a_score_is_rounded_once_and_others_use_it_unrounded() {
 }
 
 #[test]
-fn a_result_says_which_rule_for_missing_answers_was_applied() {
+fn a_score_names_the_missing_data_rule_that_was_applied() {
     let items: Vec<_> =
         (1..=4).map(|id| json!({"id": id.to_string(), "type": "integer", "min": 0, "max": 4})).collect();
     let instrument = load(
@@ -276,7 +276,7 @@ fn a_code_that_counts_as_missing_is_stored_and_not_scored() {
 }
 
 #[test]
-fn a_definition_is_given_in_one_language() {
+fn a_definition_can_be_reduced_to_one_language() {
     let phq_9 =
         clinical::instruments::Catalog::shipped().find(&"phq-9".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     assert_eq!(phq_9.languages().collect::<Vec<_>>(), ["en", "zh-Hans"]);
@@ -285,7 +285,7 @@ fn a_definition_is_given_in_one_language() {
     assert_eq!(phq_9.definition().in_language("fr"), None);
 }
 
-/// The codes of what is found wrong.
+/// The codes of the findings.
 fn codes(instrument: &Instrument, answers: &Value) -> Vec<&'static str> {
     let findings = instrument.check(answers.as_object().unwrap()).err().unwrap_or_default();
     findings.into_iter().map(|finding| finding.code).collect()
@@ -295,7 +295,7 @@ fn assess(instrument: &Instrument, answers: Value) -> Outcome {
     instrument.assess(&instrument.check(answers.as_object().unwrap()).unwrap()).unwrap()
 }
 
-/// The scores as they are written, by id.
+/// The scores as JSON, by id.
 fn written(outcome: &Outcome) -> Value {
     let scores = serde_json::to_value(&outcome.scores).unwrap();
     let scores = scores.as_array().unwrap().iter();

@@ -1,4 +1,4 @@
-//! FHIR in and out: official examples, every fault by its place, and round trips.
+//! FHIR: official examples, findings with their expressions, and round trips.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
@@ -9,12 +9,12 @@ use serde_json::{Map, Value, json};
 
 const ORDINAL: &str = "http://hl7.org/fhir/StructureDefinition/ordinalValue";
 
-/// As HL7's US Core guide has it, without the texts of the questions.
+/// The example of HL7's US Core guide, without the texts of the questions.
 fn us_core() -> Value {
     serde_json::from_str(include_str!("fhir/us-core-phq-9.json")).unwrap()
 }
 
-/// As HL7's US Quality Core guide has it, after the questionnaire of the SDC guide, without the texts of the questions. It
+/// The example of HL7's US Quality Core guide, after the questionnaire of the SDC guide, without the texts of the questions. It
 /// states a total of 13.
 fn sdc() -> Value {
     serde_json::from_str(include_str!("fhir/sdc-phq-9.json")).unwrap()
@@ -54,7 +54,7 @@ fn total(outcome: &Outcome) -> String {
 }
 
 #[test]
-fn official_examples_are_read_by_the_names_that_they_use() {
+fn official_examples_are_converted_by_their_link_ids() {
     let read_us_core = read(&us_core());
     assert_eq!(
         read_us_core.submission["answers"],
@@ -69,7 +69,7 @@ fn official_examples_are_read_by_the_names_that_they_use() {
 }
 
 #[test]
-fn a_code_of_others_means_the_choice_with_the_text_that_they_give_it() {
+fn an_external_code_stands_for_the_choice_with_its_display() {
     // From the Questionnaire of HL7's US Core guide, and of LOINC for the GAD-7; the numbers in the codes are in no order.
     let frequency = [
         ("LA6568-5", "Not at all"),
@@ -98,8 +98,8 @@ fn a_code_of_others_means_the_choice_with_the_text_that_they_give_it() {
     }
 }
 
-/// `json` once for each of its parts and each of some values, with that part replaced by that value.
-fn spoiled(json: &Value) -> Vec<Value> {
+/// Copies of `json`, each with one of its parts replaced by one of some values.
+fn mutated(json: &Value) -> Vec<Value> {
     fn pointers(json: &Value, at: &str, found: &mut Vec<String>) {
         found.push(at.to_owned());
         match json {
@@ -119,31 +119,31 @@ fn spoiled(json: &Value) -> Vec<Value> {
     let places = found.iter().flat_map(|at| values.iter().map(move |value| (at, value)));
     places
         .map(|(at, value)| {
-            let mut spoiled = json.clone();
-            *spoiled.pointer_mut(at).unwrap() = value.clone();
-            spoiled
+            let mut mutated = json.clone();
+            *mutated.pointer_mut(at).unwrap() = value.clone();
+            mutated
         })
         .collect()
 }
 
 #[test]
-fn no_part_that_is_something_else_brings_the_readers_down_or_changes_other_answers() {
-    let whole = read(&sdc()).submission["answers"].clone();
-    for spoiled in spoiled(&sdc()) {
-        let read = read(&spoiled);
+fn no_replaced_part_causes_a_panic_or_changes_other_answers() {
+    let original = read(&sdc()).submission["answers"].clone();
+    for mutated in mutated(&sdc()) {
+        let read = read(&mutated);
         for (item, answer) in read.submission["answers"].as_object().unwrap() {
-            assert!(answer == &whole[item] || !answer.is_i64(), "{item}");
+            assert!(answer == &original[item] || !answer.is_i64(), "{item}");
         }
     }
-    for spoiled in spoiled(&questionnaire(instrument("gad-2"), "en")) {
-        if let Ok(imported) = import(&spoiled) {
+    for mutated in mutated(&questionnaire(instrument("gad-2"), "en")) {
+        if let Ok(imported) = import(&mutated) {
             assert!(serde_json::from_str::<Value>(&imported.definition).is_ok());
         }
     }
 }
 
 #[test]
-fn a_total_in_a_response_is_no_answer_and_is_not_believed() {
+fn a_total_in_a_response_is_a_claim_and_not_an_answer() {
     let read_sdc = read(&sdc());
     assert_eq!(total(&assessed(&read_sdc, instrument("phq-9"))), "10");
     assert_eq!(claimed(&read_sdc), [("total".to_owned(), "13".to_owned())]);
@@ -158,7 +158,7 @@ fn a_total_in_a_response_is_no_answer_and_is_not_believed() {
     }
 }
 
-/// The answers that `answer` to `item` of `instrument` is read as, and the codes of what is wrong with it.
+/// The native answers for `answer` to `item` of `instrument`, and the codes of the findings.
 fn answered(instrument: &Instrument, item: &str, answer: &Value) -> (Value, Vec<&'static str>) {
     let mut response = response(json!([{"linkId": item, "answer": [answer]}]));
     response["questionnaire"] = json!(format!("urn:epro:questionnaire:{}|{}", instrument.id(), instrument.version()));
@@ -167,7 +167,7 @@ fn answered(instrument: &Instrument, item: &str, answer: &Value) -> (Value, Vec<
 }
 
 #[test]
-fn an_answer_is_read_by_its_code_in_a_known_system_and_as_a_number() {
+fn an_answer_is_accepted_as_a_code_of_a_known_system_and_as_a_number() {
     const OWN: &str = "urn:epro:questionnaire:phq-9:frequency";
     const HL7: &str = "http://hl7.org/fhir/uv/sdc/CodeSystem/CSPHQ9";
     let weight = |url: &str, value: Value| json!({"url": url, "valueDecimal": value});
@@ -192,7 +192,7 @@ fn an_answer_is_read_by_its_code_in_a_known_system_and_as_a_number() {
 }
 
 #[test]
-fn a_code_of_a_system_that_is_not_known_or_with_the_text_of_another_choice_is_no_answer() {
+fn a_code_of_an_unknown_system_or_with_the_display_of_another_choice_is_rejected() {
     const OWN: &str = "urn:epro:questionnaire:phq-9:frequency";
     let ordinal = json!([{"url": ORDINAL, "valueDecimal": 1}]);
     for (coding, code) in [
@@ -203,7 +203,7 @@ fn a_code_of_a_system_that_is_not_known_or_with_the_text_of_another_choice_is_no
         (json!({"system": "urn:epro:questionnaire:gad-7:frequency", "code": "1"}), "item.system"),
         (json!({"system": OWN, "version": "0.9.0", "code": "1"}), "item.system"),
         (json!({"system": 1, "code": "1"}), "item.system"),
-        // Without a system a code is a word that everybody may have used, and a weight or a text are no code.
+        // A code without a system is ambiguous, and a weight or a display is not a code.
         (json!({"code": "1"}), "item.system"),
         (json!({"code": "1", "extension": ordinal}), "item.system"),
         (json!({"display": "Several days", "extension": ordinal}), "item.system"),
@@ -212,7 +212,7 @@ fn a_code_of_a_system_that_is_not_known_or_with_the_text_of_another_choice_is_no
         (json!({"system": OWN, "code": "01"}), "item.code"),
         (json!({"system": OWN, "code": "LA6569-3"}), "item.code"),
         (json!({"system": "http://loinc.org", "code": "1"}), "item.code"),
-        // An answer of LOINC's, but to the question of how difficult it all is.
+        // A LOINC answer to another question, the difficulty of daily life.
         (json!({"system": "http://loinc.org", "code": "LA6572-7"}), "item.code"),
         (json!({"system": "http://loinc.org", "code": "LA6568-5", "extension": ordinal}), "item.weight"),
         (json!({"system": OWN, "code": "2", "extension": ordinal}), "item.weight"),
@@ -228,7 +228,7 @@ fn a_code_of_a_system_that_is_not_known_or_with_the_text_of_another_choice_is_no
 }
 
 #[test]
-fn a_yes_or_no_is_read_from_the_systems_that_have_one() {
+fn a_yes_or_no_is_accepted_from_the_known_systems() {
     let coding = |system: &str, code: &str| json!({"valueCoding": {"system": system, "code": code}});
     let gds_15 = instrument("gds-15");
     for (yes, no) in [
@@ -244,7 +244,7 @@ fn a_yes_or_no_is_read_from_the_systems_that_have_one() {
         assert_eq!(answered(gds_15, "1", &no), (json!({"1": false}), vec![]));
     }
     let weight = |value: i64| json!([{"url": ORDINAL, "valueDecimal": value}]);
-    // Not to be satisfied with one's life adds 1.
+    // Not being satisfied with life contributes 1.
     let no =
         |weight: Value| json!({"valueCoding": {"system": "http://loinc.org", "code": "LA32-8", "extension": weight}});
     assert_eq!(answered(gds_15, "1", &no(weight(1))), (json!({"1": false}), vec![]));
@@ -254,7 +254,7 @@ fn a_yes_or_no_is_read_from_the_systems_that_have_one() {
         (json!({"valueCoding": {"code": "Y"}}), "item.system"),
         (coding("http://terminology.hl7.org/CodeSystem/v2-0532", "UNK"), "item.code"),
         (json!({"valueCoding": {"system": "http://loinc.org", "code": "LA33-6", "display": "No"}}), "item.display"),
-        // 1 is yes as a code, and no as a score.
+        // 1 is the code of yes and the weight of no.
         (json!({"valueInteger": 1}), "item.ambiguous"),
     ] {
         assert_eq!(answered(gds_15, "1", &answer), (json!({}), vec![code]), "{answer}");
@@ -263,7 +263,7 @@ fn a_yes_or_no_is_read_from_the_systems_that_have_one() {
 }
 
 #[test]
-fn a_number_that_is_the_code_of_one_choice_and_the_weight_of_another_is_refused() {
+fn a_number_that_is_the_code_of_one_choice_and_the_weight_of_another_is_rejected() {
     for (id, item, number, expected) in [
         ("ces-d", "4", json!({"valueInteger": 3}), Err("item.ambiguous")),
         ("ces-d", "4", json!({"valueDecimal": 0.0}), Err("item.ambiguous")),
@@ -283,7 +283,7 @@ fn a_number_that_is_the_code_of_one_choice_and_the_weight_of_another_is_refused(
     }
 }
 
-/// A choice in FHIR: its code, its weight, and the `answerOption` that it is.
+/// A choice in FHIR: its code, its weight, and its `answerOption`.
 type Choice = (i64, Option<f64>, Value);
 
 /// The choices of each item of `instrument` in FHIR, by item id.
@@ -305,12 +305,12 @@ fn options(instrument: &Instrument) -> Vec<(String, Vec<Choice>)> {
 }
 
 #[test]
-fn what_an_ordinal_value_says_is_what_the_choice_adds_to_its_score() {
+fn an_ordinal_value_is_the_contribution_of_the_choice_to_its_score() {
     let mut checked = 0;
     for instrument in Catalog::shipped().iter() {
         let options = options(instrument);
         let number = |code: &i64| json!(code);
-        // Every item is answered, so that one of them changes alone.
+        // All items are answered, so that only one changes at a time.
         let mut start: Map<String, Value> = instrument
             .definition()
             .items
@@ -325,7 +325,7 @@ fn what_an_ordinal_value_says_is_what_the_choice_adds_to_its_score() {
             instrument.definition().scores.iter().map(|score| find(score.id.clone())).collect()
         };
         let before = scores(&start);
-        // By how much a score changes for 1 of weight, for each item and choice that changes it.
+        // The change of a score per unit of weight, for each item and choice that affects it.
         let mut slopes: Vec<Vec<(String, f64)>> = vec![Vec::new(); before.len()];
         for (item, options) in &options {
             for (code, weight, _) in &options[1..] {
@@ -349,7 +349,7 @@ fn what_an_ordinal_value_says_is_what_the_choice_adds_to_its_score() {
             let name = format!("{} {}: {slopes:?}", instrument.id(), score.id);
             let rounding = if score.decimals == 0 { 0.0 } else { 0.01 };
             checked += slopes.len();
-            // More of each item is more of the score, or less of it, for all of them alike.
+            // All items affect the score in the same direction.
             assert!(slopes.iter().all(|(_, slope)| slope.signum() == first.signum()), "{name}");
             let Operation::Apply(apply) = &score.value else {
                 assert!(slopes.iter().all(|(_, slope)| *slope == 1.0), "{name}");
@@ -374,7 +374,7 @@ fn is_score(part: &Operation) -> bool {
 }
 
 #[test]
-fn the_choices_of_the_reversed_items_carry_what_they_add() {
+fn the_choices_of_reversed_items_have_reversed_weights() {
     let weights = |id: &str, item: &str| -> Vec<Option<f64>> {
         let all = options(instrument(id));
         all.iter().find(|(asked, _)| asked == item).unwrap().1.iter().map(|(_, weight, _)| *weight).collect()
@@ -389,13 +389,13 @@ fn the_choices_of_the_reversed_items_carry_what_they_add() {
     assert_eq!(weights("eortc-qlq-c30", "8"), known(&[1.0, 2.0, 3.0, 4.0]));
     assert_eq!(weights("who-5", "1"), known(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]));
     assert_eq!(weights("phq-15", "4"), [Some(0.0), Some(1.0), Some(2.0), None]);
-    // They are in no score.
+    // These items are part of no score.
     assert_eq!(weights("phq-9", "10"), [None; 4]);
     assert_eq!(weights("rand-36", "2"), [None; 5]);
 }
 
 #[test]
-fn the_worst_answers_of_a_mother_are_30_however_a_client_sends_them() {
+fn the_worst_answers_to_the_epds_give_30_in_every_representation() {
     let epds = instrument("epds");
     let by_option = options(epds).into_iter().map(|(item, options)| {
         let worst = options.into_iter().find(|(_, weight, _)| *weight == Some(3.0)).unwrap();
@@ -413,7 +413,7 @@ fn the_worst_answers_of_a_mother_are_30_however_a_client_sends_them() {
 }
 
 #[test]
-fn an_item_is_called_as_its_owner_calls_it_and_answered_under_that_name_or_its_own() {
+fn an_item_is_exported_under_its_name_and_answered_by_name_or_id() {
     let pro_ctcae = instrument("pro-ctcae");
     let questionnaire = questionnaire(pro_ctcae, "en");
     let names: Vec<_> =
@@ -430,7 +430,7 @@ fn an_item_is_called_as_its_owner_calls_it_and_answered_under_that_name_or_its_o
 }
 
 #[test]
-fn an_item_that_may_be_left_out_need_not_be_asked() {
+fn an_optional_item_need_not_be_asked() {
     let audit_c = questionnaire(instrument("audit-c"), "en");
     let asked_when = audit_c["item"][1]["enableWhen"].as_array().unwrap();
     let codes: Vec<_> = asked_when.iter().map(|when| when["answerCoding"]["code"].as_str().unwrap()).collect();
@@ -438,7 +438,7 @@ fn an_item_that_may_be_left_out_need_not_be_asked() {
 }
 
 #[test]
-fn loincs_notice_goes_with_its_codes() {
+fn the_notice_of_loinc_is_included_with_its_codes() {
     for (id, there) in [("phq-9", true), ("gad-7", true), ("pcl-5", false)] {
         let questionnaire = questionnaire(instrument(id), "en");
         assert_eq!(
@@ -450,7 +450,7 @@ fn loincs_notice_goes_with_its_codes() {
 }
 
 #[test]
-fn each_type_of_item_takes_its_own_values() {
+fn each_type_of_item_accepts_its_own_value_type() {
     let definition = json!({
         "id": "mix", "version": "1.0.0", "title": {"en": "Mix"}, "licence": {"terms": "Ours", "texts": "included"},
         "sources": ["Nobody"], "codeLists": {"list": [{"code": 1, "text": {"en": "a"}}, {"code": 2, "text": {"en": "b"}}]},
@@ -481,7 +481,7 @@ fn each_type_of_item_takes_its_own_values() {
 }
 
 #[test]
-fn every_fault_is_found_at_once_and_where_it_is() {
+fn all_findings_are_returned_at_once_with_their_expression() {
     let own = |code: &str| json!({"system": "urn:epro:questionnaire:phq-9:frequency", "code": code});
     let items = json!([
         {"linkId": "1", "answer": [{"valueCoding": own("0")}, {"valueCoding": own("1")}]},
@@ -527,7 +527,7 @@ fn every_fault_is_found_at_once_and_where_it_is() {
 }
 
 #[test]
-fn only_what_is_done_is_a_submission() {
+fn only_finished_responses_are_submissions() {
     for (status, taken) in [
         (json!("completed"), true),
         (json!("stopped"), true),
@@ -544,7 +544,7 @@ fn only_what_is_done_is_a_submission() {
 }
 
 #[test]
-fn what_is_no_response_or_names_no_questionnaire_is_told_so() {
+fn other_resources_and_unknown_questionnaires_are_reported() {
     for body in [json!([]), json!({}), json!({"resourceType": "Questionnaire"})] {
         assert_eq!(findings(&body), [("QuestionnaireResponse".to_owned(), "fhir.resource-type")]);
     }
@@ -561,7 +561,7 @@ fn what_is_no_response_or_names_no_questionnaire_is_told_so() {
 }
 
 #[test]
-fn the_id_is_the_identifier_or_the_resources_own() {
+fn the_id_is_the_identifier_or_the_id_of_the_resource() {
     let mut response = response(json!([]));
     assert_eq!(
         (read(&response).submission["id"].clone(), read(&response).expression("/id")),
@@ -576,7 +576,7 @@ fn the_id_is_the_identifier_or_the_resources_own() {
 }
 
 #[test]
-fn every_shipped_definition_told_in_fhir_and_answered_gives_the_same_result() {
+fn every_shipped_definition_gives_the_same_result_through_fhir() {
     for instrument in Catalog::shipped().iter() {
         for last in [false, true] {
             let questionnaire = questionnaire(instrument, "en");
@@ -620,7 +620,7 @@ fn every_shipped_definition_told_in_fhir_and_answered_gives_the_same_result() {
 }
 
 #[test]
-fn a_questionnaire_says_what_the_definition_says() {
+fn a_questionnaire_has_the_content_of_the_definition() {
     let phq_9 = questionnaire(instrument("phq-9"), "zh-Hans");
     assert_eq!((&phq_9["url"], &phq_9["version"]), (&json!("urn:epro:questionnaire:phq-9"), &json!("1.0.0")));
     assert_eq!((&phq_9["language"], &phq_9["status"]), (&json!("zh-Hans"), &json!("active")));
@@ -637,7 +637,7 @@ fn a_questionnaire_says_what_the_definition_says() {
 }
 
 #[test]
-fn an_exported_questionnaire_comes_back_as_a_definition_that_scores_alike() {
+fn an_exported_questionnaire_imports_as_a_definition_with_the_same_scores() {
     for id in ["phq-9", "gad-7", "gad-2"] {
         let instrument = instrument(id);
         let imported = import(&questionnaire(instrument, "en")).unwrap();
@@ -652,7 +652,7 @@ fn an_exported_questionnaire_comes_back_as_a_definition_that_scores_alike() {
 }
 
 #[test]
-fn what_an_import_cannot_carry_over_is_said() {
+fn an_import_notes_what_it_cannot_convert() {
     let scale = json!([
         {"valueCoding": {"code": "LA1", "display": "never"}, "extension": [{"url": ORDINAL, "valueDecimal": 0}]},
         {"valueCoding": {"code": "LA2", "display": "always"}, "extension": [{"url": ORDINAL, "valueDecimal": 4}]},
@@ -692,7 +692,7 @@ fn what_an_import_cannot_carry_over_is_said() {
 }
 
 #[test]
-fn choices_are_read_from_a_value_set_in_the_file_and_one_that_is_elsewhere_is_named() {
+fn choices_come_from_contained_value_sets_and_others_are_noted() {
     let weighed = |code: &str, display: &str, weight: i64| {
         json!({"system": "http://x", "code": code, "display": display,
                "extension": [{"url": ORDINAL, "valueDecimal": weight}]})
@@ -733,7 +733,7 @@ fn choices_are_read_from_a_value_set_in_the_file_and_one_that_is_elsewhere_is_na
         assert_eq!(definition["codeLists"]["list-1"], expected, "{set}");
         assert!(Instrument::parse(&imported.definition).is_ok());
     }
-    for (set, told) in [
+    for (set, note_start) in [
         (
             "http://loinc.org/vs/LL358-3",
             "2: its choices are in the ValueSet http://loinc.org/vs/LL358-3, which is not in the file",
@@ -749,6 +749,6 @@ fn choices_are_read_from_a_value_set_in_the_file_and_one_that_is_elsewhere_is_na
         let imported = asked(set);
         let definition: Value = serde_json::from_str(&imported.definition).unwrap();
         assert_eq!(definition["items"].as_array().unwrap().len(), 1, "{set}");
-        assert!(imported.notes.iter().any(|note| note.starts_with(told)), "{set}: {:?}", imported.notes);
+        assert!(imported.notes.iter().any(|note| note.starts_with(note_start)), "{set}: {:?}", imported.notes);
     }
 }

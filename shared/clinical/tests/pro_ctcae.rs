@@ -1,4 +1,4 @@
-//! PRO-CTCAE's composite grades are those of the published table, all 179 combinations of it.
+//! The composite grades of the PRO-CTCAE equal the published table in all its 179 combinations.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
@@ -13,7 +13,7 @@ const INTERFERENCE: &str = "01122";
 const FREQUENCY_AND_SEVERITY: [&str; 4] = ["11122", "11222", "11233", "11233"];
 const FREQUENCY_AND_INTERFERENCE: [&str; 4] = ["11122", "11122", "11233", "11233"];
 const SEVERITY_AND_INTERFERENCE: [&str; 4] = ["11122", "11223", "12233", "22233"];
-/// By frequency 1 to 4, then severity 0 to 4.
+/// The grades by frequency 1 to 4, then severity 0 to 4.
 const ALL_THREE: [[&str; 5]; 4] = [
     ["01122", "11122", "12223", "22233", "22333"],
     ["01122", "11122", "22233", "22233", "22333"],
@@ -21,7 +21,7 @@ const ALL_THREE: [[&str; 5]; 4] = [
     ["11122", "11223", "22233", "22333", "22333"],
 ];
 
-/// The symptoms by what is asked of them; the others are present or absent.
+/// The symptoms by their attributes; the others are present or absent.
 const ASKED: [(&str, &[u8]); 7] = [
     ("frequency", &[16, 67]),
     ("severity", &[1, 2, 4, 6, 7, 15, 21, 25, 26, 28, 30, 36, 45, 60, 61, 66, 68, 71, 72, 80]),
@@ -58,14 +58,14 @@ fn every_symptom_has_the_published_grade_of_every_combination() {
             graded += 1;
         }
     }
-    // With the rows of a first item of 0, which the table has once each.
+    // Including the rows with a first item of 0, which the table has once each.
     assert_eq!((graded, combinations), (59, 179 + 24 + 3 * 4));
     let grades = pro_ctcae.definition().scores.iter().filter(|score| score.id.as_str().ends_with("_COMP"));
     assert_eq!(grades.count(), graded);
 }
 
 #[test]
-fn what_is_only_present_or_absent_takes_0_and_1_and_what_the_form_offers_beside() {
+fn presence_items_accept_0_and_1_and_the_other_choices_of_the_form() {
     const PRESENT: [usize; 21] =
         [6, 17, 39, 44, 46, 47, 48, 49, 50, 52, 53, 60, 61, 94, 95, 103, 109, 110, 113, 118, 123];
     let pro_ctcae = Catalog::shipped().latest(&"pro-ctcae".parse().unwrap()).unwrap();

@@ -1,4 +1,4 @@
-//! What holds for every set of answers.
+//! Properties of all sets of answers.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
@@ -12,7 +12,7 @@ use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Map, Value, json};
 
-/// As many answers as any instrument has items.
+/// The greatest number of items of any instrument.
 const MOST_ITEMS: usize = 130;
 
 proptest! {
@@ -33,7 +33,7 @@ proptest! {
     }
 
     #[test]
-    fn a_sum_of_a_part_of_the_items_is_no_score_or_made_up_for(which: Index, picks in picks()) {
+    fn a_sum_with_missing_items_is_not_scored_or_prorated(which: Index, picks in picks()) {
         let instrument = pick(which);
         let outcome = instrument.assess(&instrument.check(&answers(instrument, &picks)).unwrap()).unwrap();
         for score in &outcome.scores {
@@ -68,7 +68,7 @@ proptest! {
     }
 
     #[test]
-    fn a_combination_is_decided_as_soon_as_what_is_missing_cannot_change_it(picks in vec(0..6_usize, 124)) {
+    fn a_combination_has_a_value_once_missing_parts_cannot_change_it(picks in vec(0..6_usize, 124)) {
         let pro_ctcae = Catalog::shipped().latest(&"pro-ctcae".parse().unwrap()).unwrap();
         let sent: Map<String, Value> = pro_ctcae.definition().items.iter().zip(&picks)
             .filter_map(|(item, pick)| Some((item.id.to_string(), allowed(pro_ctcae, item).get(*pick)?.clone())))
@@ -83,7 +83,7 @@ proptest! {
                 Operation::Item(item) => sent.get(item.as_str()).and_then(Value::as_i64),
                 _ => unreachable!("a grade is of items"),
             }).collect();
-            // What each way to complete the answers would give.
+            // The result of each completion of the answers.
             let rows = &pro_ctcae.definition().tables[&combination.table];
             let mut possible: Vec<Decimal> = completions(&parts).iter().map(|parts| {
                 let fits = |row: &&TableRow| row.when.iter().zip(parts).all(|(cell, part)| {
@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn a_definition_changed_anywhere_is_refused_or_scores_within_its_ranges(
+    fn a_definition_with_any_change_is_rejected_or_scores_within_its_ranges(
         which: Index,
         place: Index,
         change in any_change(),
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_sent_is_read_or_refused_and_what_is_read_is_scored(
+    fn any_input_is_accepted_and_scored_or_rejected(
         which: Index,
         sent in vec((0..140_u32, any_value()), 0..20),
     ) {
@@ -160,7 +160,7 @@ proptest! {
 }
 
 #[test]
-fn a_definition_survives_print_and_parse() {
+fn a_definition_round_trips_through_json() {
     for instrument in Catalog::shipped().iter() {
         let printed = serde_json::to_string_pretty(instrument.definition()).unwrap();
         let parsed: Definition = serde_json::from_str(&printed).unwrap();
@@ -171,13 +171,13 @@ fn a_definition_survives_print_and_parse() {
     }
 }
 
-/// Which instrument.
+/// The instrument at an index.
 fn pick(which: Index) -> &'static Instrument {
     let all: Vec<_> = Catalog::shipped().iter().collect();
     all[which.index(all.len())]
 }
 
-/// For each item which of its allowed answers, if any.
+/// For each item the index of an allowed answer, if any.
 fn picks() -> impl Strategy<Value = Vec<Option<Index>>> {
     vec(option::weighted(0.9, any::<Index>()), MOST_ITEMS)
 }
@@ -204,7 +204,7 @@ fn allowed(instrument: &Instrument, item: &Item) -> Vec<Value> {
     }
 }
 
-/// The items of a score that is nothing but their sum.
+/// The items of a score that is a plain sum.
 fn plain_sum(value: &Operation) -> Option<Vec<String>> {
     let Operation::Apply(apply) = value else { return None };
     let Apply::Sum(parts) = apply.as_ref() else { return None };
@@ -215,8 +215,8 @@ fn plain_sum(value: &Operation) -> Option<Vec<String>> {
     items.collect()
 }
 
-/// Whether an item may not be left out under these answers: the one condition that a shipped instrument has is that
-/// another item is at least something.
+/// Whether an item is required with these answers: the only condition in shipped instruments is that another item has
+/// a minimum.
 fn is_needed(instrument: &Instrument, item: &str, answers: &Map<String, Value>) -> bool {
     let item = instrument.definition().items.iter().find(|asked| asked.id.as_str() == item).unwrap();
     let Some(condition) = &item.needed_when else { return true };
@@ -233,7 +233,7 @@ fn is_number_in_scores(instrument: &Instrument, item: &Item, answer: &Value) -> 
     !code.counts_as_missing && !code.counts_as_not_asked
 }
 
-/// Every way to answer what is missing.
+/// Every completion of the missing parts.
 fn completions(parts: &[Option<i64>]) -> Vec<Vec<i64>> {
     parts.iter().fold(vec![Vec::new()], |so_far, part| {
         let values = part.map_or(0..=4, |part| part..=part);
@@ -241,14 +241,14 @@ fn completions(parts: &[Option<i64>]) -> Vec<Vec<i64>> {
     })
 }
 
-/// All scores by place.
+/// All scores by index.
 fn values(instrument: &Instrument, answers: &Map<String, Value>) -> Vec<Option<Decimal>> {
     let outcome = instrument.assess(&instrument.check(answers).unwrap()).unwrap();
     let score = |id| outcome.scores.iter().find(|score| score.id == id).map(|score| score.value);
     instrument.definition().scores.iter().map(|definition| score(definition.id.clone())).collect()
 }
 
-/// The pointers of everything in a document.
+/// The pointers of all values in a document.
 fn places(document: &Value, at: String) -> Vec<String> {
     let inner: Vec<String> = match document {
         Value::Object(fields) => {
@@ -262,7 +262,7 @@ fn places(document: &Value, at: String) -> Vec<String> {
     std::iter::once(at).chain(inner).collect()
 }
 
-/// What may stand in a definition, right or wrong.
+/// A value for a definition, valid or not.
 fn any_change() -> impl Strategy<Value = Value> {
     let number = prop_oneof![-3..40_i64, Just(i64::MIN), Just(i64::MAX), Just(1_000_000), Just(-1_000_000),];
     prop_oneof![
@@ -293,7 +293,7 @@ fn any_value() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn a_decimal_beyond_every_range_is_refused() {
+fn a_decimal_beyond_every_range_is_rejected() {
     let instrument = Catalog::shipped().find(&"pain-nrs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     for number in [Decimal::MAX, Decimal::MIN, Decimal::new(5, 1), Decimal::new(1, 28)] {
         let answers = [("1".parse().unwrap(), Answer::Number(number))].into_iter().collect();

@@ -1,4 +1,4 @@
-//! Alert rules: when they fire, when not, and when that cannot be told.
+//! Alert rules: when they fire, when not, and when they cannot be evaluated.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
@@ -7,7 +7,7 @@ use rust_decimal::Decimal;
 use serde_json::{Value, json};
 
 #[test]
-fn a_change_fires_from_its_amount_on_and_only_for_the_worse() {
+fn a_change_fires_from_its_minimum_and_only_for_the_worse() {
     let rule = json!({"change": {"of": "total", "against": "previous", "worse": "higher", "by": 3}});
     assert_eq!(fires(&rule, 7, &after(&[4])), Ok(true));
     assert_eq!(fires(&rule, 6, &after(&[4])), Ok(false));
@@ -29,7 +29,7 @@ fn a_change_in_percent_is_of_the_earlier_score() {
 }
 
 #[test]
-fn a_change_from_a_number_that_no_score_can_be_is_not_evaluated() {
+fn a_change_from_an_impossible_score_is_not_evaluated() {
     let absurd = EarlierScores::from([("total".parse().unwrap(), Decimal::MIN)]);
     let history = History::Known { baseline: Some(absurd.clone()), latest: vec![absurd], more: false };
     for by in ["by", "byPercent"] {
@@ -39,7 +39,7 @@ fn a_change_from_a_number_that_no_score_can_be_is_not_evaluated() {
 }
 
 #[test]
-fn a_change_is_measured_from_the_baseline_or_from_the_one_before() {
+fn a_change_is_measured_from_the_baseline_or_the_previous_submission() {
     let history = History::Known { baseline: Some(scored(2)), latest: vec![scored(6), scored(4)], more: false };
     let against = |what: &str| json!({"change": {"of": "total", "against": what, "worse": "higher", "by": 4}});
     assert_eq!(fires(&against("baseline"), 7, &history), Ok(true));
@@ -55,7 +55,7 @@ fn a_first_submission_has_not_changed() {
 }
 
 #[test]
-fn a_change_that_cannot_be_told_says_why() {
+fn a_change_that_cannot_be_evaluated_has_a_reason() {
     let rule = json!({"change": {"of": "total", "against": "previous", "worse": "higher", "by": 1}});
     let without =
         History::Known { baseline: Some(EarlierScores::new()), latest: vec![EarlierScores::new()], more: false };
@@ -92,14 +92,14 @@ fn times_that_could_be_among_unknown_submissions_are_not_evaluated() {
 }
 
 #[test]
-fn an_incomplete_score_alerts_if_a_rule_says_so() {
+fn an_incomplete_score_can_fire_a_rule() {
     let rule = json!({"incomplete": {"of": "total"}});
     assert_eq!(fires(&rule, 5, &History::first()), Ok(false));
     assert_eq!(assess(&rule, &json!({"2": 1}), &History::first()).alerts.len(), 1);
 }
 
 #[test]
-fn an_item_rule_takes_codes_from_below_too() {
+fn an_item_rule_can_have_an_upper_bound() {
     let rule = json!({"item": {"of": "2", "atMost": 0}});
     assert_eq!(assess(&rule, &json!({"2": 0}), &History::first()).alerts.len(), 1);
     assert!(assess(&rule, &json!({"2": 1}), &History::first()).alerts.is_empty());
@@ -107,7 +107,7 @@ fn an_item_rule_takes_codes_from_below_too() {
 }
 
 #[test]
-fn an_alert_carries_its_severity_and_its_quiet_period() {
+fn a_fired_rule_has_its_severity_and_its_quiet_period() {
     let outcome = assess(&json!({"score": {"of": "total", "atLeast": 5}}), &json!({"1": 5, "2": 1}), &History::first());
     assert_eq!((outcome.alerts[0].severity, outcome.alerts[0].quiet_hours), (Severity::Warning, 72));
     assert_eq!(
@@ -117,7 +117,7 @@ fn an_alert_carries_its_severity_and_its_quiet_period() {
 }
 
 #[test]
-fn a_study_replaces_and_adds_rules_and_the_hash_stays() {
+fn a_study_replaces_and_adds_rules_without_changing_the_hash() {
     let own = with_rule(&json!({"score": {"of": "total", "atLeast": 5}}));
     let rules = serde_json::from_value::<Vec<_>>(json!([
         {"id": "watch", "severity": "critical", "when": {"score": {"of": "total", "atLeast": 3}}},
@@ -134,7 +134,7 @@ fn a_study_replaces_and_adds_rules_and_the_hash_stays() {
 }
 
 #[test]
-fn a_study_rule_with_a_fault_is_refused() {
+fn a_study_rule_with_a_fault_is_rejected() {
     let own = with_rule(&json!({"score": {"of": "total", "atLeast": 5}}));
     let rules = serde_json::from_value::<Vec<_>>(json!([
         {"id": "more", "severity": "info", "when": {"score": {"of": "total", "atLeast": 12}}},
@@ -145,7 +145,7 @@ fn a_study_rule_with_a_fault_is_refused() {
 }
 
 #[test]
-fn no_more_rules_may_be_in_force_than_can_be_stored_together() {
+fn the_number_of_rules_in_force_is_limited_to_one_transaction() {
     let own = with_rule(&json!({"score": {"of": "total", "atLeast": 5}}));
     let rules = |n: usize| -> Vec<_> {
         let rule =
@@ -157,7 +157,7 @@ fn no_more_rules_may_be_in_force_than_can_be_stored_together() {
     assert_eq!((faults[0].pointer.as_str(), faults[0].code), ("/rules", "rule.many"));
 }
 
-/// Whether the rule fires at a total, or why that cannot be told.
+/// Whether the rule fires for a total, or why it cannot be evaluated.
 fn fires(rule: &Value, total: i64, history: &History) -> Result<bool, String> {
     let outcome = assess(rule, &json!({"1": total - total / 10, "2": total / 10}), history);
     match outcome.not_evaluated.into_iter().next() {

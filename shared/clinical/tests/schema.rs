@@ -1,4 +1,4 @@
-//! The published JSON Schema says what the loader reads.
+//! The published JSON Schema describes the format that the loader accepts.
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it cannot read")]
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use boon::{Compiler, SchemaIndex, Schemas};
 use serde_json::Value;
 
-/// What is wrong in these is their form, which is the schema's part.
+/// These have an invalid format, which the schema rejects.
 const OF_THE_FORM: &[&str] = &[
     "answer-without-end.json",
     "empty-text.json",
@@ -26,7 +26,7 @@ const OF_THE_FORM: &[&str] = &[
 ];
 
 #[test]
-fn every_shipped_definition_keeps_the_schema() {
+fn every_shipped_definition_is_valid_by_the_schema() {
     let (schemas, schema) = schema();
     for folder in files(&root().join("instruments")).filter(|path| path.is_dir()) {
         for file in files(&folder).filter(|path| !path.to_string_lossy().ends_with(".cases.json")) {
@@ -38,7 +38,7 @@ fn every_shipped_definition_keeps_the_schema() {
 }
 
 #[test]
-fn the_schema_refuses_what_is_wrong_in_form_and_nothing_else() {
+fn the_schema_rejects_exactly_the_definitions_of_invalid_format() {
     let (schemas, schema) = schema();
     for file in files(&root().join("tests/broken")).filter(|file| !file.ends_with("not-json.json")) {
         let name = file.file_name().unwrap().to_string_lossy().into_owned();

@@ -1,4 +1,4 @@
-//! Every fault of a study is found, with its place and advice.
+//! Studies: validation, groups, start date and versions.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
@@ -13,7 +13,7 @@ use clinical::studies::{Protocol, Study};
 use serde_json::{Value, json};
 use time::macros::datetime;
 
-/// What is set to what, the fault's code, and its place.
+/// The pointer and the new value, and the code and pointer of the fault.
 type Broken = (&'static str, Value, &'static str, &'static str);
 
 fn broken() -> Vec<Broken> {
@@ -123,18 +123,18 @@ fn with(pointer: &str, value: Value) -> Value {
 }
 
 #[test]
-fn every_fault_is_told_with_its_place_and_what_to_do() {
+fn every_fault_has_a_pointer_and_advice() {
     assert!(load(&study(), &[]).is_ok());
     for (pointer, value, code, place) in broken() {
         let faults = load(&with(pointer, value), &[]).unwrap_err();
-        let told: Vec<_> = faults.iter().map(|fault| (fault.code, fault.pointer.as_str())).collect();
-        assert_eq!(told, [(code, place)]);
+        let found: Vec<_> = faults.iter().map(|fault| (fault.code, fault.pointer.as_str())).collect();
+        assert_eq!(found, [(code, place)]);
         assert!(!faults[0].problem.is_empty() && !faults[0].advice.is_empty());
     }
 }
 
 #[test]
-fn all_faults_are_told_at_once() {
+fn all_faults_are_returned_at_once() {
     let mut study = with("/sites/0/timeZone", json!("Nowhere"));
     study["instruments"][0]["everyDays"] = json!(1000);
     study["instruments"][0]["id"] = json!("nothing");
@@ -144,7 +144,7 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn a_fault_of_a_rule_is_told_where_the_study_has_it_whatever_rules_it_does_without() {
+fn the_pointer_of_a_rule_fault_is_into_the_study_whatever_rules_are_removed() {
     let phq_9 = json!({
         "id": "phq-9", "version": "1.0.0", "without": ["safety"],
         "rules": [
@@ -157,7 +157,7 @@ fn a_fault_of_a_rule_is_told_where_the_study_has_it_whatever_rules_it_does_witho
 }
 
 #[test]
-fn a_group_has_its_own_line_and_everybody_else_the_one_for_all() {
+fn a_group_has_its_own_threshold_and_others_the_general_one() {
     let line = |at_least: i64| json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": at_least}}}]);
     let extra = json!({"id": "watch", "severity": "info", "when": {"item": {"of": "1", "atLeast": 4}}});
     let mut rules = line(3);
@@ -182,7 +182,7 @@ fn a_group_has_its_own_line_and_everybody_else_the_one_for_all() {
 }
 
 #[test]
-fn a_study_begins_on_a_day_of_the_patients_own() {
+fn a_study_starts_on_a_day_in_the_patients_local_time() {
     let protocol = load(&with("/startsOn", json!("2026-11-01")), &[]).unwrap();
     for (completed, begun) in [
         (datetime!(2026-10-31 23:59 +08:00), false),
@@ -196,7 +196,7 @@ fn a_study_begins_on_a_day_of_the_patients_own() {
 }
 
 #[test]
-fn a_study_asks_its_own_instruments_and_only_in_the_versions_that_are_there() {
+fn a_study_can_use_its_own_instruments_in_existing_versions_only() {
     let phq_2 = Catalog::shipped().find(&"phq-2".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     let own = Arc::new(Instrument::parse(&phq_2.json().replacen("\"phq-2\"", "\"diary\"", 1)).unwrap());
     let named = with("/instruments/0/id", json!("diary"));
@@ -209,13 +209,13 @@ fn a_study_asks_its_own_instruments_and_only_in_the_versions_that_are_there() {
 }
 
 #[test]
-fn a_study_too_large_to_be_stored_is_refused() {
+fn a_study_too_large_to_be_stored_is_rejected() {
     let faults = load(&with("/sites/0/name", json!("x".repeat(360_000))), &[]).unwrap_err();
     assert_eq!(faults[0].code, "study.too-large");
 }
 
 #[test]
-fn a_study_survives_print_and_parse() {
+fn a_study_round_trips_through_json() {
     let study = Study::parse(&study().to_string()).unwrap();
     let again = Study::parse(&serde_json::to_string(study.definition()).unwrap()).unwrap();
     assert_eq!((study.definition(), study.hash(), study.json()), (again.definition(), again.hash(), again.json()));
@@ -229,7 +229,7 @@ fn the_demonstration_study_has_no_faults() {
 }
 
 #[test]
-fn the_published_schema_takes_what_loads_and_refuses_what_is_wrong_in_form() {
+fn the_schema_accepts_what_loads_and_rejects_invalid_formats() {
     let read = |file: &str| serde_json::from_str::<Value>(&fs::read_to_string(root().join(file)).unwrap()).unwrap();
     let mut compiler = Compiler::new();
     compiler.add_resource("instrument.schema.json", read("instruments/instrument.schema.json")).unwrap();

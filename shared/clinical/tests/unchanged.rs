@@ -1,4 +1,4 @@
-//! A version that was once shipped never changes: scores in the field carry its hash.
+//! A shipped version never changes: stored scores refer to its hash.
 
 use clinical::instruments::Catalog;
 
@@ -30,7 +30,7 @@ const SHIPPED: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_shipped_definition_has_the_hash_that_it_was_shipped_with() {
+fn every_shipped_definition_keeps_its_hash() {
     let found: Vec<_> = Catalog::shipped().iter().map(|i| (i.id().as_str(), i.version().as_str(), i.hash())).collect();
     assert_eq!(found, SHIPPED, "to change a definition, add a version");
 }

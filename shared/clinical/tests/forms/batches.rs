@@ -1,9 +1,9 @@
-//! However a batch is written it is the same rows, and one that cannot be read spoils no other.
+//! Parsing of batches: every format gives the same rows, and a malformed row does not affect the others.
 
 use clinical::forms::{Batch, BatchError, MOST_ROWS, Notation};
 use serde_json::{Value, json};
 
-use crate::{answer, context, form, told_of};
+use crate::{answer, context, findings_of, form};
 
 fn read(text: &str) -> Result<Batch, BatchError> {
     Batch::read(text.as_bytes(), Notation::Any)
@@ -11,19 +11,19 @@ fn read(text: &str) -> Result<Batch, BatchError> {
 
 #[track_caller]
 fn findings(text: &str) -> Vec<String> {
-    told_of(&form(json!({"required": ["ID"]}), None), &read(text).unwrap(), &context(), 1)
+    findings_of(&form(json!({"required": ["ID"]}), None), &read(text).unwrap(), &context(), 1)
 }
 
 #[test]
-fn the_same_rows_are_the_same_however_they_are_written() {
+fn the_same_rows_give_the_same_batch_in_every_format() {
     let columns = json!([{"name": "ID"}, {"name": "A"}]);
-    let whole = json!({"datasetJSONVersion": "1.1.0", "columns": columns, "records": 3, "rows": [["x", 1], ["", "?"], ["y", null]]});
+    let document = json!({"datasetJSONVersion": "1.1.0", "columns": columns, "records": 3, "rows": [["x", 1], ["", "?"], ["y", null]]});
     let head = json!({"datasetJSONVersion": "1.1.0", "columns": columns, "records": 3});
     for text in [
         r#"[{"ID":"x","A":1},{"ID":"","A":"?"},{"ID":"y"}]"#.to_owned(),
         "\u{feff}{\"ID\":\"x\",\"A\":1}\n\n{\"A\":\"?\"}\r\n{\"ID\":\"y\"}".to_owned(),
-        whole.to_string(),
-        serde_json::to_string_pretty(&whole).unwrap(),
+        document.to_string(),
+        serde_json::to_string_pretty(&document).unwrap(),
         format!("{head}\n[\"x\",1]\n[\"\",\"?\"]\n[\"y\",null]\n"),
     ] {
         assert_eq!(findings(&text), ["", "A.type A, c ID", ""], "{text}");
@@ -31,7 +31,7 @@ fn the_same_rows_are_the_same_however_they_are_written() {
 }
 
 #[test]
-fn a_row_that_is_none_is_told_and_spoils_no_other() {
+fn a_malformed_row_is_reported_and_does_not_affect_others() {
     assert_eq!(
         findings(r#"[{"ID":"x"}, 7, null, "x", [1], true, 1.5, -1, {"ID":"x","ID":"y"}, {"ID":"y"}]"#),
         ["", "row -", "row -", "row -", "row -", "row -", "row -", "row -", "row ID", ""]
@@ -46,8 +46,8 @@ fn a_row_that_is_none_is_told_and_spoils_no_other() {
 }
 
 #[test]
-fn what_is_no_batch_is_refused_with_why() {
-    for (text, said) in [
+fn other_inputs_are_rejected_with_a_reason() {
+    for (text, message) in [
         ("", "it has no rows"),
         (" \n", "it has no rows"),
         ("[]", "it has no rows"),
@@ -66,7 +66,7 @@ fn what_is_no_batch_is_refused_with_why() {
         ("{\"datasetJSONVersion\": \"1.1\", \"columns\": [], \"records\": 2}\n[]", "`records` is 2, but it has 1 rows"),
     ] {
         let error = read(text).unwrap_err().to_string();
-        assert!(error.contains(said), "{text}: {error}");
+        assert!(error.contains(message), "{text}: {error}");
     }
     assert_eq!(Batch::read(b"[\"\xff\"]", Notation::Any).unwrap_err(), BatchError::Encoding);
     assert_eq!(Batch::read(br#"{"ID": "x"}"#, Notation::Json).unwrap_err(), BatchError::Other);
@@ -77,14 +77,14 @@ fn what_is_no_batch_is_refused_with_why() {
 }
 
 #[test]
-fn a_row_of_very_many_names_is_read_in_time() {
+fn a_row_with_very_many_columns_is_parsed_in_time() {
     let members: Vec<String> = (0..200_000).map(|name| format!("\"n{name}\":0")).collect();
     let text = format!("[{{{}}},{{\"ID\":\"x\",\"n5\":1}}]", members.join(","));
     assert_eq!(findings(&text), ["c ID", ""]);
 }
 
 #[test]
-fn values_are_told_only_where_they_are_asked_for() {
+fn values_are_reported_only_on_request() {
     let form = form(json!({"range": {"field": "A", "max": 5}}), None);
     let batch = read(r#"[{"ID":"P-1","VISIT":3,"A":77.5,"EXTRA":1}]"#).unwrap();
     let without = answer(&form, &batch, &context(), 1, false);
@@ -108,7 +108,7 @@ fn values_are_told_only_where_they_are_asked_for() {
 }
 
 #[test]
-fn each_row_is_counted_as_one_kind() {
+fn each_row_has_exactly_one_verdict() {
     let soft = r#"{"CODE": "C"}"#;
     let form = form(json!({"range": {"field": "WEIGHT", "unit": "kg", "max": 5}}), None);
     let batch = read(&format!(
@@ -121,7 +121,7 @@ fn each_row_is_counted_as_one_kind() {
 }
 
 #[test]
-fn work_stops_where_it_is_told_to_and_tells_nothing_of_half_a_batch() {
+fn checking_stops_on_request_without_a_partial_report() {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use clinical::forms::{Stopped, Workers};
@@ -129,28 +129,28 @@ fn work_stops_where_it_is_told_to_and_tells_nothing_of_half_a_batch() {
     let form = form(json!({"unique": ["ID"]}), None);
     let batch = read(&format!("[{}]", vec![r#"{"ID":"x"}"#; 2_000].join(","))).unwrap();
     let asked = AtomicUsize::new(0);
-    let told = AtomicUsize::new(0);
+    let reported = AtomicUsize::new(0);
     let stop = || asked.fetch_add(1, Ordering::Relaxed) >= 3;
-    let tell = |rows| {
-        told.fetch_add(rows, Ordering::Relaxed);
+    let progress = |rows| {
+        reported.fetch_add(rows, Ordering::Relaxed);
     };
-    let result = form.check(&batch, &context(), Workers::new(1).until(&stop).reporting(&tell));
+    let result = form.check(&batch, &context(), Workers::new(1).until(&stop).reporting(&progress));
     assert_eq!(result.unwrap_err(), Stopped { checked: 768, rows: 2_000 });
-    assert_eq!(told.into_inner(), 768);
+    assert_eq!(reported.into_inner(), 768);
 }
 
 #[test]
-fn telling_stops_where_it_is_told_to() {
+fn serialization_stops_on_request() {
     use clinical::forms::{ReportOptions, Workers};
 
     let form = form(json!({"unique": ["ID"]}), None);
     let batch = read(r#"[{"ID":"x"},{"ID":"y"},{"ID":"z"}]"#).unwrap();
     let report = form.check(&batch, &context(), Workers::new(1)).unwrap();
-    let wording = ReportOptions { batch: "b", language: "en", values: false };
+    let options = ReportOptions { batch: "b", language: "en", values: false };
     let mut pieces = 0;
-    let told = form.to_json(&report, wording, |_| {
+    let result = form.to_json(&report, options, |_| {
         pieces += 1;
         pieces < 4
     });
-    assert_eq!(told, Err(2));
+    assert_eq!(result, Err(2));
 }

@@ -1,4 +1,4 @@
-//! Forms: what their definitions may say, and what their checks find.
+//! Forms: validation of their definitions, and the findings of their checks.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
@@ -23,27 +23,28 @@ fn context() -> CheckContext {
     CheckContext { now: NOW, sites: names(&["S01", "S02"]), subjects: names(&["P-1", "P-2", "P-3"]) }
 }
 
-/// What is told of `rows`: for each row its findings as `check field`, and after a bar what was not evaluated as `check
-/// code`.
-fn told(form: &Form, rows: &Value) -> Vec<String> {
+/// The results of `rows`: for each row its findings as `check field`, and after a bar the checks that were not evaluated
+/// as `check code`.
+fn summary(form: &Form, rows: &Value) -> Vec<String> {
     let batch = Batch::read(rows.to_string().as_bytes(), Notation::Json).unwrap();
-    told_of(form, &batch, &context(), 1)
+    findings_of(form, &batch, &context(), 1)
 }
 
-fn told_of(form: &Form, batch: &Batch, context: &CheckContext, threads: usize) -> Vec<String> {
+fn findings_of(form: &Form, batch: &Batch, context: &CheckContext, threads: usize) -> Vec<String> {
     let answer = answer(form, batch, context, threads, false);
-    let words = |row: &Value, list: &str, name: &str, other: &str| {
+    let entries = |row: &Value, list: &str, name: &str, other: &str| {
         let list = row[list].as_array().cloned().unwrap_or_default();
-        let words: Vec<String> = list
+        let entries: Vec<String> = list
             .iter()
             .map(|one| format!("{} {}", one[name].as_str().unwrap(), one[other].as_str().unwrap_or("-")))
             .collect();
-        words.join(", ")
+        entries.join(", ")
     };
     let rows = answer["rows"].as_array().unwrap();
     rows.iter()
         .map(|row| {
-            let (found, not) = (words(row, "findings", "check", "field"), words(row, "notEvaluated", "check", "code"));
+            let (found, not) =
+                (entries(row, "findings", "check", "field"), entries(row, "notEvaluated", "check", "code"));
             if not.is_empty() { found } else { format!("{found} | {not}").trim_start().to_owned() }
         })
         .collect()
@@ -51,13 +52,13 @@ fn told_of(form: &Form, batch: &Batch, context: &CheckContext, threads: usize) -
 
 fn answer(form: &Form, batch: &Batch, context: &CheckContext, threads: usize, values: bool) -> Value {
     let report = form.check(batch, context, Workers::new(threads)).unwrap();
-    let wording = ReportOptions { batch: "b-1", language: "en", values };
-    serde_json::from_str(&form.to_json(&report, wording, |_| true).unwrap()).unwrap()
+    let options = ReportOptions { batch: "b-1", language: "en", values };
+    serde_json::from_str(&form.to_json(&report, options, |_| true).unwrap()).unwrap()
 }
 
-/// A form of these fields, units `kg`, `LB`, `C`, `F`, and one check `c` of this rule for rows where this holds.
+/// A form with some fields, the units `kg`, `LB`, `C`, `F`, and one check `c` of `rule` for rows that satisfy `when`.
 fn form(rule: Value, when: Option<Value>) -> Form {
-    let text = |words: &str| json!({"en": words});
+    let text = |text: &str| json!({"en": text});
     let field = |id: &str, kind: &str| json!({"id": id, "type": kind, "title": text(id)});
     let mut weight = field("WEIGHT", "decimal");
     weight["unit"] = json!("UNIT");

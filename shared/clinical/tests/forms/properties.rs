@@ -1,4 +1,4 @@
-//! What holds of every batch.
+//! Properties of all batches.
 
 use clinical::forms::{Batch, Catalog, Form, Notation};
 use proptest::collection::vec;
@@ -11,39 +11,39 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn the_number_of_threads_changes_nothing(rows in rows()) {
+    fn the_number_of_threads_does_not_matter(rows in rows()) {
         let form = vs();
         let batch = batch(&rows);
         let one = answer(form, &batch, &context(), 1, true);
         for threads in [2, 3, 16] {
             prop_assert_eq!(&answer(form, &batch, &context(), threads, true), &one);
         }
-        let indices: Vec<u64> = told(&one).iter().map(|row| row["index"].as_u64().unwrap()).collect();
+        let indices: Vec<u64> = rows_of(&one).iter().map(|row| row["index"].as_u64().unwrap()).collect();
         prop_assert_eq!(indices, (0..rows.len() as u64).collect::<Vec<_>>(), "in the order of the batch");
     }
 
     #[test]
-    fn rows_in_another_order_are_told_the_same_in_that_order(rows in rows(), keys in vec(any::<u32>(), 60)) {
+    fn rows_in_another_order_give_the_same_findings(rows in rows(), keys in vec(any::<u32>(), 60)) {
         let mut order: Vec<usize> = (0..rows.len()).collect();
         order.sort_by_key(|row| keys[*row]);
         let other: Vec<Value> = order.iter().map(|row| rows[*row].clone()).collect();
         let (here, there) = (checked(&rows), checked(&other));
         for (at, row) in order.iter().enumerate() {
-            prop_assert_eq!(without_rows(&told(&there)[at]), without_rows(&told(&here)[*row]));
+            prop_assert_eq!(without_rows(&rows_of(&there)[at]), without_rows(&rows_of(&here)[*row]));
         }
         prop_assert_eq!(&here["counts"], &there["counts"]);
     }
 
     #[test]
-    fn a_row_that_is_none_changes_nothing_for_the_others(rows in rows(), at in any::<prop::sample::Index>(), junk in junk()) {
+    fn a_malformed_row_does_not_change_the_others(rows in rows(), at in any::<prop::sample::Index>(), junk in junk()) {
         let at = at.index(rows.len() + 1);
         let mut more = rows.clone();
         more.insert(at, junk);
         let (alone, beside) = (checked(&rows), checked(&more));
-        let mut others = told(&beside).clone();
+        let mut others = rows_of(&beside).clone();
         let added = others.remove(at);
         prop_assert_eq!(&added["status"], "rejected");
-        for (row, other) in told(&alone).iter().zip(&others) {
+        for (row, other) in rows_of(&alone).iter().zip(&others) {
             prop_assert_eq!(without_rows(row), without_rows(other));
         }
     }
@@ -56,24 +56,24 @@ proptest! {
         let mut broken = rows.clone();
         broken[at][column] = json!({"not": "a value"});
         let (before, after) = (checked(&rows), checked(&broken));
-        for (row, (was, is)) in told(&before).iter().zip(told(&after)).enumerate() {
+        for (row, (was, is)) in rows_of(&before).iter().zip(rows_of(&after)).enumerate() {
             if row == at {
                 continue;
             }
             let (was, is) = (findings(was), findings(is));
             for found in &is {
-                // A change may now be measured from the row before the one that broke, which is found or not evaluated.
+                // A change may now be measured from the row before the unreadable one, or not be evaluated.
                 prop_assert!(was.contains(found) || found == "weight-change" || found == "height-change", "{found}");
             }
         }
     }
 
     #[test]
-    fn whatever_is_sent_is_told_row_by_row_or_refused(text in ".{0,200}", value in junk()) {
+    fn any_input_is_reported_row_by_row_or_rejected(text in ".{0,200}", value in junk()) {
         for bytes in [text.as_bytes(), value.to_string().as_bytes(), format!("[{value}]").as_bytes()] {
             if let Ok(batch) = Batch::read(bytes, Notation::Any) {
                 let answer = answer(vs(), &batch, &context(), 2, true);
-                prop_assert_eq!(told(&answer).len(), batch.len());
+                prop_assert_eq!(rows_of(&answer).len(), batch.len());
             }
         }
     }
@@ -96,11 +96,11 @@ fn checked(rows: &[Value]) -> Value {
     answer
 }
 
-fn told(answer: &Value) -> &Vec<Value> {
+fn rows_of(answer: &Value) -> &Vec<Value> {
     answer["rows"].as_array().unwrap()
 }
 
-/// A row's answer without what names rows by their place.
+/// The result of a row without the indices of other rows.
 fn without_rows(row: &Value) -> Value {
     let mut row = row.clone();
     row["index"] = Value::Null;
@@ -120,7 +120,7 @@ fn findings(row: &Value) -> Vec<String> {
     findings.iter().map(|finding| finding["check"].as_str().unwrap().to_owned()).collect()
 }
 
-/// Rows of few subjects, tests and dates, so that they meet; some with mistakes.
+/// Rows of few subjects, tests and dates, so that groups arise; some are invalid.
 fn rows() -> impl Strategy<Value = Vec<Value>> {
     let one_of = |values: &[Value]| prop::sample::select(values.to_vec());
     let row = (
@@ -153,7 +153,7 @@ fn rows() -> impl Strategy<Value = Vec<Value>> {
     vec(row, 1..60)
 }
 
-/// What is no row.
+/// A value that is not a row.
 fn junk() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),

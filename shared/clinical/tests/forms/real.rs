@@ -5,9 +5,9 @@ use std::path::Path;
 use clinical::forms::{Batch, Catalog, Form, Notation};
 use serde_json::{Value, json};
 
-use crate::{context, told_of};
+use crate::{context, findings_of};
 
-/// What the file holds that asks for a second look, by row: pressures outside 91 to 180 (systolic) and 40 to 120 mmHg
+/// The soft findings of the file, by row: pressures outside 91 to 180 (systolic) and 40 to 120 mmHg
 /// (diastolic), and a subject whose weight rose from 147 to 157 pounds between two visits.
 const FOUND: [(usize, &str); 11] = [
     (209, "diastolic-usual VSORRES"),
@@ -27,7 +27,7 @@ fn vs() -> &'static Form {
     Catalog::shipped().find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap()
 }
 
-/// The real file, which is not this project's to carry.
+/// The real file, which this project may not distribute.
 fn file() -> Value {
     let folder = std::env::var_os("EPRO_PILOT_DATA");
     let folder = folder.expect("EPRO_PILOT_DATA names the folder of the CDISC pilot files");
@@ -36,13 +36,13 @@ fn file() -> Value {
     serde_json::from_str(&text.unwrap_or_else(|error| panic!("{}: {error}", path.display()))).unwrap()
 }
 
-/// What is told of the rows that have something to tell.
-fn told(file: &Value, threads: usize) -> Vec<(usize, String)> {
+/// The rows with findings or checks that were not evaluated.
+fn found(file: &Value, threads: usize) -> Vec<(usize, String)> {
     let batch = Batch::read(file.to_string().as_bytes(), Notation::Json).unwrap();
     let subjects = batch_subjects(file);
     let context = clinical::forms::CheckContext { subjects: clinical::forms::Register::Known(subjects), ..context() };
-    let told = told_of(vs(), &batch, &context, threads);
-    told.into_iter().enumerate().filter(|(_, told)| !told.is_empty()).collect()
+    let results = findings_of(vs(), &batch, &context, threads);
+    results.into_iter().enumerate().filter(|(_, result)| !result.is_empty()).collect()
 }
 
 fn batch_subjects(file: &Value) -> std::collections::HashSet<String> {
@@ -53,7 +53,7 @@ fn column(file: &Value, name: &str) -> usize {
     file["columns"].as_array().unwrap().iter().position(|column| column["name"] == name).unwrap()
 }
 
-/// What is told of the file with `changes` beside what is told of it as it is.
+/// Checks that the file with `changes` has the results `more` in addition to those of the original.
 #[track_caller]
 fn damaged(changes: &[(usize, &str, Value)], more: &[(usize, &str)]) {
     let mut file = file();
@@ -61,27 +61,27 @@ fn damaged(changes: &[(usize, &str, Value)], more: &[(usize, &str)]) {
         let at = column(&file, name);
         file["rows"][row][at] = value.clone();
     }
-    let mut expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
-    for (row, told) in more {
+    let mut expected: Vec<(usize, String)> = FOUND.iter().map(|(row, result)| (*row, (*result).to_owned())).collect();
+    for (row, result) in more {
         expected.retain(|(before, _)| before != row);
-        expected.push((*row, (*told).to_owned()));
+        expected.push((*row, (*result).to_owned()));
     }
     expected.sort();
-    assert_eq!(told(&file, 2), expected);
+    assert_eq!(found(&file, 2), expected);
 }
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn the_real_file_is_clean_but_for_what_it_holds() {
-    let expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
+fn the_real_file_has_only_the_expected_findings() {
+    let expected: Vec<(usize, String)> = FOUND.iter().map(|(row, result)| (*row, (*result).to_owned())).collect();
     for threads in [1, 2, 5] {
-        assert_eq!(told(&file(), threads), expected);
+        assert_eq!(found(&file(), threads), expected);
     }
 }
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn a_broken_date_is_named_and_what_depends_on_it_is_not_evaluated() {
+fn a_broken_date_is_found_and_dependent_checks_are_not_evaluated() {
     damaged(&[(3, "VSDTC", json!("2012-12-32"))], &[(3, "VSDTC.type VSDTC | date-not-future field-unreadable")]);
     damaged(&[(3, "VSDTC", json!("13DEC2012"))], &[(3, "VSDTC.type VSDTC | date-not-future field-unreadable")]);
     damaged(&[(3, "VSDTC", json!("2102-12-13"))], &[(3, "date-not-future VSDTC")]);
@@ -89,7 +89,7 @@ fn a_broken_date_is_named_and_what_depends_on_it_is_not_evaluated() {
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn an_impossible_pressure_is_named_and_its_standard_result_no_longer_fits() {
+fn an_impossible_pressure_is_found_and_its_standard_result_no_longer_matches() {
     damaged(&[(0, "VSORRES", json!("710")), (0, "VSSTRESN", json!(710))], &[(0, "diastolic-possible VSORRES")]);
     damaged(&[(0, "VSORRES", json!("710"))], &[(0, "diastolic-possible VSORRES, standard-result VSSTRESN")]);
     damaged(&[(0, "VSSTRESN", json!(17))], &[(0, "standard-result VSSTRESN")]);
@@ -105,22 +105,22 @@ fn an_impossible_pressure_is_named_and_its_standard_result_no_longer_fits() {
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn a_repeated_key_is_named_at_both_rows() {
+fn a_repeated_key_is_found_at_both_rows() {
     let mut file = file();
     let row = file["rows"][5].clone();
     file["rows"].as_array_mut().unwrap().push(row);
     file["records"] = json!(1415);
-    let mut expected: Vec<(usize, String)> = FOUND.iter().map(|(row, told)| (*row, (*told).to_owned())).collect();
+    let mut expected: Vec<(usize, String)> = FOUND.iter().map(|(row, result)| (*row, (*result).to_owned())).collect();
     expected.insert(0, (5, "one-row-a-measurement -".to_owned()));
     expected.push((1414, "one-row-a-measurement -".to_owned()));
-    assert_eq!(told(&file, 2), expected);
+    assert_eq!(found(&file, 2), expected);
     // Another visit's number, as a slip of the pen has it.
     damaged(&[(3, "VISITNUM", json!(5))], &[(3, "one-row-a-measurement -"), (4, "one-row-a-measurement -")]);
 }
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn a_missing_unit_is_named_and_what_depends_on_it_is_not_evaluated() {
+fn a_missing_unit_is_found_and_dependent_checks_are_not_evaluated() {
     damaged(
         &[(0, "VSORRESU", json!(""))],
         &[(
@@ -142,7 +142,7 @@ fn a_missing_unit_is_named_and_what_depends_on_it_is_not_evaluated() {
 
 #[test]
 #[ignore = "needs the CDISC pilot files: EPRO_PILOT_DATA names their folder"]
-fn other_damages_are_named_too() {
+fn other_damages_are_found_too() {
     damaged(&[(0, "VSTESTCD", json!("DIABT"))], &[(0, "VSTESTCD.codes VSTESTCD")]);
     damaged(
         &[(0, "VSSTAT", json!("NOT DONE"))],

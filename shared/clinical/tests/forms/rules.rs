@@ -1,27 +1,27 @@
-//! Each rule finds what it is for, leaves alone what it is not for, and says where it cannot tell.
+//! Each rule finds its violations and nothing else, and reports rows that it cannot evaluate.
 
 use serde_json::{Value, json};
 
-use crate::{form, told};
+use crate::{form, summary};
 
-/// What the rule says of each row, one by one.
+/// Checks the result of the rule for each row by itself.
 #[track_caller]
 fn each(rule: Value, rows: &[(Value, &str)]) {
     let form = form(rule, None);
     for (row, expected) in rows {
-        assert_eq!(told(&form, &json!([row])), [*expected], "{row}");
+        assert_eq!(summary(&form, &json!([row])), [*expected], "{row}");
     }
 }
 
 #[test]
-fn a_field_that_is_needed_is_missed_where_it_is_empty() {
+fn an_empty_required_field_is_found() {
     each(
         json!({"required": ["ID", "A"]}),
         &[
             (json!({"ID": "x", "A": 0}), ""),
             (json!({"ID": " ", "A": null}), "c ID, c A"),
             (json!({"A": ""}), "c ID, c A"),
-            // What cannot be read is there, and is found by itself.
+            // An unreadable value is present, and a finding of its own.
             (json!({"ID": "x", "A": "much"}), "A.type A"),
         ],
     );
@@ -32,7 +32,7 @@ fn a_field_that_is_needed_is_missed_where_it_is_empty() {
 }
 
 #[test]
-fn a_condition_says_which_rows_a_check_is_for() {
+fn a_condition_selects_the_rows_of_a_check() {
     let skipped = json!({"in": {"field": "CODE", "in": ["B"]}});
     let both = json!({"all": [{"present": "A"}, {"not": skipped}]});
     let either = json!({"any": [{"absent": "A"}, skipped]});
@@ -40,24 +40,24 @@ fn a_condition_says_which_rows_a_check_is_for() {
         (&skipped, json!({"CODE": "B", "A": 1}), "c A"),
         (&skipped, json!({"CODE": "A", "A": 1}), ""),
         (&skipped, json!({"A": 1}), ""),
-        // A code that is not in the list is still one that can be compared.
+        // A code that is not in the list can still be compared.
         (&skipped, json!({"CODE": "C", "A": 1}), "CODE.codes CODE"),
         (&skipped, json!({"CODE": true, "A": 1}), "CODE.type CODE | c field-unreadable"),
         (&both, json!({"CODE": "A", "A": 1}), "c A"),
         (&both, json!({"CODE": "B", "A": 1}), ""),
-        // One part that does not hold settles it, whatever the other is.
+        // One false part determines the result, whatever the other is.
         (&both, json!({"CODE": true}), "CODE.type CODE"),
         (&both, json!({"CODE": true, "A": 1}), "CODE.type CODE | c field-unreadable"),
         (&either, json!({"CODE": "B", "A": 1}), "c A"),
         (&either, json!({"CODE": true, "A": 1}), "CODE.type CODE | c field-unreadable"),
     ] {
         let form = form(json!({"forbidden": ["A"]}), Some(when.clone()));
-        assert_eq!(told(&form, &json!([row])), [expected], "{when} {row}");
+        assert_eq!(summary(&form, &json!([row])), [expected], "{when} {row}");
     }
 }
 
 #[test]
-fn a_code_is_one_of_those_that_go_with_the_row() {
+fn a_code_must_be_one_of_those_allowed_for_the_row() {
     each(
         json!({"oneOf": {"field": "CODE", "in": ["A"]}}),
         &[
@@ -79,7 +79,7 @@ fn a_code_is_one_of_those_that_go_with_the_row() {
 }
 
 #[test]
-fn a_range_is_held_to_in_the_unit_that_the_row_names() {
+fn a_range_is_checked_in_the_unit_of_the_row() {
     each(
         json!({"range": {"field": "WEIGHT", "unit": "kg", "min": 45.359237, "max": 90}}),
         &[
@@ -106,16 +106,16 @@ fn a_range_is_held_to_in_the_unit_that_the_row_names() {
 }
 
 #[test]
-fn what_is_impossible_is_not_also_unusual() {
+fn an_impossible_value_is_not_also_unusual() {
     let form = clinical::forms::Catalog::shipped().find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     let row = |result: u32| json!([{"USUBJID": "P-1", "VSTESTCD": "SYSBP", "VSORRES": result, "VSORRESU": "mmHg", "VSDTC": "2012-11-23"}]);
-    assert_eq!(told(form, &row(120)), [""]);
-    assert_eq!(told(form, &row(190)), ["systolic-usual VSORRES"]);
-    assert_eq!(told(form, &row(720)), ["systolic-possible VSORRES"]);
+    assert_eq!(summary(form, &row(120)), [""]);
+    assert_eq!(summary(form, &row(190)), ["systolic-usual VSORRES"]);
+    assert_eq!(summary(form, &row(720)), ["systolic-possible VSORRES"]);
 }
 
 #[test]
-fn dates_are_in_order_and_not_in_the_future() {
+fn dates_must_be_in_order_and_not_in_the_future() {
     each(
         json!({"order": {"first": "D1", "then": "D2"}}),
         &[
@@ -142,7 +142,7 @@ fn dates_are_in_order_and_not_in_the_future() {
 }
 
 #[test]
-fn two_numbers_compare() {
+fn two_numbers_are_compared() {
     for (is, below, equal, above) in [
         ("below", true, false, false),
         ("at-most", true, true, false),
@@ -166,7 +166,7 @@ fn two_numbers_compare() {
 }
 
 #[test]
-fn what_was_entered_is_what_is_computed() {
+fn an_entered_number_must_equal_the_computed_one() {
     each(
         json!({"equals": {"field": "STD", "to": {"converted": ["WEIGHT", "STDU"]}, "tolerance": 0.01}}),
         &[
@@ -218,14 +218,14 @@ fn what_was_entered_is_what_is_computed() {
 }
 
 #[test]
-fn rows_with_the_same_key_are_all_told_and_name_each_other() {
+fn rows_with_the_same_key_are_all_reported_with_each_other() {
     let form = form(json!({"unique": ["ID", "VISIT"]}), None);
     let rows = json!([
         {"ID": "P-1", "VISIT": 1}, {"ID": "P-1", "VISIT": 2}, {"ID": "P-1", "VISIT": "1.0"}, {"ID": "P-2", "VISIT": 1},
         {"ID": "P-2"}, {"VISIT": 1}, {"A": 1}, {"ID": "P-1", "VISIT": "one"}, {"ID": "P-2", "VISIT": ""},
     ]);
     assert_eq!(
-        told(&form, &rows),
+        summary(&form, &rows),
         ["c -", "", "c -", "", "c -", "", "| c field-missing", "VISIT.type VISIT | c field-unreadable", "c -"]
     );
     let batch = clinical::forms::Batch::read(rows.to_string().as_bytes(), clinical::forms::Notation::Any);
@@ -234,7 +234,7 @@ fn rows_with_the_same_key_are_all_told_and_name_each_other() {
 }
 
 #[test]
-fn rows_with_the_same_key_are_told_once_at_the_first_where_the_check_says_so() {
+fn a_check_once_per_group_is_reported_at_the_first_row() {
     let mut definition = serde_json::to_value(form(json!({"unique": ["ID", "VISIT"]}), None).definition()).unwrap();
     definition["checks"][0]["severity"] = json!("soft");
     definition["checks"][0]["oncePerGroup"] = json!(true);
@@ -243,7 +243,7 @@ fn rows_with_the_same_key_are_told_once_at_the_first_where_the_check_says_so() {
         {"ID": "P-1", "VISIT": 1}, {"ID": "P-2", "VISIT": 1}, {"ID": "P-1", "VISIT": 1}, {"ID": "P-2", "VISIT": 1},
         {"ID": "P-1", "VISIT": 1},
     ]);
-    assert_eq!(told(&once, &rows), ["c -", "c -", "", "", ""]);
+    assert_eq!(summary(&once, &rows), ["c -", "c -", "", "", ""]);
     let batch = clinical::forms::Batch::read(rows.to_string().as_bytes(), clinical::forms::Notation::Any);
     let answer = crate::answer(&once, &batch.unwrap(), &crate::context(), 1, false);
     assert_eq!(answer["rows"][0]["findings"][0]["otherRows"], json!([2, 4]));
@@ -263,7 +263,7 @@ fn a_date_before_1900_is_found_and_still_compared() {
 }
 
 #[test]
-fn a_date_without_its_month_is_as_long_as_that_leaves_open() {
+fn a_date_without_its_month_covers_every_possible_month() {
     each(
         json!({"order": {"first": "D1", "then": "D2"}}),
         &[
@@ -276,27 +276,27 @@ fn a_date_without_its_month_is_as_long_as_that_leaves_open() {
 }
 
 #[test]
-fn no_key_is_taken_for_another() {
-    // Joined without care these are the same.
+fn different_keys_are_never_equal() {
+    // A naive concatenation would make these equal.
     let form = form(json!({"unique": ["ID", "SITE"]}), None);
     let rows = json!([
         {"ID": "a\u{1f}b", "SITE": "c"}, {"ID": "a", "SITE": "b\u{1f}c"}, {"ID": "a", "SITE": "bc"}, {"ID": "ab", "SITE": "c"},
         {"ID": "1:a"}, {"ID": "a", "SITE": ""},
     ]);
-    assert_eq!(told(&form, &rows), ["", "", "", "", "", ""]);
+    assert_eq!(summary(&form, &rows), ["", "", "", "", "", ""]);
 }
 
 #[test]
-fn more_repeats_than_allowed_are_all_told() {
+fn all_rows_of_too_many_repeats_are_reported() {
     let form = form(json!({"repeats": {"of": ["ID"], "most": 2}}), None);
     let rows = |count: usize| {
         json!(vec![json!({"ID": "P-1"}); count].into_iter().chain([json!({"ID": "P-2"})]).collect::<Vec<_>>())
     };
-    assert_eq!(told(&form, &rows(2)), ["", "", ""]);
-    assert_eq!(told(&form, &rows(3)), ["c -", "c -", "c -", ""]);
+    assert_eq!(summary(&form, &rows(2)), ["", "", ""]);
+    assert_eq!(summary(&form, &rows(3)), ["c -", "c -", "c -", ""]);
 }
 
-/// The course of one subject: date, weight, unit; what is said of each.
+/// The rows of one subject: date, weight, unit, and the expected result.
 #[track_caller]
 fn course(rows: &[(&str, Value, &str, &str)]) {
     let rule =
@@ -307,11 +307,11 @@ fn course(rows: &[(&str, Value, &str, &str)]) {
         .map(|(date, weight, unit, _)| json!({"ID": "P-1", "CODE": "A", "D1": date, "WEIGHT": weight, "UNIT": unit}))
         .collect();
     let expected: Vec<&str> = rows.iter().map(|(.., expected)| *expected).collect();
-    assert_eq!(told(&form, &json!(sent)), expected);
+    assert_eq!(summary(&form, &json!(sent)), expected);
 }
 
 #[test]
-fn a_change_is_measured_from_the_row_before_in_time() {
+fn a_change_is_measured_from_the_chronologically_preceding_row() {
     course(&[
         ("2012-11-01", json!(100), "kg", ""),
         ("2012-11-03", json!(100), "kg", ""),
@@ -319,14 +319,14 @@ fn a_change_is_measured_from_the_row_before_in_time() {
         ("2012-11-04", json!(94.9), "kg", "c WEIGHT"),
         ("2012-11-05", json!("209.2"), "LB", ""),
     ]);
-    // Of several on one day the nearest counts, and they are no change of each other.
+    // Of several rows of one day the nearest value counts, and they are not compared with each other.
     course(&[
         ("2012-11-01", json!(100), "kg", ""),
         ("2012-11-01", json!(120), "kg", ""),
         ("2012-11-02", json!(118), "kg", ""),
         ("2012-11-03", json!(90), "kg", "c WEIGHT"),
     ]);
-    // What was not measured is no row before.
+    // A row without a value is not compared.
     course(&[
         ("2012-11-01", json!(100), "kg", ""),
         ("2012-11-02", json!(null), "", ""),
@@ -336,27 +336,27 @@ fn a_change_is_measured_from_the_row_before_in_time() {
 
 #[test]
 fn a_change_from_a_row_that_cannot_be_read_is_not_evaluated() {
-    // Its value: the next row has nothing to compare with.
+    // An unreadable value: the next row has nothing to compare with.
     course(&[
         ("2012-11-01", json!(100), "kg", ""),
         ("2012-11-02", json!("?"), "kg", "WEIGHT.type WEIGHT | c field-unreadable"),
         ("2012-11-03", json!(120), "kg", "| c other-row"),
         ("2012-11-04", json!(120), "kg", ""),
     ]);
-    // Its unit.
+    // An unreadable unit.
     course(&[
         ("2012-11-01", json!(100), "", "| c field-missing"),
         ("2012-11-02", json!(120), "kg", "| c other-row"),
         ("2012-11-03", json!(120), "kg", ""),
     ]);
-    // Its date: it may lie before any of them.
+    // An unreadable date, which may be before any other.
     course(&[
         ("2012-11-01", json!(100), "kg", "| c other-row"),
         ("2012-13-02", json!(100), "kg", "D1.type D1 | c field-unreadable"),
         ("2012-11-03", json!(120), "kg", "| c other-row"),
         ("", json!(100), "kg", "| c field-missing"),
     ]);
-    // A partial date: which came first cannot be told.
+    // A partial date, so that the order is unknown.
     course(&[
         ("2012-10", json!(100), "kg", ""),
         ("2012-11-02", json!(120), "kg", "| c order-unclear"),
@@ -367,7 +367,7 @@ fn a_change_from_a_row_that_cannot_be_read_is_not_evaluated() {
 }
 
 #[test]
-fn other_subjects_and_other_tests_are_no_row_before() {
+fn rows_of_other_subjects_and_tests_are_not_compared() {
     let rule = json!({"change": {"field": "A", "same": ["ID"], "by": "D1", "most": 2}});
     let form = form(rule, Some(json!({"in": {"field": "CODE", "in": ["A"]}})));
     let row = |id: &str, code: &str, date: &str, value: i32| json!({"ID": id, "CODE": code, "D1": date, "A": value});
@@ -379,11 +379,11 @@ fn other_subjects_and_other_tests_are_no_row_before() {
         row("P-1", "A", "2012-11-04", 15),
         json!({"CODE": "A", "D1": "2012", "A": 1}),
     ]);
-    assert_eq!(told(&form, &rows), ["", "", "", "", "c A", "| c field-missing"]);
+    assert_eq!(summary(&form, &rows), ["", "", "", "", "c A", "| c field-missing"]);
 }
 
 #[test]
-fn sites_and_subjects_are_known_or_nobody_knows() {
+fn sites_and_subjects_are_checked_against_the_registers() {
     use clinical::forms::{Batch, CheckContext, NoRegister, Notation, Register};
 
     let rows = json!([{"ID": "P-1", "SITE": "S01"}, {"ID": "P-9", "SITE": "S03"}, {"ID": [], "SITE": 1}, {"VISIT": 1}]);
@@ -393,10 +393,10 @@ fn sites_and_subjects_are_known_or_nobody_knows() {
         (json!({"knownSubject": "ID"}), "c ID", "ID.type ID | c field-unreadable"),
     ] {
         let form = form(rule, None);
-        assert_eq!(told(&form, &rows), ["", known, third, ""]);
+        assert_eq!(summary(&form, &rows), ["", known, third, ""]);
         let nobody =
             |register: Register| CheckContext { sites: register.clone(), subjects: register, ..crate::context() };
-        let unreachable = crate::told_of(&form, &batch, &nobody(Register::Unreachable), 1);
+        let unreachable = crate::findings_of(&form, &batch, &nobody(Register::Unreachable), 1);
         assert_eq!(unreachable[..2], ["| c register-unreachable", "| c register-unreachable"]);
         assert_eq!(unreachable[3], "");
         let answer = crate::answer(&form, &batch, &nobody(Register::Absent(NoRegister::NoSubjects)), 1, false);
@@ -406,7 +406,7 @@ fn sites_and_subjects_are_known_or_nobody_knows() {
 }
 
 #[test]
-fn a_value_is_read_as_its_field_says() {
+fn a_value_is_parsed_by_the_type_of_its_field() {
     let form = form(json!({"forbidden": ["STDU"]}), None);
     for (row, expected) in [
         (json!({"ID": 12, "VISIT": "3", "A": "3.50", "N": 2.0, "FLAG": true, "UNIT": "kg"}), ""),
@@ -424,6 +424,6 @@ fn a_value_is_read_as_its_field_says() {
         (json!({"UNIT": 1}), "UNIT.type UNIT"),
         (json!({"OTHER": {"nested": [1]}}), ""),
     ] {
-        assert_eq!(told(&form, &json!([row])), [expected], "{row}");
+        assert_eq!(summary(&form, &json!([row])), [expected], "{row}");
     }
 }

@@ -1,4 +1,4 @@
-//! The samples of this repository: each damage in them is found, and nothing else is.
+//! The samples of this repository: each planted error is found, and nothing else.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -6,9 +6,9 @@ use std::path::Path;
 use clinical::forms::{Batch, Catalog, CheckContext, Notation, Register};
 use serde_json::Value;
 
-use crate::{context, told_of};
+use crate::{context, findings_of};
 
-/// What is told of the sample of a form's domain, by row, by the form's latest version.
+/// Checks the findings in the sample of a form's domain, by row, with the latest version of the form.
 #[track_caller]
 fn finds(form: &str, expected: &[(usize, &str)]) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../tests/samples/data/{form}.json"));
@@ -19,9 +19,10 @@ fn finds(form: &str, expected: &[(usize, &str)]) {
     let sites = Register::Known(["S01", "S02", "S03", "S04"].map(str::to_owned).into());
     let context = CheckContext { sites, subjects: Register::Known(subjects), ..context() };
     let batch = Batch::read(text.as_bytes(), Notation::Json).unwrap();
-    let told = told_of(Catalog::shipped().latest(&form.parse().unwrap()).unwrap(), &batch, &context, 2);
-    let told: Vec<_> = told.iter().map(String::as_str).enumerate().filter(|(_, told)| !told.is_empty()).collect();
-    assert_eq!(told, expected);
+    let results = findings_of(Catalog::shipped().latest(&form.parse().unwrap()).unwrap(), &batch, &context, 2);
+    let found: Vec<_> =
+        results.iter().map(String::as_str).enumerate().filter(|(_, result)| !result.is_empty()).collect();
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -74,7 +75,7 @@ fn adverse_events() {
             (33, "serious-names-a-criterion AESDTH"),
             (50, "ongoing-at-time-point AEENDTC"),
             (61, "AESTDTC.early AESTDTC"),
-            // It is there three times, and asked about once.
+            // It occurs three times and is reported once.
             (82, "one-row-an-event -"),
         ],
     );

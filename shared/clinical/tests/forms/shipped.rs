@@ -1,11 +1,11 @@
-//! The forms that ship: their checks on rows as a site would send them.
+//! The shipped forms: their checks on rows as sites send them.
 
 use std::collections::BTreeSet;
 
 use clinical::forms::{Catalog, Form};
 use serde_json::{Value, json};
 
-use crate::told;
+use crate::summary;
 
 /// The SHA-256 of each definition, by `jq -cSj . FILE | sha256sum`.
 const SHIPPED: &[(&str, &str, &str)] = &[
@@ -18,14 +18,14 @@ const SHIPPED: &[(&str, &str, &str)] = &[
 ];
 
 #[test]
-fn every_shipped_form_has_the_hash_that_it_was_shipped_with() {
+fn every_shipped_form_keeps_its_hash() {
     let found: Vec<_> =
         Catalog::shipped().iter().map(|form| (form.id().as_str(), form.version().as_str(), form.hash())).collect();
     assert_eq!(found, SHIPPED, "to change a definition, add a version");
 }
 
 #[test]
-fn every_text_is_there_in_english_and_chinese() {
+fn every_text_has_english_and_chinese() {
     for form in Catalog::shipped().iter() {
         assert_eq!(form.languages().collect::<Vec<_>>(), ["en", "zh-Hans"]);
     }
@@ -35,15 +35,15 @@ fn shipped(id: &str) -> &'static Form {
     Catalog::shipped().latest(&id.parse().unwrap()).unwrap()
 }
 
-/// A clean row with changes, and what is told of it.
+/// A clean row with changes, and the expected results.
 #[track_caller]
 fn each(id: &str, clean: &Value, cases: &[(Value, &str)]) {
     let form = shipped(id);
-    assert_eq!(told(form, &json!([clean])), [""]);
+    assert_eq!(summary(form, &json!([clean])), [""]);
     for (changes, expected) in cases {
         let mut row = clean.clone();
         row.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-        assert_eq!(told(form, &json!([row])), [*expected], "{changes}");
+        assert_eq!(summary(form, &json!([row])), [*expected], "{changes}");
     }
 }
 
@@ -91,7 +91,7 @@ fn vital_signs_as_a_site_collects_them() {
             for (name, value) in [("VSTESTCD", test), ("VSORRES", value), ("VSORRESU", unit)] {
                 row[name] = json!(value);
             }
-            told(shipped("vs"), &json!([row])).remove(0)
+            summary(shipped("vs"), &json!([row])).remove(0)
         };
         assert_eq!(row(usual), "", "{test} {usual}");
         assert!(row(unusual).ends_with("-usual VSORRES"), "{test} {unusual}: {}", row(unusual));
@@ -154,9 +154,9 @@ fn adverse_events() {
         ],
     );
     let twice = json!([clean, clean]);
-    assert_eq!(told(shipped("ae"), &twice), ["one-row-an-event -", ""], "once for all rows of the event");
+    assert_eq!(summary(shipped("ae"), &twice), ["one-row-an-event -", ""], "once for all rows of the event");
     let former = Catalog::shipped().find(&"ae".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
-    assert_eq!(told(former, &twice), ["one-row-an-event -", "one-row-an-event -"]);
+    assert_eq!(summary(former, &twice), ["one-row-an-event -", "one-row-an-event -"]);
 }
 
 #[test]
@@ -207,7 +207,7 @@ fn demographics() {
             (json!({"RFENDTC": "2027-01-01"}), "end-not-future RFENDTC"),
         ],
     );
-    assert_eq!(told(shipped("dm"), &json!([clean, clean])), ["one-row-a-subject -", "one-row-a-subject -"]);
+    assert_eq!(summary(shipped("dm"), &json!([clean, clean])), ["one-row-a-subject -", "one-row-a-subject -"]);
 }
 
 #[test]
@@ -251,7 +251,7 @@ fn laboratory_results() {
             (json!({"LBDTC": "1812-11-23"}), "LBDTC.early LBDTC"),
             (json!({"LBENDTC": "2027-01-01"}), "collection-end-not-future LBENDTC"),
             (json!({"LBENDTC": "2012-11-22"}), "collection-end-after-start LBENDTC"),
-            // The range, and where the result lies in it.
+            // The range, and the position of the result in it.
             (
                 json!({"LBSTNRLO": 5.1, "LBSTNRHI": 3.5}),
                 "range-upside-down LBSTNRLO, normal-not-below-range LBSTRESN, \
@@ -271,14 +271,14 @@ fn laboratory_results() {
             (json!({"LBNRIND": "LOW", "LBSTRESN": 6}), "low-and-above-range LBSTRESN, low-is-below-range LBSTRESN"),
             (json!({"LBNRIND": "HIGH", "LBSTRESN": 3}), "high-and-below-range LBSTRESN, high-is-above-range LBSTRESN"),
             (json!({"LBNRIND": "LOW LOW", "LBSTRESN": 2.4}), "potassium-grave LBSTRESN"),
-            // In other units the limits are not applied.
+            // The limits do not apply in other units.
             (json!({"LBNRIND": "HIGH", "LBSTRESN": 410, "LBSTRESU": "mg/dL"}), ""),
-            // Who measured it.
+            // The laboratory.
             (json!({"LBNAM": "", "LBLOC": ""}), "laboratory-named LBNAM"),
             (json!({"LBLOC": "LOCAL", "LBNAM": ""}), "local-laboratory-named LBNAM"),
             (json!({"LBLOC": "LOCAL", "LBREFID": ""}), ""),
             (json!({"LBREFID": ""}), "central-specimen-named LBREFID"),
-            // A finding that is text has neither number nor unit.
+            // A textual result has neither number nor unit.
             (
                 json!({
                     "LBTESTCD": "NITRITE", "LBSPEC": "URINE", "LBORRES": "NEGATIVE", "LBSTRESC": "NEGATIVE", "LBSTRESN": null,
@@ -291,11 +291,11 @@ fn laboratory_results() {
             (json!({"USUBJID": "P-7"}), "known-subject USUBJID"),
         ],
     );
-    assert_eq!(told(shipped("lb"), &json!([clean, clean, clean])), ["one-row-a-measurement -", "", ""]);
+    assert_eq!(summary(shipped("lb"), &json!([clean, clean, clean])), ["one-row-a-measurement -", "", ""]);
 }
 
 #[test]
-fn a_laboratory_result_that_endangers_a_patient_is_asked_about() {
+fn a_laboratory_result_that_endangers_a_patient_is_a_soft_finding() {
     for (test, usual, grave, unit) in [
         ("K", "4.1", "7.1", "mmol/L"),
         ("K", "4.1", "2.4", "mEq/L"),
@@ -314,7 +314,7 @@ fn a_laboratory_result_that_endangers_a_patient_is_asked_about() {
                 "USUBJID": "P-1", "LBDTC": "2012-11-23", "LBTESTCD": test, "LBSPEC": specimen, "LBNAM": "LAB", "LBORRES": value,
                 "LBORRESU": unit, "LBSTRESN": value, "LBSTRESU": unit, "LBSTNRC": "SEE REPORT",
             });
-            told(shipped("lb"), &json!([row])).remove(0)
+            summary(shipped("lb"), &json!([row])).remove(0)
         };
         assert_eq!(row(usual, "BLOOD"), "", "{test} {usual}");
         assert!(row(grave, "BLOOD").ends_with("-grave LBSTRESN"), "{test} {grave}: {}", row(grave, "BLOOD"));
@@ -323,10 +323,10 @@ fn a_laboratory_result_that_endangers_a_patient_is_asked_about() {
 }
 
 #[test]
-fn ids_of_checks_are_one_kind_of_name() {
+fn check_ids_do_not_contain_dots() {
     for form in Catalog::shipped().iter() {
         let ids: BTreeSet<&str> = form.definition().checks.iter().map(|check| check.id.as_str()).collect();
-        // A field's own checks are named `FIELD.kind`.
+        // The ids of built-in checks of fields are `FIELD.kind`.
         assert!(
             ids.iter().all(|id| !id.contains('.') && id.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'))
         );

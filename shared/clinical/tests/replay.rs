@@ -10,7 +10,7 @@ use time::Duration;
 use time::macros::datetime;
 use uuid::Uuid;
 
-/// A pain scale that alerts at three in a row, and where the pain grew by 30 since the baseline.
+/// A pain scale with alerts for three high values in a row and for an increase by 30 since the baseline.
 fn pain(version: &str, comparable_to: Option<&str>) -> Instrument {
     let mut definition = json!({
         "id": "pain", "version": version, "title": {"en": "Pain"},
@@ -34,7 +34,7 @@ struct Sent {
     day: i64,
     pain: Option<i64>,
     amends: Option<u128>,
-    /// Its place, where it corrects another: the day and number of the root of its chain.
+    /// For a correction, its position: the day and number of the root of its chain.
     root: Option<(i64, u128)>,
 }
 
@@ -75,7 +75,7 @@ fn fired(replay: &Replay, n: u128) -> Vec<&str> {
 }
 
 #[test]
-fn the_order_of_arrival_decides_nothing() {
+fn the_order_of_arrival_does_not_matter() {
     let instrument = pain("1.0.0", None);
     let history = || [sent(1, 1, 80), sent(2, 2, 85), sent(3, 3, 90)];
     let expected = run(&instrument, &history());
@@ -88,7 +88,7 @@ fn the_order_of_arrival_decides_nothing() {
 }
 
 #[test]
-fn a_correction_takes_the_place_of_what_it_corrects_whenever_it_was_made() {
+fn a_correction_has_the_position_of_the_corrected_submission() {
     let instrument = pain("1.0.0", None);
     let mistyped = [sent(1, 1, 80), sent(2, 2, 8), sent(3, 3, 80)];
     assert_eq!(fired(&run(&instrument, &mistyped), 3), ["jump"]);
@@ -114,7 +114,7 @@ fn a_corrected_baseline_is_the_baseline() {
 }
 
 #[test]
-fn what_was_completed_before_the_study_began_is_evaluated_and_is_no_baseline() {
+fn submissions_before_the_start_date_are_evaluated_and_are_no_baseline() {
     let instrument = pain("1.0.0", None);
     let replay = run(&instrument, &[sent(1, -9, 0), sent(2, 1, 70), sent(3, 2, 75)]);
     assert_eq!((fired(&replay, 2), fired(&replay, 3)), (vec!["jump"], vec![]));
@@ -122,7 +122,7 @@ fn what_was_completed_before_the_study_began_is_evaluated_and_is_no_baseline() {
 }
 
 #[test]
-fn versions_are_compared_only_where_the_definition_says_that_they_are_comparable() {
+fn versions_share_a_course_only_if_the_definition_declares_them_comparable() {
     let (first, other, continued) = (pain("1.0.0", None), pain("2.0.0", None), pain("2.0.0", Some("1.0.0")));
     let at = |n: u128| Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(n as i64), id: id(n) };
     for (second, expected) in [(&other, vec![]), (&continued, vec!["worse", "jump"])] {
@@ -139,7 +139,7 @@ fn versions_are_compared_only_where_the_definition_says_that_they_are_comparable
 }
 
 #[test]
-fn what_cannot_be_evaluated_any_more_says_so_and_stays_in_the_course() {
+fn recorded_scores_are_not_evaluated_and_stay_in_the_course() {
     let instrument = pain("1.0.0", None);
     let answers = answers(&instrument, Some(60));
     let place = |n: u128| Place { at: datetime!(2026-11-01 08:00 UTC) + Duration::days(n as i64), id: id(n) };
@@ -153,7 +153,7 @@ fn what_cannot_be_evaluated_any_more_says_so_and_stays_in_the_course() {
 
 proptest! {
     #[test]
-    fn a_course_that_grows_in_order_gives_the_outcomes_of_the_reference(
+    fn a_course_that_grows_in_order_gives_the_outcomes_of_a_replay(
         pains in prop::collection::vec(prop::option::weighted(0.9, 0..=100_i64), 1..12)
     ) {
         let instrument = pain("1.0.0", None);
