@@ -34,7 +34,7 @@ const OPERATION: &str = "TransactWriteItems of scores";
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
 /// The submission is stored and has no score yet.
 const NOT_SCORED: &str = "attribute_exists(pk) AND attribute_not_exists(scored_at)";
-/// The number of failures that may pass after which a chunk is returned, so that it delays no other.
+/// The number of transient failures after which a chunk is returned, so that it delays no other.
 const ATTEMPTS_AT_ONCE: u32 = 2;
 
 impl Store {

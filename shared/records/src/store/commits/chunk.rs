@@ -39,7 +39,7 @@ pub struct ToScore<'a> {
 #[derive(Debug)]
 pub struct Chunk<'a, T> {
     pub(super) members: Vec<(T, ToScore<'a>)>,
-    /// The waits after failures that may pass.
+    /// The waits after transient failures.
     pub(super) backoff: Backoff,
     /// The transaction whose outcome is unknown; it is sent again unchanged.
     pub(super) unsettled: Option<Transaction>,
