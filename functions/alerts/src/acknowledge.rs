@@ -1,4 +1,4 @@
-//! A clinician acknowledges an alert. The first acknowledgement stands; later ones are kept beside it.
+//! Acknowledgements of alerts. The first one is never replaced; later ones are stored with it.
 
 use api::{
     Caller, Findings, Invocation, Problem, ProblemKind, Role, Scope, WriteFailure, audit, body, counted, http,
@@ -15,21 +15,21 @@ use serde_json::Value;
 use crate::Alerts;
 
 pub(crate) const ROUTE: &str = "POST /v1/alerts/{alertId}/acknowledge";
-/// As many characters as a note may have.
+/// The most characters of a note.
 const LONGEST_NOTE: usize = 2_000;
-/// As many bytes as a body with such a note may have: in JSON a character may be written in twelve.
+/// The most bytes of a body: in JSON, a character of a note may take twelve.
 const LARGEST_BODY: usize = 32 * 1024;
 
 /// The answers to an acknowledgement that was not stored.
 const NOT_ACKNOWLEDGED: WriteFailure = WriteFailure {
     event: "not_acknowledged",
-    not_done: "the alert was not acknowledged; send the same again",
+    not_done: "the alert was not acknowledged; send the same request again",
     unknown: (
         ProblemKind::OutcomeUnknown,
-        "whether the alert was acknowledged is not known; the same request again settles it",
+        "whether the alert was acknowledged is not known; send the same request again to find out",
     ),
     invalid: Some(
-        "the alert is acknowledged, and as many acknowledgements as it keeps came after the first; this one was not kept",
+        "the alert is acknowledged and has the most later acknowledgements that are stored; this one was not stored",
     ),
     refused: "the store refused the acknowledgement",
 };
@@ -50,7 +50,7 @@ impl Alerts {
             .alert_place(id, invocation.deadline)
             .await
             .map_err(|failure| Problem::not_read("the alert", &failure))?;
-        let place = place.filter(|place| is_theirs(place, &caller)).ok_or_else(not_found)?;
+        let place = place.filter(|place| is_of_caller(place, &caller)).ok_or_else(not_found)?;
 
         let record = |action| {
             audit::entry(action, &caller, &invocation).at_site(&place.site).of_patient(&place.patient).about(id)
@@ -59,11 +59,11 @@ impl Alerts {
         let acknowledgement = Acknowledgement { by: caller.sub().to_owned(), at: entry.at, note };
         let deadline = invocation.deadline;
         let acknowledge = self.store.acknowledge(&place, acknowledgement, &entry, deadline);
-        let held = counted(&self.store, &invocation, &place.study, [&place.site], acknowledge).await;
-        let held = held.map_err(|failure| Problem::not_written(&failure, &NOT_ACKNOWLEDGED))?;
+        let stored = counted(&self.store, &invocation, &place.study, [&place.site], acknowledge).await;
+        let stored = stored.map_err(|failure| Problem::not_written(&failure, &NOT_ACKNOWLEDGED))?;
         let is_own = |one: &Acknowledgement| (one.at, one.by.as_str()) == (entry.at, caller.sub());
-        if !is_own(&held.first) && !held.later.iter().any(is_own) {
-            // This request changed nothing: it read what was acknowledged before.
+        if !is_own(&stored.first) && !stored.later.iter().any(is_own) {
+            // This request changed nothing, and returns earlier acknowledgements.
             let read = self.store.audit(&record(AuditAction::AcknowledgementRead), deadline).await;
             read.map_err(|failure| Problem::not_read("the acknowledgement", &failure))?;
         }
@@ -71,14 +71,14 @@ impl Alerts {
         let body = AcknowledgedBody {
             alert_id,
             status: "acknowledged",
-            acknowledged: AcknowledgementBody::of(&held.first),
-            later_acknowledgements: held.later.iter().map(AcknowledgementBody::of).collect(),
+            acknowledged: AcknowledgementBody::of(&stored.first),
+            later_acknowledgements: stored.later.iter().map(AcknowledgementBody::of).collect(),
         };
         Ok(http::json(StatusCode::OK, &body))
     }
 }
 
-/// Who took on an alert, and when.
+/// An acknowledgement of an alert.
 #[derive(Serialize)]
 pub(crate) struct AcknowledgementBody<'a> {
     by: &'a str,
@@ -94,7 +94,7 @@ impl<'a> AcknowledgementBody<'a> {
     }
 }
 
-/// The first acknowledgement never changes any more; others may be added.
+/// The first acknowledgement never changes; later ones may be added.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AcknowledgedBody<'a> {
@@ -105,11 +105,11 @@ struct AcknowledgedBody<'a> {
     later_acknowledgements: Vec<AcknowledgementBody<'a>>,
 }
 
-fn is_theirs(place: &AlertPlace, caller: &Caller) -> bool {
+fn is_of_caller(place: &AlertPlace, caller: &Caller) -> bool {
     place.study == *caller.study() && caller.sites().contains(&place.site)
 }
 
-/// The note in the body, `{"note": "…"}`; a request may do without a body.
+/// The note in the body, `{"note": "…"}`. The body is optional.
 fn note(request: &Request) -> Result<Option<String>, Problem> {
     if matches!(request.body(), Body::Empty) || request.body().is_empty() {
         return Ok(None);
@@ -128,14 +128,14 @@ fn note(request: &Request) -> Result<Option<String>, Problem> {
                         wrong("/note", "note.too-long", &format!("at most {LONGEST_NOTE} characters"));
                     }
                     ("note", Value::String(text)) => note = Some(text).filter(|text| !text.trim().is_empty()),
-                    ("note", _) => wrong("/note", "note.type", "a note is a text"),
+                    ("note", _) => wrong("/note", "note.type", "a note must be a string"),
                     (name, _) => {
                         wrong(&pointer("", name), "field.unknown", "an acknowledgement has no such field; remove it");
                     }
                 }
             }
         }
-        _ => wrong("", "body.type", "the body is an object, {\"note\": \"…\"}, or there is none"),
+        _ => wrong("", "body.type", "the body must be an object, {\"note\": \"…\"}, or empty"),
     }
     if findings.is_empty() { Ok(note) } else { Err(invalid(findings)) }
 }
@@ -144,7 +144,7 @@ fn invalid(findings: Findings) -> Problem {
     Problem::new(ProblemKind::Invalid, "the alert was not acknowledged").with_errors(findings)
 }
 
-/// The same for an alert that is not there and one of somebody else's.
+/// The same answer for an alert that does not exist and for one of another site.
 fn not_found() -> Problem {
-    Problem::new(ProblemKind::NotFound, "no such alert is open to this token")
+    Problem::new(ProblemKind::NotFound, "there is no such alert for this token")
 }

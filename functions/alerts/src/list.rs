@@ -1,4 +1,4 @@
-//! A site's alerts, newest first, in pages: what was raised, what came of it, and who looks after it.
+//! The list of a site's alerts, newest first, in pages, with their status and acknowledgements.
 
 use std::time::Duration;
 
@@ -70,11 +70,11 @@ impl Filters {
         let filter = AlertFilter {
             status: by_status.transpose().map_err(|_| {
                 let known = StatusFilter::ALL.map(|(name, _)| name).join(", ");
-                unknown("query.status", format!("?status= is one of {known}"))
+                unknown("query.status", format!("?status= must be one of {known}"))
             })?,
-            severity: by_severity
-                .transpose()
-                .map_err(|_| unknown("query.severity", "?severity= is one of critical, warning, info".to_owned()))?,
+            severity: by_severity.transpose().map_err(|_| {
+                unknown("query.severity", "?severity= must be one of critical, warning, info".to_owned())
+            })?,
         };
         Ok(Self { filter, status, severity })
     }
@@ -91,7 +91,7 @@ struct PageBody<'a> {
     next: Option<String>,
 }
 
-/// An alert, or why the one that stands here cannot be read.
+/// An alert, or the reason why it cannot be read.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum AlertBody<'a> {
@@ -113,21 +113,21 @@ struct ReadableAlert<'a> {
     submission_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     instrument: Option<&'a str>,
-    /// How often it was published again.
+    /// The number of times that it was published again; omitted where that is zero.
     #[serde(skip_serializing_if = "Option::is_none")]
     escalation: Option<u32>,
-    /// When the last escalation had passed and nobody had acknowledged it.
+    /// When it was found unacknowledged after its last escalation.
     #[serde(skip_serializing_if = "Option::is_none")]
     exhausted_at: Option<String>,
     #[serde(skip_serializing_if = "is_false")]
     exhausted: bool,
-    /// Raised after its submission was scored, because an earlier submission or a correction arrived.
+    /// Whether it was raised after its submission was scored, because an earlier submission or a correction arrived.
     #[serde(skip_serializing_if = "is_false")]
     late: bool,
-    /// Its submission was corrected.
+    /// Whether its submission was corrected.
     #[serde(skip_serializing_if = "is_false")]
     corrected: bool,
-    /// Its rule does not fire any more on all that has arrived since.
+    /// Whether its rule does not fire any more on all submissions that arrived since.
     #[serde(skip_serializing_if = "is_false")]
     superseded: bool,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,5 +1,5 @@
-//! `GET /v1/sites/{site}/audit` tells who read and who changed what at a site, and what was done to its study as a whole:
-//! newest first, in pages. Who reads it is on record as well.
+//! The function that serves the audit trail. `GET /v1/sites/{site}/audit` returns the audit entries of a site and of
+//! its study as a whole, newest first, in pages. Reading them makes an audit entry as well.
 
 use api::{Caller, Handler, Invocation, PageRequest, Problem, Role, Scope, SiteList, counted, http, protocol_for};
 use clinical::ids::{PatientId, SiteId};
@@ -76,7 +76,7 @@ struct EntryBody<'a> {
     at: String,
     actor: ActorBody<'a>,
     action: &'a str,
-    /// None: it concerns the whole study.
+    /// Omitted for an entry of the whole study.
     #[serde(skip_serializing_if = "Option::is_none")]
     site: Option<&'a SiteId>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,7 +85,7 @@ struct EntryBody<'a> {
     subject: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
-    /// None: it was done outside of a request.
+    /// Omitted for an action outside of a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'a str>,
     correlation_id: &'a str,

@@ -1,5 +1,5 @@
-//! `POST /v1/sites/{site}/calls` records one API call of a site; `GET /v1/sites/counts` and
-//! `GET /v1/sites/{site}/counts` tell what the caller's sites sent.
+//! The function that counts. `POST /v1/sites/{site}/calls` records one API call of a site; `GET /v1/sites/counts` and
+//! `GET /v1/sites/{site}/counts` return the counts of the caller's sites.
 
 use std::collections::BTreeMap;
 
@@ -60,7 +60,7 @@ impl Counts {
         let caller = Caller::of(&request)?;
         caller.require(Scope::COUNTS_WRITE, &[Role::Service])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
-        // The call that it records is its own: one request, one more, unless the caller says that it is the same one.
+        // Each request records another call, unless its Idempotency-Key names one that was recorded.
         let key = idempotency_key(&request)?;
         let id = match &key {
             Some(key) => format!("{} {key}", caller.sub()),
@@ -142,9 +142,10 @@ impl<'a> SiteBody<'a> {
     }
 }
 
-/// By which the caller makes the repeats of a call known, within ten minutes.
+/// The key by which the repeats of a call are recognized within ten minutes.
 fn idempotency_key(request: &Request) -> Result<Option<&str>, Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));
-    key.map(Some).ok_or_else(|| Problem::new(ProblemKind::Invalid, "an Idempotency-Key has 1 to 255 ASCII characters"))
+    key.map(Some)
+        .ok_or_else(|| Problem::new(ProblemKind::Invalid, "an Idempotency-Key must have 1 to 255 ASCII characters"))
 }

@@ -1,9 +1,9 @@
-//! `GET /v1/instruments` tells the instruments that the caller's study asks; `GET /v1/instruments/{id}/{version}` gives the definition of
-//! one, for the app to render.
+//! The function that serves instruments. `GET /v1/instruments` lists those that the caller's study asks;
+//! `GET /v1/instruments/{id}/{version}` returns the definition of one, for the app to render.
 //!
-//! A definition is given in one language, the caller's (`?lang=`, then `Accept-Language`, then English). A version never
-//! changes, so what was given once may be kept for good: its `ETag` is the definition's content hash, which is stored with
-//! every score, and the language, since each language is another body.
+//! A definition is returned in one language, the caller's (`?lang=`, then `Accept-Language`, then English). A version
+//! never changes, so an answer may be cached for a year. Its `ETag` is the definition's content hash, which is stored
+//! with every score, and the language, since each language is another body.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use lambda_http::{Body, Request, Response};
 use records::Store;
 use serde::Serialize;
 
-/// A year, as long as a cache is asked to keep anything. Private, because the answer is to a caller with a token.
-const FOR_GOOD: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+/// A year, the longest that caches are asked for. Private, because the answer is for a caller with a token.
+const CACHE_FOR_A_YEAR: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -67,25 +67,25 @@ impl Instruments {
     }
 }
 
-/// The instrument that the path names: one that the study asks, or one that ships, so that what was answered before the
-/// study changed can still be shown.
+/// The instrument that the path names: one that the study asks or one that ships, so that submissions from before a
+/// change of the study can still be shown.
 fn find<'a>(request: &Request, protocol: &'a Protocol) -> Result<&'a Instrument, Problem> {
     let not_found = |detail: &str| Problem::new(ProblemKind::NotFound, detail);
     let id = http::path_parameter(request, "id").parse().map_err(|_| not_found("there is no such instrument"))?;
     let version = http::path_parameter(request, "version");
-    let version = version.parse().map_err(|_| not_found("a version is three numbers: 1.0.0"))?;
+    let version = version.parse().map_err(|_| not_found("a version has three numbers, such as 1.0.0"))?;
     let found = protocol.catalog().find(&id, &version);
     let found = found.or_else(|reason| Catalog::shipped().find(&id, &version).map_err(|_| reason));
     found.map(Arc::as_ref).map_err(|reason| match reason {
         NotFound::Id => not_found("there is no such instrument"),
         NotFound::Version { known } => {
             let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
-            not_found(&format!("the instrument is not there in this version, but in {}", known.join(", ")))
+            not_found(&format!("the instrument has no such version; it has {}", known.join(", ")))
         }
     })
 }
 
-/// The definition in the caller's language, or that it is still what the caller has.
+/// The definition in the caller's language, or 304 if the caller has it.
 fn answer(request: &Request, instrument: &Instrument) -> Result<Response<Body>, Problem> {
     let languages: Vec<&str> = instrument.languages().collect();
     let found =
@@ -94,12 +94,12 @@ fn answer(request: &Request, instrument: &Instrument) -> Result<Response<Body>, 
         return Err(Problem::new(ProblemKind::Internal, "the definition has no language"));
     };
     let etag = format!("\"{}-{tag}\"", instrument.hash());
-    let mut response = if has_already(request, &etag) {
+    let mut response = if is_cached(request, &etag) {
         let mut unchanged = Response::new(Body::Empty);
         *unchanged.status_mut() = StatusCode::NOT_MODIFIED;
         unchanged
     } else {
-        // Where the schema lies is for those who write definitions.
+        // The path of the schema is for authors of definitions.
         http::json(StatusCode::OK, &Definition { schema: None, ..definition })
     };
     let headers = response.headers_mut();
@@ -107,14 +107,14 @@ fn answer(request: &Request, instrument: &Instrument) -> Result<Response<Body>, 
     headers.insert(ETAG, ascii(&etag));
     headers.insert(CONTENT_LANGUAGE, ascii(tag));
     headers.insert(VARY, HeaderValue::from_static("Accept-Language"));
-    headers.insert(CACHE_CONTROL, FOR_GOOD);
+    headers.insert(CACHE_CONTROL, CACHE_FOR_A_YEAR);
     Ok(response)
 }
 
-/// Whether `If-None-Match` names `etag`, a weak form of it (a proxy that compresses makes one), or anything at all.
-fn has_already(request: &Request, etag: &str) -> bool {
+/// Whether `If-None-Match` is `*` or names `etag`, also as a weak one, which a compressing proxy makes of it.
+fn is_cached(request: &Request, etag: &str) -> bool {
     let values = request.headers().get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
-    // Ours hold no comma.
+    // Our ETags have no comma.
     let mut named = values.flat_map(|value| value.split(',')).map(str::trim);
     named.any(|named| named == "*" || named.strip_prefix("W/").unwrap_or(named) == etag)
 }
@@ -124,7 +124,7 @@ struct ListBody<'a> {
     instruments: Vec<Summary<'a>>,
 }
 
-/// What the list tells of one instrument.
+/// An instrument in the list.
 #[derive(Serialize)]
 struct Summary<'a> {
     id: &'a str,
@@ -133,7 +133,7 @@ struct Summary<'a> {
     title: &'a Texts,
     languages: Vec<&'a str>,
     hash: &'a str,
-    /// How many there are.
+    /// The number of items.
     items: usize,
     licence: &'a Licence,
     sources: &'a [String],

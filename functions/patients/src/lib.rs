@@ -1,5 +1,5 @@
-//! `GET /v1/sites/{site}/patients` tells where each patient of a site stands: the last submission, the last scores by
-//! instrument, the alerts that nobody has taken on. In pages, by patient.
+//! The function that lists patients. `GET /v1/sites/{site}/patients` returns, in pages, the state of each patient of a
+//! site: the last submission, the latest scores by instrument, and the number of open alerts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,9 +18,9 @@ use records::{AuditAction, PatientRow, Profile, Store};
 use serde::Serialize;
 
 const ROUTE: &str = "GET /v1/sites/{site}/patients";
-/// What the call for the patients may take of the request's time: who looks at a list would rather ask again than wait longer.
+/// The most that reading the patients may take: a person who waits for a list would rather ask again than wait longer.
 const DATA: Duration = Duration::from_secs(2);
-/// What is said when time runs out, by language.
+/// The detail where time runs out, by language.
 const TIMED_OUT: [(&str, &str); 2] =
     [("en", "Fetching the patients timed out; please try again later"), ("zh-Hans", "获取患者数据超时，请稍后重试")];
 
@@ -94,7 +94,7 @@ impl Patients {
     }
 }
 
-/// The one of `texts` that suits the caller, with its language.
+/// The text of `texts` in the best language for the caller, with its tag.
 fn in_language<'a>(request: &Request, texts: &'a Texts) -> Option<(&'a str, &'a str)> {
     let offered: Vec<&str> = texts.keys().map(String::as_str).collect();
     let (tag, text) = texts.get_key_value(language::choose(request, &offered)?)?;
@@ -110,7 +110,7 @@ struct PageBody<'a> {
     next: Option<String>,
 }
 
-/// The study; its title is known where its data is stored.
+/// The study; its title is omitted where the study is not stored.
 #[derive(Serialize)]
 struct StudyBody<'a> {
     id: &'a StudyId,
@@ -118,7 +118,7 @@ struct StudyBody<'a> {
     title: Option<&'a str>,
 }
 
-/// The site; its name is known where the study's data has it.
+/// The site; its name is omitted where the study is not stored.
 #[derive(Serialize)]
 struct SiteBody<'a> {
     id: &'a SiteId,
@@ -130,35 +130,36 @@ struct SiteBody<'a> {
 #[serde(rename_all = "camelCase")]
 struct PatientBody<'a> {
     patient: &'a str,
-    /// What is known; without it the stored profile cannot be read, and says so.
+    /// `None` where the stored profile cannot be read.
     #[serde(flatten)]
-    standing: Option<Standing<'a>>,
+    state: Option<PatientState<'a>>,
+    /// The reason why the stored profile cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
 }
 
-/// Where a patient stands.
+/// The state of a patient.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Standing<'a> {
+struct PatientState<'a> {
     last_submission: LastSubmission<'a>,
     /// By instrument.
     scores: Vec<ScoresOf<'a>>,
     open_alerts: u64,
 }
 
-/// The submission that the patient completed last. Its instrument is known once it has a score.
+/// The submission that the patient completed last. Its instrument is omitted until it is scored.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct LastSubmission<'a> {
     id: SubmissionId,
     #[serde(skip_serializing_if = "Option::is_none")]
     instrument: Option<&'a InstrumentId>,
-    /// When the patient completed it, as far as the clocks can be trusted.
+    /// When it counts as completed.
     effective_at: String,
 }
 
-/// The last scores of one instrument.
+/// The latest scores of one instrument.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ScoresOf<'a> {
@@ -166,12 +167,12 @@ struct ScoresOf<'a> {
     version: &'a InstrumentVersion,
     submission: SubmissionId,
     effective_at: String,
-    /// How many submissions were scored.
+    /// The number of scored submissions.
     count: u64,
     scores: Vec<ScoreBody<'a>>,
 }
 
-/// One score; its range and band by the version that it was scored by, where that is known.
+/// A score; range and band are those of the version that computed it, omitted where that is not known.
 #[derive(Serialize)]
 struct ScoreBody<'a> {
     id: &'a ScoreId,
@@ -186,19 +187,19 @@ impl<'a> PatientBody<'a> {
     fn of(listed: &'a PatientRow, protocol: &'a Protocol) -> Self {
         let patient = listed.patient.as_str();
         match &listed.profile {
-            Ok(profile) => Self { patient, standing: Some(Standing::of(profile, protocol)), unreadable: None },
+            Ok(profile) => Self { patient, state: Some(PatientState::of(profile, protocol)), unreadable: None },
             Err(unreadable) => {
                 tracing::error!(event = "profile_unreadable", %unreadable);
-                Self { patient, standing: None, unreadable: Some(unreadable.to_string()) }
+                Self { patient, state: None, unreadable: Some(unreadable.to_string()) }
             }
         }
     }
 }
 
-impl<'a> Standing<'a> {
+impl<'a> PatientState<'a> {
     fn of(profile: &'a Profile, protocol: &'a Protocol) -> Self {
         let (id, place) = profile.last_submission;
-        // Of an instrument with several courses, because its versions are not comparable, the newest.
+        // An instrument whose versions are not comparable has several courses; the newest is shown.
         let mut newest: BTreeMap<&InstrumentId, (&Course, &Point)> = BTreeMap::new();
         for (course_id, course) in &profile.courses {
             let Some(latest) = course.latest() else { continue };
@@ -225,7 +226,7 @@ impl<'a> Standing<'a> {
 
 impl<'a> ScoresOf<'a> {
     fn of(instrument: &'a InstrumentId, course: &Course, latest: &'a Point, protocol: &'a Protocol) -> Self {
-        // Where the study asks it no more, it may still be one that ships.
+        // An instrument that the study does not ask any more may be one that ships.
         let mut catalogs = [protocol.catalog(), Catalog::shipped()].into_iter();
         let scored_by = catalogs.find_map(|catalog| catalog.find(instrument, &latest.version).ok());
         let definition =

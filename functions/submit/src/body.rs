@@ -1,4 +1,4 @@
-//! The body of a submission: every fault of it found at once, or all of it in the types that the rest works with.
+//! The body of a submission: all of it in parsed types, or all of its validation errors.
 
 use std::collections::BTreeMap;
 
@@ -23,120 +23,127 @@ const LONGEST_REASON: usize = 2_000;
 const FIELDS: [&str; 9] =
     ["id", "instrument", "version", "authoredAt", "sentAt", "answers", "device", "amends", "reason"];
 
-/// A submission as the app sent it, found to fit its instrument.
-pub(crate) struct Sent {
+/// A submission as it was sent, validated against its instrument.
+pub(crate) struct ParsedSubmission {
     pub(crate) id: SubmissionId,
     pub(crate) instrument: InstrumentRef,
     pub(crate) answers: Answers,
     pub(crate) authored_at: OffsetDateTime,
-    /// When it counts as completed, and why that is not `authored_at`. No part of the digest: a repeat is sent, and
-    /// received, at another time.
+    /// When the submission counts as completed, and a note where that is not `authored_at`. Not part of the digest,
+    /// because a repeat is sent and received at another time.
     pub(crate) effective: (OffsetDateTime, Option<ClockNote>),
     pub(crate) device: Option<Device>,
     pub(crate) amends: Option<Correction>,
-    /// The scores that the sender computed. What the patient said is the same with and without them, and so is the digest.
+    /// The scores that the sender computed. Not part of the digest, because the patient's answers are the same without
+    /// them.
     pub(crate) claimed: Claims,
 }
 
-/// The submission that is corrected, and why.
+/// The submission to correct, and the reason.
 pub(crate) struct Correction {
     pub(crate) of: SubmissionId,
     pub(crate) reason: String,
 }
 
-/// What a submission is read against.
+/// The context that a submission is read in.
 #[derive(Clone, Copy)]
-pub(crate) struct Sending<'a> {
-    pub(crate) asked: Asked<'a>,
+pub(crate) struct SubmissionContext<'a> {
+    pub(crate) accepted: AcceptedInstruments<'a>,
     pub(crate) received_at: OffsetDateTime,
 }
 
-/// The instruments that may be answered.
+/// The instruments that a submission may name.
 #[derive(Clone, Copy)]
-pub(crate) enum Asked<'a> {
-    /// Those that the study asks at this site.
+pub(crate) enum AcceptedInstruments<'a> {
+    /// Those that the study asks at the site.
     Study(&'a Protocol, &'a SiteId),
-    /// These, whatever the study asks.
-    These(&'a Catalog),
+    /// Those of a catalog, whatever the study asks.
+    Catalog(&'a Catalog),
 }
 
-impl<'a> Asked<'a> {
+impl<'a> AcceptedInstruments<'a> {
     pub(crate) fn catalog(self) -> &'a Catalog {
         match self {
             Self::Study(protocol, _) => protocol.catalog(),
-            Self::These(catalog) => catalog,
+            Self::Catalog(catalog) => catalog,
         }
     }
 }
 
-/// Why a body is not accepted.
-pub(crate) struct Refused {
+/// The reasons why a body is not accepted.
+pub(crate) struct Rejection {
     pub(crate) findings: Findings,
-    /// The submission's id, where the instrument that it names is not asked: what is stored under the id may be the same
-    /// submission, from a time when the instrument was asked.
-    pub(crate) unasked: Option<SubmissionId>,
+    /// The submission's id where its instrument is not accepted (any more): the same submission may be stored, from a
+    /// time when it was.
+    pub(crate) not_asked: Option<SubmissionId>,
 }
 
-impl Refused {
-    /// As an answer.
+impl Rejection {
+    /// The answer with all findings.
     pub(crate) fn problem(self) -> Problem {
-        Problem::new(ProblemKind::Invalid, "the submission does not fit; this request stored nothing")
+        Problem::new(ProblemKind::Invalid, "the submission is invalid; this request stored nothing")
             .with_errors(self.findings)
     }
 }
 
-/// The JSON that `request` carries, with what is wrong with it as JSON.
+/// The JSON in the body of `request`, with the findings of the parser.
 ///
 /// # Errors
 /// 413, 415, or 422.
-pub(crate) fn parsed(request: &Request) -> Result<(Value, Findings), Problem> {
+pub(crate) fn parse(request: &Request) -> Result<(Value, Findings), Problem> {
     api::body::json(request, LARGEST_BODY)
 }
 
-/// Reads `json`, a submission in the app's own form, against the instrument that it names. `findings` are those of the
-/// parser.
+/// Reads `json`, a submission in the native format, and validates it against its instrument. `findings` are those of
+/// the parser.
 ///
 /// # Errors
 /// All findings, in the order of the parts.
-pub(crate) fn read(json: &Value, findings: Findings, sending: Sending<'_>) -> Result<Sent, Refused> {
+pub(crate) fn read(
+    json: &Value,
+    findings: Findings,
+    context: SubmissionContext<'_>,
+) -> Result<ParsedSubmission, Rejection> {
     let is_json = findings.is_empty();
-    let mut reader = Reader { findings, unasked: false };
+    let mut reader = Reader { findings, not_asked: false };
     let Some(object) = json.as_object() else {
-        reader.find("", "field.type", "a submission is a JSON object");
-        return Err(Refused { findings: reader.findings, unasked: None });
+        reader.report("", "field.type", "a submission is a JSON object");
+        return Err(Rejection { findings: reader.findings, not_asked: None });
     };
     for unknown in object.keys().filter(|key| !FIELDS.contains(&key.as_str())) {
-        reader.find(&pointer("", unknown), "field.unknown", "a submission has no such field; remove it");
+        reader.report(&pointer("", unknown), "field.unknown", "a submission has no such field; remove it");
     }
     let id = reader.id(object);
-    let instrument = reader.instrument(object, sending.asked);
+    let instrument = reader.instrument(object, context.accepted);
     let authored_at = reader.authored_at(object);
     let sent_at = reader.sent_at(object);
     let answers = reader.answers(object, instrument);
     let device = reader.device(object);
     let amends = reader.amends(object, id.as_ref());
     match (id, instrument, authored_at, answers) {
-        (Some(id), Some(instrument), Some(authored_at), Some(answers)) if reader.findings.is_empty() => Ok(Sent {
-            id,
-            effective: clock::effective(authored_at, sent_at, sending.received_at),
-            instrument: InstrumentRef {
-                id: instrument.id().clone(),
-                version: instrument.version().clone(),
-                hash: instrument.hash().to_owned(),
-            },
-            answers,
-            authored_at,
-            device,
-            amends,
-            claimed: Claims::default(),
-        }),
-        (id, ..) => Err(Refused { unasked: id.filter(|_| reader.unasked && is_json), findings: reader.findings }),
+        (Some(id), Some(instrument), Some(authored_at), Some(answers)) if reader.findings.is_empty() => {
+            Ok(ParsedSubmission {
+                id,
+                effective: clock::effective(authored_at, sent_at, context.received_at),
+                instrument: InstrumentRef {
+                    id: instrument.id().clone(),
+                    version: instrument.version().clone(),
+                    hash: instrument.hash().to_owned(),
+                },
+                answers,
+                authored_at,
+                device,
+                amends,
+                claimed: Claims::default(),
+            })
+        }
+        (id, ..) => Err(Rejection { not_asked: id.filter(|_| reader.not_asked && is_json), findings: reader.findings }),
     }
 }
 
-impl Sent {
-    /// SHA-256 of the canonical body, in hexadecimal. Two bodies that say the same have the same one: the order of keys,
-    /// white space, `null` or nothing for what was not answered make no difference.
+impl ParsedSubmission {
+    /// The SHA-256 of the canonical body, in hexadecimal. The order of keys, white space, and `null` instead of a
+    /// missing answer make no difference to it.
     pub(crate) fn digest(&self) -> String {
         let canonical = Canonical {
             id: self.id.to_string(),
@@ -151,7 +158,7 @@ impl Sent {
     }
 }
 
-/// The canonical body. Its form may never change: the digests of what is stored were made from it.
+/// The canonical body. It must never change: the digests of stored submissions were computed from it.
 #[derive(Serialize)]
 struct Canonical<'a> {
     id: String,
@@ -184,34 +191,34 @@ impl<'a> CanonicalAnswer<'a> {
     }
 }
 
-/// Reads field by field, and goes on after a finding.
+/// Reads field by field, and continues after a finding.
 struct Reader {
     findings: Findings,
-    /// Whether the instrument is one that is not asked.
-    unasked: bool,
+    /// Whether the instrument is not accepted.
+    not_asked: bool,
 }
 
 impl Reader {
-    fn find(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+    fn report(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
         self.findings.push_with(|| Finding { pointer: pointer.to_owned(), code, detail: detail.into() });
     }
 
-    /// The string `field`, which must be there.
+    /// The required string `field`.
     fn required_text<'a>(&mut self, object: &'a Map<String, Value>, field: &str) -> Option<&'a str> {
         let text = self.text(object, "", field);
         if matches!(object.get(field), None | Some(Value::Null)) {
-            self.find(&pointer("", field), "field.required", "this field is required");
+            self.report(&pointer("", field), "field.required", "this field is required");
         }
         text
     }
 
-    /// The string `field` of the object at `parent`, if it is there.
+    /// The optional string `field` of the object at `parent`.
     fn text<'a>(&mut self, object: &'a Map<String, Value>, parent: &str, field: &str) -> Option<&'a str> {
         match object.get(field) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text),
             Some(_) => {
-                self.find(&pointer(parent, field), "field.type", "this field is a string");
+                self.report(&pointer(parent, field), "field.type", "this field must be a string");
                 None
             }
         }
@@ -220,46 +227,57 @@ impl Reader {
     fn id(&mut self, object: &Map<String, Value>) -> Option<SubmissionId> {
         let id = self.required_text(object, "id")?.parse();
         if id.is_err() {
-            self.find("/id", "id.not-a-uuid", "the id is a UUID such as 0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e");
+            self.report("/id", "id.not-a-uuid", "the id must be a UUID such as 0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e");
         }
         id.ok()
     }
 
-    fn instrument<'a>(&mut self, object: &Map<String, Value>, asked: Asked<'a>) -> Option<&'a Instrument> {
+    fn instrument<'a>(
+        &mut self,
+        object: &Map<String, Value>,
+        accepted: AcceptedInstruments<'a>,
+    ) -> Option<&'a Instrument> {
         let (id, version) = (self.required_text(object, "instrument"), self.required_text(object, "version"));
         let (id, version) = (id?, version?);
         let Ok(id) = id.parse() else {
-            self.find("/instrument", "instrument.unknown", "there is no such instrument");
+            self.report("/instrument", "instrument.unknown", "there is no such instrument");
             return None;
         };
         let Ok(version) = version.parse() else {
-            self.find("/version", "instrument.version", "a version is written like 1.0.0");
+            self.report("/version", "instrument.version", "a version has three numbers, such as 1.0.0");
             return None;
         };
-        let (at_site, of_study) = match asked {
-            Asked::Study(protocol, site) => (protocol.asks(site, &id, &version), protocol.study().is_some()),
-            Asked::These(_) => (true, false),
+        let (at_site, of_study) = match accepted {
+            AcceptedInstruments::Study(protocol, site) => {
+                (protocol.asks(site, &id, &version), protocol.study().is_some())
+            }
+            AcceptedInstruments::Catalog(_) => (true, false),
         };
-        self.unasked = true;
-        match asked.catalog().find(&id, &version) {
+        self.not_asked = true;
+        match accepted.catalog().find(&id, &version) {
             Ok(instrument) if at_site => {
-                self.unasked = false;
+                self.not_asked = false;
                 return Some(instrument);
             }
-            Ok(_) => self.find("/instrument", "instrument.not-at-site", "the study does not ask it at this site"),
+            Ok(_) => self.report(
+                "/instrument",
+                "instrument.not-at-site",
+                "the study does not ask this instrument at this site",
+            ),
             Err(NotFound::Id) => {
-                let detail = if of_study { "the study asks no such instrument" } else { "there is no such instrument" };
-                self.find("/instrument", "instrument.unknown", detail);
+                let detail =
+                    if of_study { "the study does not ask such an instrument" } else { "there is no such instrument" };
+                self.report("/instrument", "instrument.unknown", detail);
             }
             Err(NotFound::Version { known }) => {
                 let known: Vec<&str> = known.iter().map(|version| version.as_str()).collect();
                 let known = known.join(", ");
                 let detail = if of_study {
-                    format!("the study does not ask the instrument in this version, but in {known}")
+                    format!("the study does not ask this version of the instrument; it asks {known}")
                 } else {
                     format!("the instrument has no such version; it has {known}")
                 };
-                self.find("/version", "instrument.version-unknown", detail);
+                self.report("/version", "instrument.version-unknown", detail);
             }
         }
         None
@@ -275,16 +293,17 @@ impl Reader {
         self.time(text, "/sentAt", ["sent-at.format", "sent-at.range"])
     }
 
-    /// The time that `text` is, with its offset; with `codes` for one that cannot be read, and for one that is in no year
-    /// from 0 to 9999 in UTC. Any other is taken, however far in the past or the future: a wrong clock costs no answer.
+    /// The time `text` with its offset. The two codes are for one that is malformed, and for one outside the years 0000
+    /// to 9999 in UTC. Any other is accepted, however far in the past or the future, so that a wrong clock loses no
+    /// answers.
     fn time(&mut self, text: &str, pointer: &str, [format, range]: [&'static str; 2]) -> Option<OffsetDateTime> {
         let Ok(time) = OffsetDateTime::parse(text, &Rfc3339) else {
-            let detail = "a time with its offset, in RFC 3339, such as 2026-11-23T07:58:03+08:00";
-            self.find(pointer, format, detail);
+            let detail = "this field must be a time with its offset in RFC 3339, such as 2026-11-23T07:58:03+08:00";
+            self.report(pointer, format, detail);
             return None;
         };
         if utc(time).is_none() {
-            self.find(pointer, range, "the time must be in the years 0000 to 9999 in UTC");
+            self.report(pointer, range, "the time must be in the years 0000 to 9999 in UTC");
             return None;
         }
         Some(time)
@@ -294,11 +313,11 @@ impl Reader {
         let answers = match object.get("answers") {
             Some(Value::Object(answers)) => answers,
             None | Some(Value::Null) => {
-                self.find("/answers", "field.required", "this field is required");
+                self.report("/answers", "field.required", "this field is required");
                 return None;
             }
             Some(_) => {
-                self.find("/answers", "field.type", "answers are an object: item id to answer");
+                self.report("/answers", "field.type", "answers must be an object that maps item ids to answers");
                 return None;
             }
         };
@@ -319,18 +338,22 @@ impl Reader {
             None | Some(Value::Null) => return None,
             Some(Value::Object(device)) => device,
             Some(_) => {
-                self.find("/device", "field.type", "a device is an object with `app` and `os`");
+                self.report("/device", "field.type", "a device must be an object with `app` and `os`");
                 return None;
             }
         };
         for unknown in device.keys().filter(|key| !["app", "os"].contains(&key.as_str())) {
-            self.find(&pointer("/device", unknown), "field.unknown", "a device has only `app` and `os`");
+            self.report(
+                &pointer("/device", unknown),
+                "field.unknown",
+                "a device has only the fields `app` and `os`; remove this one",
+            );
         }
         let mut part = |field| {
             let part = self.text(device, "/device", field)?;
             if part.chars().count() > LONGEST_DEVICE {
                 let detail = format!("at most {LONGEST_DEVICE} characters");
-                self.find(&pointer("/device", field), "field.too-long", detail);
+                self.report(&pointer("/device", field), "field.too-long", detail);
             }
             Some(part.to_owned())
         };
@@ -342,26 +365,34 @@ impl Reader {
         let reason = self.text(object, "", "reason").filter(|reason| !reason.trim().is_empty());
         let amended = match amended.map(str::parse::<SubmissionId>) {
             Some(Err(_)) => {
-                self.find("/amends", "id.not-a-uuid", "the id of the submission that this one corrects");
+                self.report(
+                    "/amends",
+                    "id.not-a-uuid",
+                    "this field must be the UUID of the submission that this one corrects",
+                );
                 return None;
             }
             Some(Ok(amended)) => Some(amended),
             None => None,
         };
         if amended.is_some() && amended.as_ref() == id {
-            self.find("/amends", "amends.itself", "a correction has an id of its own");
+            self.report("/amends", "amends.itself", "a correction must have an id of its own");
         }
         if reason.is_some_and(|reason| reason.chars().count() > LONGEST_REASON) {
-            self.find("/reason", "field.too-long", format!("at most {LONGEST_REASON} characters"));
+            self.report("/reason", "field.too-long", format!("at most {LONGEST_REASON} characters"));
         }
         match (amended, reason) {
             (Some(of), Some(reason)) => Some(Correction { of, reason: reason.to_owned() }),
             (Some(_), None) => {
-                self.find("/reason", "field.required", "a correction says why");
+                self.report("/reason", "field.required", "a correction must have a reason");
                 None
             }
             (None, Some(_)) if !object.contains_key("amends") || object["amends"].is_null() => {
-                self.find("/amends", "field.required", "a reason goes with the submission that is corrected");
+                self.report(
+                    "/amends",
+                    "field.required",
+                    "a reason is for corrections: `amends` must name the submission to correct",
+                );
                 None
             }
             (None, _) => None,

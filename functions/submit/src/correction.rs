@@ -1,4 +1,4 @@
-//! Corrections: what may be corrected, and what is answered where it may not be.
+//! Corrections of submissions.
 
 use api::{Problem, ProblemKind, audit};
 use clinical::document::Finding;
@@ -9,25 +9,25 @@ use records::{Amendment, AuditAction, CorrectionOutcome, PutOutcome, Store, Subm
 use crate::body::Correction;
 use crate::{Sender, not_stored};
 
-/// As many links of a chain of corrections as are followed to its end.
+/// The most links that are followed to the end of a chain of corrections.
 const MOST_LINKS: usize = 32;
 
-/// Why a correction is refused.
+/// The reason why a correction is refused.
 enum Refusal {
     /// The original is not stored.
     Missing,
     /// The original is another patient's.
-    NotYours,
-    /// The original answers another instrument.
+    OtherPatient,
+    /// The original is of another instrument.
     OtherInstrument,
-    /// The original is corrected by this submission already.
+    /// The original has this correction already.
     AmendedBy(SubmissionId),
 }
 
-/// Stores `submission`, which corrects what `correction` names, and returns it as it was put.
+/// Stores `submission` as a `correction`, and returns it as it was put.
 ///
 /// # Errors
-/// 409 or 422 if what it corrects may not be corrected by it, 503 or 500 if the store did not confirm it.
+/// 409 or 422 if it may not correct the original, 503 or 500 if the store did not confirm it.
 pub(crate) async fn put(
     store: &Store,
     mut submission: Submission,
@@ -38,7 +38,7 @@ pub(crate) async fn put(
     let deadline = invocation.deadline;
     let Correction { of, reason } = correction;
     let target = store.correction_target(&submission.study, &submission.patient, &of, deadline).await;
-    let target = target.map_err(|failure| Problem::not_read("what is corrected", &failure))?;
+    let target = target.map_err(|failure| Problem::not_read("the submission to correct", &failure))?;
     let refusal = match target {
         None => Refusal::Missing,
         Some(Target { instrument, .. }) if instrument != submission.instrument.id => Refusal::OtherInstrument,
@@ -55,18 +55,18 @@ pub(crate) async fn put(
             }
         }
     };
-    // What is stored under its own id comes first: a repeat gets its receipt, whatever became of the original since.
+    // A repeat gets its receipt, even if the original has another correction since.
     match store.stored_under_id_of(&submission, deadline).await {
         Ok(Some(outcome)) => Ok((outcome, submission)),
         Ok(None) => {
             let refusal = if let Refusal::Missing = refusal {
-                look_elsewhere(store, &submission, &of, deadline).await
+                missing_or_of_another_patient(store, &submission, &of, deadline).await
             } else {
                 refusal
             };
             Err(refusal.problem(store, &submission, deadline).await)
         }
-        Err(failure) => Err(Problem::not_read("what is stored under the id", &failure)),
+        Err(failure) => Err(Problem::not_read("the submission under the id", &failure)),
     }
 }
 
@@ -74,21 +74,22 @@ impl Refusal {
     async fn problem(self, store: &Store, submission: &Submission, deadline: Deadline) -> Problem {
         let (kind, code, detail) = match self {
             Self::Missing => {
-                let detail = "the submission that this one corrects is not stored; send the original first, then this \
-                              one again, unchanged";
+                let detail = "the submission to correct is not stored; send it first, then this one again, unchanged";
                 (ProblemKind::OriginalMissing, "amends.not-stored", detail.to_owned())
             }
-            Self::NotYours => {
-                let detail = "the id is not one of this patient's submissions";
+            Self::OtherPatient => {
+                let detail = "the submission to correct is not one of this patient's";
                 (ProblemKind::Invalid, "amends.not-yours", detail.to_owned())
             }
             Self::OtherInstrument => {
-                let detail = "the submission that this one corrects answers another instrument";
+                let detail = "the submission to correct is of another instrument";
                 (ProblemKind::Invalid, "amends.other-instrument", detail.to_owned())
             }
             Self::AmendedBy(by) => {
                 let last = last_link(store, &submission.study, &submission.patient, by, deadline).await;
-                let detail = format!("it is corrected already; to correct it again, amend the last correction, {last}");
+                let detail = format!(
+                    "the submission has a correction already; to correct it again, amend its last correction, {last}"
+                );
                 (ProblemKind::AlreadyAmended, "amends.amended", detail)
             }
         };
@@ -97,21 +98,26 @@ impl Refusal {
     }
 }
 
-/// Why what `submission` corrects, `of`, is not there: a repeat helps if it is on its way, and does not if it is somebody
-/// else's.
-async fn look_elsewhere(store: &Store, submission: &Submission, of: &SubmissionId, deadline: Deadline) -> Refusal {
+/// The reason why the original `of` is not stored for this patient. A repeat may succeed if it is not stored yet, and
+/// never if it is another patient's.
+async fn missing_or_of_another_patient(
+    store: &Store,
+    submission: &Submission,
+    of: &SubmissionId,
+    deadline: Deadline,
+) -> Refusal {
     let Submission { study, site, patient, .. } = submission;
     match store.is_of_another_patient(study, site, patient, of, deadline).await {
-        Ok(true) => Refusal::NotYours,
+        Ok(true) => Refusal::OtherPatient,
         Ok(false) => Refusal::Missing,
         Err(failure) => {
-            tracing::warn!(event = "original_not_looked_for", %failure);
+            tracing::warn!(event = "original_not_searched", %failure);
             Refusal::Missing
         }
     }
 }
 
-/// The last correction of the chain that `link` is in, as far as it can be followed in time.
+/// The last correction of the chain that `link` is part of, as far as it can be followed in time.
 async fn last_link(
     store: &Store,
     study: &StudyId,

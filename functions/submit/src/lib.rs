@@ -1,11 +1,17 @@
-//! `POST /v1/submissions` takes one submission: checks it, stores it by one conditional put, and answers with its receipt.
-//! `POST /v1/submissions/batch` takes several that a phone kept while it was offline. `GET /v1/submissions/{id}` tells what
-//! became of one. `POST /v1/fhir/QuestionnaireResponse` takes the same in the words of
-//! FHIR, and `GET /v1/fhir/Questionnaire/{id}` tells there what may be answered.
+//! The function that accepts submissions.
 //!
-//! What the study asks, and at which sites, is kept in memory for a minute. The put is all that a submission needs beside:
-//! scoring starts from the table's stream, so nothing that comes after the put can lose it. A correction needs a read of
-//! what it corrects, and so does what would be refused because of the study, since it may be stored already.
+//! | route | |
+//! |---|---|
+//! | `POST /v1/submissions` | validates one submission, stores it by one conditional put, answers with its receipt |
+//! | `POST /v1/submissions/batch` | the same for several that a phone kept while it was offline |
+//! | `GET /v1/submissions/{id}` | the state of one submission |
+//! | `POST /v1/fhir/QuestionnaireResponse` | one submission, as FHIR R4 |
+//! | `GET /v1/fhir/Questionnaire/{id}` | an instrument of the study, as FHIR R4 |
+//!
+//! The study is kept in memory for a minute, so that a submission needs no call of the store but its put. Scoring
+//! starts from the table's stream, so nothing that happens after the put can lose a submission. A correction needs a
+//! read of its original, and a submission that the study would refuse needs a read of its id, because it may be stored
+//! already.
 
 mod batch;
 mod body;
@@ -34,13 +40,13 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::body::{Asked, Refused, Sending, Sent};
+use crate::body::{AcceptedInstruments, ParsedSubmission, Rejection, SubmissionContext};
 use crate::receipt::{Receipt, State, Viewer};
 
-/// As large as a submission may be.
+/// The most bytes of a body.
 const LARGEST_BODY: usize = 256 * 1024;
 
-/// Who sends, where and in which request.
+/// The sender of submissions, and the request that carries them.
 #[derive(Clone, Copy)]
 struct Sender<'a> {
     invocation: &'a Invocation,
@@ -50,23 +56,23 @@ struct Sender<'a> {
     received_at: OffsetDateTime,
 }
 
-/// How a submission is written.
+/// A format of submissions.
 #[derive(Clone, Copy)]
-struct Form {
-    /// The JSON of a request, and what is wrong with it as JSON: what can be found without a look at the study.
-    parsed: fn(&Request) -> Result<(Value, Findings), Problem>,
-    /// The submission that it is.
-    read: fn(&Value, Findings, Sending<'_>) -> Result<Sent, Refused>,
+struct Format {
+    /// Parses the JSON of a request, which does not need the study. The findings are those of the parser.
+    parse: fn(&Request) -> Result<(Value, Findings), Problem>,
+    /// Reads that JSON as a submission.
+    read: fn(&Value, Findings, SubmissionContext<'_>) -> Result<ParsedSubmission, Rejection>,
 }
 
-const OWN: Form = Form { parsed: body::parsed, read: body::read };
-const FHIR: Form = Form { parsed: fhir::parsed, read: fhir::read };
+const NATIVE: Format = Format { parse: body::parse, read: body::read };
+const FHIR: Format = Format { parse: fhir::parse, read: fhir::read };
 
-/// Whether a study accepts what its site sends.
-enum Standing {
-    /// It does, as this says.
+/// Whether a study accepts submissions of a site.
+enum StudyStatus {
+    /// It does, by its protocol.
     Open(Arc<Protocol>),
-    /// It does not, and asks nothing: what is answered then.
+    /// It does not: the answer to every submission, and an empty catalog.
     Closed(Problem, Catalog),
 }
 
@@ -86,7 +92,7 @@ impl Submit {
 impl Handler for Submit {
     async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         match route {
-            "POST /v1/submissions" => self.post(invocation, request, OWN).await,
+            "POST /v1/submissions" => self.post(invocation, request, NATIVE).await,
             "POST /v1/submissions/batch" => self.post_batch(invocation, request).await,
             "GET /v1/submissions/{id}" => self.get(invocation, request).await,
             "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, FHIR).await,
@@ -101,78 +107,80 @@ impl Handler for Submit {
 }
 
 impl Submit {
-    /// Takes the submission that the body is in this `form`.
-    async fn post(&self, invocation: Invocation, request: Request, form: Form) -> Result<Response<Body>, Problem> {
+    /// Accepts the submission in the body, which has this `format`.
+    async fn post(&self, invocation: Invocation, request: Request, format: Format) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         let sender =
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
-            let (json, findings) = (form.parsed)(&request)?;
-            let standing = self.standing(sender).await?;
-            let read = (form.read)(&json, findings, standing.sending(sender));
-            let (status, submission) = self.accept(read, json, form, &standing, sender).await?;
+            let (json, findings) = (format.parse)(&request)?;
+            let study = self.study_status(sender).await?;
+            let read = (format.read)(&json, findings, study.context(sender));
+            let (status, submission) = self.accept(read, json, format, &study, sender).await?;
             Ok(receipt_answer(status, &submission))
         };
         counted(&self.store, &invocation, caller.study(), [site], work).await
     }
 
-    /// Takes the submissions that a phone kept while it was offline.
+    /// Accepts several submissions, one after the other.
     async fn post_batch(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
-        // One for all entries, so that they keep their order whatever is known of the device's clock.
+        // One `received_at` for all entries, so that correcting the device's clock keeps their order.
         let sender =
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
             let entries = batch::entries(&request)?;
-            let standing = self.standing(sender).await?;
-            let sending = standing.sending(sender);
+            let study = self.study_status(sender).await?;
+            let context = study.context(sender);
             let results =
-                batch::take(&entries, sending, |read, json| self.accept(read, json, OWN, &standing, sender)).await;
+                batch::accept_all(&entries, context, |read, json| self.accept(read, json, NATIVE, &study, sender))
+                    .await;
             Ok(http::json(StatusCode::MULTI_STATUS, &results.body(&invocation.correlation_id)))
         };
         counted(&self.store, &invocation, caller.study(), [site], work).await
     }
 
-    /// Accepts `json`, which was read in its `form` as `read`: stores it, or finds that it is stored.
+    /// Accepts the submission `json`, which was read as `read`: stores it, unless it is stored already.
     async fn accept(
         &self,
-        read: Result<Sent, Refused>,
+        read: Result<ParsedSubmission, Rejection>,
         json: Value,
-        form: Form,
-        standing: &Standing,
+        format: Format,
+        study: &StudyStatus,
         sender: Sender<'_>,
     ) -> Result<(StatusCode, Submission), Problem> {
-        let refused = match (read, standing) {
-            (Ok(sent), Standing::Open(protocol)) => return self.store(sent, protocol, sender).await,
-            (Ok(_), Standing::Closed(problem, _)) => return Err(problem.clone()),
-            (Err(refused), _) => refused,
+        let rejection = match (read, study) {
+            (Ok(parsed), StudyStatus::Open(protocol)) => return self.store(parsed, protocol, sender).await,
+            (Ok(_), StudyStatus::Closed(problem, _)) => return Err(problem.clone()),
+            (Err(rejection), _) => rejection,
         };
-        let unasked = refused.unasked;
-        let refusal = match standing {
-            Standing::Open(_) => refused.problem(),
-            Standing::Closed(problem, _) => problem.clone(),
+        let not_asked = rejection.not_asked;
+        let refusal = match study {
+            StudyStatus::Open(_) => rejection.problem(),
+            StudyStatus::Closed(problem, _) => problem.clone(),
         };
-        match unasked {
-            // Seldom needed, and large.
-            Some(id) => Box::pin(repeat::answer(&self.store, id, &json, form, refusal, sender)).await,
+        match not_asked {
+            // Rarely needed, and a large future.
+            Some(id) => Box::pin(repeat::answer(&self.store, id, &json, format, refusal, sender)).await,
             None => Err(refusal),
         }
     }
 
-    /// Stores what was sent, and returns it as it is stored, with the status that says whether it was there before.
+    /// Stores a submission, and returns it as it is stored: with 202 if this request stored it, with 200 if it was
+    /// stored before.
     async fn store(
         &self,
-        sent: Sent,
+        parsed: ParsedSubmission,
         protocol: &Protocol,
         sender: Sender<'_>,
     ) -> Result<(StatusCode, Submission), Problem> {
         let Sender { invocation, caller, site, patient, received_at } = sender;
-        let digest = sent.digest();
-        let (effective_at, clock) = sent.effective;
+        let digest = parsed.digest();
+        let (effective_at, clock) = parsed.effective;
         let submission = Submission {
             study: caller.study().clone(),
             site: site.clone(),
@@ -180,10 +188,10 @@ impl Submit {
             group: caller.group().cloned(),
             principal: caller.principal().clone(),
             digest,
-            id: sent.id,
-            instrument: sent.instrument,
-            answers: sent.answers,
-            authored_at: sent.authored_at,
+            id: parsed.id,
+            instrument: parsed.instrument,
+            answers: parsed.answers,
+            authored_at: parsed.authored_at,
             effective_at,
             clock,
             received_at,
@@ -193,10 +201,10 @@ impl Submit {
             study_version: protocol.study().map(|study| (study.version().clone(), study.hash().to_owned())),
             amends: None,
             amended_by: None,
-            device: sent.device,
-            claimed: sent.claimed,
+            device: parsed.device,
+            claimed: parsed.claimed,
         };
-        let (outcome, submission) = match sent.amends {
+        let (outcome, submission) = match parsed.amends {
             None => match self.store.put_submission(&submission, invocation.deadline).await {
                 Ok(outcome) => (outcome, submission),
                 Err(failure) => return Err(not_stored(failure)),
@@ -219,7 +227,7 @@ impl Submit {
                 .await
                 .map(|(_, response)| response);
         }
-        // The site that the call counts for is known once the submission is.
+        // The site that the call counts for is known only with the submission.
         let (site, response) = look_up.await?;
         counted(&self.store, &invocation, caller.study(), [&site], async {}).await;
         Ok(response)
@@ -231,8 +239,8 @@ impl Submit {
         request: &Request,
         caller: &Caller,
     ) -> Result<(SiteId, Response<Body>), Problem> {
-        let not_found = || Problem::new(ProblemKind::NotFound, "no such submission is open to this token");
-        let patient = whose(request, caller)?.ok_or_else(not_found)?;
+        let not_found = || Problem::new(ProblemKind::NotFound, "there is no such submission for this token");
+        let patient = requested_patient(request, caller)?.ok_or_else(not_found)?;
         let id: SubmissionId = http::path_parameter(request, "id").parse().map_err(|_| not_found())?;
         let found = self.store.submission(caller.study(), &patient, &id, invocation.deadline);
         let (found, protocol) = futures::join!(found, protocol_for(&self.store, caller, invocation.deadline));
@@ -242,7 +250,7 @@ impl Submit {
         if caller.role() == Role::Staff && !caller.sites().contains(&submission.site) {
             return Err(not_found());
         }
-        // Nobody sees a submission whose reading is not on record, whoever reads it.
+        // No submission is answered before its audit entry is stored.
         let entry = audit::entry(AuditAction::SubmissionRead, caller, invocation).at_site(&submission.site);
         let entry = entry.of_patient(&patient).about(id);
         self.store.audit(&entry, invocation.deadline).await.map_err(not_read)?;
@@ -262,18 +270,18 @@ impl Submit {
         counted(&self.store, &invocation, caller.study(), caller.sites(), work).await
     }
 
-    /// Whether the caller's study accepts what its site sends.
-    async fn standing(&self, sender: Sender<'_>) -> Result<Standing, Problem> {
+    /// Whether the caller's study accepts submissions of its site.
+    async fn study_status(&self, sender: Sender<'_>) -> Result<StudyStatus, Problem> {
         match self.protocol_at(sender.site, sender.invocation, sender.caller).await {
-            Ok(protocol) => Ok(Standing::Open(protocol)),
+            Ok(protocol) => Ok(StudyStatus::Open(protocol)),
             Err(problem) if problem.kind() == ProblemKind::Forbidden => {
-                Ok(Standing::Closed(problem, Catalog::of(Vec::new())))
+                Ok(StudyStatus::Closed(problem, Catalog::of(Vec::new())))
             }
             Err(problem) => Err(problem),
         }
     }
 
-    /// What is in force in the caller's study, for what is sent from `site`.
+    /// The protocol in force in the caller's study, if `site` is one of its sites.
     async fn protocol_at(
         &self,
         site: &SiteId,
@@ -282,28 +290,28 @@ impl Submit {
     ) -> Result<Arc<Protocol>, Problem> {
         let protocol = protocol_for(&self.store, caller, invocation.deadline).await?;
         if !protocol.has_site(site) {
-            // Nobody watches such a site: its alerts would reach no clinician.
-            let detail = "the token's site is none of its study's; keep the submission, and tell the study team";
+            // Nobody has subscribed to such a site, so its alerts would reach no clinician.
+            let detail = "the token's site is not a site of its study; keep the submission, and contact the study team";
             return Err(Problem::new(ProblemKind::Forbidden, detail));
         }
         Ok(protocol)
     }
 }
 
-impl Standing {
-    /// What is read against.
-    fn sending<'a>(&'a self, sender: Sender<'a>) -> Sending<'a> {
-        let asked = match self {
-            Self::Open(protocol) => Asked::Study(protocol, sender.site),
-            Self::Closed(_, nothing) => Asked::These(nothing),
+impl StudyStatus {
+    /// The context that submissions of `sender` are read in.
+    fn context<'a>(&'a self, sender: Sender<'a>) -> SubmissionContext<'a> {
+        let accepted = match self {
+            Self::Open(protocol) => AcceptedInstruments::Study(protocol, sender.site),
+            Self::Closed(_, empty) => AcceptedInstruments::Catalog(empty),
         };
-        Sending { asked, received_at: sender.received_at }
+        SubmissionContext { accepted, received_at: sender.received_at }
     }
 }
 
-/// The patient whose submission is asked for: the caller itself, or whom site staff name by `?patient=`. `None` if that
-/// is nobody whom the caller may see.
-fn whose(request: &Request, caller: &Caller) -> Result<Option<PatientId>, Problem> {
+/// The patient whose submission is requested: the caller, or the patient that site staff name by `?patient=`. `None` if
+/// the caller may not see that patient.
+fn requested_patient(request: &Request, caller: &Caller) -> Result<Option<PatientId>, Problem> {
     let query = request.query_string_parameters_ref();
     let named = query.and_then(|query| query.first("patient")).filter(|named| !named.is_empty());
     if caller.role() == Role::Patient {
@@ -313,7 +321,7 @@ fn whose(request: &Request, caller: &Caller) -> Result<Option<PatientId>, Proble
     match named {
         Some(named) => Ok(named.parse().ok()),
         None => {
-            let detail = "name the patient: `?patient=`";
+            let detail = "the query must name the patient: `?patient=`";
             Err(Problem::of_finding(ProblemKind::Invalid, "", "query.required", detail))
         }
     }
@@ -326,25 +334,25 @@ fn receipt_answer(status: StatusCode, submission: &Submission) -> Response<Body>
     response
 }
 
-/// What is answered where another body is stored under a submission's id.
+/// The answer where another body is stored under the submission's id.
 fn conflict() -> Problem {
     Problem::new(
         ProblemKind::SubmissionConflict,
-        "another body is stored under this id, and stays; send a correction under an id of its own, with `amends` and \
-         `reason`",
+        "another body is stored under this id and is kept; to correct it, send a submission with an id of its own, \
+         `amends` and `reason`",
     )
 }
 
-/// The answers to a submission that was not stored, as far as that is known.
+/// The answers to a submission that is not known to be stored.
 const NOT_STORED: WriteFailure = WriteFailure {
     event: "submission_not_confirmed",
-    not_done: "too little time was left to store it; nothing was stored; send it again, under the same id",
+    not_done: "too little time remained, and nothing was stored; send it again under the same id",
     unknown: (
         ProblemKind::OutcomeUnknown,
-        "whether it was stored is not known; send it again, under the same id and unchanged, and the answer tells",
+        "whether it was stored is not known; send it again, unchanged and under the same id, to find out",
     ),
     invalid: None,
-    refused: "the store refused it; keep it, and send it again later, under the same id",
+    refused: "the store refused it; keep it, and send it again later under the same id",
 };
 
 /// The answer to a put that failed.

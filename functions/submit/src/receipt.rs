@@ -1,11 +1,11 @@
-//! What is answered about a submission.
+//! Receipts, and the states of submissions.
 
 use invocation::rfc3339;
 use records::{ClockNote, Score, Submission};
 use serde::Serialize;
 use serde_json::Value;
 
-/// The receipt: the same for every repeat, whenever it comes and whatever has become of the submission since.
+/// A receipt. It is the same for every repeat, whatever happened to the submission since.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Receipt<'a> {
@@ -15,12 +15,12 @@ pub(crate) struct Receipt<'a> {
     instrument: &'a str,
     version: &'a str,
     correlation_id: &'a str,
-    /// Left out where the submission counts as completed when the device says.
+    /// Omitted where the submission counts as completed at its `authoredAt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     clock: Option<ClockBody>,
 }
 
-/// How the time at which a submission counts as completed came about.
+/// How the time at which a submission counts as completed was determined.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct ClockBody {
@@ -48,28 +48,28 @@ impl<'a> Receipt<'a> {
     }
 }
 
-/// The receipt with how far the submission has come and what it corrects or is corrected by, and its score and the reason
-/// of a correction for those who may see them.
+/// The state of a submission: its receipt, its corrections, and, for those who may see them, its score and the reason
+/// of a correction.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct State<'a> {
     #[serde(flatten)]
     receipt: Receipt<'a>,
-    /// Left out where it is not corrected.
+    /// Omitted where it has no correction.
     #[serde(skip_serializing_if = "Option::is_none")]
     corrected: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     corrected_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     amends: Option<String>,
-    /// In the sender's own words, for staff.
+    /// The sender's text, for staff only.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     score: Option<ScoreBody<'a>>,
 }
 
-/// Who looks at a submission.
+/// What the caller may see of a submission.
 #[derive(Clone, Copy)]
 pub(crate) struct Viewer {
     pub(crate) is_staff: bool,
@@ -83,10 +83,10 @@ struct ScoreBody<'a> {
     instrument_hash: &'a str,
     scores: &'a Value,
     not_scored: &'a Value,
-    /// Alert rules that could not be decided, with the reason; left out where there are none.
+    /// Alert rules that could not be evaluated, with the reason; omitted where there are none.
     #[serde(skip_serializing_if = "is_empty")]
     not_evaluated: &'a Value,
-    /// Scores that the sender computed otherwise; left out where there are none.
+    /// Scores that differ from those of the sender; omitted where there are none.
     #[serde(skip_serializing_if = "is_empty")]
     claimed_differs: &'a Value,
     alerts: Vec<String>,

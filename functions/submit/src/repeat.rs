@@ -1,4 +1,4 @@
-//! A repeat of what is stored, which the study would refuse by now.
+//! Repeats of stored submissions that the study does not accept any more.
 
 use std::sync::Arc;
 
@@ -9,35 +9,39 @@ use lambda_http::http::StatusCode;
 use records::{Store, Submission};
 use serde_json::Value;
 
-use crate::body::{Asked, Sending};
-use crate::{Form, Sender, conflict};
+use crate::body::{AcceptedInstruments, SubmissionContext};
+use crate::{Format, Sender, conflict};
 
-/// What is answered to `json`, a submission of the id `id` that the study refuses by `refusal`: if it repeats what is
-/// stored under its id, it was accepted, and gets its receipt whatever the study asks by now.
+/// The answer to `json`, a submission with the id `id` that the study refuses with `refusal`. If it repeats the stored
+/// submission of that id, it was accepted before, and gets its receipt.
 ///
 /// # Errors
-/// `refusal` if nothing is stored under its id, 409 if another body is, 422 if it does not fit the instrument of what is
-/// stored, 503 or 500 if that could not be read.
+/// `refusal` if nothing is stored under the id, 409 if another body is, 422 if it does not fit the instrument of the
+/// stored submission, 503 or 500 if that could not be read.
 pub(crate) async fn answer(
     store: &Store,
     id: SubmissionId,
     json: &Value,
-    form: Form,
+    format: Format,
     refusal: Problem,
     sender: Sender<'_>,
 ) -> Result<(StatusCode, Submission), Problem> {
     let Sender { invocation, caller, patient, received_at, .. } = sender;
     let stored = store.submission(caller.study(), patient, &id, invocation.deadline).await;
-    let stored = stored.map_err(|failure| Problem::not_read("what is stored under the id", &failure))?;
+    let stored = stored.map_err(|failure| Problem::not_read("the submission under the id", &failure))?;
     let Some((stored, _)) = stored else { return Err(refusal) };
-    // A version of an instrument never changes, so that the digest is made as it was then.
+    // A version of an instrument never changes, so that the digest is computed as it was then.
     let instrument = store.instrument(&stored.instrument.id, &stored.instrument.version, invocation.deadline).await;
     let instrument = instrument.map_err(|failure| Problem::not_read("the instrument", &failure))?;
     let known = Catalog::of(instrument.into_iter().collect::<Vec<Arc<_>>>());
-    match (form.read)(json, Findings::default(), Sending { asked: Asked::These(&known), received_at }) {
-        Ok(sent) if sent.digest() == stored.digest => Ok((StatusCode::OK, stored)),
+    match (format.read)(
+        json,
+        Findings::default(),
+        SubmissionContext { accepted: AcceptedInstruments::Catalog(&known), received_at },
+    ) {
+        Ok(parsed) if parsed.digest() == stored.digest => Ok((StatusCode::OK, stored)),
         Ok(_) => Err(conflict()),
-        Err(refused) if refused.unasked.is_some() => Err(conflict()),
-        Err(refused) => Err(refused.problem()),
+        Err(rejection) if rejection.not_asked.is_some() => Err(conflict()),
+        Err(rejection) => Err(rejection.problem()),
     }
 }

@@ -62,9 +62,9 @@ async fn only_what_the_study_asks_is_taken_and_only_where_it_asks_it() {
     let (status, problem) = send_to(&world, "S01", &submission("gad-7", "1.0.0", json!({}))).await;
     assert_eq!((status, found(&problem).0), (422, "instrument.not-at-site"));
     let (status, problem) = send_to(&world, "S01", &submission("phq-2", "1.0.0", json!({}))).await;
-    assert_eq!((status, found(&problem)), (422, ("instrument.unknown", "the study asks no such instrument")));
+    assert_eq!((status, found(&problem)), (422, ("instrument.unknown", "the study does not ask such an instrument")));
     let (_, problem) = send_to(&world, "S01", &submission("phq-9", "1.1.0", json!({}))).await;
-    let expected = "the study does not ask the instrument in this version, but in 1.0.0";
+    let expected = "the study does not ask this version of the instrument; it asks 1.0.0";
     assert_eq!(found(&problem), ("instrument.version-unknown", expected));
     let (status, problem) = send_to(&world, "S03", &submission("phq-9", "1.0.0", json!({}))).await;
     assert_eq!((status, &problem["type"]), (403, &json!("urn:epro:problem:forbidden")));

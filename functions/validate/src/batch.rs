@@ -1,12 +1,12 @@
-//! The batch that a request carries.
+//! Batches of rows, in the body of a request.
 
 use api::{Problem, ProblemKind, body};
 use clinical::document::Finding;
 use clinical::forms::{Batch, BatchError, Notation};
 use lambda_http::{Body, Request};
 
-/// The most bytes of a batch. Lambda takes an event of 6 MB, in which a body is a JSON string: of a batch of many quotation
-/// marks less gets here, and the gateway answers 413 for it by itself.
+/// The most bytes of a batch. Lambda takes an event of 6 MB, in which a body is a JSON string: of a batch of many
+/// quotation marks less gets here, and the gateway answers 413 for it by itself.
 pub(crate) const LARGEST_BATCH: usize = 6 * 1024 * 1024;
 
 const JSON: &str = "application/json";
@@ -30,7 +30,7 @@ pub(crate) fn notation(request: &Request) -> Result<Notation, Problem> {
     }
 }
 
-/// The batch in a body.
+/// Reads the batch in a body.
 ///
 /// # Errors
 /// 413 if it is too large, 422 if it is no batch.
@@ -40,7 +40,8 @@ pub(crate) fn read(body: &Body, notation: Notation) -> Result<Batch, Problem> {
         BatchError::TooManyRows => Problem::of_finding(ProblemKind::TooLarge, "", "body.too-large", error.to_string()),
         error => {
             let finding = Finding { pointer: String::new(), code: "batch", detail: error.to_string() };
-            Problem::new(ProblemKind::Invalid, "the body is no batch of rows; nothing was checked").with_errors(finding)
+            Problem::new(ProblemKind::Invalid, "the body is not a batch of rows; nothing was checked")
+                .with_errors(finding)
         }
     })
 }

@@ -1,7 +1,8 @@
-//! `POST /v1/forms/{form}/{version}/validate` checks a batch of case-report rows against a form, and tells all that it finds.
+//! The function that validates. `POST /v1/forms/{form}/{version}/validate` validates a batch of case-report rows
+//! against a form, and returns all findings.
 //!
-//! Reading, checking and wording need a processor and nothing else, so they run beside the runtime, on as many threads as
-//! there are cores, and ask the deadline as they go. Nothing is stored, so a batch may be sent again at any time.
+//! Reading, checking and reporting are CPU-bound, so they run outside of the runtime, on a thread for each core, and
+//! check the deadline meanwhile. Nothing is stored, so a batch may be sent again at any time.
 
 mod batch;
 
@@ -24,11 +25,11 @@ use tokio::runtime::Handle;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-/// What Lambda takes for an answer: 6 MB, its headers and the JSON around its body included.
+/// The most bytes of an answer: Lambda takes 6 MB, headers and the JSON around the body included.
 const LARGEST_ANSWER: usize = 6 * 1024 * 1024 - 16 * 1024;
 
-/// As long as the register of subjects is waited for, and never more than half of the time there is: what it is asked for
-/// can be told as not evaluated, and the rest cannot wait.
+/// The longest wait for the register of subjects, which is half of the remaining time at most: rules that need it can
+/// be reported as not evaluated, and the other rules need the time.
 const REGISTER: Duration = Duration::from_secs(2);
 
 /// The function, with what it keeps between requests.
@@ -38,8 +39,8 @@ pub struct Validate {
     threads: usize,
 }
 
-/// What one request asks for.
-struct Asked {
+/// The validation that a request asks for.
+struct Validation {
     form: &'static Form,
     language: &'static str,
     values: bool,
@@ -47,9 +48,9 @@ struct Asked {
     deadline: Deadline,
 }
 
-/// How far the work has come, told to who waits for it.
+/// The number of rows read and checked so far, for the answer where time runs out.
 #[derive(Default)]
-struct Progress {
+struct RowCounts {
     rows: AtomicUsize,
     checked: AtomicUsize,
 }
@@ -90,17 +91,17 @@ impl Validate {
         let language = language::choose(&request, &languages).unwrap_or("en");
         let values = request.query_string_parameters_ref().and_then(|query| query.first("values")) == Some("true");
         let deadline = invocation.deadline;
-        let progress = Arc::new(Progress::default());
+        let counts = Arc::new(RowCounts::default());
 
         let body = request.into_body();
-        let read = in_time(deadline, &progress, move || batch::read(&body, notation));
+        let read = in_time(deadline, &counts, move || batch::read(&body, notation));
         let register_deadline = deadline.no_later_than((deadline.remaining() / 2).min(REGISTER));
         let (batch, protocol) = tokio::join!(read, self.store.protocol(caller.study(), register_deadline));
         if let Ok(protocol) = &protocol {
             admit(&self.store, protocol)?;
         }
         let batch = batch?;
-        progress.rows.store(batch.len(), Ordering::Relaxed);
+        counts.rows.store(batch.len(), Ordering::Relaxed);
         let subjects = match protocol {
             Ok(protocol) if protocol.subjects_enrol_first() => {
                 self.enrolled(caller, form.subjects(&batch), register_deadline).await
@@ -111,9 +112,9 @@ impl Validate {
         let sites = caller.sites().iter().map(|site| site.as_str().to_owned()).collect();
         let context =
             CheckContext { now: invocation.clock.now().unix_timestamp(), sites: Register::Known(sites), subjects };
-        let asked = Asked { form, language, values, context, deadline };
-        let (threads, shared) = (self.threads, Arc::clone(&progress));
-        let text = in_time(deadline, &progress, move || asked.answer(&batch, threads, &shared)).await?;
+        let validation = Validation { form, language, values, context, deadline };
+        let (threads, shared) = (self.threads, Arc::clone(&counts));
+        let text = in_time(deadline, &counts, move || validation.answer(&batch, threads, &shared)).await?;
 
         let mut response = Response::new(Body::Text(text));
         *response.status_mut() = StatusCode::OK;
@@ -124,9 +125,9 @@ impl Validate {
         Ok(response)
     }
 
-    /// The register of those of `subjects` that are the caller's to know of.
+    /// The register of those of `subjects` that are enrolled at the caller's sites.
     async fn enrolled(&self, caller: &Caller, subjects: BTreeSet<&str>, deadline: Deadline) -> Register {
-        // What cannot be a subject's id is none.
+        // An invalid id is not a subject's.
         let subjects: BTreeSet<PatientId> = subjects.into_iter().filter_map(|subject| subject.parse().ok()).collect();
         match self.store.enrolled(caller.study(), caller.sites(), &subjects, deadline).await {
             Ok(enrolled) => Register::Known(enrolled.into_iter().map(|subject| subject.as_str().to_owned()).collect()),
@@ -135,16 +136,16 @@ impl Validate {
     }
 }
 
-/// What `work` gives, done beside the runtime, if it is done in time.
+/// Runs `work` outside of the runtime, and returns its output if it is done in time.
 async fn in_time<T: Send + 'static>(
     deadline: Deadline,
-    progress: &Progress,
+    counts: &RowCounts,
     work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     match deadline.bound(spawn_blocking(work)).await {
         Some(Ok(result)) => result,
         Some(Err(_)) => Err(Problem::new(ProblemKind::Internal, "checking the batch failed")),
-        None => Err(timed_out(progress)),
+        None => Err(timed_out(counts)),
     }
 }
 
@@ -153,27 +154,27 @@ fn unreachable(failure: &Failure) -> Register {
     Register::Unreachable
 }
 
-impl Asked {
-    fn answer(&self, batch: &Batch, threads: usize, progress: &Progress) -> Result<String, Problem> {
-        // The threads that check are not the runtime's, and would not see a clock that a test stopped.
+impl Validation {
+    fn answer(&self, batch: &Batch, threads: usize, counts: &RowCounts) -> Result<String, Problem> {
+        // The checking threads are not the runtime's, and would not see a clock that a test paused.
         let runtime = Handle::current();
         let is_over = || {
             let _entered = runtime.enter();
             self.deadline.remaining().is_zero()
         };
         let count = |rows| {
-            progress.checked.fetch_add(rows, Ordering::Relaxed);
+            counts.checked.fetch_add(rows, Ordering::Relaxed);
         };
         let workers = Workers::new(threads).until(&is_over).reporting(&count);
-        let report = self.form.check(batch, &self.context, workers).map_err(|_| timed_out(progress))?;
+        let report = self.form.check(batch, &self.context, workers).map_err(|_| timed_out(counts))?;
         let id = Uuid::new_v4().to_string();
-        let wording = ReportOptions { batch: &id, language: self.language, values: self.values };
+        let options = ReportOptions { batch: &id, language: self.language, values: self.values };
         let mut size = 0;
-        let told = self.form.to_json(&report, wording, |piece| {
+        let written = self.form.to_json(&report, options, |piece| {
             size += size_in_json(piece);
             size <= LARGEST_ANSWER && !is_over()
         });
-        told.map_err(|rows| if size > LARGEST_ANSWER { too_large(rows, batch.len()) } else { timed_out(progress) })
+        written.map_err(|rows| if size > LARGEST_ANSWER { too_large(rows, batch.len()) } else { timed_out(counts) })
     }
 }
 
@@ -182,36 +183,36 @@ fn find(request: &Request) -> Result<&'static Form, Problem> {
     let not_found = |detail: &str| Problem::new(ProblemKind::NotFound, detail);
     let id = http::path_parameter(request, "form").parse().map_err(|_| not_found("there is no such form"))?;
     let version = http::path_parameter(request, "version");
-    let version = version.parse().map_err(|_| not_found("a version is three numbers: 1.0.0"))?;
+    let version = version.parse().map_err(|_| not_found("a version has three numbers, such as 1.0.0"))?;
     Catalog::shipped().find(&id, &version).map(AsRef::as_ref).map_err(|reason| match reason {
         NotFound::Id => not_found("there is no such form"),
         NotFound::Version { known } => {
             let known: Vec<_> = known.iter().map(|version| version.as_str()).collect();
-            not_found(&format!("the form is not there in this version, but in {}", known.join(", ")))
+            not_found(&format!("the form has no such version; it has {}", known.join(", ")))
         }
     })
 }
 
-fn timed_out(progress: &Progress) -> Problem {
-    let (rows, checked) = (progress.rows.load(Ordering::Relaxed), progress.checked.load(Ordering::Relaxed));
+fn timed_out(counts: &RowCounts) -> Problem {
+    let (rows, checked) = (counts.rows.load(Ordering::Relaxed), counts.checked.load(Ordering::Relaxed));
     let how_far = match (rows, checked) {
         (0, _) => "the batch could not be read in time".to_owned(),
-        (rows, checked) if rows == checked => format!("all {rows} rows were checked, but time ran out for telling it"),
+        (rows, checked) if rows == checked => format!("all {rows} rows were checked, but time ran out for the answer"),
         (rows, checked) => format!("{checked} of {rows} rows checked when time ran out"),
     };
     Problem::new(ProblemKind::TimedOut, format!("{how_far}; nothing was stored: send smaller batches"))
 }
 
-fn too_large(told: usize, rows: usize) -> Problem {
+fn too_large(written: usize, rows: usize) -> Problem {
     let detail = format!(
-        "the answer would be over Lambda's 6 MB: it is full after {told} of {rows} rows; send smaller batches, or leave \
+        "the answer would be over Lambda's 6 MB: {written} of {rows} rows fit; send smaller batches, or leave \
          `values` out"
     );
     Problem::new(ProblemKind::TooLarge, detail)
 }
 
-/// The bytes that a text has as a JSON string, which is how Lambda takes an answer. What is text in JSON has no control
-/// characters left.
+/// The bytes of a text as a JSON string, which is how Lambda takes an answer. A text that is JSON has no control
+/// characters.
 fn size_in_json(text: &str) -> usize {
     text.len() + text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count()
 }

@@ -188,8 +188,8 @@ async fn what_is_no_batch_of_rows_is_refused_with_why() {
         (typed("[1]", "application/json; charset=latin1"), 415, "application/x-ndjson"),
         (typed(&" ".repeat(6 * 1024 * 1024 + 1), "application/json"), 413, "send less at once"),
         (typed(&format!("[{}1]", "1,".repeat(50_000)), "application/json"), 413, "more than 50000 rows"),
-        (post_as(&STAFF, ("vs", "2.0.0"), "", "[1]", PLENTY), 404, "but in 1.0.0"),
-        (post_as(&STAFF, ("vs", "latest"), "", "[1]", PLENTY), 404, "a version is three numbers"),
+        (post_as(&STAFF, ("vs", "2.0.0"), "", "[1]", PLENTY), 404, "it has 1.0.0"),
+        (post_as(&STAFF, ("vs", "latest"), "", "[1]", PLENTY), 404, "a version has three numbers"),
         (post_as(&STAFF, ("eg", "1.0.0"), "", "[1]", PLENTY), 404, "there is no such form"),
     ] {
         let (found, _, problem) = send(&world, request).await;
