@@ -1,4 +1,4 @@
-//! What clinicians see when they take on alerts, over the real SDK and a store in memory.
+//! Acknowledgements of alerts, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -37,7 +37,7 @@ async fn sweep(world: &World) {
     sweep.handle(LambdaEvent::new(json!({}), context(PLENTY))).await.unwrap();
 }
 
-/// The audit entries of acknowledgements; those of who only read one come beside them.
+/// The audit entries of acknowledgements, without those of reads.
 fn acknowledged(world: &World) -> Vec<Value> {
     let entries = world.items("audit").into_iter();
     entries.filter(|entry| entry["action"] == "alert-acknowledged").collect()
@@ -47,7 +47,7 @@ fn open_alerts(world: &World) -> u64 {
     world.items("profile").iter().map(|profile| profile["open_alerts"].as_u64().unwrap()).sum()
 }
 
-/// The steps in which the alerts were told, in order: 0 is the first publication.
+/// The escalation steps in which alerts were published, in order: 0 is the first publication.
 fn steps(world: &World) -> Vec<u64> {
     world.published().iter().map(|published| published.body()["escalation"].as_u64().unwrap_or(0)).collect()
 }
@@ -88,7 +88,7 @@ async fn an_alert_is_acknowledged_once_with_who_when_and_note_and_a_repeat_chang
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_second_clinician_notes_is_kept_beside_the_first() {
+async fn the_note_of_a_second_clinician_is_stored_with_the_first() {
     let world = World::new();
     let id = raised(&world).await;
     let (_, first) = answer(&world, acknowledge(&id)).await;
@@ -103,7 +103,7 @@ async fn what_a_second_clinician_notes_is_kept_beside_the_first() {
     };
     let one = |by: &str, note: &str| (by.to_owned(), json!(note), true);
     assert_eq!(later(&second), [one("dr-weber", "moved her visit")]);
-    // A repeat adds nothing, and another note of either is kept.
+    // A repeat adds nothing, and another note of either clinician is stored.
     assert_eq!(answer(&world, post(&id, &weber, note, PLENTY)).await, (200, second));
     let (_, third) = answer(&world, post(&id, &CLINICIAN, Some("{\"note\":\"called again\"}"), PLENTY)).await;
     assert_eq!(later(&third), [one("dr-weber", "moved her visit"), one("dr-chen", "called again")]);
@@ -115,7 +115,7 @@ async fn what_a_second_clinician_notes_is_kept_beside_the_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn notes_of_many_clinicians_at_once_are_all_kept_once_as_far_as_there_is_room() {
+async fn concurrent_notes_of_many_clinicians_are_stored_once_up_to_the_limit() {
     for fault in [None, Some(Fault::ApplyAndCut), Some(Fault::Cut)] {
         let world = World::new();
         let id = raised(&world).await;
@@ -143,7 +143,7 @@ async fn notes_of_many_clinicians_at_once_are_all_kept_once_as_far_as_there_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_may_do_without_a_body_and_an_empty_note_is_none() {
+async fn the_body_is_optional_and_an_empty_note_is_none() {
     for body in [None, Some(""), Some("{}"), Some("{\"note\":null}"), Some("{\"note\":\"  \"}")] {
         let world = World::new();
         let id = raised(&world).await;
@@ -153,7 +153,7 @@ async fn a_request_may_do_without_a_body_and_an_empty_note_is_none() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_fit_is_told_and_nothing_is_done() {
+async fn an_invalid_body_is_refused_and_nothing_is_stored() {
     let world = World::new();
     let id = raised(&world).await;
     let long = json!({"note": "ü".repeat(2_001)}).to_string();
@@ -170,7 +170,7 @@ async fn what_does_not_fit_is_told_and_nothing_is_done() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_9_an_alert_is_for_the_clinicians_of_its_site_and_to_others_it_is_not_there() {
+async fn promise_9_an_alert_exists_only_for_the_clinicians_of_its_site() {
     let world = World::new();
     let id = raised(&world).await;
     let clinician = |changes: &[(&'static str, &'static str)]| [&CLINICIAN, changes].concat();
@@ -195,15 +195,15 @@ async fn promise_9_an_alert_is_for_the_clinicians_of_its_site_and_to_others_it_i
         }
     }
     details.dedup();
-    assert_eq!(details.len(), 1, "they cannot be told apart");
+    assert_eq!(details.len(), 1, "they cannot be distinguished");
     assert_eq!((world.items("alert")[0]["status"].clone(), world.items("audit").len()), (json!("SENT"), 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn fifty_at_once_are_one_and_all_get_the_same_answer() {
+async fn fifty_concurrent_acknowledgements_are_one_and_get_the_same_answer() {
     let world = World::new();
     let id = raised(&world).await;
-    // Some of them meet each other's transaction.
+    // Some of their transactions conflict.
     let mut meets = 0;
     world.inject(move |call| {
         let writes = call.body["TransactItems"].as_array()?.len();
@@ -220,12 +220,12 @@ async fn fifty_at_once_are_one_and_all_get_the_same_answer() {
         answers[0].1["acknowledged"]["by"],
         "who is on the alert is in the audit"
     );
-    assert_eq!(world.items("audit").len(), 50, "and so is everybody who was told of it");
+    assert_eq!(world.items("audit").len(), 50, "and so is each caller who got it as an answer");
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_an_alert_acknowledged_before_it_was_told_is_told_once_and_stays_acknowledged() {
-    // Either the stream brings it again, or the sweep finds it.
+async fn promise_4_an_alert_acknowledged_before_it_was_published_is_published_once_and_stays_acknowledged() {
+    // The stream delivers it again, or the sweep finds it.
     for by_sweep in [false, true] {
         let world = World::new();
         send(&world, "S01", "P-1", UNSAFE).await;
@@ -253,7 +253,7 @@ async fn promise_4_an_alert_acknowledged_before_it_was_told_is_told_once_and_sta
 async fn an_acknowledgement_between_publishing_and_marking_is_not_overwritten() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
-    // The mark stalls until somebody has acknowledged the alert, and then goes on.
+    // The mark stalls until the alert is acknowledged, and then continues.
     world.inject_into("UpdateItem RecordsTable", 1, Fault::error("ThrottlingException"));
     let clinician = async {
         while world.count_calls("UpdateItem RecordsTable") == 0 {
@@ -284,7 +284,7 @@ async fn an_acknowledged_alert_escalates_no_further() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_that_was_not_told_when_the_alert_was_acknowledged_is_not_told_any_more() {
+async fn a_step_not_published_when_the_alert_was_acknowledged_is_never_published() {
     let world = World::new();
     let id = raised(&world).await;
     world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
@@ -302,7 +302,7 @@ async fn a_step_that_was_not_told_when_the_alert_was_acknowledged_is_not_told_an
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_acknowledgement_and_an_escalation_at_once_end_acknowledged_with_at_most_one_step_told() {
+async fn a_concurrent_acknowledgement_and_escalation_end_acknowledged_with_at_most_one_step_published() {
     for lead in 0..12 {
         let world = World::new();
         let id = raised(&world).await;
@@ -323,8 +323,8 @@ async fn an_acknowledgement_and_an_escalation_at_once_end_acknowledged_with_at_m
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_count_of_open_alerts_survives_a_score_that_has_read_the_profile_before() {
-    // At whatever moment of the score the acknowledgement comes.
+async fn the_count_of_open_alerts_survives_a_score_that_read_the_profile_earlier() {
+    // The acknowledgement comes at every point of scoring.
     for lead in 0..14 {
         let world = World::new();
         let id = raised(&world).await;
@@ -341,7 +341,7 @@ async fn the_count_of_open_alerts_survives_a_score_that_has_read_the_profile_bef
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_count_that_is_wrong_already_keeps_no_clinician_from_acknowledging() {
+async fn a_wrong_count_of_open_alerts_does_not_prevent_an_acknowledgement() {
     let world = World::new();
     let id = raised(&world).await;
     world.set(&world.items("profile")[0], "open_alerts", json!({"N": "0"}));
@@ -350,7 +350,7 @@ async fn a_count_that_is_wrong_already_keeps_no_clinician_from_acknowledging() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_quiet_alert_can_be_acknowledged_and_is_never_told() {
+async fn a_quiet_alert_can_be_acknowledged_and_is_never_published() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     let quiet = json!([{"id": "safety", "severity": "critical", "quietHours": 24, "when": {"item": {"of": "9", "atLeast": 1}}}]);
@@ -366,7 +366,7 @@ async fn a_quiet_alert_can_be_acknowledged_and_is_never_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_7_an_outcome_that_is_unknown_says_so_and_the_repeat_settles_it() {
+async fn promise_7_an_unknown_outcome_is_reported_and_the_repeat_settles_it() {
     for (fault, times, expected) in [
         (Fault::throttle(), 2, 200),
         (Fault::ApplyAndCut, 2, 200),
@@ -399,7 +399,7 @@ async fn promise_7_an_outcome_that_is_unknown_says_so_and_the_repeat_settles_it(
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_7_what_an_earlier_attempt_may_have_done_is_unknown_whatever_the_later_ones_meet() {
+async fn promise_7_an_unknown_first_attempt_stays_unknown_whatever_later_attempts_return() {
     let world = World::new();
     let id = raised(&world).await;
     world.inject_into("TransactWriteItems", 4, Fault::ApplyAndCut);

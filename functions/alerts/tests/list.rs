@@ -1,4 +1,4 @@
-//! What clinicians see of their sites' alerts, over the real SDK and a store in memory.
+//! The list of alerts for clinicians, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -43,7 +43,7 @@ async fn acknowledge(world: &World, id: &str) {
     assert_eq!(answer(world, post).await.0, 200);
 }
 
-/// Alerts at S01, each raised a minute after the one before.
+/// Alerts at S01, each raised a minute after the previous one.
 async fn alerts_of_an_hour(world: &World, count: u8) {
     for n in 0..count {
         send(world, "S01", &format!("P-{n:02}"), UNSAFE).await;
@@ -57,7 +57,7 @@ async fn alerts_of_an_hour(world: &World, count: u8) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_is_listed_with_what_came_of_it_and_nobody_sees_it_unrecorded() {
+async fn an_alert_is_listed_with_its_status_and_never_without_an_audit_entry() {
     let world = World::new();
     let id = raised(&world).await;
     let submission = world.items("submission")[0]["id"].clone();
@@ -86,7 +86,7 @@ async fn an_alert_is_listed_with_what_came_of_it_and_nobody_sees_it_unrecorded()
 }
 
 #[tokio::test(start_paused = true)]
-async fn pages_are_newest_first_and_hold_each_alert_once() {
+async fn pages_are_newest_first_and_have_each_alert_once() {
     let world = World::new();
     alerts_of_an_hour(&world, 23).await;
     send(&world, "S02", "P-50", UNSAFE).await;
@@ -101,7 +101,7 @@ async fn pages_are_newest_first_and_hold_each_alert_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_is_filled_from_what_the_filter_lets_through() {
+async fn a_page_is_filled_with_alerts_that_match_the_filter() {
     let world = World::new();
     alerts_of_an_hour(&world, 12).await;
     for row in world.items("alert").iter().filter(|row| row["raised_at"].as_str() < Some("2026-11-23T08:04")) {
@@ -130,7 +130,7 @@ async fn a_page_is_filled_from_what_the_filter_lets_through() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_filter_that_lets_little_through_reads_a_bounded_part_and_gives_a_cursor_all_the_same() {
+async fn a_filter_with_few_matches_reads_a_bounded_part_and_returns_a_cursor() {
     let world = World::new();
     alerts_of_an_hour(&world, 1).await;
     let row = world.items("alert")[0].clone();
@@ -147,7 +147,7 @@ async fn a_filter_that_lets_little_through_reads_a_bounded_part_and_gives_a_curs
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_asked_for_is_told() {
+async fn an_invalid_filter_is_refused() {
     let world = World::new();
     alerts_of_an_hour(&world, 3).await;
     let cursor = list(&world, "limit=1&status=sent").await.1.unwrap();
@@ -168,7 +168,7 @@ async fn what_cannot_be_asked_for_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_an_alert_that_cannot_be_read_says_so_and_hides_no_other() {
+async fn promise_8_an_alert_that_cannot_be_read_is_reported_and_hides_no_other() {
     let world = World::new();
     alerts_of_an_hour(&world, 3).await;
     world.tamper_one(&world.items("alert")[1], "severity", "very");

@@ -1,4 +1,4 @@
-//! What site staff see of `audit`, over the real SDK and a store in memory.
+//! `audit` for site staff, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -32,7 +32,7 @@ async fn send(world: &World, request: Request) -> (u16, Value) {
     (response.status().as_u16(), serde_json::from_str(text).unwrap())
 }
 
-/// Puts on record that somebody did `action` to the subject `minute`, so many minutes after eight.
+/// Stores an audit entry of `action` on the subject `minute`, as many minutes after eight.
 async fn record(world: &World, action: AuditAction, site: Option<&str>, minute: i64) {
     let caller = Caller::of(&get("S01", "")).unwrap();
     let invocation = Invocation {
@@ -46,21 +46,21 @@ async fn record(world: &World, action: AuditAction, site: Option<&str>, minute: 
     world.store().audit(&entry, Deadline::after(PLENTY)).await.unwrap();
 }
 
-/// The subjects of a page, without the entries of the looks at the list itself.
+/// The subjects of a page, without the entries of reads of the list itself.
 fn subjects(page: &Value) -> Vec<i64> {
     let entries = page["entries"].as_array().unwrap();
     entries.iter().filter_map(|entry| entry["subject"].as_str()?.parse().ok()).collect()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_site_sees_who_did_what_to_it_and_to_its_study_newest_first() {
+async fn a_site_sees_its_own_entries_and_its_studys_newest_first() {
     let world = World::new();
     record(&world, AuditAction::AlertAcknowledged, Some("S01"), 1).await;
     record(&world, AuditAction::StudyPut, None, 2).await;
     record(&world, AuditAction::ReportRead, Some("S02"), 3).await;
     let (status, mut page) = send(&world, get("S01", "")).await;
     let entries = page["entries"].as_array_mut().unwrap();
-    // The look itself is written beside, and may be in it already.
+    // The entry of this read is written at the same time, and may be in the page.
     entries.retain(|entry| entry["action"] != "audit-read");
     let entry = |action: &str, minute: u8| {
         json!({
@@ -75,14 +75,14 @@ async fn a_site_sees_who_did_what_to_it_and_to_its_study_newest_first() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_entry_is_met_once_though_others_come_while_somebody_reads_on() {
+async fn every_entry_is_listed_once_while_others_arrive_between_pages() {
     let world = World::new();
     for minute in 0..120 {
         record(&world, AuditAction::ReportRead, [Some("S01"), None, Some("S02")][minute as usize % 3], minute).await;
     }
     let expected: Vec<i64> = (0..120).rev().filter(|minute| minute % 3 != 2).collect();
     for limit in [1, 7, 25, 79, 80, 100] {
-        // Each look is an entry of its own, and newer than where the reader stands.
+        // Each read adds an entry, which is newer than the cursor.
         let (mut met, mut query) = (Vec::new(), format!("limit={limit}"));
         for page_number in 0.. {
             assert!(page_number <= 300, "{limit}: it comes to an end");
@@ -97,7 +97,7 @@ async fn every_entry_is_met_once_though_others_come_while_somebody_reads_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_look_at_the_audit_is_on_record_before_anything_is_shown() {
+async fn a_read_of_the_audit_is_stored_before_entries_are_returned() {
     let world = World::new();
     send(&world, get("S02", "")).await;
     let entries = world.items("audit");
@@ -116,7 +116,7 @@ async fn a_look_at_the_audit_is_on_record_before_anything_is_shown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cursor_or_limit_that_does_not_fit_is_refused() {
+async fn an_invalid_cursor_or_limit_is_refused() {
     let world = World::new();
     for minute in 0..3 {
         record(&world, AuditAction::ReportRead, None, minute).await;
@@ -169,7 +169,7 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
     for remaining in [0, 50, 100, 250, 500, 1_000, 3_000, 10_000] {
         for stalled in ["Query", "PutItem key", "PutItem audit", "TransactWriteItems", ""] {
             for query in ["", following.as_str()] {
-                let told = format!("{remaining} {stalled} {query}");
+                let case = format!("{remaining} {stalled} {query}");
                 world.inject(move |call| {
                     let kind = call.body["Item"]["kind"]["S"].as_str().unwrap_or_default();
                     (format!("{} {kind}", call.name()).trim_end() == stalled).then_some(Fault::Stall)
@@ -178,22 +178,22 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
                 let start = Instant::now();
                 let (status, body) = send(&world, request).await;
                 let most = Duration::from_millis(remaining.saturating_sub(250));
-                assert!(start.elapsed() <= most, "{told}: {:?}", start.elapsed());
+                assert!(start.elapsed() <= most, "{case}: {:?}", start.elapsed());
                 let enough = remaining > 250 && ["TransactWriteItems", ""].contains(&stalled);
-                assert_eq!(status, if enough { 200 } else { 503 }, "{told}: {body}");
-                // What is counted is counted once the store is back.
+                assert_eq!(status, if enough { 200 } else { 503 }, "{case}: {body}");
+                // The count is retried once the store responds again.
                 let counting = usize::from(enough && stalled == "TransactWriteItems");
-                assert_eq!(world.in_flight(), counting, "{told}");
+                assert_eq!(world.in_flight(), counting, "{case}");
                 world.heal();
                 tokio::time::sleep(Duration::from_secs(20)).await;
-                assert_eq!(world.in_flight(), 0, "{told}");
+                assert_eq!(world.in_flight(), 0, "{case}");
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_monitor_reads_the_audit_and_audit_read_is_scope_enough() {
+async fn a_monitor_may_read_the_audit_and_the_scope_audit_read_suffices() {
     let world = World::new();
     let as_monitor = |scope| get_as(&[("role", "monitor"), ("patient", ""), ("scope", scope)], "S01", "", PLENTY);
     for (scope, expected) in [("audit:read", 200), ("reports:read", 200), ("patients:read", 403)] {

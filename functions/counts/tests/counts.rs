@@ -1,4 +1,4 @@
-//! What site staff and services see of `counts`, over the real SDK and a store in memory.
+//! `counts` for site staff and services, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -39,13 +39,13 @@ fn nothing(site: &str, api_calls: u64) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_are_counted_by_site_and_each_counts_request_once() {
+async fn calls_are_counted_by_site_and_each_request_once() {
     let world = World::new();
     for n in 0..30 {
         let site = if n % 3 == 0 { "S02" } else { "S01" };
         assert_eq!(send(&world, post_call(&SERVICE, site, PLENTY)).await.0, 202);
     }
-    // A request's own call is counted beside it: here it is not in its own answer.
+    // A request is counted alongside its work: here its call is not in its own answer.
     let (status, body) = send(&world, get_all(&STAFF, PLENTY)).await;
     assert_eq!((status, body), (200, json!({"counts": [nothing("S01", 20), nothing("S02", 10)]})));
     let (status, body) = send(&world, get_one(&STAFF, "S02", PLENTY)).await;
@@ -54,7 +54,7 @@ async fn calls_are_counted_by_site_and_each_counts_request_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counts_of_many_sites_are_read_whole_though_the_store_answers_in_parts() {
+async fn counts_of_many_sites_are_complete_if_the_store_answers_in_parts() {
     let world = World::new();
     let names: Vec<String> = (0..12).map(|n| format!("S{n:02}")).collect();
     let caller = [("role", "staff"), ("patient", ""), ("sites", &names.join(" "))];
@@ -62,7 +62,7 @@ async fn counts_of_many_sites_are_read_whole_though_the_store_answers_in_parts()
     for name in &names {
         send(&world, post_call(&service, name, PLENTY)).await;
     }
-    // Twice the store leaves all keys of a call unprocessed.
+    // The store leaves all keys of a call unprocessed, twice.
     let mut left = 2;
     world.inject(move |call| {
         let keys = call.body.get("RequestItems").filter(|_| call.name() == "BatchGetItem" && left > 0)?;
@@ -79,7 +79,7 @@ async fn counts_of_many_sites_are_read_whole_though_the_store_answers_in_parts()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_count_without_one_of_its_shards_is_never_told() {
+async fn a_count_without_one_of_its_shards_is_never_returned() {
     let world = World::new();
     world.inject(|call| {
         let keys = call.body.get("RequestItems").filter(|_| call.name() == "BatchGetItem")?;
@@ -158,7 +158,7 @@ async fn a_call_is_counted_once_and_one_that_may_have_been_counted_is_answered_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_is_recorded_again_under_its_idempotency_key_is_counted_once() {
+async fn a_call_recorded_again_under_its_idempotency_key_is_counted_once() {
     let world = World::new();
     let post = |key: &'static str| {
         let mut request = post_call(&SERVICE, "S01", PLENTY);

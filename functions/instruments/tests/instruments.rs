@@ -1,4 +1,4 @@
-//! What an app sees of `instruments`, over the real SDK and a store in memory.
+//! `instruments` for the app, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -54,7 +54,7 @@ async fn send(world: &World, request: Request) -> (u16, HeaderMap, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_list_tells_every_instrument_that_ships() {
+async fn the_list_has_every_instrument_that_ships() {
     let (status, _, body) = send(&World::new(), list(&PATIENT, PLENTY)).await;
     assert_eq!(status, 200);
     let listed = body["instruments"].as_array().unwrap();
@@ -75,7 +75,7 @@ async fn the_list_tells_every_instrument_that_ships() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_listed_definition_is_given_in_each_of_its_languages_under_a_tag_of_its_own() {
+async fn every_listed_definition_has_an_etag_for_each_of_its_languages() {
     let world = World::new();
     let (_, _, body) = send(&world, list(&PATIENT, PLENTY)).await;
     let mut etags = BTreeSet::new();
@@ -99,7 +99,7 @@ async fn every_listed_definition_is_given_in_each_of_its_languages_under_a_tag_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_definition_is_in_the_language_that_the_caller_reads() {
+async fn a_definition_is_returned_in_the_callers_language() {
     let world = World::new();
     for (query, header, expected) in [
         ("", None, "en"),
@@ -119,7 +119,7 @@ async fn a_definition_is_in_the_language_that_the_caller_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_definition_may_be_kept_for_good_and_is_not_sent_again_to_who_has_it() {
+async fn a_definition_may_be_cached_and_is_not_sent_again_to_a_caller_who_has_it() {
     let world = World::new();
     let (_, headers, _) = send(&world, one("phq-9", "1.0.0", "", &[])).await;
     let etag = headers["etag"].to_str().unwrap().to_owned();
@@ -148,7 +148,7 @@ async fn a_definition_may_be_kept_for_good_and_is_not_sent_again_to_who_has_it()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_there_is_404_and_says_which_versions_are() {
+async fn a_missing_version_is_404_with_the_versions_that_exist() {
     let world = World::new();
     for (id, version) in [("phq-99", "1.0.0"), ("phq-9", "9.9.9"), ("phq-9", "latest"), ("PHQ 9", "1.0.0"), ("", "")] {
         let (status, headers, problem) = send(&world, one(id, version, "", &[("if-none-match", "*")])).await;
@@ -160,7 +160,7 @@ async fn what_is_not_there_is_404_and_says_which_versions_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_9_any_role_with_the_scope_reads_and_nobody_without() {
+async fn promise_9_any_role_with_the_scope_may_read_and_none_without() {
     let world = World::new();
     for role in ["patient", "staff", "clinician", "service"] {
         assert_eq!(send(&world, list(&[("role", role)], PLENTY)).await.0, 200, "{role}");
@@ -203,15 +203,15 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
     for remaining in [0, 50, 100, 250, 500, 1_000, 3_000] {
         for fault in [Some(Fault::Stall), Some(Fault::ApplyAndStall), Some(Fault::throttle()), None] {
             let world = World::new();
-            let told = format!("{remaining} {fault:?}");
+            let case = format!("{remaining} {fault:?}");
             if let Some(fault) = fault {
                 world.inject_into("TransactWriteItems SiteCountsTable", usize::MAX, fault);
             }
             let time = Duration::from_millis(remaining);
-            // A stalled count costs what it may go on beside, and no more; and the study has to be read, the first time.
+            // A stalled count delays the answer by its grace at most. The first request must read the study.
             let most = Duration::from_millis(remaining.saturating_sub(250).min(260));
             for asked in ["list", "one", "one that is known", "none"] {
-                // Each made when it is sent: the wall clock, which its time is told by, goes on.
+                // Each request is built when it is sent, because its deadline is by the wall clock, which runs.
                 let (request, expected) = match asked {
                     "list" => (list(&PATIENT, time), 200),
                     "one" => (one_of(&PATIENT, "phq-9", "1.0.0", "", &[], time), 200),
@@ -220,10 +220,10 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
                 };
                 let start = Instant::now();
                 let (status, _, _) = send(&world, request).await;
-                assert!(start.elapsed() <= most, "{told}: {:?}", start.elapsed());
-                // The counting it can do without.
+                assert!(start.elapsed() <= most, "{case}: {:?}", start.elapsed());
+                // The count is dispensable.
                 let expected = if remaining > 250 { expected } else { 503 };
-                assert_eq!(status, expected, "{told}");
+                assert_eq!(status, expected, "{case}");
             }
         }
         let world = World::new();
@@ -237,7 +237,7 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_is_told_its_own_instruments_and_an_earlier_one_can_still_be_shown() {
+async fn a_study_lists_its_own_instruments_and_an_earlier_one_can_still_be_shown() {
     let world = World::new();
     let phq_2 = Catalog::shipped().find(&"phq-2".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     let diary = phq_2.json().replacen("\"phq-2\"", "\"own-diary\"", 1);
@@ -253,12 +253,12 @@ async fn a_study_is_told_its_own_instruments_and_an_earlier_one_can_still_be_sho
     assert_eq!(listed, ["own-diary", "gad-7"]);
     assert_eq!(send(&world, one("own-diary", "1.0.0", "", &[])).await.0, 200);
     assert_eq!(send(&world, one("phq-9", "1.0.0", "", &[])).await.0, 200, "asked once, perhaps");
-    // Its content is that of its hash, whatever rules are in force.
+    // Its content is that of its hash, without the study's rules.
     let (_, headers, gad_7) = send(&world, one("gad-7", "1.0.0", "", &[])).await;
     let shipped = Catalog::shipped().find(&"gad-7".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     assert_eq!(headers["etag"], format!("\"{}-en\"", shipped.hash()));
     assert_eq!(gad_7["rules"].as_array().unwrap().len(), shipped.definition().rules.len());
-    // Another study does not know the own one.
+    // It does not exist for another study.
     let request = one_of(&[("study", "OTHER")], "own-diary", "1.0.0", "", &[], PLENTY);
     assert_eq!(send(&world, request).await.0, 404);
 }

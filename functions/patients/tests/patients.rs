@@ -1,4 +1,4 @@
-//! What site staff see of `patients`, over the real SDK and a store in memory.
+//! `patients` for site staff, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -39,7 +39,7 @@ async fn send(world: &World, request: Request) -> (u16, HeaderMap, Value) {
     answer(&Patients::new(world.store()), request).await
 }
 
-/// Sends and scores submissions, each of a site, a patient, an instrument, a time, and answers; gives their ids.
+/// Sends and scores submissions, each of a site, a patient, an instrument, a time, and answers; returns their ids.
 async fn arrive(world: &World, submissions: &[(&str, &str, &str, &str, Value)]) -> Vec<String> {
     let before = world.stream().len();
     let mut ids = Vec::new();
@@ -61,7 +61,7 @@ fn phq_2(first: u8) -> Value {
     json!({"1": first, "2": 1})
 }
 
-/// Patients of S01 who have sent one questionnaire each.
+/// Patients of S01, each with one submission.
 async fn enrol(world: &World, patients: impl IntoIterator<Item = String>) {
     let patients: Vec<String> = patients.into_iter().collect();
     let of = |patient| ("S01", patient, "phq-2", "2026-11-01T08:00:00Z", phq_2(0));
@@ -116,7 +116,7 @@ async fn a_patient_is_listed_with_the_last_submission_the_last_scores_and_open_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_whose_data_is_stored_gives_names_and_the_bands_of_its_own_instruments() {
+async fn a_stored_study_adds_names_and_the_bands_of_its_own_instruments() {
     let world = World::new();
     let mut own: Value =
         serde_json::from_str(include_str!("../../../shared/clinical/instruments/phq-2/1.0.0.json")).unwrap();
@@ -142,7 +142,7 @@ async fn a_study_whose_data_is_stored_gives_names_and_the_bands_of_its_own_instr
     let band = |page: &Value, place: usize| page["patients"][0]["scores"][place]["scores"][0]["band"].clone();
     assert_eq!((band(&page, 0), band(&page, 1)), (json!("calm"), json!("negative")));
 
-    // What the study asks no more: of one that ships the band is known, of its own one the value only.
+    // Of instruments that the study does not ask any more, those that ship have a band, its own ones only a value.
     let mut later = changes(json!([asked("phq-9")]));
     later["version"] = json!("2.0.0");
     world.put_study(later).await;
@@ -153,7 +153,7 @@ async fn a_study_whose_data_is_stored_gives_names_and_the_bands_of_its_own_instr
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_patient_who_moves_is_listed_where_the_last_submission_came_from() {
+async fn a_patient_is_listed_at_the_site_of_the_last_submission() {
     let world = World::new();
     for (day, site) in [(1, "S01"), (2, "S02")] {
         arrive(&world, &[(site, "P-001", "phq-2", &format!("2026-11-0{day}T08:00:00Z"), phq_2(0))]).await;
@@ -165,9 +165,9 @@ async fn a_patient_who_moves_is_listed_where_the_last_submission_came_from() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_left_out_or_listed_twice_though_others_come_while_somebody_reads_on() {
+async fn every_patient_is_listed_once_while_others_arrive_between_pages() {
     let world = World::new();
-    // Ids whose order is not that of their numbers, and which others begin with.
+    // Ids whose order is not numeric, some of them prefixes of others.
     let known: BTreeSet<String> = (0..250).map(|n| format!("P{}{n}", ["", "-", ".", ":"][n % 4])).collect();
     enrol(&world, known.iter().cloned()).await;
     for limit in [1, 7, 25, 99, 100] {
@@ -182,7 +182,7 @@ async fn nobody_is_left_out_or_listed_twice_though_others_come_while_somebody_re
             let Some(next) = page["next"].as_str() else { break };
             query = format!("limit={limit}&cursor={next}");
             if page_number % 50 == 0 {
-                // Right behind where the reader stands, far before, far behind, and one that others begin with.
+                // Directly after the cursor, far before it, far after it, and a prefix of others.
                 enrol(&world, [format!("{last}-0"), format!("A{limit}"), format!("z{limit}"), last[..1].to_owned()])
                     .await;
             }
@@ -195,7 +195,7 @@ async fn nobody_is_left_out_or_listed_twice_though_others_come_while_somebody_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_page_is_the_one_without_a_next_even_if_it_is_full() {
+async fn a_full_last_page_has_no_next() {
     let world = World::new();
     let (_, _, nobody) = send(&world, get("S01", "")).await;
     assert_eq!((&nobody["patients"], nobody.get("next")), (&json!([]), None));
@@ -207,10 +207,10 @@ async fn the_last_page_is_the_one_without_a_next_even_if_it_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_is_read_whole_though_the_store_gives_it_in_parts() {
+async fn a_list_is_complete_if_the_store_returns_it_in_parts() {
     let world = World::new();
     enrol(&world, (0..9).map(|n| format!("P-{n}"))).await;
-    // As where profiles are large: each of the first queries ends after one of them.
+    // As with large profiles: each of the first queries returns one of them.
     let mut given = 0;
     world.inject(move |call| {
         if call.operation != "Query RecordsTable" || given == 3 {
@@ -231,7 +231,7 @@ async fn a_list_is_read_whole_though_the_store_gives_it_in_parts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_one_profile_that_cannot_be_read_spoils_no_other_and_says_why() {
+async fn promise_8_a_profile_that_cannot_be_read_is_reported_and_affects_no_other() {
     let world = World::new();
     enrol(&world, ["P-001".to_owned()]).await;
     world.tamper("profile", "revision", "seven");
@@ -243,12 +243,12 @@ async fn promise_8_one_profile_that_cannot_be_read_spoils_no_other_and_says_why(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cursor_is_good_for_its_list_in_every_environment_and_for_no_other() {
+async fn a_cursor_is_valid_for_its_list_in_every_environment_and_for_no_other() {
     let world = World::new();
     enrol(&world, (0..4).map(|n| format!("P-{n}"))).await;
     let (_, _, first) = send(&world, get("S01", "limit=2")).await;
     let cursor = first["next"].as_str().unwrap();
-    // A new environment, and another number a page.
+    // In another environment, with another limit.
     let (status, _, rest) = send(&world, get("S01", &format!("limit=1&cursor={cursor}"))).await;
     assert_eq!((status, names(&rest)), (200, vec!["P-2".to_owned()]));
 
@@ -285,15 +285,15 @@ async fn a_limit_is_a_number_from_1_to_100() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_looks_is_on_record_before_anything_is_shown() {
+async fn the_audit_entry_is_stored_before_patients_are_returned() {
     let world = World::new();
     enrol(&world, ["P-001".to_owned()]).await;
     send(&world, get("S01", "")).await;
     let entries = world.items("audit");
     assert_eq!(entries.len(), 1);
-    let told = |name: &str| entries[0][name].as_str().unwrap();
-    assert_eq!((told("sub"), told("role"), told("action")), ("user-1", "staff", "patients-read"));
-    assert_eq!((told("study"), told("site"), entries[0].get("subject")), ("DEMO", "S01", None));
+    let field = |name: &str| entries[0][name].as_str().unwrap();
+    assert_eq!((field("sub"), field("role"), field("action")), ("user-1", "staff", "patients-read"));
+    assert_eq!((field("study"), field("site"), entries[0].get("subject")), ("DEMO", "S01", None));
 
     for (fault, expected) in
         [(Fault::Stall, 504), (Fault::throttle(), 503), (Fault::error("AccessDeniedException"), 500)]
@@ -340,7 +340,7 @@ async fn each_request_is_one_call_of_the_site() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn patients_that_take_longer_than_two_seconds_are_told_as_that_in_the_callers_language() {
+async fn a_read_of_more_than_two_seconds_is_504_in_the_callers_language() {
     for (accepted, named, tag, detail) in [
         ("", "", "en", ENGLISH),
         ("de", "", "en", ENGLISH),
@@ -357,7 +357,7 @@ async fn patients_that_take_longer_than_two_seconds_are_told_as_that_in_the_call
         assert_eq!((&problem["detail"], headers["content-language"].to_str().unwrap()), (&json!(detail), tag));
         assert_eq!(headers["retry-after"], "1");
         assert_eq!(start.elapsed().as_millis() / 10, 200, "not before, and not long after: {:?}", start.elapsed());
-        // Nothing goes on once it is answered.
+        // No call is in flight after the answer.
         assert!(world.count_calls("Query RecordsTable") > 0);
         assert_eq!((world.in_flight(), tokio::runtime::Handle::current().metrics().num_alive_tasks()), (0, 0));
         let calls = world.calls().len();
@@ -367,7 +367,7 @@ async fn patients_that_take_longer_than_two_seconds_are_told_as_that_in_the_call
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_needed_besides_the_patients_is_fetched_beside_them() {
+async fn everything_besides_the_patients_is_read_at_the_same_time() {
     let world = World::new();
     let start = Instant::now();
     assert_eq!(send(&world, get("S01", "")).await.0, 200);
@@ -385,7 +385,7 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
         for stalled in ["Query", "GetItem", "PutItem key", "PutItem audit", "TransactWriteItems", ""] {
             for fault in [Fault::Stall, Fault::ApplyAndStall] {
                 for query in ["", following.as_str()] {
-                    let told = format!("{remaining} {stalled} {fault:?} {query}");
+                    let case = format!("{remaining} {stalled} {fault:?} {query}");
                     let fault = fault.clone();
                     world.inject(move |call| {
                         let kind = call.body["Item"]["kind"]["S"].as_str().unwrap_or_default();
@@ -395,15 +395,15 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve_and_leave
                     let start = Instant::now();
                     let (status, _, body) = send(&world, request).await;
                     let most = Duration::from_millis(remaining.saturating_sub(250));
-                    assert!(start.elapsed() <= most, "{told}: {:?}", start.elapsed());
+                    assert!(start.elapsed() <= most, "{case}: {:?}", start.elapsed());
                     let enough = remaining > 250 && ["TransactWriteItems", ""].contains(&stalled);
-                    assert_eq!(status, if enough { 200 } else { 504 }, "{told}: {body}");
-                    // What is counted is counted once the store is back.
+                    assert_eq!(status, if enough { 200 } else { 504 }, "{case}: {body}");
+                    // The count is retried once the store responds again.
                     let counting = usize::from(enough && stalled == "TransactWriteItems");
-                    assert_eq!(world.in_flight(), counting, "{told}");
+                    assert_eq!(world.in_flight(), counting, "{case}");
                     world.heal();
                     tokio::time::sleep(Duration::from_secs(20)).await;
-                    assert_eq!(world.in_flight(), 0, "{told}");
+                    assert_eq!(world.in_flight(), 0, "{case}");
                 }
             }
         }

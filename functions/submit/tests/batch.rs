@@ -1,4 +1,4 @@
-//! What an app sees that sends what it kept while it was offline.
+//! Batches of submissions, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -45,7 +45,7 @@ fn statuses(results: &[Value]) -> Vec<u64> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_each_entry_is_taken_as_if_it_came_alone_and_none_spoils_another() {
+async fn promise_8_each_entry_is_accepted_as_if_it_came_alone_and_none_affects_another() {
     let world = World::new();
     let known = submission();
     assert_eq!(statuses(&send(&world, std::slice::from_ref(&known)).await), [202]);
@@ -62,16 +62,16 @@ async fn promise_8_each_entry_is_taken_as_if_it_came_alone_and_none_spoils_anoth
     assert_eq!(statuses(&results), [202, 422, 200, 409, 422, 422, 202]);
     for (index, (entry, result)) in entries.iter().zip(&results).enumerate() {
         assert_eq!(result["index"], index);
-        let taken = result["status"].as_u64().unwrap() < 300;
-        assert_eq!((result.get("receipt").is_some(), result.get("problem").is_some()), (taken, !taken));
-        if taken {
+        let accepted = result["status"].as_u64().unwrap() < 300;
+        assert_eq!((result.get("receipt").is_some(), result.get("problem").is_some()), (accepted, !accepted));
+        if accepted {
             assert_eq!((&result["receipt"]["id"], &result["id"]), (&entry["id"], &entry["id"]));
         } else {
             assert!(result["problem"]["correlationId"].is_string());
         }
     }
     assert_eq!(results[1]["problem"]["errors"][0]["pointer"], "/answers/1");
-    assert_eq!(results[1]["id"], entries[1]["id"], "a faulty entry is told by the id that it has");
+    assert_eq!(results[1]["id"], entries[1]["id"], "an invalid entry is identified by its own id");
     assert_eq!(world.items("submission").len(), 3);
     let (study, site) = ("DEMO".parse().unwrap(), "S01".parse().unwrap());
     let counts = world.store().site_counts(&study, &[site], Deadline::after(PLENTY)).await.unwrap();
@@ -79,7 +79,7 @@ async fn promise_8_each_entry_is_taken_as_if_it_came_alone_and_none_spoils_anoth
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_stands_twice_is_a_fault_of_its_entry_alone() {
+async fn a_repeated_key_is_a_finding_of_its_entry_alone() {
     let world = World::new();
     let twice = submission().to_string().replacen("\"9\":0", "\"9\":0,\"9\":1", 1);
     let body = format!("{{\"submissions\":[{twice},{}]}}", submission());
@@ -90,7 +90,7 @@ async fn a_key_that_stands_twice_is_a_fault_of_its_entry_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_5_of_two_entries_of_one_id_the_first_stays() {
+async fn promise_5_of_two_entries_of_one_id_the_first_is_stored() {
     for _ in 0..5 {
         let world = World::new();
         let first = submission();
@@ -117,7 +117,7 @@ async fn a_batch_has_one_to_25_entries() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promises_6_and_7_what_the_deadline_left_out_says_so_and_may_be_sent_again() {
+async fn promises_6_and_7_entries_cut_off_by_the_deadline_are_reported_and_may_be_sent_again() {
     for remaining in [400, 1_000, 3_000] {
         for fault in [Fault::Stall, Fault::ApplyAndStall] {
             let world = World::new();
@@ -135,7 +135,7 @@ async fn promises_6_and_7_what_the_deadline_left_out_says_so_and_may_be_sent_aga
             };
             let (unknown, not_done) = (count("outcome-unknown"), count("not-done"));
             assert_eq!(unknown + not_done, 25);
-            // They go one after the other: what follows one that stalls is not started.
+            // Entries are stored one after the other: those after one that stalls are not started.
             assert!(unknown >= 1 && not_done > 0, "{unknown} {not_done}");
 
             world.heal();
@@ -147,7 +147,7 @@ async fn promises_6_and_7_what_the_deadline_left_out_says_so_and_may_be_sent_aga
             assert_eq!(world.items("submission").len(), 25);
         }
     }
-    // Without time for anything nothing is done.
+    // Without time left, nothing is done.
     let world = World::new();
     let body = json!([submission()]).to_string();
     assert_eq!(send_within(&world, &body, Duration::from_millis(100)).await.0, 503);
@@ -163,7 +163,7 @@ fn correction(of: &Value, day: u8) -> Value {
     with(with(on(day), "amends", of["id"].clone()), "reason", json!("wrong week"))
 }
 
-/// The ids of what was stored, in the order in which it was.
+/// The ids of the stored submissions, in the order of their puts.
 fn order(world: &World) -> Vec<Value> {
     world.stream().iter().map(|record| record["dynamodb"]["NewImage"]["id"]["S"].clone()).collect()
 }
@@ -175,13 +175,13 @@ fn ids(entries: &[&Value]) -> Vec<Value> {
 #[tokio::test(start_paused = true)]
 async fn entries_are_stored_one_after_the_other_in_the_order_of_effective_time() {
     let world = World::new();
-    // The ids say nothing of it: a phone may make them when it sends.
+    // The ids do not determine the order: a phone may create them when it sends.
     let days: Vec<Value> = [5, 2, 9, 1, 7, 3, 8, 4, 6].map(on).into();
     assert_eq!(statuses(&send(&world, &days).await), [202; 9]);
     let mut by_time: Vec<&Value> = days.iter().collect();
     by_time.sort_by_key(|entry| entry["authoredAt"].as_str().unwrap().to_owned());
     assert_eq!(order(&world), ids(&by_time));
-    // A clock that was wrong at the time counts as it was.
+    // The effective time counts, and not that of a wrong clock.
     let world = World::new();
     let reset = with(with(on(4), "authoredAt", json!("2010-01-01T00:00:00Z")), "sentAt", json!("2010-01-01T01:00:00Z"));
     let entries = [reset.clone(), on(1)];
@@ -190,7 +190,7 @@ async fn entries_are_stored_one_after_the_other_in_the_order_of_effective_time()
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_original_is_stored_before_its_correction_whatever_their_order() {
+async fn an_original_is_stored_before_its_correction_in_any_order() {
     let original = on(5);
     let first = correction(&original, 3);
     let second = correction(&first, 1);
@@ -222,7 +222,7 @@ async fn a_correction_without_its_original_is_refused_as_if_it_came_alone() {
         assert_eq!(results[place]["problem"]["type"], "urn:epro:problem:original-missing");
     }
     assert_eq!(order(&world), ids(&[&entries[5]]));
-    // An original whose outcome is not known: the correction finds it, or is asked for again.
+    // The outcome of the original is not known: its correction finds it, or is to be sent again.
     let (original, world) = (on(1), World::new());
     world.inject_into("PutItem RecordsTable", 4, Fault::internal());
     let entries = [correction(&original, 2), original];

@@ -1,4 +1,4 @@
-//! What `submit` makes of a device whose clock is wrong.
+//! Submissions from devices whose clock is wrong.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -27,7 +27,7 @@ fn sent(mut submission: Value, at: &str) -> Value {
     submission
 }
 
-/// The server's time with its clock ahead by `seconds`, as a device writes it.
+/// The current time of a device whose clock is `seconds` ahead.
 fn now_and(seconds: i64) -> String {
     (OffsetDateTime::now_utc() + time::Duration::seconds(seconds)).format(&Rfc3339).unwrap()
 }
@@ -52,7 +52,7 @@ fn stored(world: &World, body: &Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_right_clock_leaves_the_time_as_the_device_gave_it() {
+async fn a_device_with_a_right_clock_keeps_its_time() {
     let world = World::new();
     for body in [submission("2026-11-01T07:58:03+08:00"), sent(submission("2026-11-01T07:58:03+08:00"), &now_and(-299))]
     {
@@ -66,7 +66,7 @@ async fn a_right_clock_leaves_the_time_as_the_device_gave_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_skew_of_more_than_five_minutes_is_taken_off_either_way() {
+async fn a_skew_of_more_than_five_minutes_is_corrected_in_either_direction() {
     // A phone that was reset to 2010, one that is an hour behind, one seven minutes and one ten years ahead.
     for ahead in [-536_000_000, -3_600, -301, 420, 315_360_000] {
         let world = World::new();
@@ -91,9 +91,9 @@ async fn nothing_counts_as_completed_after_it_was_received() {
         (submission("2199-01-01T00:00:00Z"), false),
         (submission("9999-12-31T23:59:59Z"), false),
         (sent(submission(&in_a_minute), &in_a_minute), true),
-        // By its own clock it was sent before it was completed.
+        // By the device's clock, it was sent before it was completed.
         (sent(submission("2026-11-02T00:00:00Z"), "2026-11-01T00:00:00Z"), true),
-        // What the two times make of each other is no time.
+        // The correction would leave the range of times.
         (sent(submission("9999-12-31T23:59:59Z"), "0000-01-01T00:00:00Z"), true),
         (sent(submission("0000-01-01T00:00:00Z"), "9999-12-31T23:59:59Z"), true),
     ];
@@ -111,7 +111,7 @@ async fn nothing_counts_as_completed_after_it_was_received() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_refused_for_being_in_the_past() {
+async fn no_submission_is_refused_for_being_in_the_past() {
     let world = World::new();
     for (authored_at, effective_at) in [
         ("0000-01-01T00:00:00Z", "0000-01-01T00:00:00.000000000Z"),
@@ -152,7 +152,7 @@ async fn entries_of_a_batch_keep_their_distances_under_a_wrong_clock() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fhir_response_of_tomorrow_is_taken_and_one_of_no_time_is_not() {
+async fn a_fhir_response_of_tomorrow_is_accepted_and_one_without_a_time_is_refused() {
     let world = World::new();
     let response = |authored: &str| {
         json!({

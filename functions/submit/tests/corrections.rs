@@ -1,4 +1,4 @@
-//! What may be corrected, by whom, and once.
+//! Corrections of submissions, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -50,7 +50,7 @@ fn is_refused(answer: &(u16, Value), status: u16, code: &str) -> bool {
     answer.0 == status && (&error["pointer"], &error["code"]) == (&json!("/amends"), &json!(code))
 }
 
-/// A world that holds `bodies`, sent one after the other.
+/// A world with `bodies` stored, sent one after the other.
 async fn world_with(bodies: &[&Value]) -> World {
     let world = World::new();
     for body in bodies {
@@ -60,7 +60,7 @@ async fn world_with(bodies: &[&Value]) -> World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_correction_marks_what_it_corrects_and_takes_its_place() {
+async fn a_correction_marks_its_original_and_takes_its_place_in_the_course() {
     let original = submission();
     let first = correction(&original);
     let second = correction(&first);
@@ -99,7 +99,7 @@ async fn the_audit_names_an_accepted_correction_once_and_a_refused_one_never() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_correction_whose_original_is_not_there_yet_is_asked_for_again_after_it() {
+async fn a_correction_before_its_original_is_to_be_sent_again_after_it() {
     let world = World::new();
     let original = submission();
     let correction = correction(&original);
@@ -114,7 +114,7 @@ async fn a_correction_whose_original_is_not_there_yet_is_asked_for_again_after_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_instruments_submission_is_not_corrected_and_another_version_is() {
+async fn a_correction_may_be_of_another_version_and_not_of_another_instrument() {
     let original = submission();
     let world = world_with(&[&original]).await;
     let mut other = correction(&original);
@@ -135,7 +135,7 @@ async fn another_instruments_submission_is_not_corrected_and_another_version_is(
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_corrected_already_is_corrected_again_at_the_end_of_its_chain_only() {
+async fn a_second_correction_must_amend_the_last_of_the_chain() {
     let original = submission();
     let first = correction(&original);
     let second = correction(&first);
@@ -168,7 +168,7 @@ async fn two_submissions_cannot_correct_each_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_5_a_repeated_correction_gets_its_receipt_whatever_became_of_its_original_since() {
+async fn promise_5_a_repeated_correction_gets_its_receipt_even_if_its_original_was_corrected_since() {
     let original = submission();
     let first = correction(&original);
     let world = world_with(&[&original]).await;
@@ -176,7 +176,7 @@ async fn promise_5_a_repeated_correction_gets_its_receipt_whatever_became_of_its
     assert_eq!(send(&world, &first).await, (200, receipt.clone()));
     assert_eq!(send(&world, &correction(&first)).await.0, 202);
     assert_eq!(send(&world, &first).await, (200, receipt.clone()));
-    // Even if the mark on the original is not its own.
+    // Even if the original is marked with another correction.
     world.tamper_one(&stored(&world, &original), "amended_by", &Uuid::now_v7().to_string());
     assert_eq!(send(&world, &first).await, (200, receipt));
     let mut changed = first.clone();
@@ -199,7 +199,7 @@ async fn of_two_devices_that_correct_at_once_one_wins_and_the_other_is_refused()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_correction_that_meets_the_scoring_of_its_original_is_tried_again() {
+async fn a_correction_that_conflicts_with_the_scoring_of_its_original_is_retried() {
     let original = submission();
     for at in 0..3 {
         let world = world_with(&[&original]).await;
@@ -209,7 +209,7 @@ async fn a_correction_that_meets_the_scoring_of_its_original_is_tried_again() {
     let world = world_with(&[&original]).await;
     world.inject_into(TRANSACTION, 1, Fault::error("TransactionInProgressException"));
     assert_eq!(send(&world, &correction(&original)).await.0, 202);
-    // For ever is not waited.
+    // The wait is bounded.
     let world = world_with(&[&original]).await;
     let correction = correction(&original);
     world.inject_into(TRANSACTION, usize::MAX, Fault::conflict(3, 1));
@@ -243,7 +243,7 @@ async fn promise_7_a_correction_whose_answer_is_lost_is_stored_once_and_its_repe
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_corrected_is_read_before_and_a_store_that_does_not_answer_stores_nothing() {
+async fn a_correction_stores_nothing_if_its_original_cannot_be_read() {
     let original = submission();
     let world = world_with(&[&original]).await;
     world.inject(|call| {
@@ -261,7 +261,7 @@ async fn another_patients_submission_is_not_corrected_and_nothing_of_it_is_retur
     let world = World::new();
     let other = [("patient", "P-002")];
     assert_eq!(send_as(&world, &other, &original).await.0, 202);
-    // It is one of the site's patients once something of it was scored.
+    // The other patient is one of the site's once a submission was scored.
     let profile = [
         ("sk", "PROFILE"),
         ("kind", "profile"),
@@ -277,7 +277,7 @@ async fn another_patients_submission_is_not_corrected_and_nothing_of_it_is_retur
     assert!(!refused.1.to_string().contains("P-002"));
     assert_eq!(stored(&world, &original).get("amended_by"), None);
     assert!(world.items("audit").is_empty());
-    // Whether it is cannot be found out now: the app comes again.
+    // Whether it is another patient's cannot be read now, so the app is to repeat it.
     world.inject_into("Query RecordsTable", usize::MAX, Fault::Stall);
     assert!(is_refused(&send(&world, &correction).await, 409, "amends.not-stored"));
     world.heal();
@@ -287,7 +287,7 @@ async fn another_patients_submission_is_not_corrected_and_nothing_of_it_is_retur
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_corrects_and_what_is_corrected_say_so_and_only_staff_see_why() {
+async fn corrections_and_originals_refer_to_each_other_and_only_staff_see_the_reason() {
     let original = submission();
     let first = correction(&original);
     let second = correction(&first);

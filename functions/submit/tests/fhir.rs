@@ -1,4 +1,4 @@
-//! What a FHIR client sees of `submit`, over the real SDK and a store in memory.
+//! `submit` for FHIR clients, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -25,7 +25,7 @@ fn official() -> Value {
     example
 }
 
-/// What the app's own body says of the official example.
+/// The official example in the native format.
 fn plain() -> Value {
     json!({
         "id": ID, "instrument": "phq-9", "version": "1.0.0", "authoredAt": "2026-11-01T07:58:03+08:00",
@@ -57,8 +57,8 @@ async fn send_fhir(world: &World, body: &Value) -> (u16, Value) {
 fn issues(outcome: &Value) -> Vec<(&str, &str)> {
     assert_eq!(outcome["resourceType"], "OperationOutcome");
     let issues = outcome["issue"].as_array().unwrap();
-    let told = |issue: &'_ Value| issue["details"]["text"].as_str().is_some_and(|text| !text.is_empty());
-    assert!(issues.iter().all(|issue| issue["severity"] == "error" && told(issue)));
+    let has_text = |issue: &'_ Value| issue["details"]["text"].as_str().is_some_and(|text| !text.is_empty());
+    assert!(issues.iter().all(|issue| issue["severity"] == "error" && has_text(issue)));
     issues[1..]
         .iter()
         .map(|issue| {
@@ -69,7 +69,7 @@ fn issues(outcome: &Value) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_official_example_is_stored_as_what_it_says_with_its_total_beside() {
+async fn the_official_example_is_stored_with_its_answers_and_its_claimed_total() {
     let world = World::new();
     let mut post = post(ROUTE, &official().to_string());
     post.headers_mut().insert("content-type", "application/fhir+json; fhirVersion=4.0".parse().unwrap());
@@ -81,7 +81,7 @@ async fn the_official_example_is_stored_as_what_it_says_with_its_total_beside() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_5_the_same_questionnaire_in_fhir_and_in_our_own_words_is_the_same_submission() {
+async fn promise_5_the_same_questionnaire_in_fhir_and_in_the_native_format_is_the_same_submission() {
     for fhir_first in [true, false] {
         let world = World::new();
         let (fhir, plain) = ((ROUTE, official().to_string()), ("POST /v1/submissions", plain().to_string()));
@@ -95,7 +95,7 @@ async fn promise_5_the_same_questionnaire_in_fhir_and_in_our_own_words_is_the_sa
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_5_other_answers_under_the_same_id_are_refused_in_fhirs_words() {
+async fn promise_5_other_answers_under_the_same_id_are_refused_with_an_operation_outcome() {
     let world = World::new();
     send_fhir(&world, &official()).await;
     let mut other = official();
@@ -106,7 +106,7 @@ async fn promise_5_other_answers_under_the_same_id_are_refused_in_fhirs_words() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_findings_come_at_once_each_at_its_expression_and_nothing_is_written() {
+async fn all_findings_are_returned_each_with_its_expression_and_nothing_is_written() {
     let body = json!({
         "resourceType": "QuestionnaireResponse", "status": "entered-in-error", "authored": "2026-11-01",
         "questionnaire": "urn:epro:questionnaire:phq-9|1.0.0",
@@ -140,7 +140,7 @@ async fn all_findings_come_at_once_each_at_its_expression_and_nothing_is_written
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_fault_of_the_whole_is_told_in_fhirs_words() {
+async fn faults_of_the_whole_are_returned_as_an_operation_outcome() {
     let cases = [
         (json!({"questionnaire": "urn:epro:questionnaire:phq-99|1.0.0"}), ("questionnaire", "instrument.unknown")),
         (
@@ -184,7 +184,8 @@ async fn each_fault_of_the_whole_is_told_in_fhirs_words() {
     assert_eq!(world.count_calls("PutItem RecordsTable"), 0);
 }
 
-/// The stored answers to `instrument` in its latest version, as they are scored: the total, its band and the rules that fire.
+/// The stored answers to `instrument` in its latest version, as they are scored: the total, its band and the rules that
+/// fire.
 fn scored(world: &World, instrument: &str) -> (String, Option<String>, Vec<String>) {
     let instrument = Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap();
     let stored = &world.items("submission")[0];
@@ -196,7 +197,7 @@ fn scored(world: &World, instrument: &str) -> (String, Option<String>, Vec<Strin
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_worst_answers_of_a_mother_are_stored_and_scored_as_the_worst() {
+async fn the_worst_answers_of_a_mother_have_the_highest_score() {
     let (_, questionnaire, _) = send(&World::new(), get("epds", "", &[])).await;
     let worst = |item: &Value| {
         let options = item["answerOption"].as_array().unwrap().iter();
@@ -237,7 +238,7 @@ async fn a_code_of_another_system_or_with_the_text_of_another_choice_is_refused_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_not_applicable_is_stored_as_it_was_answered() {
+async fn a_not_applicable_answer_is_stored_as_it_was_given() {
     let world = World::new();
     let list = "urn:epro:questionnaire:pro-ctcae:present-or-not-sexually-active";
     let mut body = official();
@@ -252,7 +253,7 @@ async fn what_is_not_applicable_is_stored_as_it_was_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_question_may_stand_five_deep() {
+async fn a_question_may_be_nested_five_deep() {
     let weight = json!([{"url": "http://hl7.org/fhir/StructureDefinition/ordinalValue", "valueDecimal": 2}]);
     let coding = json!({"system": "urn:epro:questionnaire:phq-9:frequency", "code": "2", "extension": weight});
     for (depth, expected) in [(5, 202), (6, 422)] {
@@ -307,7 +308,7 @@ async fn a_hostile_body_is_answered_briefly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_9_who_may_not_is_refused_in_fhirs_words() {
+async fn promise_9_callers_without_permission_are_refused_with_an_operation_outcome() {
     let world = World::new();
     for (change, expected, code) in [
         (("token_use", "id"), 401, "login"),
@@ -322,7 +323,7 @@ async fn promise_9_who_may_not_is_refused_in_fhirs_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_6_and_7_a_stalled_store_is_told_in_time_and_in_fhirs_words() {
+async fn promise_6_and_7_a_stalled_store_is_reported_in_time_as_an_operation_outcome() {
     for (remaining, code) in [(0, "transient"), (250, "transient"), (500, "timeout"), (3_000, "timeout")] {
         let world = World::new();
         world.inject_into("PutItem RecordsTable", usize::MAX, Fault::Stall);
@@ -337,7 +338,7 @@ async fn promise_6_and_7_a_stalled_store_is_told_in_time_and_in_fhirs_words() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_questionnaire_is_told_by_version_and_language_to_whoever_may_read_instruments() {
+async fn a_questionnaire_is_returned_by_version_and_language_to_callers_who_may_read_instruments() {
     let world = World::new();
     for role in ["patient", "staff", "clinician", "service"] {
         let (status, questionnaire, response) = send(&world, get("phq-9", "", &[("role", role)])).await;
@@ -355,7 +356,7 @@ async fn a_questionnaire_is_told_by_version_and_language_to_whoever_may_read_ins
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_request_is_counted_beside_its_own_work() {
+async fn every_request_is_counted_alongside_its_work() {
     let world = World::new();
     send_fhir(&world, &official()).await;
     send(&world, get("phq-9", "", &[("role", "staff"), ("sites", "S01 S02")])).await;

@@ -1,4 +1,4 @@
-//! Who sent a submission and who read it, over the real SDK and a store in memory.
+//! The identities of senders and readers, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -31,7 +31,7 @@ async fn send(world: &World, request: Request) -> (u16, Value) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_keeps_the_tokens_sub_and_issuer_and_the_request_that_brought_it() {
+async fn a_submission_keeps_the_tokens_sub_and_issuer_and_the_ids_of_its_request() {
     let world = World::new();
     let mut request = post(&submission(), &[("sub", "u-7"), ("iss", "https://one.example/")]);
     request.headers_mut().insert("x-correlation-id", "c-7".parse().unwrap());
@@ -40,14 +40,14 @@ async fn a_submission_keeps_the_tokens_sub_and_issuer_and_the_request_that_broug
     let stored = &world.items("submission")[0];
     let kept = ["sub", "iss", "request_id", "correlation_id"].map(|name| stored[name].as_str().unwrap());
     assert_eq!((status, kept), (202, ["u-7", "https://one.example/", &request_id, "c-7"]));
-    // A repeat by another login of the same patient is a repeat, and changes nothing of who sent it.
+    // A repeat by another login of the same patient is a repeat, and does not change the sender.
     let again = post(&submission(), &[("sub", "u-8"), ("iss", "https://two.example/")]);
     assert_eq!(send(&world, again).await, (200, receipt));
     assert_eq!(&world.items("submission")[0], stored);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_names_nobody_stores_nothing() {
+async fn a_token_without_a_subject_stores_nothing() {
     for (claim, value) in [("sub", ""), ("sub", " "), ("sub", "<nil>"), ("sub", "null"), ("iss", ""), ("iss", "<nil>")]
     {
         let world = World::new();
@@ -64,7 +64,7 @@ fn get(changes: &[(&str, &str)], query: &str) -> Request {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_reading_of_a_submission_is_on_record_with_who_and_whose() {
+async fn every_read_of_a_submission_is_on_the_audit_trail_with_actor_and_patient() {
     let world = World::new();
     send(&world, post(&submission(), &[])).await;
     assert!(world.items("audit").is_empty(), "to send one reads nothing");
@@ -80,12 +80,12 @@ async fn every_reading_of_a_submission_is_on_record_with_who_and_whose() {
         "sub": "u-9", "iss": "https://staff.example", "role": "staff", "request_id": request_id, "correlation_id": "c-9",
     });
     assert_eq!(json!(entry), expected);
-    // The patient's own reading is one, too: whoever has the phone reads by it.
+    // So is a read by the patient, whose phone others may use.
     assert_eq!(send(&world, get(&[], "")).await.0, 200);
     let actions: Vec<_> = world.items("audit").iter().map(|entry| entry["role"].clone()).collect();
     assert_eq!(actions.len(), 2);
     assert!(actions.contains(&json!("patient")));
-    // What is not shown was not read.
+    // A submission that is not returned was not read.
     let elsewhere = [("role", "staff"), ("patient", ""), ("sites", "S02")];
     for (changes, query) in [(&elsewhere[..], "patient=P-001"), (&STAFF[..], "patient=P-002")] {
         assert_eq!(send(&world, get(changes, query)).await.0, 404);
@@ -94,7 +94,7 @@ async fn every_reading_of_a_submission_is_on_record_with_who_and_whose() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_is_not_shown_unless_its_reading_is_on_record() {
+async fn a_submission_is_not_returned_without_its_audit_entry() {
     let world = World::new();
     send(&world, post(&submission(), &[])).await;
     for (fault, expected) in
@@ -136,7 +136,7 @@ async fn a_study_that_is_not_stored_is_refused_and_nothing_is_stored_unless_the_
         let response = Submit::new(world.closed_store()).handle(request).await.unwrap();
         let Body::Text(text) = response.body() else { panic!("answers are text") };
         let body: Value = serde_json::from_str(text).unwrap();
-        // A batch answers entry by entry: one of them may be a repeat of what is stored.
+        // A batch is answered entry by entry: one of them may repeat a stored submission.
         let status = if is_batch { &body["results"][0]["status"] } else { &json!(response.status().as_u16()) };
         assert_eq!(status, 403, "{route}");
     }

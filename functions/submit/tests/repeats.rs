@@ -1,4 +1,4 @@
-//! What is stored gets its receipt again, whatever the study says by then.
+//! Repeats of stored submissions that the study does not accept any more.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -17,7 +17,7 @@ const ALONE: &str = "POST /v1/submissions";
 const BATCH: &str = "POST /v1/submissions/batch";
 const FHIR: &str = "POST /v1/fhir/QuestionnaireResponse";
 
-/// Instruments with their versions.
+/// Instruments and their versions.
 type Instruments<'a> = &'a [(&'a str, &'a str)];
 
 fn submission(instrument: &str) -> Value {
@@ -27,7 +27,7 @@ fn submission(instrument: &str) -> Value {
     })
 }
 
-/// The same submission in FHIR.
+/// The same submission as FHIR R4.
 fn in_fhir(submission: &Value) -> Value {
     let answer = |item: &str| json!({"linkId": item, "answer": [{"valueInteger": submission["answers"][item].as_i64().unwrap()}]});
     json!({
@@ -49,7 +49,7 @@ async fn send(world: &World, body: &Value) -> (u16, Value) {
     send_as(world, &[], ALONE, body).await
 }
 
-/// What each entry of a batch is answered: its status, and its receipt or problem.
+/// The results of a batch: the status, and the receipt or problem, of each entry.
 async fn send_batch(world: &World, entries: &[Value]) -> Vec<(u64, Value)> {
     let (status, answer) = send_as(world, &[], BATCH, &json!(entries)).await;
     assert_eq!(status, 207, "{answer}");
@@ -70,7 +70,7 @@ async fn put_study(world: &World, version: &str, instruments: Instruments<'_>, s
 
 #[tokio::test(start_paused = true)]
 async fn a_repeat_gets_its_receipt_after_the_study_dropped_its_instrument_or_its_site() {
-    // What the study became: another instrument only, another version only, another site only.
+    // The study changed to only another instrument, another version, or another site.
     let changes: [(Instruments<'_>, &[&str], u16); 3] = [
         (&[("gad-7", "1.0.0")], &["S01"], 422),
         (&[("own-diary", "2.0.0")], &["S01"], 422),
@@ -130,7 +130,7 @@ async fn a_repeated_correction_gets_its_receipt_after_the_study_dropped_its_inst
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_did_not_send_it_is_refused_as_before() {
+async fn a_repeat_by_another_patient_is_refused_as_before() {
     let world = World::new();
     put_study(&world, "1.0.0", &[("phq-2", "1.0.0")], &["S01"]).await;
     let body = submission("phq-2");
@@ -140,7 +140,7 @@ async fn whoever_did_not_send_it_is_refused_as_before() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_accepted_or_faulty_in_itself_is_not_looked_up() {
+async fn accepted_and_invalid_submissions_are_not_looked_up() {
     let world = World::new();
     put_study(&world, "1.0.0", &[("phq-2", "1.0.0")], &["S01"]).await;
     let submit = Submit::new(world.store());
@@ -158,7 +158,7 @@ async fn what_is_accepted_or_faulty_in_itself_is_not_looked_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_what_is_stored_cannot_be_read_it_is_not_refused_for_good() {
+async fn a_repeat_is_not_refused_while_the_stored_submission_cannot_be_read() {
     let world = World::new();
     put_study(&world, "1.0.0", &[("phq-2", "1.0.0")], &["S01"]).await;
     let body = submission("phq-2");

@@ -1,4 +1,4 @@
-//! What a patient sees of a store that answers late, over the real SDK and on a stopped clock.
+//! `submit` on a store that responds late, over the real SDK and on a paused clock.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -22,7 +22,7 @@ fn post(instrument: &str, remaining: Duration) -> Request {
     request("POST /v1/submissions", &[], "", Some(claims(&[])), Some(&body.to_string()), remaining)
 }
 
-/// The status, and how long it took.
+/// The status of the answer, and the time that it took.
 async fn send(submit: &Submit, request: Request) -> (u16, Duration) {
     let start = Instant::now();
     let response = submit.handle(request).await.unwrap();
@@ -30,7 +30,7 @@ async fn send(submit: &Submit, request: Request) -> (u16, Duration) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cold_start_on_a_slow_store_stores_what_is_sent() {
+async fn a_cold_start_on_a_slow_store_stores_the_submission() {
     for millis in [600, 1_500, 3_000] {
         let world = World::new();
         world.put_study(json!({})).await;
@@ -41,7 +41,7 @@ async fn a_cold_start_on_a_slow_store_stores_what_is_sent() {
         let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
         assert_eq!(status, 202, "{millis} ms late: {took:?}");
         assert_eq!(world.items("submission").len(), 1, "{millis} ms late");
-        // The second is no cold start any more: one answer of the store, and the grace of the count.
+        // The second request is warm: one response of the store, and the grace of the count.
         let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
         assert_eq!(status, 202, "{millis} ms late: {took:?}");
         assert!(took <= Duration::from_millis(millis + 300), "{millis} ms late: {took:?}");
@@ -49,7 +49,7 @@ async fn a_cold_start_on_a_slow_store_stores_what_is_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_is_lost_costs_a_second() {
+async fn a_lost_response_costs_a_second() {
     for operation in ["GetItem RecordsTable", "PutItem RecordsTable"] {
         let world = World::new();
         world.put_study(json!({})).await;
@@ -61,7 +61,7 @@ async fn an_answer_that_is_lost_costs_a_second() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_waits_for_a_newer_version_of_a_study_that_is_known() {
+async fn no_request_waits_for_a_newer_version_of_a_cached_study() {
     let world = World::new();
     world.put_study(json!({})).await;
     let submit = Submit::new(world.store());
@@ -70,18 +70,18 @@ async fn no_request_waits_for_a_newer_version_of_a_study_that_is_known() {
     tokio::time::advance(Duration::from_secs(40)).await;
     let late = Duration::from_millis(600);
     world.delay(late);
-    // Read beside the put of what is sent under the version that is known.
+    // Read alongside the put of a submission that the cached version accepted.
     let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
     assert_eq!(status, 202);
     assert!(took <= late + Duration::from_millis(260), "{took:?}");
-    // Both answers came in the same millisecond.
+    // Both responses came in the same millisecond.
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(send(&submit, post("phq-9", PLENTY)).await.0, 422, "what was read meanwhile is in force");
     assert_eq!(send(&submit, post("gad-7", PLENTY)).await.0, 202);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_known_for_longer_than_a_minute_is_waited_for_only_shortly_and_then_read_all_the_same() {
+async fn a_study_cached_for_more_than_a_minute_is_waited_for_briefly_and_read_nevertheless() {
     let world = World::new();
     world.put_study(json!({})).await;
     let submit = Submit::new(world.store());

@@ -1,4 +1,4 @@
-//! What a study's data make of what is sent.
+//! Submissions to studies, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -43,7 +43,7 @@ fn found(problem: &Value) -> (&str, &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_what_the_study_asks_is_taken_and_only_where_it_asks_it() {
+async fn only_instruments_that_the_study_asks_at_the_site_are_accepted() {
     let world = World::new();
     let site = |id: &str| json!({"id": id, "name": id, "timeZone": "Europe/Berlin"});
     world
@@ -89,7 +89,7 @@ async fn a_submission_keeps_the_version_of_the_study_that_accepted_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_studys_own_instrument_is_taken_by_its_own_rules() {
+async fn a_studys_own_instrument_is_accepted_by_its_own_rules() {
     let world = World::new();
     let phq_2 = Catalog::shipped().find(&"phq-2".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     world.put_instrument(&phq_2.json().replacen("\"phq-2\"", "\"own-diary\"", 1)).await;
@@ -97,7 +97,7 @@ async fn a_studys_own_instrument_is_taken_by_its_own_rules() {
     assert_eq!(send_to(&world, "S01", &submission("own-diary", "1.0.0", json!({"1": 3, "2": 3}))).await.0, 202);
     let (status, problem) = send_to(&world, "S01", &submission("own-diary", "1.0.0", json!({"1": 4}))).await;
     assert_eq!((status, found(&problem).0), (422, "item.code"));
-    // Where no study's data name it, nobody knows it.
+    // It does not exist for other studies.
     let others = claims(&[("study", "OTHER")]);
     let body = submission("own-diary", "1.0.0", json!({})).to_string();
     let other = request("POST /v1/submissions", &[], "", Some(others), Some(&body), PLENTY);
@@ -130,7 +130,7 @@ async fn a_study_is_read_once_a_minute_and_stays_in_force_while_it_cannot_be_rea
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_that_cannot_be_read_is_told_and_nothing_is_stored() {
+async fn a_study_that_cannot_be_read_is_reported_and_nothing_is_stored() {
     let world = World::new();
     world.put_study(json!({})).await;
     world.tamper("study", "json", "{}");

@@ -1,4 +1,4 @@
-//! What an app sees of `submit`, over the real SDK and a store in memory.
+//! `submit` for the app, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -56,7 +56,7 @@ fn codes(problem: &Value) -> Vec<(&str, &str)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_1_what_is_answered_202_is_stored_as_it_was_sent() {
+async fn promise_1_a_submission_answered_202_is_stored_as_it_was_sent() {
     let world = World::new();
     let (status, receipt, response) = send(&world, post(&submission().to_string())).await;
     assert_eq!(status, 202);
@@ -116,7 +116,7 @@ async fn promise_5_another_body_under_the_same_id_is_refused_and_changes_nothing
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_sdks_own_retry_that_meets_its_own_write_is_a_first_time() {
+async fn a_retry_of_the_sdk_that_finds_its_own_write_counts_as_the_first_time() {
     for fault in [Fault::ApplyAndCut, Fault::ApplyTwice, Fault::ApplyAndStall] {
         let world = World::new();
         world.inject_into("PutItem RecordsTable", 1, fault.clone());
@@ -126,7 +126,7 @@ async fn the_sdks_own_retry_that_meets_its_own_write_is_a_first_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_passing_fault_of_the_store_is_not_the_patients_concern() {
+async fn a_transient_fault_of_the_store_is_invisible_to_the_patient() {
     for fault in [Fault::Cut, Fault::throttle(), Fault::internal(), Fault::Stall] {
         let world = World::new();
         world.inject_into("PutItem RecordsTable", 2, fault.clone());
@@ -152,7 +152,7 @@ async fn promise_7_a_write_that_is_cut_off_is_unknown_and_its_repeat_settles_it(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_refuses_is_a_fault_of_ours_that_says_nothing_of_the_store() {
+async fn a_refusal_by_the_store_is_answered_500_without_its_reason() {
     let world = World::new();
     world.inject_into("PutItem RecordsTable", 1, Fault::error("AccessDeniedException"));
     let (status, problem) = send_body(&world, &submission()).await;
@@ -161,7 +161,7 @@ async fn a_store_that_refuses_is_a_fault_of_ours_that_says_nothing_of_the_store(
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_fault_of_a_submission_is_found_where_it_is_and_nothing_is_written() {
+async fn each_validation_error_has_its_pointer_and_nothing_is_written() {
     let cases = [
         (json!({"id": "not-a-uuid"}), ("/id", "id.not-a-uuid")),
         (json!({"id": "0192f3a47c1e7b2a9d4e5f6a7b8c9d0e"}), ("/id", "id.not-a-uuid")),
@@ -206,7 +206,7 @@ async fn each_fault_of_a_submission_is_found_where_it_is_and_nothing_is_written(
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_findings_come_at_once() {
+async fn all_validation_errors_are_returned_together() {
     let body = format!(
         r#"{{"id": "x", "id": "{ID}", "instrument": "phq-9", "version": "1.0.0", "authoredAt": "soon", "extra": 1,
             "answers": {{"1": 9, "2": true, "x": 1, "3": 0, "3": 1}}, "device": {{"app": {}1{}}}}}"#,
@@ -235,7 +235,7 @@ async fn all_findings_come_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_is_no_submission_at_all_is_told_apart() {
+async fn a_body_that_is_not_a_submission_has_a_finding_of_its_own() {
     let world = World::new();
     for (body, code) in
         [("{\"id\": ", "json.syntax"), ("", "json.syntax"), ("[1]", "field.type"), ("null", "field.type")]
@@ -269,7 +269,7 @@ async fn promise_10_no_error_repeats_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_9_whoever_may_not_send_is_refused() {
+async fn promise_9_callers_without_permission_to_send_are_refused() {
     let world = World::new();
     let body = submission().to_string();
     let without = request("POST /v1/submissions", &[], "", None, Some(&body), PLENTY);
@@ -325,7 +325,7 @@ async fn promise_9_a_submission_is_seen_by_its_patient_and_its_sites_staff_only(
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_request_of_a_site_is_counted_beside_its_own_work() {
+async fn every_request_of_a_site_is_counted_alongside_its_work() {
     let world = World::new();
     send_body(&world, &submission()).await;
     send_body(&world, &with(json!({"id": "broken"}))).await;
@@ -339,7 +339,7 @@ async fn every_request_of_a_site_is_counted_beside_its_own_work() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn counting_neither_fails_nor_holds_up_a_request() {
+async fn counting_neither_fails_nor_delays_a_request() {
     for fault in [Fault::Stall, Fault::internal(), Fault::ApplyAndCut, Fault::throttle(), Fault::error("AccessDenied")]
     {
         let world = World::new();
@@ -364,7 +364,7 @@ async fn a_hostile_body_is_answered_briefly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
+async fn all_calls_share_the_connections_opened_at_the_start() {
     let world = World::new();
     let store = world.store();
     store.warm_up(&store.tables().records).await;
@@ -378,7 +378,7 @@ async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
     assert_eq!(world.pools(), 1);
 }
 
-/// The grid of the deadlines: whatever stalls, the answer comes before the reserve is touched, and is the right one.
+/// The grid of deadlines: whatever stalls, the right answer comes before the reserve begins.
 #[tokio::test(start_paused = true)]
 async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
     let stalls: [&[&str]; 5] = [

@@ -1,4 +1,4 @@
-//! What site staff see of `validate`, over the real SDK and a store in memory.
+//! `validate` for site staff, over the real SDK and a store in memory.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -37,7 +37,7 @@ async fn send(world: &World, request: Request) -> (u16, HeaderMap, Value) {
     (parts.status.as_u16(), parts.headers, serde_json::from_str(&text).unwrap())
 }
 
-/// A pressure of a patient at a site, and nothing wrong with it.
+/// A valid row: a blood pressure of a patient at a site.
 fn row(subject: &str, visit: usize) -> Value {
     json!({
         "USUBJID": subject, "SITEID": "S01", "VISITNUM": visit, "VSTESTCD": "SYSBP", "VSORRES": "124", "VSORRESU": "mmHg",
@@ -69,7 +69,7 @@ async fn enrol(world: &World, site: &str, patient: &str) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_row_is_told_in_order_with_all_that_is_wrong_with_it() {
+async fn every_row_is_reported_in_order_with_all_its_findings() {
     let world = World::new();
     let rows = json!([
         row("P-1", 1),
@@ -89,10 +89,10 @@ async fn every_row_is_told_in_order_with_all_that_is_wrong_with_it() {
     let form = clinical::forms::Catalog::shipped().latest(&"vs".parse().unwrap()).unwrap();
     assert_eq!(body["hash"], form.hash());
     assert_eq!(body["counts"], json!({"rows": 6, "clean": 1, "withWarnings": 1, "rejected": 4, "notEvaluated": 0}));
-    let told = body["rows"].as_array().unwrap();
-    let indices: Vec<&Value> = told.iter().map(|row| &row["index"]).collect();
+    let rows = body["rows"].as_array().unwrap();
+    let indices: Vec<&Value> = rows.iter().map(|row| &row["index"]).collect();
     assert_eq!(indices, [0, 1, 2, 3, 4, 5]);
-    let found: Vec<Vec<String>> = told.iter().map(|row| checks(row, "findings")).collect();
+    let found: Vec<Vec<String>> = rows.iter().map(|row| checks(row, "findings")).collect();
     assert_eq!(
         found,
         [
@@ -104,17 +104,17 @@ async fn every_row_is_told_in_order_with_all_that_is_wrong_with_it() {
             vec!["known-site"],
         ]
     );
-    assert_eq!(checks(&told[1], "notEvaluated"), ["date-not-future"]);
-    assert_eq!(checks(&told[3], "notEvaluated"), ["systolic-possible", "systolic-usual"]);
-    assert_eq!(told[0]["key"], json!({"USUBJID": "P-1", "VSTESTCD": "SYSBP", "VISITNUM": 1}));
+    assert_eq!(checks(&rows[1], "notEvaluated"), ["date-not-future"]);
+    assert_eq!(checks(&rows[3], "notEvaluated"), ["systolic-possible", "systolic-usual"]);
+    assert_eq!(rows[0]["key"], json!({"USUBJID": "P-1", "VSTESTCD": "SYSBP", "VISITNUM": 1}));
     assert_eq!(
-        told[1]["findings"][1],
+        rows[1]["findings"][1],
         json!({
             "check": "systolic-possible", "version": "1.0.0", "kind": "range", "severity": "hard", "field": "VSORRES",
             "message": "Not possible as a systolic pressure: outside 30 to 300 mmHg", "query": "open",
         })
     );
-    // No register: told once.
+    // Without a register, that is reported once.
     assert_eq!(
         body["notRun"],
         json!([{
@@ -125,7 +125,7 @@ async fn every_row_is_told_in_order_with_all_that_is_wrong_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn values_are_repeated_only_where_they_are_asked_for() {
+async fn values_are_repeated_only_on_request() {
     let world = World::new();
     let rows = json!([with(row("P-1", 1), "VSORRES", json!("720"))]);
     for query in ["", "values=false", "values"] {
@@ -135,7 +135,7 @@ async fn values_are_repeated_only_where_they_are_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn messages_are_in_the_language_that_the_caller_reads() {
+async fn messages_are_in_the_callers_language() {
     let world = World::new();
     let rows = json!([with(row("P-1", 1), "VSORRES", json!("720"))]);
     let mut request = post("", &rows);
@@ -152,7 +152,7 @@ async fn messages_are_in_the_language_that_the_caller_reads() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn rows_come_as_an_array_by_line_or_as_a_data_set() {
+async fn rows_are_accepted_as_an_array_by_line_or_as_a_data_set() {
     let world = World::new();
     let names: Vec<String> = row("P-1", 1).as_object().unwrap().keys().cloned().collect();
     let values: Vec<Value> = row("P-1", 1).as_object().unwrap().values().cloned().collect();
@@ -176,7 +176,7 @@ async fn rows_come_as_an_array_by_line_or_as_a_data_set() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_batch_of_rows_is_refused_with_why() {
+async fn a_body_that_is_not_a_batch_of_rows_is_refused_with_the_reason() {
     let world = World::new();
     for (request, status, said) in [
         (typed("[{", "application/json"), 422, "it is not valid JSON at line 1, column 2"),
@@ -221,7 +221,7 @@ async fn promise_9_batches_are_for_staff_and_each_is_one_call_of_their_sites() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn in_a_study_that_enrols_first_a_subject_is_one_who_has_sent_something_at_the_callers_sites() {
+async fn in_a_study_that_enrols_first_subjects_are_patients_with_a_submission_at_the_callers_sites() {
     let world = World::new();
     world.put_study(json!({
         "subjectsEnrolFirst": true,
@@ -238,7 +238,7 @@ async fn in_a_study_that_enrols_first_a_subject_is_one_who_has_sent_something_at
     let found: Vec<Vec<String>> = body["rows"].as_array().unwrap().iter().map(|row| checks(row, "findings")).collect();
     let unknown = vec!["known-subject".to_owned()];
     assert!(found[..2].iter().all(Vec::is_empty), "{found:?}");
-    // Nor may anyone learn by this who is a patient elsewhere.
+    // Nor does the answer disclose who is a patient elsewhere.
     assert!(found[2..].iter().all(|found| *found == unknown), "{found:?}");
     assert_eq!(
         world.count_calls("BatchGetItem RecordsTable"),
@@ -263,31 +263,31 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
                 let start = Instant::now();
                 let rows = json!([row("P-1", 1)]).to_string();
                 let (status, headers, body) = send(&world, post_as(&STAFF, ("vs", "1.0.0"), "", &rows, time)).await;
-                let told = format!("{enrols} {remaining} {stalled} {body}");
-                // The wall clock goes on while Tokio's is stopped, and the rows are checked by it.
-                assert!(start.elapsed() <= most, "{told}: {:?}", start.elapsed());
+                let case = format!("{enrols} {remaining} {stalled} {body}");
+                // The wall clock runs while Tokio's is paused, and rows are checked by it.
+                assert!(start.elapsed() <= most, "{case}: {:?}", start.elapsed());
                 if remaining <= 250 {
-                    assert_eq!((status, &body["type"]), (504, &json!("urn:epro:problem:timed-out")), "{told}");
+                    assert_eq!((status, &body["type"]), (504, &json!("urn:epro:problem:timed-out")), "{case}");
                     assert!(headers.contains_key("retry-after"));
                     continue;
                 }
-                assert_eq!(status, 200, "{told}");
-                // Where the register cannot be asked the check did not pass.
+                assert_eq!(status, 200, "{case}");
+                // Where the register cannot be read, the rule was not evaluated.
                 let asks = stalled == "GetItem RecordsTable" || (enrols && stalled == "BatchGetItem RecordsTable");
                 assert_eq!(
                     checks(&body["rows"][0], "notEvaluated").contains(&"known-subject".to_owned()),
                     asks,
-                    "{told}"
+                    "{case}"
                 );
-                assert_eq!(body["rows"][0]["status"], if asks { "not-evaluated" } else { "clean" }, "{told}");
-                assert_eq!(body["notRun"].as_array().unwrap().len(), usize::from(!enrols && !asks), "{told}");
+                assert_eq!(body["rows"][0]["status"], if asks { "not-evaluated" } else { "clean" }, "{case}");
+                assert_eq!(body["notRun"].as_array().unwrap().len(), usize::from(!enrols && !asks), "{case}");
             }
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_register_that_answers_with_an_error_is_one_that_did_not_answer() {
+async fn a_register_that_fails_is_reported_as_unreachable() {
     for fault in [Fault::internal(), Fault::error("AccessDeniedException"), Fault::Cut] {
         for operation in ["GetItem RecordsTable", "BatchGetItem RecordsTable"] {
             let world = World::new();
@@ -299,13 +299,13 @@ async fn a_register_that_answers_with_an_error_is_one_that_did_not_answer() {
     }
 }
 
-/// The clock goes on here: what takes the time is the work itself.
+/// The clock runs here: the work itself takes the time.
 #[tokio::test]
-async fn a_batch_that_time_does_not_suffice_for_says_how_far_it_came_and_tells_nothing_of_it() {
+async fn a_batch_that_times_out_reports_the_rows_checked_and_no_findings() {
     let world = World::new();
     let rows: Vec<Value> = (0..12_000).map(|visit| row("P-1", visit)).collect();
     let rows = Value::from(rows).to_string();
-    let mut told = Vec::new();
+    let mut details = Vec::new();
     for remaining in [265, 330, 420, 600, 800] {
         let request = post_as(&STAFF, ("vs", "1.0.0"), "", &rows, Duration::from_millis(remaining));
         let start = Instant::now();
@@ -319,15 +319,15 @@ async fn a_batch_that_time_does_not_suffice_for_says_how_far_it_came_and_tells_n
         assert!(body.get("rows").is_none());
         let detail = body["detail"].as_str().unwrap().to_owned();
         assert!(detail.ends_with("nothing was stored: send smaller batches"), "{detail}");
-        told.push(detail);
+        details.push(detail);
     }
-    assert!(!told.is_empty(), "10 ms do not suffice");
+    assert!(!details.is_empty(), "10 ms do not suffice");
 }
 
 #[tokio::test]
-async fn an_answer_over_6_mb_is_refused_and_never_cut() {
+async fn an_answer_over_6_mb_is_refused_and_never_truncated() {
     let world = World::new();
-    // Each row is small, and what is wrong with it is much.
+    // Each row is small, and its findings are large.
     let rows = vec![json!({"USUBJID": "P-1", "AESDTH": "Y"}); 8_000];
     let body = Value::from(rows).to_string();
     let (status, _, problem) = send(&world, post_as(&STAFF, ("ae", "1.0.0"), "", &body, Duration::from_secs(60))).await;
@@ -336,7 +336,7 @@ async fn an_answer_over_6_mb_is_refused_and_never_cut() {
 }
 
 #[tokio::test]
-async fn an_answer_just_within_6_mb_is_what_lambda_takes() {
+async fn an_answer_just_within_6_mb_is_accepted_by_lambda() {
     let world = World::new();
     let answer = async |rows: usize| {
         let body = Value::from(vec![json!({"USUBJID": "P-1", "AESDTH": "Y"}); rows]).to_string();
@@ -346,7 +346,7 @@ async fn an_answer_just_within_6_mb_is_what_lambda_takes() {
             return None;
         }
         let Body::Text(text) = response.body() else { panic!("answers are text") };
-        // As Lambda's runtime sends it: a string in JSON, with some headers beside.
+        // As Lambda's runtime sends it: a JSON string, with some headers.
         Some(serde_json::to_string(&json!({"body": text, "headers": {}, "statusCode": 200})).unwrap().len())
     };
     let (mut fits, mut too_many) = (1_000, 8_000);

@@ -1,4 +1,4 @@
-//! What the tests of the function share: alerts that `submit` and `score` have raised.
+//! Alerts raised by submissions, for the tests of this function.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -30,12 +30,12 @@ pub(crate) async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
 }
 
-/// Has `score` work off the whole stream; gives how many records are not done.
+/// Scores the whole stream, and returns the number of records that failed.
 pub(crate) async fn score(world: &World, remaining: Duration) -> usize {
     world.score(&world.stream(), remaining).await
 }
 
-/// An alert of P-1 at S01, told; gives its id.
+/// Raises and publishes an alert of P-1 at S01, and returns its id.
 pub(crate) async fn raised(world: &World) -> String {
     send(world, "S01", "P-1", UNSAFE).await;
     assert_eq!(score(world, PLENTY).await, 0);
