@@ -186,12 +186,14 @@ async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
             world.inject(move |call| (call.operation == stalled).then_some(Fault::Stall));
             let (time, most) = (Duration::from_millis(remaining), Duration::from_millis(remaining.saturating_sub(250)));
             let enough = remaining > 250;
-            let requests = [
-                (get_all(&STAFF, time), 200, stalled.starts_with("BatchGetItem")),
-                (get_one(&STAFF, "S01", time), 200, stalled.starts_with("BatchGetItem")),
-                (post_call(&SERVICE, "S01", time), 202, stalled.starts_with("TransactWriteItems")),
+            // Each request is built when it is sent, because its deadline is by the wall clock, which runs.
+            let requests: [(&dyn Fn() -> Request, _, _); 3] = [
+                (&|| get_all(&STAFF, time), 200, stalled.starts_with("BatchGetItem")),
+                (&|| get_one(&STAFF, "S01", time), 200, stalled.starts_with("BatchGetItem")),
+                (&|| post_call(&SERVICE, "S01", time), 202, stalled.starts_with("TransactWriteItems")),
             ];
             for (request, status, stalls) in requests {
+                let request = request();
                 let route = request.uri().to_string();
                 let start = Instant::now();
                 let answer = send(&world, request).await;
