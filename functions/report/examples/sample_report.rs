@@ -1,6 +1,6 @@
 //! Renders the report of a generated site to a file, and prints how long that takes. From the workspace root:
 //!
-//! `cargo run --example sample_report [FILE] [PATIENTS] [DAYS] [LANGUAGE] [INSTRUMENT]...`
+//! `cargo run --example sample_report -- [FILE] [PATIENTS] [DAYS] [LANGUAGE] [INSTRUMENT]...`
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it is run by a person at a terminal")]
 
 #[path = "../tests/sample/mod.rs"]

@@ -16,10 +16,13 @@ mod sample;
 
 use std::sync::Arc;
 
-use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, Scope, admit, audit, counted, http, language};
+use api::{
+    Caller, Handler, Invocation, Problem, ProblemKind, Role, Scope, WriteFailure, admit, audit, counted, http, language,
+};
 use clinical::ids::SiteId;
 use clinical::studies::Protocol;
 use invocation::Deadline;
+use invocation::aws::Failure;
 use lambda_http::http::header::{CONTENT_DISPOSITION, CONTENT_LANGUAGE, CONTENT_TYPE};
 use lambda_http::http::{HeaderName, HeaderValue};
 use lambda_http::{Body, Request, RequestExt, Response};
@@ -34,6 +37,18 @@ use crate::step::{Step, Stop};
 const MAX_BYTES: usize = 4_600_000;
 /// The header with the hash of the data that a report shows.
 const REPORT_HASH: HeaderName = HeaderName::from_static("x-report-hash");
+
+/// The answers to a report whose audit entry was not stored. A repeat stores another entry.
+const AUDIT_NOT_WRITTEN: WriteFailure = WriteFailure {
+    event: "report_audit_not_written",
+    not_done: "the audit entry of the report could not be stored, and no report was made; retry the request",
+    unknown: (
+        ProblemKind::NotDone,
+        "the audit entry of the report may not be stored, and no report was made; retry the request",
+    ),
+    invalid: None,
+    refused: "the audit entry of the report could not be stored",
+};
 
 /// The function, with what it keeps between requests.
 #[derive(Clone, Debug)]
@@ -130,7 +145,11 @@ impl Report {
         let later = Step::Data.least() + Step::Statistics.least() + Step::Render.least();
         Step::Authorise.starts(deadline, Step::Authorise.least() + later)?;
         let deadline = deadline.earlier_by(later);
-        let protocol = Step::Authorise.bound(deadline, self.store.protocol(caller.study(), deadline)).await?;
+        let protocol = Step::Authorise
+            .bound(deadline, self.store.protocol(caller.study(), deadline), |failure| {
+                Problem::not_read("the study", failure)
+            })
+            .await?;
         admit(&self.store, &protocol)?;
         Ok(protocol)
     }
@@ -138,7 +157,8 @@ impl Report {
     /// Stores the audit entry of the report. If that fails, no report is returned.
     async fn write_audit(&self, entry: &Audit, deadline: Deadline) -> Result<(), Stop> {
         let deadline = deadline.earlier_by(Step::Statistics.least() + Step::Render.least());
-        Step::Audit.bound(deadline, self.store.audit(entry, deadline)).await
+        let written = self.store.audit(entry, deadline);
+        Step::Audit.bound(deadline, written, |failure| Problem::not_written(failure, &AUDIT_NOT_WRITTEN)).await
     }
 
     /// Reads all data of the period, in the time that the later steps leave.
@@ -152,10 +172,12 @@ impl Report {
         let later = Step::Statistics.least() + Step::Render.least();
         Step::Data.starts(deadline, Step::Data.least() + later)?;
         let deadline = deadline.earlier_by(later);
-        let patients = Step::Data.bound(deadline, self.store.site_patients(caller.study(), site, deadline)).await?;
+        let not_read = |failure: &Failure| Problem::not_read("the site's data", failure);
+        let patients = self.store.site_patients(caller.study(), site, deadline);
+        let patients = Step::Data.bound(deadline, patients, not_read).await?;
         period.check_size(patients.0.len())?;
         let read = self.store.site_period(caller.study(), site, patients, period.start(), period.end(), deadline);
-        Step::Data.bound(deadline, read).await
+        Step::Data.bound(deadline, read, not_read).await
     }
 }
 

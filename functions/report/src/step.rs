@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use api::{Problem, ProblemKind};
 use invocation::Deadline;
-use invocation::aws::{Failure, FailureKind};
+use invocation::aws::Failure;
 
 use crate::render::Language;
 
@@ -50,23 +50,21 @@ impl Step {
         deadline.clamp(least, least).map(|_| ()).ok_or(Stop::OutOfTime(self))
     }
 
-    /// The result of `call`, if the store returns one by `deadline`.
+    /// The result of `call`, if the store returns one by `deadline`. Failures other than a lack of time become problems by
+    /// `problem`.
     pub(crate) async fn bound<T>(
         self,
         deadline: Deadline,
         call: impl Future<Output = Result<T, Failure>>,
+        problem: impl FnOnce(&Failure) -> Problem,
     ) -> Result<T, Stop> {
         let ended = deadline.bound(call).await.ok_or(Stop::OutOfTime(self))?;
         ended.map_err(|failure| {
-            tracing::error!(event = "report_step_failed", step = %self, %failure);
-            match failure.kind {
-                _ if failure.is_out_of_time() => Stop::OutOfTime(self),
-                FailureKind::Refused => Problem::new(ProblemKind::Internal, format!("the step {self} failed")).into(),
-                _ => {
-                    let detail = format!("the store did not complete the step {self}; retry the request");
-                    Problem::new(ProblemKind::NotDone, detail).into()
-                }
+            if failure.is_out_of_time() {
+                tracing::error!(event = "report_step_timed_out", step = %self, %failure);
+                return Stop::OutOfTime(self);
             }
+            Stop::Problem(problem(&failure))
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What becomes of batches from the stream, over the real SDK, a store in memory and an SNS that keeps what it is sent.
+//! Batches of the stream from handler to stored scores and published alerts, over the real SDK, a store in memory and an SNS
+//! that records what it is sent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -19,12 +20,12 @@ use uuid::Uuid;
 
 const PLENTY: Duration = Duration::from_secs(60);
 
-/// Sends a PHQ-9 whose items have `codes`, and gives its id.
+/// Submits a PHQ-9 whose items have `codes`, and returns its id.
 async fn send(world: &World, site: &str, patient: &str, codes: &[(u8, u8)]) -> String {
     send_as(world, "phq-9", site, patient, codes, "2026-11-01T08:00:00Z").await
 }
 
-/// The version of a shipped instrument that is asked.
+/// The latest version of a shipped instrument.
 fn latest(instrument: &str) -> String {
     Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap().version().to_string()
 }
@@ -53,15 +54,15 @@ const CALM: [(u8, u8); 9] = [(1, 1), (2, 0), (3, 1), (4, 0), (5, 0), (6, 1), (7,
 const UNSAFE: [(u8, u8); 9] = [(1, 1), (2, 0), (3, 1), (4, 0), (5, 0), (6, 1), (7, 2), (8, 0), (9, 1)];
 const SEVERE: [(u8, u8); 9] = [(1, 3), (2, 3), (3, 3), (4, 3), (5, 3), (6, 3), (7, 3), (8, 3), (9, 3)];
 
-/// Works off `records` and gives the sequence numbers that are not done.
-async fn work_off(world: &World, records: &[Value], remaining: Duration) -> Vec<String> {
+/// Processes `records`, and returns the sequence numbers of those that are not done.
+async fn process(world: &World, records: &[Value], remaining: Duration) -> Vec<String> {
     let score = Score::new(world.store(), world.topic());
     let answer = score.handle(stream_event(records, remaining)).await.unwrap();
     answer.batch_item_failures.into_iter().map(|failure| failure.item_identifier).collect()
 }
 
-async fn work_off_all(world: &World) {
-    assert_eq!(work_off(world, &world.stream(), PLENTY).await, Vec::<String>::new());
+async fn process_all(world: &World) {
+    assert_eq!(process(world, &world.stream(), PLENTY).await, Vec::<String>::new());
 }
 
 fn number(record: &Value) -> String {
@@ -73,7 +74,7 @@ async fn counts(world: &World, site: &str) -> SiteCounts {
     world.store().site_counts(&study, &[site], Deadline::after(PLENTY)).await.unwrap().remove(0)
 }
 
-/// What must hold once all is worked off, whatever happened on the way (promises 2, 3 and 4).
+/// Asserts promises 2, 3 and 4, which hold once all records are processed, whatever happened before.
 async fn all_promises_hold(world: &World, site: &str, submissions: u64, alerts: u64) {
     let counts = counts(world, site).await;
     assert_eq!((counts.submissions, counts.alerts), (submissions, alerts), "the counts of {site}");
@@ -81,7 +82,10 @@ async fn all_promises_hold(world: &World, site: &str, submissions: u64, alerts: 
     let scored: Vec<Value> = world.items("submission").into_iter().filter(|item| item["site"] == site).collect();
     assert_eq!(scored.len() as u64, submissions);
     for submission in &scored {
-        assert!(submission["scored_at"].is_string() && submission["pending"].is_null(), "scored, and off the list");
+        assert!(
+            submission["scored_at"].is_string() && submission["pending"].is_null(),
+            "scored, and no longer on the list"
+        );
     }
     let rows: Vec<Value> = world.items("alert").into_iter().filter(|item| item["site"] == site).collect();
     assert_eq!(rows.len() as u64, alerts, "the alerts of {site}");
@@ -108,7 +112,7 @@ async fn all_promises_hold(world: &World, site: &str, submissions: u64, alerts: 
 async fn a_submission_is_scored_counted_and_its_alert_published() {
     let world = World::new();
     let id = send(&world, "S01", "P-001", &UNSAFE).await;
-    work_off_all(&world).await;
+    process_all(&world).await;
     all_promises_hold(&world, "S01", 1, 1).await;
 
     let submission = &world.items("submission")[0];
@@ -124,10 +128,10 @@ async fn a_submission_is_scored_counted_and_its_alert_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_10_no_alert_tells_an_answer_a_score_an_instrument_or_a_patient() {
+async fn promise_10_no_alert_contains_an_answer_a_score_an_instrument_or_a_patient() {
     let world = World::new();
     send(&world, "S01", "P-SECRET", &SEVERE).await;
-    work_off_all(&world).await;
+    process_all(&world).await;
     assert_eq!(world.published().len(), 2);
     for published in world.published() {
         let all = format!("{published:?}").to_lowercase();
@@ -147,13 +151,13 @@ async fn promise_10_no_alert_tells_an_answer_a_score_an_instrument_or_a_patient(
 async fn an_incomplete_response_gets_no_score_and_its_safety_alert() {
     let world = World::new();
     send(&world, "S01", "P-001", &[(1, 1), (9, 2)]).await;
-    work_off_all(&world).await;
+    process_all(&world).await;
     all_promises_hold(&world, "S01", 1, 1).await;
     let score = &world.items("submission")[0]["score"];
     assert_eq!(score["scores"], json!([]));
     assert_eq!(score["not_scored"][0]["id"], "total");
     assert!(score["not_scored"][0]["reason"].as_str().unwrap().contains("not answered"), "{score}");
-    assert_eq!(world.items("profile")[0]["courses"], json!({}), "what is not scored moves no course");
+    assert_eq!(world.items("profile")[0]["courses"], json!({}), "a submission without a score changes no course");
 }
 
 #[tokio::test(start_paused = true)]
@@ -163,7 +167,7 @@ async fn one_batch_of_many_sites_and_patients_is_committed_in_few_transactions()
         let codes = if n % 10 == 0 { UNSAFE } else { CALM };
         send(&world, &format!("S0{}", n % 2), &format!("P-{:03}", n % 40), &codes).await;
     }
-    work_off_all(&world).await;
+    process_all(&world).await;
     all_promises_hold(&world, "S00", 50, 10).await;
     all_promises_hold(&world, "S01", 50, 0).await;
     assert_eq!(world.count_calls("TransactWriteItems"), 8, "two sites, four chunks each");
@@ -171,30 +175,30 @@ async fn one_batch_of_many_sites_and_patients_is_committed_in_few_transactions()
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_2_whatever_the_stream_repeats_is_scored_and_counted_once() {
+async fn promise_2_a_repeated_record_is_scored_and_counted_once() {
     let world = World::new();
     for n in 0..5 {
         send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
     }
     let stream = world.stream();
     let twice: Vec<Value> = stream.iter().chain(&stream).cloned().collect();
-    assert_eq!(work_off(&world, &twice, PLENTY).await, Vec::<String>::new());
-    assert_eq!(work_off(&world, &stream[2..], PLENTY).await, Vec::<String>::new());
-    work_off_all(&world).await;
+    assert_eq!(process(&world, &twice, PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &stream[2..], PLENTY).await, Vec::<String>::new());
+    process_all(&world).await;
     all_promises_hold(&world, "S01", 5, 5).await;
     assert_eq!(world.published().len(), 5, "a repeat finds its alert sent");
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_2_old_and_new_submissions_in_one_chunk_are_told_apart() {
+async fn promise_2_scored_and_new_submissions_in_one_chunk_are_distinguished() {
     let world = World::new();
     for n in 0..6 {
         send(&world, "S01", "P-001", &if n % 2 == 0 { UNSAFE } else { CALM }).await;
         if n == 2 {
-            work_off_all(&world).await;
+            process_all(&world).await;
         }
     }
-    work_off_all(&world).await;
+    process_all(&world).await;
     all_promises_hold(&world, "S01", 6, 3).await;
     let course = &world.items("profile")[0]["courses"]["phq-9#1.0.0"];
     let latest = world.items("submission").into_iter().max_by_key(|item| item["id"].to_string()).unwrap();
@@ -202,11 +206,11 @@ async fn promise_2_old_and_new_submissions_in_one_chunk_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_submission_takes_the_place_that_its_time_gives_it() {
+async fn a_late_submission_is_ordered_by_its_effective_time() {
     let world = World::new();
     for (day, codes) in [("03", CALM), ("01", UNSAFE), ("02", SEVERE)] {
         send_as(&world, "phq-9", "S01", "P-001", &codes, &format!("2026-11-{day}T08:00:00Z")).await;
-        work_off_all(&world).await;
+        process_all(&world).await;
     }
     let course = world.items("profile")[0]["courses"]["phq-9#1.0.0"].clone();
     let points = [&course["baseline"], &course["last"][1], &course["last"][0]];
@@ -215,7 +219,7 @@ async fn a_late_submission_takes_the_place_that_its_time_gives_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_neighbour() {
+async fn promise_8_one_bad_record_is_quarantined_with_its_payload_and_affects_no_neighbour() {
     let world = World::new();
     for n in 0..4 {
         send(&world, "S01", &format!("P-{n}"), &CALM).await;
@@ -224,12 +228,12 @@ async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_ne
     stream[1]["dynamodb"]["NewImage"]["answers"] = json!({"S": "not a map"});
     stream[2]["dynamodb"]["NewImage"]["instrument"]["M"]["version"]["S"] = json!("7.0.0");
     stream.push(json!("no record at all"));
-    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new());
 
     let scored = world.items("submission").iter().filter(|item| item["scored_at"].is_string()).count();
     assert_eq!((scored, counts(&world, "S01").await.submissions), (2, 2));
-    let aside = world.items("quarantined");
-    let mut reasons: Vec<&str> = aside.iter().map(|item| item["reason"].as_str().unwrap()).collect();
+    let quarantined = world.items("quarantined");
+    let mut reasons: Vec<&str> = quarantined.iter().map(|item| item["reason"].as_str().unwrap()).collect();
     reasons.sort_unstable();
     assert_eq!(
         reasons,
@@ -239,15 +243,15 @@ async fn promise_8_one_bad_record_is_set_aside_with_its_payload_and_spoils_no_ne
             "it names an instrument, or a version of one, that its study does not have",
         ]
     );
-    let kept = aside.iter().find(|item| item["sk"] == number(&stream[1])).unwrap();
+    let kept = quarantined.iter().find(|item| item["sk"] == number(&stream[1])).unwrap();
     assert_eq!(serde_json::from_str::<Value>(kept["payload"].as_str().unwrap()).unwrap(), stream[1]);
 
-    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new(), "a second time changes nothing");
-    assert_eq!(world.items("quarantined"), aside);
+    assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new(), "a second time changes nothing");
+    assert_eq!(world.items("quarantined"), quarantined);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_of_answers_that_do_not_fit_its_definition_is_set_aside() {
+async fn a_record_whose_answers_do_not_match_its_definition_is_quarantined() {
     let world = World::new();
     send(&world, "S01", "P-1", &CALM).await;
     for (at, value) in [("answers", json!({"M": {"9": {"N": "17"}}})), ("instrument", Value::Null)] {
@@ -258,24 +262,24 @@ async fn a_record_of_answers_that_do_not_fit_its_definition_is_set_aside() {
         } else {
             stream[0]["dynamodb"]["NewImage"][at] = value;
         }
-        assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+        assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new());
     }
     assert_eq!(world.items("quarantined").len(), 2);
     assert_eq!(counts(&world, "S01").await.submissions, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_record_of_a_submission_that_is_not_in_the_table_is_never_counted() {
+async fn a_record_of_a_submission_that_is_not_stored_is_never_counted() {
     let (world, other) = (World::new(), World::new());
     send(&other, "S01", "P-1", &UNSAFE).await;
-    assert_eq!(work_off(&world, &other.stream(), PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &other.stream(), PLENTY).await, Vec::<String>::new());
     assert_eq!(world.items("quarantined")[0]["reason"], "it is not in the table");
     assert_eq!(counts(&world, "S01").await, SiteCounts::default());
     assert_eq!(world.published(), []);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_set_aside_is_reported_and_the_others_are_done() {
+async fn a_record_that_cannot_be_quarantined_is_reported_and_the_others_are_done() {
     let world = World::new();
     for n in 0..3 {
         send(&world, "S01", &format!("P-{n}"), &CALM).await;
@@ -283,12 +287,12 @@ async fn what_cannot_be_set_aside_is_reported_and_the_others_are_done() {
     let mut stream = world.stream();
     stream[1]["dynamodb"]["NewImage"] = json!({"kind": {"S": "submission"}});
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
-    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[1])]);
+    assert_eq!(process(&world, &stream, PLENTY).await, [number(&stream[1])]);
     assert_eq!(counts(&world, "S01").await.submissions, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_is_no_batch_is_an_error_and_a_nameless_failure_fails_the_batch() {
+async fn an_event_without_records_is_an_error_and_a_failure_without_a_sequence_number_fails_the_batch() {
     let world = World::new();
     let score = Score::new(world.store(), world.topic());
     let event = LambdaEvent::new(json!({"hello": 1}), context(PLENTY));
@@ -298,68 +302,68 @@ async fn an_event_that_is_no_batch_is_an_error_and_a_nameless_failure_fails_the_
 }
 
 #[tokio::test(start_paused = true)]
-async fn other_kinds_of_records_are_passed_over() {
+async fn other_kinds_of_records_are_ignored() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;
     let mut modified = world.stream();
     modified[0]["eventName"] = json!("MODIFY");
-    assert_eq!(work_off(&world, &modified, PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &modified, PLENTY).await, Vec::<String>::new());
     assert_eq!(world.count_calls("TransactWriteItems"), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_an_alert_whose_publication_failed_is_published_when_the_stream_brings_it_again() {
+async fn promise_4_an_alert_whose_publication_failed_is_published_at_the_next_delivery() {
     for fault in [Fault::Cut, Fault::Stall, Fault::ApplyAndCut, Fault::error("AuthorizationError"), Fault::throttle()] {
         let world = World::new();
         send(&world, "S01", "P-1", &UNSAFE).await;
         send(&world, "S01", "P-2", &CALM).await;
         let stream = world.stream();
         world.inject_into("PublishBatch", usize::MAX, fault.clone());
-        assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, Vec::<String>::new(), "{fault:?}: scored");
+        assert_eq!(process(&world, &stream, Duration::from_secs(5)).await, Vec::<String>::new(), "{fault:?}: scored");
         let row = &world.items("alert")[0];
         assert_eq!((&row["status"], row["pending"].is_string()), (&json!("PENDING"), true), "{fault:?}");
         world.heal();
-        assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new(), "{fault:?}");
+        assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new(), "{fault:?}");
         all_promises_hold(&world, "S01", 2, 1).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_an_alert_that_a_score_names_and_that_does_not_come_back_stays_on_the_list_of_what_waits() {
+async fn promise_4_an_alert_that_a_score_names_and_the_store_does_not_return_stays_on_its_list() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;
     let stream = world.stream();
     world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
-    work_off(&world, &stream, Duration::from_secs(5)).await;
+    process(&world, &stream, Duration::from_secs(5)).await;
     world.heal();
     world.inject(|call| {
         let alerts = call.name() == "BatchGetItem" && call.body.to_string().contains("ALERT#");
         alerts.then(|| Fault::Answer(200, json!({"Responses": {"RecordsTable": []}, "UnprocessedKeys": {}})))
     });
-    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new());
     assert!(world.items("alert")[0]["pending"].as_str().unwrap().starts_with("PENDING#"));
     world.heal();
-    work_off_all(&world).await;
+    process_all(&world).await;
     all_promises_hold(&world, "S01", 1, 1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_a_mark_that_failed_has_the_alert_published_again_rather_than_never() {
+async fn promise_4_an_alert_whose_mark_failed_is_published_again() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;
     let stream = world.stream();
     world.inject_into("UpdateItem RecordsTable", usize::MAX, Fault::Cut);
-    assert_eq!(work_off(&world, &stream, Duration::from_secs(5)).await, Vec::<String>::new());
+    assert_eq!(process(&world, &stream, Duration::from_secs(5)).await, Vec::<String>::new());
     assert_eq!(world.items("alert")[0]["status"], "PENDING");
     world.heal();
-    work_off_all(&world).await;
+    process_all(&world).await;
     all_promises_hold(&world, "S01", 1, 1).await;
     let ids: Vec<Value> = world.published().iter().map(|published| published.body()["alertId"].clone()).collect();
     assert_eq!((ids.len(), &ids[0]), (2, &ids[1]), "under the same alert id, by which the receiver drops the repeat");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publication_that_fails_in_part_is_sent_again_in_that_part() {
+async fn the_failed_part_of_a_publication_is_sent_again() {
     let world = World::new();
     for n in 0..3 {
         send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
@@ -369,7 +373,7 @@ async fn a_publication_that_fails_in_part_is_sent_again_in_that_part() {
         <Successful><member><Id>0</Id><MessageId>m-0</MessageId></member><member><Id>2</Id><MessageId>m-2</MessageId></member></Successful>\
         </PublishBatchResult></PublishBatchResponse>";
     world.inject_into("PublishBatch", 1, Fault::Answer(200, json!(partial)));
-    assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &world.stream(), PLENTY).await, Vec::<String>::new());
     let entries: Vec<usize> = world
         .calls()
         .iter()
@@ -381,7 +385,7 @@ async fn a_publication_that_fails_in_part_is_sent_again_in_that_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_that_sns_never_takes_stays_on_the_list_of_what_waits_alone() {
+async fn an_alert_that_sns_rejects_alone_stays_on_its_list() {
     let world = World::new();
     for n in 0..2 {
         send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
@@ -392,10 +396,10 @@ async fn an_alert_that_sns_never_takes_stays_on_the_list_of_what_waits_alone() {
         </PublishBatchResult></PublishBatchResponse>";
     world.inject_into("PublishBatch", 1, Fault::Answer(200, json!(partial)));
     let stream = world.stream();
-    assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new());
     let waiting: Vec<Value> = world.items("alert").into_iter().filter(|row| row["status"] == "PENDING").collect();
     assert_eq!((waiting.len(), waiting[0]["patient"].as_str()), (1, Some("P-0")));
-    assert_eq!(world.count_calls("PublishBatch"), 1, "what SNS does not take is not sent again and again");
+    assert_eq!(world.count_calls("PublishBatch"), 1, "an alert that SNS rejects is not sent again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -406,7 +410,7 @@ async fn promise_3_a_transaction_whose_answer_was_lost_is_recognised_by_its_toke
             send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
         }
         world.inject_into("TransactWriteItems", 3, fault.clone());
-        assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new(), "{fault:?}");
+        assert_eq!(process(&world, &world.stream(), PLENTY).await, Vec::<String>::new(), "{fault:?}");
         all_promises_hold(&world, "S01", 5, 5).await;
         let tokens: std::collections::BTreeSet<String> = transactions(&world)
             .iter()
@@ -417,7 +421,7 @@ async fn promise_3_a_transaction_whose_answer_was_lost_is_recognised_by_its_toke
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_conflict_is_tried_again_and_then_in_halves() {
+async fn a_conflict_is_retried_and_then_split_in_halves() {
     let world = World::new();
     for n in 0..8 {
         send(&world, "S01", &format!("P-{n}"), &CALM).await;
@@ -428,7 +432,7 @@ async fn a_conflict_is_tried_again_and_then_in_halves() {
         left -= 1;
         (left >= 0).then(|| Fault::conflict(writes, writes - 1))
     });
-    assert_eq!(work_off(&world, &world.stream(), PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &world.stream(), PLENTY).await, Vec::<String>::new());
     all_promises_hold(&world, "S01", 8, 0).await;
     let sizes: Vec<usize> =
         transactions(&world).iter().map(|call| call.body["TransactItems"].as_array().unwrap().len()).collect();
@@ -436,22 +440,22 @@ async fn a_conflict_is_tried_again_and_then_in_halves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_a_profile_that_cannot_be_read_spoils_no_other_patients_submission() {
+async fn promise_8_an_unreadable_profile_affects_no_other_patients_submission() {
     let world = World::new();
     send(&world, "S01", "P-1", &CALM).await;
-    work_off_all(&world).await;
+    process_all(&world).await;
     world.tamper("profile", "courses", "not a map");
     for n in 1..5 {
         send(&world, "S01", &format!("P-{n}"), &UNSAFE).await;
     }
-    assert_eq!(work_off(&world, &world.stream()[1..], PLENTY).await, Vec::<String>::new());
+    assert_eq!(process(&world, &world.stream()[1..], PLENTY).await, Vec::<String>::new());
     assert_eq!(counts(&world, "S01").await.submissions, 4);
     assert_eq!(world.published().len(), 3);
     assert_eq!(world.items("quarantined")[0]["reason"], "its patient's profile cannot be read");
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_what_the_store_refuses_for_good_is_found_among_its_neighbours() {
+async fn promise_8_a_submission_that_the_store_always_refuses_is_found_among_its_neighbours() {
     let cancelled = |writes: usize| {
         let reasons: Vec<Value> =
             (0..writes).map(|at| json!({"Code": if at == 0 { "ValidationError" } else { "None" }})).collect();
@@ -469,10 +473,10 @@ async fn promise_8_what_the_store_refuses_for_good_is_found_among_its_neighbours
                 call.body["TransactItems"].as_array().filter(|_| call.body.to_string().contains("#P-4"))?.len();
             Some(if inside { cancelled(writes) } else { Fault::error("ValidationException") })
         });
-        assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+        assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new());
         assert_eq!(counts(&world, "S01").await.submissions, 6);
-        let aside = world.items("quarantined");
-        assert_eq!((aside.len(), &aside[0]["sk"]), (1, &json!(number(&stream[4]))));
+        let quarantined = world.items("quarantined");
+        assert_eq!((quarantined.len(), &quarantined[0]["sk"]), (1, &json!(number(&stream[4]))));
     }
 }
 
@@ -492,20 +496,20 @@ async fn an_alert_does_not_wait_for_a_neighbour_that_conflicts() {
         let conflicts = writes > 0 && call.body.to_string().contains("#P-2");
         conflicts.then(|| Fault::conflict(writes, writes - 1))
     });
-    assert_eq!(work_off(&world, &stream, PLENTY).await, [number(&stream[1])]);
+    assert_eq!(process(&world, &stream, PLENTY).await, [number(&stream[1])]);
     let published_at = published_at.lock().unwrap().expect("it was published");
     assert!(published_at < Duration::from_secs(1), "only after {published_at:?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_on_change_compares_with_what_came_before_by_the_time_of_completion() {
+async fn a_rule_on_change_compares_by_effective_time() {
     let world = World::new();
     let at = |day: u8| format!("2026-11-{day:02}T08:00:00Z");
     let who_5 = |codes: [u8; 5]| (1..).zip(codes).collect::<Vec<(u8, u8)>>();
-    // The first, then one that fell by 40 points, then late one that came before both.
+    // The first, then one that is 40 points lower, then a late one that is earlier than both.
     for (day, codes) in [(2, [5; 5]), (3, [3; 5]), (1, [1; 5])] {
         send_as(&world, "who-5", "S01", "P-1", &who_5(codes), &at(day)).await;
-        work_off_all(&world).await;
+        process_all(&world).await;
     }
     let change: Vec<Value> = world.items("alert").into_iter().filter(|alert| alert["rule"] == "change").collect();
     assert_eq!(change.len(), 1, "of the fall from the first to the second, and of nothing else");
@@ -515,7 +519,7 @@ async fn a_rule_on_change_compares_with_what_came_before_by_the_time_of_completi
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
+async fn all_calls_share_the_connections_of_the_warm_up() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;
     let (store, topic) = (world.store(), world.topic());
@@ -529,20 +533,20 @@ async fn all_calls_share_the_connections_that_were_opened_at_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_profile_that_somebody_else_wrote_meanwhile_is_read_again() {
+async fn a_profile_that_was_written_concurrently_is_read_again() {
     // The patient's first submissions, and later ones, whose profile is there already.
     for earlier in [0, 1] {
         let world = World::new();
         for _ in 0..earlier {
             send(&world, "S01", "P-1", &CALM).await;
         }
-        work_off_all(&world).await;
+        process_all(&world).await;
         let transactions_before = transactions(&world).len();
         send(&world, "S01", "P-1", &CALM).await;
         send(&world, "S01", "P-1", &UNSAFE).await;
         let stream = world.stream().split_off(earlier);
         // Both read the profile before either writes it.
-        let both = tokio::join!(work_off(&world, &stream[..1], PLENTY), work_off(&world, &stream[1..], PLENTY));
+        let both = tokio::join!(process(&world, &stream[..1], PLENTY), process(&world, &stream[1..], PLENTY));
         assert_eq!(both, (vec![], vec![]));
         all_promises_hold(&world, "S01", earlier as u64 + 2, 1).await;
         assert!(transactions(&world).len() - transactions_before >= 3, "one of them once more");
@@ -553,7 +557,7 @@ async fn a_profile_that_somebody_else_wrote_meanwhile_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_3_whatever_call_dies_whenever_the_counts_are_exact_in_the_end() {
+async fn promise_3_the_counts_are_exact_wherever_a_process_died() {
     for cut_at in 0..14 {
         let world = World::new();
         for n in 0..6 {
@@ -562,7 +566,7 @@ async fn promise_3_whatever_call_dies_whenever_the_counts_are_exact_in_the_end()
         let stream = world.stream();
         let before = world.calls().len();
         let score = Score::new(world.store(), world.topic());
-        // The process dies when its call number `cut_at` has gone out: the handler is dropped where it is.
+        // The process dies once its call number `cut_at` is sent: the handler is dropped at that point.
         let event = stream_event(&stream, PLENTY);
         tokio::select! {
             _ = score.handle(event) => {}
@@ -572,14 +576,14 @@ async fn promise_3_whatever_call_dies_whenever_the_counts_are_exact_in_the_end()
                 }
             } => {}
         }
-        work_off_all(&world).await;
+        process_all(&world).await;
         all_promises_hold(&world, "S00", 3, 3).await;
         all_promises_hold(&world, "S01", 3, 3).await;
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_6_whatever_stalls_the_batch_answers_before_the_reserve_with_what_is_not_done() {
+async fn promise_6_whatever_stalls_the_answer_is_returned_before_the_reserve_with_the_records_that_are_not_done() {
     let stalls = [
         "TransactWriteItems",
         "BatchGetItem RecordsTable",
@@ -598,7 +602,7 @@ async fn promise_6_whatever_stalls_the_batch_answers_before_the_reserve_with_wha
             stream[2]["dynamodb"]["NewImage"] = json!({"kind": {"S": "submission"}});
             world.inject(move |call| (call.operation == stalled).then_some(Fault::Stall));
             let start = Instant::now();
-            let not_done = work_off(&world, &stream, Duration::from_millis(remaining)).await;
+            let not_done = process(&world, &stream, Duration::from_millis(remaining)).await;
             let most = Duration::from_millis(remaining.saturating_sub(500));
             assert!(start.elapsed() <= most, "{remaining} {stalled}: {:?}", start.elapsed());
 
@@ -612,7 +616,7 @@ async fn promise_6_whatever_stalls_the_batch_answers_before_the_reserve_with_wha
             assert_eq!(not_done, expected, "{remaining} {stalled}");
 
             world.heal();
-            assert_eq!(work_off(&world, &stream, PLENTY).await, Vec::<String>::new());
+            assert_eq!(process(&world, &stream, PLENTY).await, Vec::<String>::new());
             assert_eq!(counts(&world, "S01").await.submissions, 2, "{remaining} {stalled}");
             assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"));
         }

@@ -1,4 +1,4 @@
-//! Scores that a FHIR client computed itself: compared, told to staff, and otherwise without effect.
+//! Scores that a FHIR client computed itself: compared, shown to staff, and otherwise without effect.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -14,7 +14,7 @@ use submit::Submit;
 const ID: &str = "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e";
 const PLENTY: Duration = Duration::from_secs(10);
 
-/// What staff see of a GAD-7 with `codes` whose sender states `total`.
+/// The score, as staff see it, of a GAD-7 with `codes` for which the client claims `total`.
 async fn seen(codes: &[u8], total: Value) -> Value {
     let world = World::new();
     let answers = codes
@@ -40,20 +40,20 @@ async fn seen(codes: &[u8], total: Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_total_that_differs_from_ours_is_told_and_ours_stands() {
+async fn a_claimed_total_that_differs_is_shown_and_does_not_change_the_score() {
     let score = seen(&[1, 1, 1, 1, 1, 1, 1], json!({"valueDecimal": 9.5})).await;
     assert_eq!(score["scores"], json!([{"id": "total", "value": 7, "range": [0, 21], "band": "mild"}]));
     assert_eq!(score["claimedDiffers"], json!([{"id": "total", "claimed": 9.5}]));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_total_that_agrees_is_not_mentioned() {
+async fn a_claimed_total_that_agrees_is_not_shown() {
     let score = seen(&[1, 1, 1, 1, 1, 1, 1], json!({"valueDecimal": 7.0})).await;
     assert_eq!((&score["scores"][0]["value"], &score["claimedDiffers"]), (&json!(7), &Value::Null));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_total_of_too_few_answers_differs_from_none() {
+async fn a_claimed_total_of_too_few_answers_differs_from_no_score() {
     let score = seen(&[3, 3, 3], json!({"valueInteger": 9})).await;
     assert_eq!((&score["scores"], &score["notScored"][0]["id"]), (&json!([]), &json!("total")));
     assert_eq!(score["claimedDiffers"], json!([{"id": "total", "claimed": 9}]));

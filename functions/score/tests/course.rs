@@ -1,5 +1,5 @@
-//! Alert rules see the patient's true course: whatever comes late, is corrected, or is scored under another version of the
-//! study.
+//! Alert rules are evaluated over the patient's true course, although submissions arrive late, are corrected, or are scored
+//! under another version of the study.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 const PLENTY: Duration = Duration::from_secs(60);
 
-/// A study that asks the pain scale under `rules`, and what `changes` say.
+/// Stores a study with the pain scale under `rules`, and with `changes` to its definition.
 async fn put_study(world: &World, version: &str, rules: Value, changes: Value) {
     let sites = ["S01", "S02"].map(|site| json!({"id": site, "name": site, "timeZone": "Europe/Berlin"}));
     let definition = Catalog::shipped().find(&"pain-nrs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
@@ -30,7 +30,7 @@ async fn put_study(world: &World, version: &str, rules: Value, changes: Value) {
     world.put_study(study).await;
 }
 
-/// Three of the last three at 8 or above.
+/// A rule that fires when the last three scores are all at 8 or above.
 fn lasting() -> Value {
     json!([{"id": "lasting", "severity": "warning", "when": {"consecutive": {"of": "total", "atLeast": 8, "times": 3, "last": 3}}}])
 }
@@ -61,7 +61,7 @@ async fn send(world: &World, body: &Value) {
     send_from(world, "S01", "POST /v1/submissions", body).await;
 }
 
-/// Scores what the stream has from record `from` on.
+/// Scores the records of the stream from index `from` on.
 async fn score(world: &World, from: usize) {
     let score = Score::new(world.store(), world.topic());
     let answer = score.handle(stream_event(&world.stream()[from..], PLENTY)).await.unwrap();
@@ -77,12 +77,12 @@ fn stored(world: &World, body: &Value) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offline_batch_fires_a_rule_that_looks_back_whatever_its_order() {
+async fn an_offline_batch_in_any_order_fires_a_rule_that_looks_back() {
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]] {
         let world = World::new();
         put_study(&world, "1.0.0", lasting(), json!({})).await;
         let days = [pain(1, 8), pain(2, 9), pain(3, 8)];
-        let batch: Vec<&Value> = order.iter().map(|place| &days[*place]).collect();
+        let batch: Vec<&Value> = order.iter().map(|index| &days[*index]).collect();
         send_from(&world, "S01", "POST /v1/submissions/batch", &json!(batch)).await;
         score(&world, 0).await;
         let raised = alerts(&world, "lasting");
@@ -92,7 +92,7 @@ async fn an_offline_batch_fires_a_rule_that_looks_back_whatever_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_submission_fires_the_rules_of_its_successors_once_and_says_that_they_are_late() {
+async fn a_late_submission_fires_the_rules_of_its_successors_once_as_late_alerts() {
     let world = World::new();
     put_study(&world, "1.0.0", lasting(), json!({})).await;
     let (first, late, third) = (pain(1, 8), pain(2, 8), pain(3, 8));
@@ -117,7 +117,7 @@ async fn a_late_submission_fires_the_rules_of_its_successors_once_and_says_that_
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_correction_counts_in_the_place_of_what_it_corrects() {
+async fn a_correction_counts_at_the_time_of_the_submission_that_it_corrects() {
     let world = World::new();
     put_study(&world, "1.0.0", lasting(), json!({})).await;
     let days = [pain(1, 8), pain(2, 0), pain(3, 8)];
@@ -140,7 +140,7 @@ async fn a_correction_counts_in_the_place_of_what_it_corrects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn alerts_of_what_was_corrected_stay_and_are_marked() {
+async fn alerts_of_a_corrected_submission_stay_and_are_marked() {
     let world = World::new();
     let rules = json!([{"id": "line", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 9}}}]);
     put_study(&world, "1.0.0", rules, json!({})).await;
@@ -154,7 +154,7 @@ async fn alerts_of_what_was_corrected_stay_and_are_marked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_correction_that_is_scored_before_what_it_corrects_is_what_counts() {
+async fn a_correction_that_is_scored_first_still_replaces_the_original() {
     let world = World::new();
     let rules = json!([{"id": "line", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 9}}}]);
     put_study(&world, "1.0.0", rules, json!({})).await;
@@ -171,7 +171,7 @@ async fn a_correction_that_is_scored_before_what_it_corrects_is_what_counts() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_submission_is_scored_under_the_study_version_that_took_it_also_when_a_later_one_dropped_the_instrument() {
+async fn a_submission_is_scored_under_the_study_version_that_accepted_it_even_if_a_later_one_dropped_the_instrument() {
     let world = World::new();
     let rules = json!([{"id": "added", "severity": "critical", "when": {"score": {"of": "total", "atLeast": 3}}}]);
     put_study(&world, "1.0.0", rules, json!({})).await;
@@ -185,7 +185,7 @@ async fn a_submission_is_scored_under_the_study_version_that_took_it_also_when_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_phone_that_was_reset_makes_no_baseline_of_a_study_that_says_when_it_begins() {
+async fn a_submission_of_a_reset_phone_is_no_baseline_in_a_study_with_a_start_date() {
     for (starts_on, expected) in [(json!("2025-11-01"), 1), (Value::Null, 0)] {
         let world = World::new();
         let rules = json!([{"id": "worse", "severity": "warning", "when": {"change": {"of": "total", "against": "baseline", "worse": "higher", "by": 3}}}]);

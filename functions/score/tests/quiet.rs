@@ -1,4 +1,4 @@
-//! The quiet period of a rule, with an instrument that has one.
+//! The quiet period of a rule.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -15,7 +15,7 @@ use submit::Submit;
 use time::OffsetDateTime;
 use time::macros::datetime;
 
-/// PHQ-9 whose alert on safety is followed by quiet hours.
+/// A PHQ-9 whose rule `safety` has a quiet period of `quiet_hours`.
 fn phq_9(quiet_hours: u32) -> Instrument {
     let mut definition: serde_json::Value =
         serde_json::from_str(include_str!("../../../shared/clinical/instruments/phq-9/1.0.0.json")).unwrap();
@@ -42,14 +42,14 @@ async fn inside_the_quiet_period_an_alert_is_recorded_and_not_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_without_a_quiet_period_no_alert_is_quiet_in_whatever_order_they_are_committed() {
+async fn promise_4_without_a_quiet_period_no_alert_is_quiet_in_any_order_of_commits() {
     let at = datetime!(2026-11-01 08:00:00.200 UTC);
     let earlier = datetime!(2026-11-01 08:00:00.100 UTC);
     let cases = [at, earlier, at, earlier].map(|at| (at, "P-1", AlertStatus::Pending));
     commit_all(&World::new(), &phq_9(0), &cases).await;
 }
 
-/// Sends a submission for each of `cases`, commits it as scored at its time, and holds its alert to its status.
+/// Submits and commits one submission for each of `cases` at its time, and asserts the status of its alert.
 async fn commit_all(world: &World, instrument: &Instrument, cases: &[(OffsetDateTime, &str, AlertStatus)]) {
     for (n, &(at, patient, expected)) in cases.iter().enumerate() {
         let body = json!({
@@ -66,7 +66,7 @@ async fn commit_all(world: &World, instrument: &Instrument, cases: &[(OffsetDate
         let chunk = chunks(vec![((), ToScore { submission, instrument, protocol: &protocol })]).remove(0);
         let progress = world.store().commit(chunk, at, Deadline::after(plenty)).await;
         let Some(((), _, Commit::Committed(alerts))) = progress.settled.into_iter().next() else {
-            unreachable!("nothing is in the way of this commit")
+            unreachable!("nothing prevents this commit")
         };
         assert_eq!((alerts.len(), alerts[0].status), (1, expected), "at {at} for {patient}");
     }

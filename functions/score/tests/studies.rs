@@ -1,4 +1,4 @@
-//! What a study's data make of what alerts.
+//! A study's own rules and settings change which alerts are raised and how.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -22,7 +22,7 @@ async fn send(world: &World, instrument: &str, answers: Value, authored_at: &str
     send_as(world, &[], instrument, answers, authored_at).await;
 }
 
-/// The version of a shipped instrument that is asked.
+/// The latest version of a shipped instrument.
 fn latest(instrument: &str) -> String {
     Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap().version().to_string()
 }
@@ -36,22 +36,22 @@ async fn send_as(world: &World, token: &[(&str, &str)], instrument: &str, answer
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
 }
 
-/// Works off what the stream has, and gives how many records are not done.
-async fn work_off(world: &World) -> usize {
+/// Processes the stream, and returns the number of records that are not done.
+async fn process(world: &World) -> usize {
     let score = Score::new(world.store(), world.topic());
     score.handle(stream_event(&world.stream(), PLENTY)).await.unwrap().batch_item_failures.len()
 }
 
 fn rules(world: &World) -> Vec<(String, String)> {
     let alerts = world.items("alert");
-    let told = alerts.iter().map(|alert| ["rule", "severity"].map(|name| alert[name].as_str().unwrap().to_owned()));
-    let mut told: Vec<_> = told.map(|[rule, severity]| (rule, severity)).collect();
-    told.sort();
-    told
+    let rules = alerts.iter().map(|alert| ["rule", "severity"].map(|name| alert[name].as_str().unwrap().to_owned()));
+    let mut rules: Vec<_> = rules.map(|[rule, severity]| (rule, severity)).collect();
+    rules.sort();
+    rules
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_which_study_it_was() {
+async fn a_study_with_a_stricter_rule_changes_the_alerts_and_the_score_names_the_version_of_the_study() {
     let audit_c = json!({"1": 2, "2": 1, "3": 0});
     for (threshold, expected) in [(3, 1), (4, 0)] {
         let world = World::new();
@@ -61,7 +61,7 @@ async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_wh
         let instruments = json!([{"id": "audit-c", "version": "1.1.0", "rules": own}]);
         world.put_study(json!({"instruments": instruments, "alerts": link})).await;
         send(&world, "audit-c", audit_c.clone(), "2026-11-01T08:00:00Z").await;
-        assert_eq!(work_off(&world).await, 0);
+        assert_eq!(process(&world).await, 0);
         assert_eq!(rules(&world).len(), expected, "the threshold of a study is {threshold}");
         let published = world.published();
         assert!(published.iter().all(|one| one.body()["link"].as_str().unwrap().starts_with("https://s.example/")));
@@ -73,7 +73,7 @@ async fn a_study_with_a_tightened_rule_changes_what_alerts_and_the_score_says_wh
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_line_may_depend_on_the_group_that_the_token_names() {
+async fn a_threshold_may_depend_on_the_group_in_the_token() {
     let world = World::new();
     let line = |at_least: u8| json!([{"id": "threshold", "severity": "info", "when": {"score": {"of": "total", "atLeast": at_least}}}]);
     let asked = json!([{"id": "audit-c", "version": "1.1.0", "rules": line(3), "byGroup": {"men": line(4)}}]);
@@ -82,14 +82,14 @@ async fn a_line_may_depend_on_the_group_that_the_token_names() {
         let answers = json!({"1": 2, "2": 1, "3": 0});
         send_as(&world, &[("patient", patient), ("group", group)], "audit-c", answers, "2026-11-01T08:00:00Z").await;
     }
-    assert_eq!(work_off(&world).await, 0);
+    assert_eq!(process(&world).await, 0);
     let mut alerted: Vec<_> = world.items("alert").iter().map(|alert| alert["patient"].clone()).collect();
     alerted.sort_by_key(Value::to_string);
     assert_eq!(alerted, ["P-2", "P-3"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_man_may_leave_out_what_is_asked_of_women_and_nobody_else() {
+async fn only_a_man_may_omit_an_item_for_women() {
     let all = |leave_out: u8| -> Value {
         (1..=15)
             .filter(|item| *item != leave_out)
@@ -111,17 +111,17 @@ async fn a_man_may_leave_out_what_is_asked_of_women_and_nobody_else() {
         ("", all(4), None),
         ("", not_applicable(all(0)), Some(14)),
     ] {
-        for study in ["none", "asks it", "asked it"] {
+        for study in ["none", "has it", "had it"] {
             let world = World::new();
             if study != "none" {
                 world.put_study(json!({"instruments": [{"id": "phq-15", "version": "1.1.0"}]})).await;
             }
             send_as(&world, &[("group", group)], "phq-15", answers.clone(), "2026-11-01T08:00:00Z").await;
-            if study == "asked it" {
+            if study == "had it" {
                 let other = json!([{"id": "gad-7", "version": "1.0.0"}]);
                 world.put_study(json!({"version": "2.0.0", "instruments": other})).await;
             }
-            assert_eq!(work_off(&world).await, 0);
+            assert_eq!(process(&world).await, 0);
             let score = world.items("submission")[0]["score"].clone();
             let expected = total.map_or(Value::Null, |total| json!(total));
             assert_eq!(score["scores"][0]["value"], expected, "{group:?} {answers} {study}");
@@ -131,7 +131,7 @@ async fn a_man_may_leave_out_what_is_asked_of_women_and_nobody_else() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_may_do_without_a_rule_and_give_another_its_own_severity() {
+async fn a_study_may_disable_a_rule_and_change_the_severity_of_another() {
     let world = World::new();
     let own = json!([{"id": "safety", "severity": "warning", "when": {"item": {"of": "9", "atLeast": 2}}}]);
     let asked = json!([{"id": "phq-9", "version": "1.0.0", "rules": own, "without": ["threshold"]}]);
@@ -139,12 +139,12 @@ async fn a_study_may_do_without_a_rule_and_give_another_its_own_severity() {
     let all_at = |code: u8| (1..=9).map(|item| (item.to_string(), json!(code))).collect::<serde_json::Map<_, _>>();
     send(&world, "phq-9", Value::Object(all_at(3)), "2026-11-01T08:00:00Z").await;
     send(&world, "phq-9", json!({"9": 1}), "2026-11-02T08:00:00Z").await;
-    assert_eq!(work_off(&world).await, 0);
+    assert_eq!(process(&world).await, 0);
     assert_eq!(rules(&world), [("safety".to_owned(), "warning".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_may_look_back_over_as_many_submissions_as_it_says() {
+async fn a_rule_may_define_how_many_submissions_it_looks_back() {
     let world = World::new();
     let own = json!([{
         "id": "lasting", "severity": "warning",
@@ -154,7 +154,7 @@ async fn a_rule_may_look_back_over_as_many_submissions_as_it_says() {
     for (day, pain, alerts) in [(1, 6, 0), (2, 5, 0), (3, 1, 0), (4, 6, 0), (5, 6, 1), (6, 2, 1), (7, 6, 1), (8, 5, 2)]
     {
         send(&world, "pain-nrs", json!({"1": pain}), &format!("2026-11-0{day}T08:00:00Z")).await;
-        assert_eq!(work_off(&world).await, 0);
+        assert_eq!(process(&world).await, 0);
         assert_eq!(world.items("alert").len(), alerts, "after day {day}");
     }
     let undecided: Vec<Value> =
@@ -163,35 +163,35 @@ async fn a_rule_may_look_back_over_as_many_submissions_as_it_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_study_asks_no_more_is_still_scored_by_the_instruments_own_rules() {
+async fn an_instrument_that_the_study_dropped_is_still_scored_by_its_own_rules() {
     let world = World::new();
     world.put_study(json!({})).await;
     send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
     world.put_study(json!({"version": "2.0.0", "instruments": [{"id": "gad-7", "version": "1.0.0"}]})).await;
-    assert_eq!(work_off(&world).await, 0);
+    assert_eq!(process(&world).await, 0);
     assert_eq!(rules(&world), [("safety".to_owned(), "critical".to_owned())]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_scored_by_a_study_that_cannot_be_read_waits_and_nothing_is_set_aside() {
+async fn submissions_of_a_study_that_cannot_be_read_wait_and_are_not_quarantined() {
     let world = World::new();
     world.put_study(json!({})).await;
     send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
     world.inject_into("GetItem RecordsTable", usize::MAX, Fault::internal());
-    assert_eq!(work_off(&world).await, 1);
+    assert_eq!(process(&world).await, 1);
     assert!(world.items("quarantined").is_empty() && world.items("alert").is_empty());
     world.heal();
-    assert_eq!(work_off(&world).await, 0);
+    assert_eq!(process(&world).await, 0);
     assert_eq!((world.items("alert").len(), world.published().len()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_patient_sees_its_score_where_the_study_shows_it() {
+async fn patients_see_scores_only_if_the_study_shows_them() {
     for shown in [true, false] {
         let world = World::new();
         world.put_study(json!({"patientsSeeScores": shown})).await;
         send(&world, "phq-9", json!({"9": 1}), "2026-11-01T08:00:00Z").await;
-        assert_eq!(work_off(&world).await, 0);
+        assert_eq!(process(&world).await, 0);
         let submission = world.items("submission").remove(0);
         let id = submission["id"].as_str().unwrap();
         let get = request("GET /v1/submissions/{id}", &[("id", id)], "", Some(claims(&[])), None, PLENTY);
@@ -203,14 +203,14 @@ async fn a_patient_sees_its_score_where_the_study_shows_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_version_once_put_stays_as_it_is_with_who_put_it() {
+async fn a_stored_version_never_changes_nor_does_its_author() {
     let world = World::new();
     world.put_study(json!({})).await;
     let version = |world: &World| world.items("study").into_iter().find(|item| item["sk"] == "VERSION#1.0.0").unwrap();
     world.tamper("study", "put_by", "the-first");
     world.put_study(json!({})).await;
     assert_eq!(version(&world)["put_by"], "the-first");
-    assert_eq!(world.items("audit").len(), 1, "what changes nothing is no change");
+    assert_eq!(world.items("audit").len(), 1, "a repeat without changes has no audit entry");
 
     let put = async |changes: Value| {
         let mut study: Value = serde_json::from_str(version(&world)["json"].as_str().unwrap()).unwrap();

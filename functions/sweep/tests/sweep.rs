@@ -1,4 +1,5 @@
-//! What becomes of what waits too long, over the real SDK, a store in memory and an SNS that keeps what it is sent.
+//! Runs of `sweep` over items that wait too long, over the real SDK, a store in memory and an SNS that records what it is
+//! sent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -43,7 +44,7 @@ async fn score(world: &World, remaining: Duration) -> usize {
     world.score(&world.stream(), remaining).await
 }
 
-/// The event that EventBridge sends.
+/// The scheduled event of EventBridge.
 fn scheduled(remaining: Duration) -> LambdaEvent<Value> {
     let event = json!({
         "version": "0", "id": "53dc4d37-cffa-4f76-80c9-8b7d4a4d2eaa", "detail-type": "Scheduled Event",
@@ -61,8 +62,8 @@ async fn sweep(world: &World) -> SweepSummary {
     run(world, IN_HALF_AN_HOUR, PLENTY).await.unwrap()
 }
 
-/// As if everything that is there had waited since long ago, and been told long ago.
-fn let_wait(world: &World) {
+/// Moves the times of waiting, sending and escalating of all submissions and alerts into the past.
+fn age(world: &World) {
     for item in world.items("submission").iter().chain(&world.items("alert")) {
         for time in ["pending_since", "sent_at", "escalated_at"].into_iter().filter(|time| item[time].is_string()) {
             world.tamper_one(item, time, LONG_AGO);
@@ -75,7 +76,7 @@ async fn submissions_counted(world: &World, site: &str) -> u64 {
     world.store().site_counts(&study, &[site], Deadline::after(PLENTY)).await.unwrap()[0].submissions
 }
 
-/// The steps in which the alerts were told, in order: 0 is the first publication.
+/// The steps that were published, in order: 0 is the first publication.
 fn steps(world: &World) -> Vec<u64> {
     world.published().iter().map(|published| published.body()["escalation"].as_u64().unwrap_or(0)).collect()
 }
@@ -85,13 +86,13 @@ fn list(row: &Value) -> &str {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_2_what_the_stream_lost_is_scored_counted_and_told() {
+async fn promise_2_submissions_that_the_stream_lost_are_scored_counted_and_their_alerts_published() {
     let world = World::new();
     for n in 0..60 {
         send(&world, &format!("S0{}", n % 2), &format!("P-{:02}", n % 20), if n % 6 == 0 { UNSAFE } else { CALM })
             .await;
     }
-    let_wait(&world);
+    age(&world);
     let swept = sweep(&world).await;
     assert_eq!((swept.submissions, swept.alerts, swept.finished), (60, 10, true));
     assert!(swept.oldest_pending_seconds > 10_000_000, "since January");
@@ -110,7 +111,7 @@ async fn promise_2_what_the_stream_lost_is_scored_counted_and_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_just_received_is_left_to_the_stream() {
+async fn recent_submissions_are_left_to_the_stream() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     assert_eq!(sweep(&world).await, SweepSummary { finished: true, ..SweepSummary::default() });
@@ -118,12 +119,12 @@ async fn what_was_just_received_is_left_to_the_stream() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_3_beside_a_running_score_and_another_sweep_each_is_counted_once() {
+async fn promise_3_each_submission_is_counted_once_while_score_and_another_sweep_are_running() {
     let world = World::new();
     for n in 0..20 {
         send(&world, "S01", &format!("P-{}", n % 5), UNSAFE).await;
     }
-    let_wait(&world);
+    age(&world);
     let (not_done, one, other) = tokio::join!(score(&world, PLENTY), sweep(&world), sweep(&world));
     assert_eq!((not_done, one.finished, other.finished), (0, true, true));
     assert_eq!(submissions_counted(&world, "S01").await, 20);
@@ -132,8 +133,8 @@ async fn promise_3_beside_a_running_score_and_another_sweep_each_is_counted_once
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_an_alert_that_was_never_confirmed_is_published_and_marked() {
-    // Never taken, taken without an answer, and taken with the mark lost.
+async fn promise_4_an_unconfirmed_alert_is_published_and_marked() {
+    // Not accepted, accepted without an answer, not marked, and marked without an answer.
     for (operation, fault) in [
         ("PublishBatch", Fault::Cut),
         ("PublishBatch", Fault::ApplyAndCut),
@@ -145,8 +146,8 @@ async fn promise_4_an_alert_that_was_never_confirmed_is_published_and_marked() {
         world.inject_into(operation, usize::MAX, fault.clone());
         assert_eq!(score(&world, Duration::from_secs(5)).await, 0, "scored, and not published");
         world.heal();
-        assert_eq!(sweep(&world).await.alerts, 0, "score may still be at it");
-        let_wait(&world);
+        assert_eq!(sweep(&world).await.alerts, 0, "score may still be processing it");
+        age(&world);
         run(&world, NEVER, PLENTY).await.unwrap();
         let rows = world.items("alert");
         assert!(rows.iter().all(|row| row["status"] == "SENT" && list(row) != "PENDING"), "{operation} {fault:?}");
@@ -158,13 +159,13 @@ async fn promise_4_an_alert_that_was_never_confirmed_is_published_and_marked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_critical_alert_that_nobody_acknowledges_is_told_again_up_to_the_limit() {
+async fn a_critical_alert_that_nobody_acknowledges_is_published_again_up_to_the_limit() {
     let world = World::new();
     send(&world, "S01", "P-1", SEVERE).await;
     assert_eq!(score(&world, PLENTY).await, 0);
     assert_eq!(world.published().len(), 2, "a critical one and a warning");
     for expected in [1, 1, 1, 0, 0] {
-        let_wait(&world);
+        age(&world);
         assert_eq!(run(&world, AT_ONCE, PLENTY).await.unwrap().escalated, expected);
     }
     assert_eq!(steps(&world), [0, 0, 1, 2, 3]);
@@ -178,40 +179,40 @@ async fn a_critical_alert_that_nobody_acknowledges_is_told_again_up_to_the_limit
 }
 
 #[tokio::test(start_paused = true)]
-async fn before_its_time_an_alert_is_not_told_again_and_not_looked_at_each_minute() {
+async fn an_alert_that_is_not_due_is_neither_published_again_nor_read_each_minute() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     score(&world, PLENTY).await;
-    // The test's clock may be a little ahead of the wall's, which the next run reads.
+    // The test's clock may be slightly ahead of the wall clock, which the next run reads.
     world.tamper("alert", "pending_since", LONG_AGO);
     assert_eq!(sweep(&world).await.escalated, 0);
     let row = &world.items("alert")[0];
     let time = |name: &str| OffsetDateTime::parse(row[name].as_str().unwrap(), &Rfc3339).unwrap();
     assert_eq!(time("pending_since") - time("sent_at"), time::Duration::minutes(30));
-    let looks = world.count_calls("BatchGetItem RecordsTable");
+    let reads = world.count_calls("BatchGetItem RecordsTable");
     sweep(&world).await;
-    assert_eq!(world.count_calls("BatchGetItem RecordsTable"), looks);
+    assert_eq!(world.count_calls("BatchGetItem RecordsTable"), reads);
 
-    let_wait(&world);
+    age(&world);
     assert_eq!(sweep(&world).await.escalated, 1);
     world.tamper("alert", "pending_since", LONG_AGO);
-    assert_eq!(sweep(&world).await.escalated, 0, "half an hour from the last time that it was told");
+    assert_eq!(sweep(&world).await.escalated, 0, "half an hour since the last publication");
     assert_eq!(steps(&world), [0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_nothing_escalates_an_alert_leaves_the_list() {
+async fn without_escalation_an_alert_leaves_the_list() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     score(&world, PLENTY).await;
     assert_eq!(list(&world.items("alert")[0]), "OPEN");
-    let_wait(&world);
+    age(&world);
     assert_eq!(run(&world, NEVER, PLENTY).await.unwrap().escalated, 0);
     assert_eq!(list(&world.items("alert")[0]), "");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_says_when_its_alerts_escalate_and_where_they_are_opened() {
+async fn a_study_may_define_the_escalation_and_the_link_of_its_alerts() {
     for (own, expected) in [(json!({"afterMinutes": 10, "limit": 1}), 1), (json!({"afterMinutes": 10, "limit": 0}), 0)]
     {
         let world = World::new();
@@ -220,7 +221,7 @@ async fn a_study_says_when_its_alerts_escalate_and_where_they_are_opened() {
         send(&world, "S01", "P-1", UNSAFE).await;
         score(&world, PLENTY).await;
         for _ in 0..3 {
-            let_wait(&world);
+            age(&world);
             run(&world, AT_ONCE, PLENTY).await.unwrap();
         }
         assert_eq!(steps(&world).len(), 1 + expected, "{own}");
@@ -230,24 +231,24 @@ async fn a_study_says_when_its_alerts_escalate_and_where_they_are_opened() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_study_that_cannot_be_read_keeps_no_alert_silent() {
+async fn alerts_of_an_unreadable_study_escalate_too() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     score(&world, PLENTY).await;
-    let_wait(&world);
+    age(&world);
     world.inject_into("GetItem RecordsTable", usize::MAX, Fault::Cut);
     assert_eq!(run(&world, IN_HALF_AN_HOUR, PLENTY).await.unwrap().escalated, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_call_a_run_dies_at_each_step_is_told_at_least_once_and_none_is_skipped() {
+async fn wherever_a_run_dies_each_step_is_published_at_least_once_and_none_is_skipped() {
     for cut_at in 0..24 {
         let world = World::new();
         for n in 0..3 {
             send(&world, "S01", &format!("P-{n}"), UNSAFE).await;
         }
         score(&world, PLENTY).await;
-        let_wait(&world);
+        age(&world);
         let before = world.calls().len();
         let dying = Sweep::new(world.store(), world.topic(), AT_ONCE);
         tokio::select! {
@@ -259,88 +260,88 @@ async fn whatever_call_a_run_dies_at_each_step_is_told_at_least_once_and_none_is
             } => {}
         }
         for _ in 0..6 {
-            let_wait(&world);
+            age(&world);
             run(&world, AT_ONCE, PLENTY).await.unwrap();
         }
         for row in world.items("alert") {
             assert_eq!((&row["escalation"], list(&row)), (&json!(3), ""), "{cut_at}");
             let of_row =
                 world.published().into_iter().filter(|published| published.body()["alertId"] == row["alert_id"]);
-            let mut told: Vec<u64> =
+            let mut published: Vec<u64> =
                 of_row.map(|published| published.body()["escalation"].as_u64().unwrap_or(0)).collect();
-            assert!(told.is_sorted(), "{cut_at}: {told:?}");
-            told.dedup();
-            assert_eq!(told, [0, 1, 2, 3], "{cut_at}");
+            assert!(published.is_sorted(), "{cut_at}: {published:?}");
+            published.dedup();
+            assert_eq!(published, [0, 1, 2, 3], "{cut_at}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_step_whose_record_was_written_and_its_answer_lost_is_told_all_the_same() {
+async fn a_step_that_was_stored_with_its_answer_lost_is_still_published() {
     for fault in [Fault::ApplyTwice, Fault::ApplyAndCut, Fault::ApplyAndStall] {
         let world = World::new();
         send(&world, "S01", "P-1", UNSAFE).await;
         score(&world, PLENTY).await;
-        let_wait(&world);
+        age(&world);
         world.inject_into("UpdateItem RecordsTable", 1, fault.clone());
-        // Whether this run believes it or not: the step is on the row.
+        // Whether this run succeeds or not, the step is stored.
         let _either = run(&world, AT_ONCE, PLENTY).await;
         world.heal();
         for step in 2..=3 {
-            let_wait(&world);
+            age(&world);
             run(&world, AT_ONCE, PLENTY).await.unwrap();
             assert!(steps(&world).len() >= step, "{fault:?}");
         }
-        let mut told = steps(&world);
-        told.dedup();
-        assert!(told == [0, 1, 2] || told == [0, 1, 2, 3], "{fault:?}: {told:?}");
+        let mut published = steps(&world);
+        published.dedup();
+        assert!(published == [0, 1, 2] || published == [0, 1, 2, 3], "{fault:?}: {published:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn two_runs_at_once_take_one_step() {
+async fn two_concurrent_runs_publish_one_step() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     score(&world, PLENTY).await;
-    let_wait(&world);
+    age(&world);
     let both = tokio::join!(run(&world, AT_ONCE, PLENTY), run(&world, AT_ONCE, PLENTY));
     assert_eq!(both.0.unwrap().escalated + both.1.unwrap().escalated, 1);
     assert_eq!(steps(&world), [0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_8_what_can_never_be_scored_is_set_aside_once_and_holds_up_no_other() {
+async fn promise_8_a_submission_that_can_never_be_scored_is_quarantined_once_and_delays_no_other() {
     let world = World::new();
     send(&world, "S01", "P-0", CALM).await;
     world.tamper("submission", "answers", "not a map");
     for n in 1..4 {
         send(&world, "S01", &format!("P-{n}"), CALM).await;
     }
-    let_wait(&world);
+    age(&world);
     assert_eq!(sweep(&world).await.submissions, 4);
     assert_eq!(submissions_counted(&world, "S01").await, 3);
-    let aside = world.items("quarantined");
-    assert_eq!((aside.len(), &aside[0]["reason"]), (1, &json!("attribute answers is not a map")));
-    assert_eq!(sweep(&world).await.submissions, 0, "it is not tried again, and nobody is alarmed again");
+    let quarantined = world.items("quarantined");
+    assert_eq!((quarantined.len(), &quarantined[0]["reason"]), (1, &json!("attribute answers is not a map")));
+    assert_eq!(sweep(&world).await.submissions, 0, "it is not retried, and raises no second alarm");
 
-    // Somebody mends it, and has it tried again.
+    // Once its cause is fixed, it is retried on request.
     let broken = world.items("submission").into_iter().find(|item| list(item) == "QUARANTINE").unwrap();
     world.set(&broken, "answers", json!({"M": {"9": {"N": "1"}}}));
-    let again = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
-    let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(again).await.unwrap();
+    let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
+    let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(retry).await.unwrap();
     assert_eq!((swept.submissions, submissions_counted(&world, "S01").await), (1, 4));
     assert_eq!((world.items("quarantined").len(), world.published().len()), (1, 1));
     assert!(world.items("submission").iter().all(|item| item["pending"].is_null()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_stream_set_aside_is_not_tried_again() {
+async fn a_record_that_score_quarantined_is_not_retried() {
     let world = World::new();
     send(&world, "S01", "P-1", CALM).await;
     let mut stream = world.stream();
     stream[0]["dynamodb"]["NewImage"]["instrument"]["M"]["version"]["S"] = json!("7.0.0");
     assert_eq!(world.score(&stream, PLENTY).await, 0);
-    let_wait(&world);
+    age(&world);
     assert_eq!(sweep(&world).await, SweepSummary { finished: true, ..SweepSummary::default() });
     assert_eq!(world.items("quarantined").len(), 1);
 }
@@ -351,8 +352,8 @@ async fn a_run_that_ends_early_is_resumed_by_the_next() {
     for n in 0..120 {
         send(&world, "S01", &format!("P-{n}"), CALM).await;
     }
-    let_wait(&world);
-    // Slow enough that one run cannot do it all.
+    age(&world);
+    // Slow enough that one run cannot finish.
     world.delay(Duration::from_millis(150));
     let (mut runs, mut submissions) = (0, 0);
     loop {
@@ -364,29 +365,29 @@ async fn a_run_that_ends_early_is_resumed_by_the_next() {
                 break;
             }
         }
-        assert!(runs < 20, "it never ends");
+        assert!(runs < 20, "the runs never finish");
     }
-    assert!(runs > 1, "one run did it all, and proved nothing");
+    assert!(runs > 1, "one run finished, so nothing was resumed");
     assert!(submissions <= 120);
     assert_eq!(submissions_counted(&world, "S01").await, 120);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_that_cannot_be_read_fails_the_run_and_holds_up_no_other() {
+async fn an_unreadable_alert_fails_the_run_and_delays_no_other() {
     let world = World::new();
     send(&world, "S01", "P-1", UNSAFE).await;
     score(&world, PLENTY).await;
     world.tamper("alert", "severity", "very");
     send(&world, "S01", "P-2", UNSAFE).await;
     score(&world, PLENTY).await;
-    let_wait(&world);
+    age(&world);
     let swept = run(&world, AT_ONCE, PLENTY).await.unwrap_err();
     assert_eq!(swept.to_string(), "1 waiting items could not be processed; the reasons are in the log");
     assert_eq!(steps(&world), [0, 0, 1]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_does_the_rest() {
+async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_completes_it() {
     let stalls = [
         "Query RecordsTable",
         "GetItem RecordsTable",
@@ -409,7 +410,7 @@ async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_do
             send(&world, "S01", "P-2", CALM).await;
             send(&world, "S01", "P-3", CALM).await;
             world.set(world.items("submission").last().unwrap(), "answers", json!({"S": "not a map"}));
-            let_wait(&world);
+            age(&world);
 
             world.inject(move |call| (call.operation == stalled).then_some(Fault::Stall));
             let start = Instant::now();
@@ -428,7 +429,7 @@ async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_do
             }
 
             world.heal();
-            let_wait(&world);
+            age(&world);
             run(&world, AT_ONCE, PLENTY).await.unwrap();
             assert_eq!(submissions_counted(&world, "S01").await, 3, "{remaining} {stalled}");
             assert!(world.items("alert").iter().all(|row| row["status"] == "SENT"), "{remaining} {stalled}");

@@ -1,10 +1,10 @@
-//! What is told to clinicians and how. The only crate that names SNS, and no type of the SDK leaves it.
+//! Publishes notifications of alerts to clinicians. The only crate that names SNS, and no type of the SDK leaves it.
 //!
-//! A [`Notice`] says that there is something to look at, where, and how urgent it is; never who the patient is, what was
-//! answered, what it scored, or which instrument it was. Who may know that opens the link.
+//! A [`Notification`] gives the severity, the site and a link of an alert. It never contains the patient, an answer, a score
+//! or the instrument: opening the link requires a sign-in.
 
 mod message;
 mod topic;
 
-pub use message::{LinkTemplate, Notice};
+pub use message::{LinkTemplate, Notification};
 pub use topic::Topic;

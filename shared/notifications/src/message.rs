@@ -1,4 +1,4 @@
-//! The words of a notice, for each way it may reach a clinician.
+//! The texts of a notification for each SNS protocol.
 
 use std::fmt;
 
@@ -9,39 +9,39 @@ use serde_json::json;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-/// What one SMS of 140 bytes holds.
+/// The limit of an SMS that is not split: 140 bytes, and its text is ASCII.
 const SMS_CHARACTERS: usize = 140;
 const ALERT_ID: &str = "{alertId}";
 
-/// What clinicians are told of one alert.
+/// The notification of one alert, or of one step of its escalation.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// The alert's opaque id, by which a receiver drops repeats.
+pub struct Notification {
+    /// The alert's opaque id. A receiver drops repeats by it and `escalation`.
     pub alert_id: String,
-    /// The study.
+    /// The study of the submission.
     pub study: StudyId,
-    /// The site.
+    /// The site that the alert belongs to.
     pub site: SiteId,
-    /// How urgent it is.
+    /// The severity that the rule defines.
     pub severity: Severity,
-    /// The rule that fired; its name tells neither item nor score.
+    /// The rule that fired. Its id names neither an item nor a score.
     pub rule: RuleId,
-    /// When it was raised.
+    /// The time when the alert was raised.
     pub raised_at: OffsetDateTime,
-    /// The submission that raised it.
+    /// The submission that raised the alert.
     pub submission_id: SubmissionId,
-    /// Where a clinician opens it, where its study says that.
+    /// The link template of its study; `None` for that of the topic.
     pub link: Option<LinkTemplate>,
-    /// How often it was told before to no avail: 0 the first time, and then nothing of it stands in the message.
+    /// The step of the escalation; 0 for the first notification, whose message has no `escalation`.
     pub escalation: u32,
 }
 
-/// Where a clinician opens an alert: an address with `{alertId}` in it.
+/// The URL at which a clinician opens an alert, with the placeholder `{alertId}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LinkTemplate(String);
 
 impl LinkTemplate {
-    /// The address `template`, in which `{alertId}` is replaced; appended where it does not stand.
+    /// A template from the URL `template`. If it has no `{alertId}`, the id becomes the last part of its path.
     pub fn new(template: &str) -> Self {
         if template.contains(ALERT_ID) {
             Self(template.to_owned())
@@ -76,16 +76,16 @@ struct Body<'a> {
     escalation: Option<u32>,
 }
 
-impl Notice {
-    /// The subject of an e-mail. SNS takes up to 100 ASCII characters; ids are shorter.
+impl Notification {
+    /// The subject of an e-mail. It is shorter than the 100 ASCII characters that SNS allows, since ids have 64 at most.
     pub(crate) fn subject(&self) -> String {
         format!("ePRO alert: {} at {}", self.severity, self.site.as_str())
     }
 
-    /// The message for SNS with `MessageStructure` `json`: a text for each protocol that needs its own.
+    /// The message for SNS with the `MessageStructure` `json`: a text by protocol.
     pub(crate) fn by_protocol(&self, link: &LinkTemplate) -> String {
         let link = self.link.as_ref().unwrap_or(link);
-        let raised_at = self.raised_at.format(&Rfc3339).expect("a time of the clock can be written in RFC 3339");
+        let raised_at = self.raised_at.format(&Rfc3339).expect("a time of the clock can be formatted as RFC 3339");
         let link = link.link(&self.alert_id);
         json!({
             "default": self.body(&raised_at, &link),
@@ -104,11 +104,11 @@ impl Notice {
             ("rule", self.rule.as_str().to_owned()),
         ]
         .into_iter()
-        .chain(self.escalated().map(|step| ("escalation", step.to_string())))
+        .chain(self.step().map(|step| ("escalation", step.to_string())))
     }
 
-    /// The step of the escalation, if this is not the first time.
-    fn escalated(&self) -> Option<u32> {
+    /// The step of the escalation; `None` for the first notification.
+    fn step(&self) -> Option<u32> {
         Some(self.escalation).filter(|step| *step > 0)
     }
 
@@ -122,29 +122,29 @@ impl Notice {
             raised_at,
             submission_id: self.submission_id.to_string(),
             link,
-            escalation: self.escalated(),
+            escalation: self.step(),
         };
         serde_json::to_string(&body).expect("strings always serialise")
     }
 
     fn email(&self, raised_at: &str, link: &str) -> String {
         let (severity, site, study) = (self.severity, self.site.as_str(), self.study.as_str());
-        let again = match self.escalated() {
+        let reminder = match self.step() {
             Some(step) => format!("Nobody has acknowledged this alert yet (reminder {step}).\n\n"),
             None => String::new(),
         };
         format!(
-            "{again}A patient's questionnaire at site {site} (study {study}) needs a look.\n\n\
+            "{reminder}A questionnaire of a patient at site {site} (study {study}) needs review.\n\n\
              Severity: {severity}\nRaised:   {raised_at}\nOpen:     {link}\n\n\
-             This message holds no patient data. The same alert ({}) may arrive more than once.\n",
+             This message contains no patient data. The same alert ({}) may arrive more than once.\n",
             self.alert_id
         )
     }
 
-    /// The longest of these that fits; the last one always does, ids having 64 characters at most.
+    /// The text with the link if that fits, else with the id of the alert, which always fits: ids have 64 characters at most.
     fn sms(&self, link: &str) -> String {
         let (severity, site) = (self.severity, self.site.as_str());
-        let alert = match self.escalated() {
+        let alert = match self.step() {
             Some(step) => format!("ePRO alert, reminder {step}"),
             None => "ePRO alert".to_owned(),
         };
@@ -162,8 +162,8 @@ mod tests {
     use serde_json::Value;
     use time::macros::datetime;
 
-    fn notice(site: &str) -> Notice {
-        Notice {
+    fn notification(site: &str) -> Notification {
+        Notification {
             alert_id: "0b5f1c9e-1d6c-8b1f-9a53-2f4f4a1d7c11".to_owned(),
             study: "DEMO".parse().unwrap(),
             site: site.parse().unwrap(),
@@ -176,13 +176,13 @@ mod tests {
         }
     }
 
-    fn by_protocol(notice: &Notice, link: &str) -> Value {
-        serde_json::from_str(&notice.by_protocol(&LinkTemplate::new(link))).unwrap()
+    fn by_protocol(notification: &Notification, link: &str) -> Value {
+        serde_json::from_str(&notification.by_protocol(&LinkTemplate::new(link))).unwrap()
     }
 
     #[test]
-    fn the_body_is_that_of_the_interface_and_nothing_more() {
-        let message = by_protocol(&notice("S01"), "https://epro.example/alerts/{alertId}");
+    fn the_body_has_the_fields_of_the_interface_only() {
+        let message = by_protocol(&notification("S01"), "https://epro.example/alerts/{alertId}");
         let body: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
         let expected = json!({
             "alertId": "0b5f1c9e-1d6c-8b1f-9a53-2f4f4a1d7c11", "study": "DEMO", "site": "S01", "severity": "critical",
@@ -194,11 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn a_message_says_that_it_is_an_escalation_and_the_first_one_does_not() {
-        let attributes = |notice: &Notice| notice.attributes().map(|(name, _)| name).collect::<Vec<_>>();
-        let first = notice("S01");
+    fn only_a_repeated_notification_has_its_step_of_escalation() {
+        let attributes =
+            |notification: &Notification| notification.attributes().map(|(name, _)| name).collect::<Vec<_>>();
+        let first = notification("S01");
         assert_eq!(attributes(&first), ["study", "site", "severity", "rule"]);
-        let second = Notice { escalation: 2, ..first };
+        let second = Notification { escalation: 2, ..first };
         assert_eq!(attributes(&second), ["study", "site", "severity", "rule", "escalation"]);
         let message = by_protocol(&second, "https://a.example");
         let body: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
@@ -215,7 +216,7 @@ mod tests {
             (&long_site, "https://a.example/x"),
         ] {
             for escalation in [0, u32::MAX] {
-                let message = by_protocol(&Notice { escalation, ..notice(site) }, link);
+                let message = by_protocol(&Notification { escalation, ..notification(site) }, link);
                 let sms = message["sms"].as_str().unwrap();
                 assert!(sms.chars().count() <= 140, "{sms}");
                 assert!(sms.contains(site) && sms.contains("0b5f1c9e"), "{sms}");
@@ -224,15 +225,16 @@ mod tests {
     }
 
     #[test]
-    fn the_subject_fits_what_sns_takes() {
-        assert_eq!(notice("S01").subject(), "ePRO alert: critical at S01");
-        assert!(notice(&"S".repeat(64)).subject().len() < 100);
+    fn the_subject_fits_the_limit_of_sns() {
+        assert_eq!(notification("S01").subject(), "ePRO alert: critical at S01");
+        assert!(notification(&"S".repeat(64)).subject().len() < 100);
     }
 
     #[test]
-    fn a_study_may_have_a_link_of_its_own() {
-        let notice = Notice { link: Some(LinkTemplate::new("https://s.example/{alertId}")), ..notice("S01") };
-        let message = by_protocol(&notice, "https://epro.example/alerts/{alertId}");
+    fn a_link_of_the_study_replaces_the_deployments() {
+        let notification =
+            Notification { link: Some(LinkTemplate::new("https://s.example/{alertId}")), ..notification("S01") };
+        let message = by_protocol(&notification, "https://epro.example/alerts/{alertId}");
         for text in ["default", "email", "sms"] {
             let text = message[text].as_str().unwrap();
             assert!(text.contains("https://s.example/0b5f1c9e") && !text.contains("epro.example"), "{text}");
@@ -240,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_without_a_place_for_the_id_gets_it_at_the_end() {
+    fn a_link_without_the_placeholder_ends_with_the_id() {
         assert_eq!(LinkTemplate::new("https://a.example/x/").link("7"), "https://a.example/x/7");
         assert_eq!(LinkTemplate::new("https://a.example/?a={alertId}").link("7"), "https://a.example/?a=7");
     }

@@ -1,4 +1,4 @@
-//! The topic that clinicians subscribe to.
+//! The SNS topic that clinicians subscribe to.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,18 +9,17 @@ use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SdkConfig;
 use invocation::aws::{AdaptiveTimeout, Failure, FailureKind, Limits, SharedHttpClient, call, sdk_config};
-use invocation::{Deadline, Environment, EnvironmentError};
+use invocation::{Backoff, Deadline, Environment, EnvironmentError};
 
-use crate::message::{LinkTemplate, Notice};
+use crate::message::{LinkTemplate, Notification};
 
 const OPERATION: &str = "PublishBatch of alerts";
 const PUBLISH: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
-/// What one PublishBatch takes. Ten notices are 20 KB, of the 256 KB that it takes.
-const MOST_ENTRIES: usize = 10;
-const FIRST_WAIT: Duration = Duration::from_millis(25);
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The limit of one PublishBatch. Ten notifications have 20 KB, of the 256 KB that it may have.
+const MAX_ENTRIES: usize = 10;
+const RETRIES: Backoff = Backoff::new(Duration::from_millis(25), Duration::from_millis(500));
 
-/// The topic that clinicians subscribe to. Made once an environment: it holds the connections.
+/// The topic that clinicians subscribe to. Created once per environment, since it holds the connections.
 #[derive(Clone, Debug)]
 pub struct Topic {
     sns: Client,
@@ -29,16 +28,16 @@ pub struct Topic {
 }
 
 impl Topic {
-    /// The topic `arn`, reached as `config` says, with alerts that are opened at `link`.
+    /// The topic `arn`, reached with `config`. Alerts are opened at `link`, unless their study has its own link.
     pub fn new(config: &SdkConfig, arn: &str, link: LinkTemplate) -> Self {
         let config = Builder::from(config).interceptor(AdaptiveTimeout::default()).build();
         Self { sns: Client::from_conf(config), arn: arn.to_owned(), link }
     }
 
-    /// The topic that the environment variables name, reached by `https`.
+    /// The topic of the environment variables, reached by `https`.
     ///
     /// # Errors
-    /// If one is missing.
+    /// If a variable is missing.
     pub fn from_environment(environment: &Environment, https: SharedHttpClient) -> Result<Self, EnvironmentError> {
         let config = sdk_config(environment, "AWS_ENDPOINT_URL_SNS", https)?;
         let link = LinkTemplate::new(environment.required("ALERT_LINK")?);
@@ -57,54 +56,50 @@ impl Topic {
         }
     }
 
-    /// Publishes `notices`. Answers for each of them, in order, with the message id that SNS gave it. What was not
-    /// confirmed is sent again inside the deadline, so a notice may be published more than once.
-    pub async fn publish(&self, notices: &[Notice], deadline: Deadline) -> Vec<Result<String, Failure>> {
-        let mut results = Vec::with_capacity(notices.len());
-        for batch in notices.chunks(MOST_ENTRIES) {
+    /// Publishes `notifications`, and returns the message id of each, in their order. A notification that SNS does not
+    /// confirm is sent again until the deadline, so it may be published more than once.
+    pub async fn publish(&self, notifications: &[Notification], deadline: Deadline) -> Vec<Result<String, Failure>> {
+        let mut results = Vec::with_capacity(notifications.len());
+        for batch in notifications.chunks(MAX_ENTRIES) {
             results.extend(self.publish_batch(batch, deadline).await);
         }
         results
     }
 
-    async fn publish_batch(&self, notices: &[Notice], deadline: Deadline) -> Vec<Result<String, Failure>> {
+    async fn publish_batch(&self, notifications: &[Notification], deadline: Deadline) -> Vec<Result<String, Failure>> {
         let mut confirmed: HashMap<usize, String> = HashMap::new();
         let mut failures: HashMap<usize, Failure> = HashMap::new();
-        let mut wait = FIRST_WAIT;
+        let mut retries = RETRIES;
         loop {
-            let open: Vec<usize> = (0..notices.len())
+            let open: Vec<usize> = (0..notifications.len())
                 .filter(|index| !confirmed.contains_key(index))
-                .filter(|index| failures.get(index).is_none_or(may_pass))
+                .filter(|index| failures.get(index).is_none_or(is_retryable))
                 .collect();
             if open.is_empty() {
                 break;
             }
-            self.publish_once(notices, &open, &mut confirmed, &mut failures, deadline).await;
+            self.publish_once(notifications, &open, &mut confirmed, &mut failures, deadline).await;
             let unconfirmed = open.iter().any(|index| !confirmed.contains_key(index));
-            if unconfirmed {
-                if deadline.clamp(wait, wait + PUBLISH.least).is_none() {
-                    break;
-                }
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(LONGEST_WAIT);
+            if unconfirmed && !retries.wait(deadline, PUBLISH.least).await {
+                break;
             }
         }
-        let unknown = || Failure::unreadable(OPERATION, "SNS did not say what became of it");
-        (0..notices.len())
+        let unknown = || Failure::unreadable(OPERATION, "the answer of SNS does not have it");
+        (0..notifications.len())
             .map(|index| confirmed.remove(&index).ok_or_else(|| failures.remove(&index).unwrap_or_else(unknown)))
             .collect()
     }
 
-    /// One PublishBatch of those of `notices` that are `open`. It can fail in part inside a 200.
+    /// Sends those of `notifications` that are `open` in one PublishBatch, which can fail in part with status 200.
     async fn publish_once(
         &self,
-        notices: &[Notice],
+        notifications: &[Notification],
         open: &[usize],
         confirmed: &mut HashMap<usize, String>,
         failures: &mut HashMap<usize, Failure>,
         deadline: Deadline,
     ) {
-        let entries = open.iter().map(|&index| self.entry(index, &notices[index])).collect();
+        let entries = open.iter().map(|&index| self.entry(index, &notifications[index])).collect();
         let request = self.sns.publish_batch().topic_arn(&self.arn).set_publish_batch_request_entries(Some(entries));
         let sent = call(deadline, PUBLISH, |timeouts| request.customize().config_override(config(timeouts)).send());
         let answer = match sent.await {
@@ -118,9 +113,9 @@ impl Topic {
         for entry in answer.failed() {
             if let Some(index) = entry.id().parse().ok().filter(|index| open.contains(index)) {
                 let failure = if entry.sender_fault() {
-                    Failure::unreadable(OPERATION, "SNS does not take it")
+                    Failure::unreadable(OPERATION, "SNS rejected it")
                 } else {
-                    Failure::transient(OPERATION, "SNS could not take it now")
+                    Failure::transient(OPERATION, "SNS could not accept it now")
                 };
                 failures.insert(index, failure);
             }
@@ -133,13 +128,13 @@ impl Topic {
         }
     }
 
-    fn entry(&self, index: usize, notice: &Notice) -> PublishBatchRequestEntry {
+    fn entry(&self, index: usize, notification: &Notification) -> PublishBatchRequestEntry {
         let mut entry = PublishBatchRequestEntry::builder()
             .id(index.to_string())
-            .subject(notice.subject())
+            .subject(notification.subject())
             .message_structure("json")
-            .message(notice.by_protocol(&self.link));
-        for (name, value) in notice.attributes() {
+            .message(notification.by_protocol(&self.link));
+        for (name, value) in notification.attributes() {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value);
             entry = entry.message_attributes(name, value.build().expect("the data type is set"));
         }
@@ -147,7 +142,7 @@ impl Topic {
     }
 }
 
-fn may_pass(failure: &Failure) -> bool {
+fn is_retryable(failure: &Failure) -> bool {
     matches!(failure.kind, FailureKind::Unknown | FailureKind::Transient)
 }
 

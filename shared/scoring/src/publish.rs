@@ -16,7 +16,7 @@ use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
-use notifications::{LinkTemplate, Notice, Topic};
+use notifications::{LinkTemplate, Notification, Topic};
 use records::{Alert, Store};
 
 /// The number of alerts in one PublishBatch.
@@ -110,10 +110,11 @@ impl Publisher {
     /// Publishes `alerts`, and marks them published. The results are in their order.
     async fn publish(&self, alerts: &[Alert], clock: Clock, deadline: Deadline) -> Vec<Result<(), Failure>> {
         let links = self.links(alerts, deadline).await;
-        let notices: Vec<Notice> = alerts.iter().map(|alert| notice(alert, links.get(&alert.study))).collect();
+        let notifications: Vec<Notification> =
+            alerts.iter().map(|alert| notification(alert, links.get(&alert.study))).collect();
         // Holds if this future is dropped before SNS answers, too.
         self.failed.store(true, Ordering::Relaxed);
-        let published = self.send(&notices, deadline).await;
+        let published = self.send(&notifications, deadline).await;
         self.failed.store(published.iter().all(Result::is_err), Ordering::Relaxed);
         let marks = alerts.iter().zip(published).map(|(alert, published)| async move {
             let marked = match published {
@@ -127,20 +128,21 @@ impl Publisher {
                 }
             };
             marked.inspect_err(|failure| {
-                tracing::error!(event = "alert_not_confirmed", alert_id = %alert.id, %failure);
+                tracing::error!(event = "alert_not_published", alert_id = %alert.id, %failure);
             })
         });
         stream::iter(marks).buffered(MARKS_AT_ONCE).collect().await
     }
 
-    /// Sends `notices`. If that panics, they are sent one by one, so that a panic over one does not affect the others.
-    async fn send(&self, notices: &[Notice], deadline: Deadline) -> Vec<Result<String, NotPublished>> {
-        let together = AssertUnwindSafe(self.topic.publish(notices, deadline)).catch_unwind().await;
+    /// Sends `notifications`. If that panics, they are sent one by one, so that a panic over one does not affect the others.
+    async fn send(&self, notifications: &[Notification], deadline: Deadline) -> Vec<Result<String, NotPublished>> {
+        let together = AssertUnwindSafe(self.topic.publish(notifications, deadline)).catch_unwind().await;
         if let Ok(results) = together {
             return results.into_iter().map(|result| result.map_err(NotPublished::Failed)).collect();
         }
-        let each = notices.iter().map(|notice| async move {
-            let alone = AssertUnwindSafe(self.topic.publish(std::slice::from_ref(notice), deadline)).catch_unwind();
+        let each = notifications.iter().map(|notification| async move {
+            let alone =
+                AssertUnwindSafe(self.topic.publish(std::slice::from_ref(notification), deadline)).catch_unwind();
             match alone.await.map(|mut results| results.pop()) {
                 Ok(Some(result)) => result.map_err(NotPublished::Failed),
                 Ok(None) | Err(_) => Err(NotPublished::Panicked),
@@ -173,8 +175,8 @@ enum NotPublished {
     Panicked,
 }
 
-fn notice(alert: &Alert, link: Option<&LinkTemplate>) -> Notice {
-    Notice {
+fn notification(alert: &Alert, link: Option<&LinkTemplate>) -> Notification {
+    Notification {
         alert_id: alert.id.to_string(),
         study: alert.study.clone(),
         site: alert.site.clone(),

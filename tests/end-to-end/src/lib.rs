@@ -1,4 +1,4 @@
-//! A local cloud of a test's own: started as a developer starts it, and spoken to over HTTP only.
+//! A local cloud for one test, started as a developer starts it, and used over HTTP only.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A first start may have to build the functions.
 const START: Duration = Duration::from_secs(300);
-/// What must come comes within this; a test that waits longer has failed.
+/// The time within which an expected result must appear.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
@@ -28,33 +28,33 @@ pub struct Cloud {
     log: Arc<Mutex<String>>,
 }
 
-/// What the local cloud said when it could not start.
+/// The failed start of a local cloud.
 #[derive(Debug)]
 pub struct NotStarted {
-    /// Its exit code.
+    /// The exit code of the process.
     pub code: Option<i32>,
-    /// What it wrote on standard error.
+    /// The text on its standard error.
     pub message: String,
 }
 
 /// An answer of the API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Answer {
-    /// The status.
+    /// The HTTP status.
     pub status: u16,
-    /// The JSON body; null if there is none.
+    /// The JSON body, or null if the answer has none.
     pub body: Value,
-    /// Its `x-correlation-id`.
+    /// The header `x-correlation-id`.
     pub correlation_id: Option<String>,
-    /// Its `location`.
+    /// The header `location`.
     pub location: Option<String>,
 }
 
 impl Cloud {
-    /// A cloud that keeps its data in `data`.
+    /// Starts a cloud that keeps its data in `data`.
     ///
     /// # Errors
-    /// What it said, if it did not start.
+    /// If it does not start, with its exit code and message.
     pub async fn start(data: &Path, options: &[&str]) -> Result<Self, NotStarted> {
         let mut command = Command::new(executable());
         command.args(options);
@@ -75,7 +75,7 @@ impl Cloud {
         let reading = tokio::spawn(keep(stderr, Arc::clone(&log)));
         let stdout = process.stdout.take().expect("it is piped");
         let mut lines = BufReader::new(stdout).lines();
-        let ready = timeout(START, lines.next_line()).await.expect("it starts or says why it does not");
+        let ready = timeout(START, lines.next_line()).await.expect("it starts, or exits with a message");
         let Some(line) = ready.expect("its output is text") else {
             let code = process.wait().await.expect("it has ended").code();
             reading.await.expect("its messages can be read");
@@ -86,24 +86,24 @@ impl Cloud {
         Ok(Self { process, address, http: Client::new(), log })
     }
 
-    /// A cloud with data of its own, which goes with the folder that comes with it.
+    /// Starts a cloud with data in a temporary folder, which is deleted once it is dropped.
     pub async fn fresh(options: &[&str]) -> (Self, TempDir) {
         let data = tempfile::tempdir().expect("there is room for temporary files");
         let cloud = Self::start(&data.path().join("data"), options).await;
         (cloud.unwrap_or_else(|failure| panic!("the local cloud did not start: {failure:?}")), data)
     }
 
-    /// Where it serves.
+    /// The address that it serves, with its port.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// What it has written on standard error so far.
+    /// The text on its standard error so far.
     pub fn log(&self) -> String {
         self.log.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Ends it at once, as a crash would, and its functions with it.
+    /// Kills it and its functions, as a crash would.
     pub async fn kill(mut self) {
         self.process.kill().await.expect("it is running");
     }
@@ -125,19 +125,19 @@ impl Cloud {
         self.token(json!({"role": "staff", "study": "DEMO", "sites": sites})).await
     }
 
-    /// Asks for `path`, with `token` where there is one.
+    /// Sends a GET request for `path`, with `token` if there is one.
     pub async fn get(&self, path: &str, token: Option<&str>) -> Answer {
         let request = self.http.get(format!("{}{path}", self.address));
         Answer::of(with(request, token).send().await.expect("the cloud answers")).await
     }
 
-    /// Sends `body` to `path`.
+    /// Sends a POST request with `body` to `path`, with `token` if there is one.
     pub async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
         let request = self.http.post(format!("{}{path}", self.address)).json(body);
         Answer::of(with(request, token).send().await.expect("the cloud answers")).await
     }
 
-    /// Sends `submission`.
+    /// Submits `submission`.
     pub async fn submit(&self, token: &str, submission: &Value) -> Answer {
         self.post("/v1/submissions", Some(token), submission).await
     }
@@ -147,13 +147,13 @@ impl Cloud {
         self.get(&format!("/v1/sites/{site}/counts"), Some(staff)).await.body["counts"][0].clone()
     }
 
-    /// What has reached the inbox from `site`.
+    /// The messages of `site` in the inbox, the latest first.
     pub async fn inbox(&self, site: &str) -> Vec<Value> {
         let answer = self.get(&format!("/local/inbox?site={site}"), None).await;
         answer.body["messages"].as_array().expect("an inbox is a list").clone()
     }
 
-    /// Calls the command of a person at this cloud, such as `study put FILE`.
+    /// Runs a command of the local cloud's binary against this cloud, such as `study put FILE`.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
         let port = self.address.rsplit(':').next().expect("an address has a port");
         let output = Command::new(executable()).args(arguments).args(["--port", port]).output().await;
@@ -186,7 +186,7 @@ impl Answer {
     }
 }
 
-/// A PHQ-9 of a new id whose items 1 to 9 have `codes`.
+/// A PHQ-9 with a new id whose items 1 to 9 have `codes`.
 pub fn phq_9(codes: [u8; 9]) -> Value {
     let answers: serde_json::Map<String, Value> =
         codes.iter().zip(1..).map(|(code, item): (&u8, u8)| (item.to_string(), json!(code))).collect();
@@ -196,7 +196,7 @@ pub fn phq_9(codes: [u8; 9]) -> Value {
     })
 }
 
-/// Waits until `condition` gives something, and gives that.
+/// Waits until `condition` returns something, and returns it.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -224,17 +224,17 @@ async fn keep(stream: impl AsyncRead + Unpin, log: Arc<Mutex<String>>) {
     }
 }
 
-/// The binary of the local cloud, beside the tests; built if it is not.
+/// The binary of the local cloud in the folder of the tests' binaries. It is built if necessary.
 fn executable() -> PathBuf {
     static BUILT: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
         let mut build = std::process::Command::new(env!("CARGO"));
         build
             .args(["build", "--quiet", "--package", "local", "--bin", "local"])
             .current_dir(env!("CARGO_MANIFEST_DIR"));
-        // What cargo tells a test is a change to build scripts, and would have them and all behind them built again.
-        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "LD_LIBRARY_"];
+        // Variables that cargo sets for a test count as changes to build scripts, which would then be built again.
+        let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "LD_LIBRARY_"];
         for (name, _) in std::env::vars() {
-            if told.iter().any(|prefix| name.starts_with(prefix)) {
+            if prefixes.iter().any(|prefix| name.starts_with(prefix)) {
                 build.env_remove(name);
             }
         }

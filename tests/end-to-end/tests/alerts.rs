@@ -1,4 +1,4 @@
-//! What clinicians do with alerts: told, told again, listed, acknowledged, over the functions' own binaries.
+//! Alerts as clinicians see them: published, escalated, listed and acknowledged, by the functions' own binaries.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -7,28 +7,28 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
-/// Each run of the sweep finds an alert due that nobody has acknowledged.
+/// With these options each run of the sweep escalates the alerts that nobody has acknowledged.
 const AT_ONCE: [&str; 4] = ["--logs", "--memory", "--parameter", "EscalationMinutes=0"];
 
 async fn clinician(cloud: &Cloud, sub: &str) -> String {
     cloud.token(json!({"role": "clinician", "study": "DEMO", "sites": "S01", "sub": sub})).await
 }
 
-/// Has the schedule's event come now, and gives what the run says that it did.
+/// Invokes the schedule of the sweep now, and returns the answer of the function.
 async fn sweep(cloud: &Cloud) -> Value {
     let answer = cloud.post("/local/schedules/sweep", None, &json!({})).await;
     assert_eq!((answer.status, &answer.body["invocations"][0]["outcome"]), (200, &json!("answered")), "{answer:?}");
     answer.body["invocations"][0]["answer"].clone()
 }
 
-/// The steps in which the inbox was told, in order; 0 is the first message.
+/// The steps of escalation in the inbox, in order; 0 is the first message.
 async fn steps(cloud: &Cloud) -> Vec<u64> {
     let inbox = cloud.inbox("S01").await;
     inbox.iter().rev().map(|message| message["body"]["escalation"].as_u64().unwrap_or(0)).collect()
 }
 
 #[tokio::test]
-async fn an_alert_is_told_again_until_somebody_acknowledges_it() {
+async fn an_alert_is_published_again_until_somebody_acknowledges_it() {
     let (cloud, _data) = Cloud::fresh(&AT_ONCE).await;
     let (patient, chen) = (cloud.patient("S01", "P-SECRET").await, clinician(&cloud, "dr-chen").await);
     assert_eq!(cloud.submit(&patient, &phq_9(UNSAFE)).await.status, 202);
@@ -39,8 +39,10 @@ async fn an_alert_is_told_again_until_somebody_acknowledges_it() {
 
     for step in 1..=2 {
         assert_eq!(sweep(&cloud).await["escalated"], 1);
-        let told = until("the next message", async || Some(steps(&cloud).await).filter(|told| told.len() > step)).await;
-        assert_eq!(told, (0..=step as u64).collect::<Vec<_>>());
+        let received =
+            until("the next message", async || Some(steps(&cloud).await).filter(|received| received.len() > step))
+                .await;
+        assert_eq!(received, (0..=step as u64).collect::<Vec<_>>());
     }
     let message = cloud.inbox("S01").await[0].clone();
     assert_eq!((&message["attributes"]["escalation"], &message["body"]["escalation"]), (&json!("2"), &json!(2)));
@@ -51,7 +53,7 @@ async fn an_alert_is_told_again_until_somebody_acknowledges_it() {
     let first = cloud.post(&path, Some(&chen), &body).await;
     assert_eq!((first.status, &first.body["acknowledged"]["by"]), (200, &json!("dr-chen")));
     let later = cloud.post(&path, Some(&clinician(&cloud, "dr-weber").await), &json!({})).await;
-    assert_eq!((later.status, &later.body), (200, &first.body), "who comes later is told who was first");
+    assert_eq!((later.status, &later.body), (200, &first.body), "a later acknowledgement returns the first");
 
     for _ in 0..2 {
         assert_eq!(sweep(&cloud).await["escalated"], 0);
@@ -70,7 +72,7 @@ async fn fifty_acknowledgements_at_once_are_one() {
     let (cloud, _data) = Cloud::fresh(&["--memory"]).await;
     assert_eq!(cloud.submit(&cloud.patient("S01", "P-1").await, &phq_9(UNSAFE)).await.status, 202);
     let message = until("the alert", async || cloud.inbox("S01").await.pop()).await;
-    // At once: an alert that was published is found.
+    // An alert can be acknowledged as soon as it is published.
     let path = format!("/v1/alerts/{}/acknowledge", message["body"]["alertId"].as_str().unwrap());
     let tokens = join_all((0..50).map(async |n| clinician(&cloud, &format!("dr-{n}")).await)).await;
     let body = json!({});

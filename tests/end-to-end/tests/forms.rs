@@ -15,7 +15,7 @@ fn row(visit: &str, date: &str, result: &str) -> Value {
 }
 
 #[tokio::test]
-async fn every_finding_of_a_batch_is_told_in_its_row_and_only_staff_may_ask() {
+async fn every_finding_of_a_batch_is_returned_in_its_row_and_only_to_staff() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let staff = cloud.staff("S01").await;
     let rows = json!([
@@ -26,17 +26,17 @@ async fn every_finding_of_a_batch_is_told_in_its_row_and_only_staff_may_ask() {
     let answer = cloud.post(ROUTE, Some(&staff), &rows).await;
     assert_eq!(answer.status, 200, "{}", answer.body);
     assert_eq!(answer.body["counts"]["rows"], 3);
-    let rows_told = answer.body["rows"].as_array().unwrap();
-    let faulty: Vec<bool> = rows_told
+    let returned_rows = answer.body["rows"].as_array().unwrap();
+    let faulty: Vec<bool> = returned_rows
         .iter()
         .map(|row| {
             row["findings"].as_array().is_some_and(|findings| findings.iter().any(|one| one["severity"] == "hard"))
         })
         .collect();
-    assert!(faulty[1], "a date that is none, and a pressure that cannot be: {}", answer.body);
+    assert!(faulty[1], "an invalid date, and an impossible pressure: {}", answer.body);
     assert!(faulty[2], "the same measurement twice: {}", answer.body);
     assert!(!answer.body.to_string().contains("900"), "the values are not repeated");
-    for found in rows_told.iter().flat_map(|row| row["findings"].as_array().into_iter().flatten()) {
+    for found in returned_rows.iter().flat_map(|row| row["findings"].as_array().into_iter().flatten()) {
         assert!(found["check"].is_string() && found["version"].is_string() && found["query"] == "open", "{found}");
     }
 

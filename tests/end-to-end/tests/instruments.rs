@@ -1,5 +1,5 @@
-//! Every instrument that ships, through the running back end: each of its cases is sent as a patient's submission, and
-//! comes out with the scores and the alerts that the case names.
+//! Every shipped instrument through the running back end: each of its cases is submitted as a patient's questionnaire, and
+//! gets the scores and the alerts that the case defines.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -10,7 +10,7 @@ use end_to_end::{Cloud, until};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-/// A case of an instrument: what is answered, and what must come of it.
+/// A case of an instrument: a submission with its expected scores and rules.
 struct Case {
     instrument: String,
     patient: String,
@@ -27,7 +27,7 @@ fn cases() -> Vec<Case> {
         let versions =
             std::fs::read_dir(entry.path()).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
         let versions = versions.filter_map(|file| file.strip_suffix(".cases.json").map(str::to_owned));
-        // No version ships without its cases, and today each instrument ships in one.
+        // Each version ships with its cases, and only the latest one is tested.
         let version = versions.max().unwrap();
         let text = std::fs::read_to_string(entry.path().join(format!("{version}.cases.json"))).unwrap();
         let its: Value = serde_json::from_str(&text).unwrap();
@@ -36,7 +36,7 @@ fn cases() -> Vec<Case> {
             let scores = case["scores"].as_object().into_iter().flatten();
             let rules = case["alerts"].as_array().unwrap().iter().map(|rule| rule.as_str().unwrap().to_owned());
             cases.push(Case {
-                // A patient of its own: no case is to be compared with another.
+                // Each case has its own patient, so that no rule compares it with another.
                 patient: format!("{instrument}-{n}"),
                 submission: json!({
                     "id": id, "instrument": instrument, "version": version,
@@ -58,14 +58,14 @@ async fn send(cloud: &Cloud, case: &Case) {
 }
 
 #[tokio::test]
-async fn every_instrument_goes_through_to_its_scores_and_alerts() {
+async fn every_shipped_case_gets_its_scores_and_alerts() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let (cases, staff) = (cases(), cloud.staff("S01").await);
     let instruments: BTreeSet<&str> = cases.iter().map(|case| case.instrument.as_str()).collect();
     let listed = cloud.get("/v1/instruments", Some(&staff)).await;
     let listed = listed.body["instruments"].as_array().unwrap().clone();
     let listed: BTreeSet<&str> = listed.iter().map(|instrument| instrument["id"].as_str().unwrap()).collect();
-    assert_eq!(listed, instruments, "what ships has cases, and is there");
+    assert_eq!(listed, instruments, "each shipped instrument has cases and is listed");
 
     for some in cases.chunks(10) {
         join_all(some.iter().map(|case| send(&cloud, case))).await;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
 
 #[tokio::test]
-async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_each_correction() {
+async fn staff_page_through_their_patients_and_each_read_and_correction_is_in_the_audit() {
     let (cloud, _data) = Cloud::fresh(&["--logs"]).await;
     let staff = cloud.staff("S01").await;
     let names = ["P-SECRET-1", "P-SECRET-2", "P-SECRET-3"];
@@ -17,7 +17,8 @@ async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_
         let first = phq_9(UNSAFE);
         assert_eq!(cloud.submit(&patient, &first).await.status, 202);
         if name == names[2] {
-            // Its alert was right when it was raised, and stays. What is corrected before it is scored raises none.
+            // Its alert stays, since it was correct when it was raised. A submission that is corrected before it is scored
+            // raises none.
             let path = format!("/v1/submissions/{}?patient={name}", first["id"].as_str().unwrap());
             until("the first is scored", async || {
                 Some(cloud.get(&path, Some(&staff)).await).filter(|answer| answer.body["status"] == "scored")
@@ -43,13 +44,13 @@ async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_
     assert_eq!(listed.iter().map(|patient| &patient["patient"]).collect::<Vec<_>>(), names);
     assert!(listed.iter().all(|patient| patient["openAlerts"] == 1), "{listed:?}");
     let seen = listed[2]["scores"][0]["scores"][0]["value"].as_f64();
-    assert_eq!(seen, Some(0.0), "the correction is what counts");
+    assert_eq!(seen, Some(0.0), "the correction counts");
     assert_eq!(
         listed[0]["scores"][0]["scores"],
         json!([{"id": "total", "value": 6, "range": [0, 27], "band": "mild"}])
     );
 
-    // A cursor is not for elsewhere, and nothing is for everybody.
+    // A cursor is valid for its list only, and each list has its roles.
     let of = async |role: &str, site: &str| {
         cloud.token(json!({"role": role, "study": "DEMO", "sites": site, "patient": "P-SECRET-1"})).await
     };
@@ -86,6 +87,6 @@ async fn staff_page_through_their_patients_and_the_audit_tells_of_each_look_and_
         about("patients-read", "/actor/iss").iter().all(|issuer| issuer.as_str().is_some_and(|iss| !iss.is_empty()))
     );
     assert_eq!(about("submission-amended", "/actor/role"), ["patient"]);
-    assert!(!audit.body.to_string().contains("button"), "what was written is not told");
+    assert!(!audit.body.to_string().contains("button"), "the reason is not returned");
     assert!(!cloud.log().contains("P-SECRET"), "{}", cloud.log());
 }

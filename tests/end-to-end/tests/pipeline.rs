@@ -1,4 +1,4 @@
-//! Submit, score, warn, count: as an app, site staff and a clinician see them, over the functions' own binaries.
+//! Submission, score, alert and counts as an app, site staff and a clinician see them, with the functions' own binaries.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -21,7 +21,7 @@ async fn scored(cloud: &Cloud, staff: &str, patient: &str, id: &Value) -> Value 
 }
 
 #[tokio::test]
-async fn a_questionnaire_is_sent_scored_counted_and_the_clinician_warned_within_two_seconds() {
+async fn a_submission_is_scored_and_counted_and_its_alert_delivered_within_two_seconds() {
     let (cloud, _data) = Cloud::fresh(&["--logs"]).await;
     let (patient, staff) = (cloud.patient("S01", "P-SECRET-1").await, cloud.staff("S01").await);
     let submission = phq_9(UNSAFE);
@@ -112,7 +112,7 @@ async fn promise_5_fifty_of_the_same_at_once_are_one() {
 }
 
 #[tokio::test]
-async fn promise_3_two_hundred_different_ones_at_once_count_exactly_two_hundred() {
+async fn promise_3_two_hundred_concurrent_submissions_count_exactly_two_hundred() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let staff = cloud.staff("S01").await;
     let patients = join_all((0..20).map(async |n| cloud.patient("S01", &format!("P-{n:03}")).await)).await;
@@ -138,7 +138,7 @@ async fn promise_3_two_hundred_different_ones_at_once_count_exactly_two_hundred(
 }
 
 #[tokio::test]
-async fn promise_3_score_killed_again_and_again_changes_nothing_in_the_end() {
+async fn promise_3_killing_score_repeatedly_changes_no_result() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let (patient, staff) = (cloud.patient("S01", "P-001").await, cloud.staff("S01").await);
     let mut killed = 0;
@@ -160,7 +160,7 @@ async fn promise_3_score_killed_again_and_again_changes_nothing_in_the_end() {
         Some(()).filter(|()| sent == 60 && counts["submissions"].as_u64() >= Some(60))
     })
     .await;
-    assert!(killed >= 10, "only {killed} processes were there to be killed");
+    assert!(killed >= 10, "only {killed} processes were killed");
     assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(60), &json!(30)));
     let alerts = async || -> BTreeSet<String> {
         cloud.inbox("S01").await.iter().map(|message| message["body"]["alertId"].to_string()).collect()
@@ -171,7 +171,7 @@ async fn promise_3_score_killed_again_and_again_changes_nothing_in_the_end() {
 }
 
 #[tokio::test]
-async fn promise_1_what_was_accepted_before_a_crash_is_scored_after_the_next_start() {
+async fn promise_1_submissions_accepted_before_a_crash_are_scored_after_the_next_start() {
     let data = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(data.path(), &[]).await.unwrap();
     let patient = cloud.patient("S01", "P-001").await;
@@ -189,11 +189,11 @@ async fn promise_1_what_was_accepted_before_a_crash_is_scored_after_the_next_sta
     assert_eq!((&counts["submissions"], &counts["alerts"]), (&json!(10), &json!(10)));
     let patient = cloud.patient("S01", "P-001").await;
     let repeat = cloud.submit(&patient, &submissions[0]).await;
-    assert_eq!((repeat.status, &repeat.body), (200, &answers[0].body), "the receipt of before the crash");
+    assert_eq!((repeat.status, &repeat.body), (200, &answers[0].body), "the receipt from before the crash");
 }
 
 #[tokio::test]
-async fn promise_9_only_a_good_token_of_the_right_person_opens_a_submission() {
+async fn promise_9_only_a_valid_token_of_its_patient_reads_a_submission() {
     let (cloud, _data) = Cloud::fresh(&["--memory"]).await;
     let own = cloud.patient("S01", "P-001").await;
     let submission = phq_9(CALM);
@@ -235,13 +235,13 @@ async fn promise_9_only_a_good_token_of_the_right_person_opens_a_submission() {
 }
 
 #[tokio::test]
-async fn a_data_folder_in_use_and_a_port_taken_are_told_clearly() {
+async fn a_data_folder_in_use_and_a_port_in_use_are_reported() {
     let data = tempfile::tempdir().unwrap();
     let cloud = Cloud::start(data.path(), &[]).await.unwrap();
     let second = Cloud::start(data.path(), &[]).await.err().expect("two clouds cannot share their data");
     assert!(second.message.contains("another local cloud uses the data folder"), "{}", second.message);
     let port = cloud.address().rsplit(':').next().unwrap();
-    let third = Cloud::start(&data.path().join("other"), &["--port", port]).await.err().expect("the port is taken");
+    let third = Cloud::start(&data.path().join("other"), &["--port", port]).await.err().expect("the port is in use");
     assert!(third.message.contains(port) && third.message.contains("--port"), "{}", third.message);
     assert!(second.code != Some(0) && third.code != Some(0));
 }

@@ -1,4 +1,4 @@
-//! A site's report, over the real binaries: what a browser of the site's staff would get.
+//! The report of a site as a browser of its staff receives it, with the functions' own binaries.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -30,7 +30,7 @@ async fn staff_of_a_site_get_its_report_and_nobody_else_does() {
     assert_eq!(report.headers()["x-report-hash"].len(), 64);
     let pdf = report.bytes().await.unwrap();
     assert!(pdf.starts_with(b"%PDF-1.7"));
-    // Binary from end to end: the table of its parts lies where the last lines say that it does.
+    // The body is binary throughout: the cross-reference table is at the offset that the trailer gives.
     let end = String::from_utf8_lossy(&pdf[pdf.len() - 40..]).into_owned();
     let table: usize = end.lines().rev().nth(1).unwrap().parse().unwrap();
     assert!(pdf[table..].starts_with(b"xref"), "{end}");

@@ -1,4 +1,4 @@
-//! Studies as a data manager puts them in force, over the functions' own binaries.
+//! Studies as a data manager puts them in force, with the functions' own binaries.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 const DEFINITION: &str = include_str!("../../../shared/clinical/instruments/phq-2/1.0.0.json");
 
 #[tokio::test]
-async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
+async fn a_study_with_a_stricter_rule_changes_the_alerts() {
     let (cloud, folder) = Cloud::fresh(&[]).await;
     let put = async |what: &str, name: &str, content: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, content).unwrap();
         let output = cloud.command(&[what, "put", file.to_str().unwrap(), "--reason", "a tighter line"]).await;
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(said).unwrap())
+        let printed = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(printed).unwrap())
     };
     let diary = DEFINITION.replace("\"id\": \"phq-2\"", "\"id\": \"own-diary\"");
     let study = json!({
@@ -29,15 +29,19 @@ async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
         ],
     });
 
-    let (code, said) = put("study", "study.json", &study.to_string()).await;
-    assert!(code == Some(1) && said.contains("there is no instrument own-diary"), "{said}");
+    let (code, printed) = put("study", "study.json", &study.to_string()).await;
+    assert!(code == Some(1) && printed.contains("there is no instrument own-diary"), "{printed}");
     assert_eq!(put("instrument", "diary.json", &diary).await.0, Some(0));
     assert_eq!(put("study", "study.json", &study.to_string()).await.0, Some(0));
-    assert_eq!(put("study", "study.json", &study.to_string()).await.0, Some(0), "what is in force may be put again");
-    let (code, said) = put("study", "study.json", &study.to_string().replace("Site 1", "Site One")).await;
-    assert!(code == Some(1) && said.contains("a version never changes"), "{said}");
+    assert_eq!(
+        put("study", "study.json", &study.to_string()).await.0,
+        Some(0),
+        "the version in force may be put again"
+    );
+    let (code, printed) = put("study", "study.json", &study.to_string().replace("Site 1", "Site One")).await;
+    assert!(code == Some(1) && printed.contains("a version never changes"), "{printed}");
 
-    // The same answers, a total of 5: the study's line is there, the instrument's own is at 10 and above.
+    // The same answers have a total of 5: the threshold of the study is 5, that of the instrument 10.
     let mild = [2, 1, 1, 1, 0, 0, 0, 0, 0];
     let own = json!({
         "id": "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e", "instrument": "own-diary", "version": "1.0.0",
@@ -46,8 +50,8 @@ async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
     for (study, alerts) in [("DEMO", 0), ("TIGHT", 1)] {
         let token = |role: &str| json!({"role": role, "study": study, "sites": "S01", "patient": "P-001"});
         let (patient, staff) = (cloud.token(token("patient")).await, cloud.token(token("staff")).await);
-        let taken = cloud.submit(&patient, &own).await.status;
-        assert_eq!(taken, if study == "TIGHT" { 202 } else { 422 }, "the instrument is the study's own");
+        let status = cloud.submit(&patient, &own).await.status;
+        assert_eq!(status, if study == "TIGHT" { 202 } else { 422 }, "only the study has the instrument");
         assert_eq!(cloud.submit(&patient, &phq_9(mild)).await.status, 202);
         let sent = if study == "TIGHT" { 2 } else { 1 };
         let counts = until("all is scored", async || {
@@ -56,10 +60,10 @@ async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
         assert_eq!(counts.await["alerts"], alerts, "of {study}");
     }
     let message = until("the alert", async || cloud.inbox("S01").await.pop()).await;
-    let told = |name: &str| message["body"][name].clone();
-    assert_eq!((told("study"), told("severity")), (json!("TIGHT"), json!("info")));
+    let field = |name: &str| message["body"][name].clone();
+    assert_eq!((field("study"), field("severity")), (json!("TIGHT"), json!("info")));
 
-    // Who put it, as AWS names them, and why: for the monitor of any site of the study.
+    // The audit entries name the author, as AWS does, and the reason. The monitor of any site of the study sees them.
     let monitor = cloud.token(json!({"role": "monitor", "study": "TIGHT", "sites": "S01"})).await;
     let entries = cloud.get("/v1/sites/S01/audit", Some(&monitor)).await.body["entries"].clone();
     let put = |action: &str| {
@@ -75,11 +79,11 @@ async fn a_study_put_by_hand_with_a_tightened_rule_changes_what_alerts() {
     let demo = cloud.token(json!({"role": "patient", "study": "EPRO-DEMO", "sites": "S02", "patient": "P-001"})).await;
     let listed = cloud.get("/v1/instruments", Some(&demo)).await.body;
     let ids: Vec<&Value> = listed["instruments"].as_array().unwrap().iter().map(|listed| &listed["id"]).collect();
-    assert_eq!(ids, ["phq-9", "gad-7", "pain-nrs", "audit-c"], "the demonstration study is there from the start");
+    assert_eq!(ids, ["phq-9", "gad-7", "pain-nrs", "audit-c"], "the demonstration study exists from the start");
 }
 
 #[tokio::test]
-async fn a_closed_deployment_takes_stored_studies_only_and_scopes_with_its_issuers_prefix() {
+async fn a_closed_deployment_accepts_stored_studies_only_and_scopes_with_its_issuers_prefix() {
     let (cloud, _folder) = Cloud::fresh(&["--memory", "--parameter", "OpenStudies=false"]).await;
     for (study, scope, expected) in [
         ("EPRO-DEMO", "instruments:read", 200),

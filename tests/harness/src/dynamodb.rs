@@ -1,4 +1,4 @@
-//! DynamoDB in memory, called as the SDK calls it.
+//! DynamoDB in memory, behind the protocol of the SDK.
 
 use std::sync::Mutex;
 
@@ -11,13 +11,13 @@ use crate::{COUNTS, Call, RECORDS, lock};
 
 pub(crate) struct Engine {
     database: Database,
-    /// What the stream has: one record for each submission that was inserted.
+    /// The records of the stream: one for each submission that was inserted.
     stream: Mutex<Vec<Value>>,
 }
 
 impl Engine {
     pub(crate) fn new() -> Self {
-        let database = Database::memory().expect("an engine in memory needs nothing");
+        let database = Database::memory().expect("an engine in memory needs no resources");
         for table in tables() {
             let request = serde_json::from_value(table).expect("the tables of this file are well formed");
             database.create_table(request).expect("the tables of this file can be made");
@@ -98,7 +98,7 @@ impl Engine {
     }
 }
 
-/// The puts that `call` makes, by itself or in a transaction.
+/// The puts of `call`, alone or in a transaction.
 fn puts(call: &Call) -> impl Iterator<Item = &Value> {
     let alone = (call.name() == "PutItem").then_some(&call.body);
     let together = call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Put"));
@@ -140,7 +140,7 @@ fn tables() -> [Value; 2] {
     ]
 }
 
-/// An item without the type tags.
+/// An item without DynamoDB's type tags.
 fn plain_item(item: &Value) -> Value {
     let members = item.as_object().into_iter().flatten();
     Value::Object(members.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>())

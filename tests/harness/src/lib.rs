@@ -1,7 +1,7 @@
-//! AWS under the SDK, for tests of the functions: the real handlers, the real SDK clients, and instead of the network an
-//! HTTP client that goes to a DynamoDB in memory and to an SNS that keeps what it is sent. A test puts faults between.
+//! AWS under the SDK, for tests of the functions: real handlers and real SDK clients, with an HTTP client that calls a
+//! DynamoDB in memory and an SNS that records what it is sent. Tests inject faults into its calls.
 //!
-//! Nothing here listens or sleeps for real, so a test may stop the clock.
+//! Nothing listens on a port or sleeps in real time, so a test may pause the clock.
 
 mod dynamodb;
 mod request;
@@ -31,17 +31,17 @@ use serde_json::Value;
 
 pub use crate::request::{claims, context, request, stream_event};
 
-/// The names of the tables, as in the template.
+/// The name of the Records table in the template.
 pub const RECORDS: &str = "RecordsTable";
-/// The table of the counts.
+/// The name of the SiteCounts table in the template.
 pub const COUNTS: &str = "SiteCountsTable";
 
-/// How long a call that is not stalled takes, on the test's clock, unless a test says otherwise.
+/// The duration of a call on the clock of the test, unless the test sets another.
 const LATENCY: Duration = Duration::from_millis(2);
 
 const PLENTY: Duration = Duration::from_secs(10);
 
-/// The AWS of one test.
+/// The tables, the topic and the faults of one test.
 #[derive(Clone)]
 pub struct World(Arc<Inner>);
 
@@ -57,50 +57,53 @@ struct Inner {
 
 type Faults = Vec<Box<dyn FnMut(&Call) -> Option<Fault> + Send>>;
 
-/// One HTTP request of the SDK's.
+/// An HTTP request of the SDK.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
-    /// The operation, with the table where it has one: `PutItem RecordsTable`, `PublishBatch`. A transaction has one where it
-    /// writes counts and nothing else.
+    /// The operation, followed by its table if it has one: `PutItem RecordsTable`, `PublishBatch`. A transaction has a table
+    /// only if it writes nothing but counts.
     pub operation: String,
-    /// The request: DynamoDB's JSON, or SNS's form.
+    /// The body: the JSON of DynamoDB, or the form fields of SNS.
     pub body: Value,
 }
 
-/// What happens to a call.
+/// A fault that is injected into a call.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// No answer ever comes; it was not applied.
+    /// The call is not applied, and never answered.
     Stall,
-    /// It is applied, and no answer ever comes.
+    /// The call is applied, and never answered.
     ApplyAndStall,
-    /// The connection breaks before it is applied.
+    /// The connection breaks before the call is applied.
     Cut,
-    /// It is applied, and the connection breaks before the answer.
+    /// The call is applied, and the connection breaks before the answer.
     ApplyAndCut,
-    /// It is applied twice, and the second answer comes: what an SDK's own retry looks like from above.
+    /// The call is applied twice, and the second answer is returned, as after a retry inside the SDK.
     ApplyTwice,
-    /// The service answers with this status and body instead of applying it.
+    /// The call is not applied, and answered with this status and body.
     Answer(u16, Value),
 }
 
 impl Fault {
-    /// A throttle.
+    /// A throttling error.
     pub fn throttle() -> Self {
         Self::error("ThrottlingException")
     }
 
-    /// An error that the service answers with, of the type `code`, not applied.
+    /// An error of the type `code`.
     pub fn error(code: &str) -> Self {
-        Self::Answer(400, serde_json::json!({"__type": code, "message": "a fault of the test's"}))
+        Self::Answer(400, serde_json::json!({"__type": code, "message": "a fault that the test injected"}))
     }
 
-    /// An internal error of the service.
+    /// An internal server error.
     pub fn internal() -> Self {
-        Self::Answer(500, serde_json::json!({"__type": "InternalServerError", "message": "a fault of the test's"}))
+        Self::Answer(
+            500,
+            serde_json::json!({"__type": "InternalServerError", "message": "a fault that the test injected"}),
+        )
     }
 
-    /// A transaction of `writes` writes, cancelled because the one at `at` met another transaction.
+    /// The cancellation of a transaction of `writes` writes, of which the one at the index `at` conflicted.
     pub fn conflict(writes: usize, at: usize) -> Self {
         let reason = |index| if index == at { "TransactionConflict" } else { "None" };
         let reasons: Vec<Value> = (0..writes).map(|index| serde_json::json!({"Code": reason(index)})).collect();
@@ -112,21 +115,21 @@ impl Fault {
     }
 }
 
-/// A message that SNS took.
+/// A message that SNS accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Published {
-    /// The id that SNS gave it.
+    /// The message id that SNS returned.
     pub message_id: String,
-    /// The subject.
+    /// The subject of e-mails.
     pub subject: String,
-    /// By protocol.
+    /// The texts by protocol.
     pub message: BTreeMap<String, String>,
     /// The attributes that subscribers filter by.
     pub attributes: BTreeMap<String, String>,
 }
 
 impl Published {
-    /// The body that programs get.
+    /// The JSON body of the protocols that programs use.
     pub fn body(&self) -> Value {
         serde_json::from_str(&self.message["default"]).expect("the default message is JSON")
     }
@@ -139,7 +142,7 @@ impl Default for World {
 }
 
 impl World {
-    /// An AWS with empty tables and one topic.
+    /// Empty tables and one topic without messages.
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             dynamodb: dynamodb::Engine::new(),
@@ -152,18 +155,18 @@ impl World {
         }))
     }
 
-    /// The store in it, open to studies that are not stored: most tests are about no study in particular.
+    /// A store on the tables that is open to studies that are not stored, since most tests need no particular study.
     pub fn store(&self) -> Store {
         self.closed_store().open_to_all_studies()
     }
 
-    /// The store in it, as the template sets it up: for stored studies only.
+    /// A store on the tables that accepts stored studies only, as the template configures it.
     pub fn closed_store(&self) -> Store {
         let tables = Tables { records: RECORDS.to_owned(), counts: COUNTS.to_owned() };
         Store::new(&self.sdk_config(), tables)
     }
 
-    /// Puts a version of the study DEMO in force: one site, S01, that asks the PHQ-9, but for what `changes` say.
+    /// Puts a version of the study DEMO in force, with one site, S01, the PHQ-9, and `changes` to its definition.
     pub async fn put_study(&self, changes: Value) {
         let mut study = serde_json::json!({
             "id": "DEMO", "version": "1.0.0", "title": {"en": "A study"}, "languages": ["en"],
@@ -173,14 +176,14 @@ impl World {
         for (name, value) in changes.as_object().expect("changes are an object") {
             study[name] = value.clone();
         }
-        let study = Study::parse(&study.to_string()).expect("the test's study has no faults");
+        let study = Study::parse(&study.to_string()).expect("the study of the test is valid");
         let put = self.store().put_study(&study, &self.audit(AuditAction::StudyPut), Deadline::after(PLENTY)).await;
         assert_eq!(put.expect("the store is healthy"), StudyPut::InForce);
     }
 
-    /// Stores an instrument of a study's own.
+    /// Stores an instrument that does not ship.
     pub async fn put_instrument(&self, json: &str) {
-        let instrument = Instrument::parse(json).expect("the test's instrument has no faults");
+        let instrument = Instrument::parse(json).expect("the instrument of the test is valid");
         let audit = self.audit(AuditAction::InstrumentPut);
         let put = self.store().put_instrument(&instrument, &audit, Deadline::after(PLENTY)).await;
         assert_eq!(put.expect("the store is healthy"), InstrumentPut::Stored);
@@ -190,10 +193,10 @@ impl World {
         let principal = Principal::new("dm-1", "https://sts.amazonaws.com").expect("both are printable");
         let actor = Actor { principal, role: "data-manager".to_owned() };
         let study = "DEMO".parse().expect("a study id");
-        Audit::by(actor, action, Some(&study), "a test asks for it", time::OffsetDateTime::UNIX_EPOCH)
+        Audit::by(actor, action, Some(&study), "a test needs it", time::OffsetDateTime::UNIX_EPOCH)
     }
 
-    /// The topic in it.
+    /// The topic.
     pub fn topic(&self) -> Topic {
         let link = LinkTemplate::new("https://epro.example/alerts/{alertId}");
         Topic::new(&self.sdk_config(), "arn:aws:sns:eu-central-1:000000000000:AlertsTopic", link)
@@ -209,13 +212,12 @@ impl World {
         sdk_config(&environment, "AWS_ENDPOINT_URL", http).expect("all settings are given")
     }
 
-    /// From now on each call is shown to `fault`, which says what happens to it; `None`: nothing does. The first fault
-    /// that says something counts.
+    /// Passes each call from now on to `fault`, which returns the fault to inject. The first `fault` that returns one wins.
     pub fn inject(&self, fault: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
         lock(&self.0.faults).push(Box::new(fault));
     }
 
-    /// The next `times` calls of `operation` meet `fault`.
+    /// Injects `fault` into the next `times` calls of `operation`.
     pub fn inject_into(&self, operation: &'static str, times: usize, fault: Fault) {
         let mut left = times;
         self.inject(move |call| {
@@ -225,33 +227,33 @@ impl World {
         });
     }
 
-    /// No faults from now on.
+    /// Removes all faults.
     pub fn heal(&self) {
         lock(&self.0.faults).clear();
     }
 
-    /// The calls so far, in order.
+    /// All calls so far, in order.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.0.calls).clone()
     }
 
-    /// How many calls of `operation` there were.
+    /// The number of calls of `operation` so far.
     pub fn count_calls(&self, operation: &str) -> usize {
         lock(&self.0.calls).iter().filter(|call| call.operation == operation).count()
     }
 
-    /// How many connection pools the SDK's own HTTP client would have by now: it keeps one for each different connection
-    /// settings that it is asked for.
+    /// The number of connection pools that the SDK's own HTTP client would have by now: one for each set of connection
+    /// settings.
     pub fn pools(&self) -> usize {
         lock(&self.0.pools).len()
     }
 
-    /// How many calls somebody waits for just now.
+    /// The number of calls that are waited for.
     pub fn in_flight(&self) -> usize {
         self.0.in_flight.load(Ordering::SeqCst)
     }
 
-    /// What SNS took, in order.
+    /// The messages that SNS accepted, in order.
     pub fn published(&self) -> Vec<Published> {
         self.0.sns.published()
     }
@@ -268,14 +270,14 @@ impl World {
         self.0.dynamodb.items(RECORDS)
     }
 
-    /// Changes the item of `kind` in the Records table behind everybody's back: sets `attribute` to the text `value`.
+    /// Sets `attribute` of all items of `kind` in the Records table to the text `value`.
     pub fn tamper(&self, kind: &str, attribute: &str, value: &str) {
         for item in self.items(kind) {
             self.tamper_one(&item, attribute, value);
         }
     }
 
-    /// As [`World::tamper`], of `item` only.
+    /// As [`World::tamper`], for `item` only.
     pub fn tamper_one(&self, item: &Value, attribute: &str, value: &str) {
         self.set(item, attribute, serde_json::json!({"S": value}));
     }
@@ -285,17 +287,17 @@ impl World {
         self.0.dynamodb.set(RECORDS, item, attribute, value);
     }
 
-    /// Puts another item like `item` behind everybody's back, with other texts for some attributes.
+    /// Stores a copy of `item` in which the attributes of `changes` have other texts.
     pub fn copy(&self, item: &Value, changes: &[(&str, &str)]) {
         self.0.dynamodb.copy(RECORDS, item, changes);
     }
 
-    /// From now on each call takes `latency`, on the test's clock.
+    /// Sets the duration of each call on the clock of the test.
     pub fn delay(&self, latency: Duration) {
         *lock(&self.0.latency) = latency;
     }
 
-    /// The records that the stream has of what was inserted so far, in the form that Lambda gives them.
+    /// The stream's records of all submissions that were inserted so far, as Lambda receives them.
     pub fn stream(&self) -> Vec<Value> {
         self.0.dynamodb.stream()
     }
@@ -343,7 +345,7 @@ impl World {
 
 impl Call {
     fn of(request: &HttpRequest) -> Self {
-        let bytes = request.body().bytes().expect("the SDK sends these bodies whole");
+        let bytes = request.body().bytes().expect("the SDK does not stream these bodies");
         let Some(target) = request.headers().get("x-amz-target") else {
             let form: BTreeMap<String, String> = form_urlencoded::parse(bytes).into_owned().collect();
             let operation = form.get("Action").cloned().unwrap_or_default();
@@ -370,7 +372,7 @@ impl Call {
     }
 }
 
-/// The table of the counts, if the transaction `body` writes to nothing else.
+/// The SiteCounts table, if the transaction `body` writes to no other.
 fn counts_alone(body: &Value) -> Option<&'static str> {
     let mut writes = body["TransactItems"].as_array()?.iter();
     let of_counts =
@@ -391,7 +393,7 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One call that somebody waits for, until it is dropped.
+/// Counts a call as waited for until it is dropped.
 struct InFlight<'a>(&'a AtomicUsize);
 
 impl<'a> InFlight<'a> {
@@ -407,7 +409,7 @@ impl Drop for InFlight<'_> {
     }
 }
 
-/// The HTTP client under the SDK.
+/// The HTTP client that the SDK calls.
 struct Wire(World);
 
 impl fmt::Debug for Wire {

@@ -1,4 +1,4 @@
-//! What API Gateway and the stream send to a function.
+//! Events as API Gateway and the stream send them to a function.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,9 +16,9 @@ pub fn context(remaining: Duration) -> Context {
     context
 }
 
-/// The claims of an access token, as API Gateway passes them: a patient of site S01 of the study DEMO, with `changes`.
+/// The claims of an access token as API Gateway passes them: of a patient of site S01 of the study DEMO, with `changes`.
 pub fn claims(changes: &[(&str, &str)]) -> Map<String, Value> {
-    let usual = [
+    let defaults = [
         ("sub", "user-1"),
         ("iss", "https://issuer.example"),
         ("token_use", "access"),
@@ -32,11 +32,11 @@ pub fn claims(changes: &[(&str, &str)]) -> Map<String, Value> {
         ("patient", "P-001"),
         ("role", "patient"),
     ];
-    usual.iter().chain(changes).map(|&(name, value)| (name.to_owned(), json!(value))).collect()
+    defaults.iter().chain(changes).map(|&(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
-/// The request that API Gateway makes of a call of `route` (`GET /v1/submissions/{id}`) with `parameters` in its path,
-/// `query`, and a JSON `body`; `None` for `claims`: no authorizer let it through.
+/// The request of API Gateway for a call of `route` (`GET /v1/submissions/{id}`) with `parameters` in its path, `query`, and
+/// a JSON `body`. With `None` for `claims` it has not passed an authorizer.
 pub fn request(
     route: &str,
     parameters: &[(&str, &str)],
@@ -71,7 +71,7 @@ pub fn request(
     request.with_lambda_context(context(remaining))
 }
 
-/// The batch that Lambda makes of `records` of the stream.
+/// The event with a batch of `records` of the stream.
 pub fn stream_event(records: &[Value], remaining: Duration) -> LambdaEvent<Value> {
     LambdaEvent::new(json!({"Records": records}), context(remaining))
 }

@@ -1,4 +1,4 @@
-//! An SNS that keeps what it is sent. Speaks as much of the Query protocol as one topic needs.
+//! An SNS that records what it is sent, with the part of the Query protocol that one topic needs.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -27,7 +27,7 @@ impl Sns {
                 for n in 1.. {
                     let entry = format!("PublishBatchRequestEntries.member.{n}");
                     let Some(id) = field(&format!("{entry}.Id")) else { break };
-                    let message_id = self.take(&entry, &field);
+                    let message_id = self.accept(&entry, &field);
                     let _infallible =
                         write!(successful, "<member><Id>{id}</Id><MessageId>{message_id}</MessageId></member>");
                 }
@@ -39,7 +39,7 @@ impl Sns {
         (200, format!("<{name}Response xmlns=\"{NAMESPACE}\">{body}</{name}Response>"))
     }
 
-    fn take(&self, entry: &str, field: &impl Fn(&str) -> Option<String>) -> String {
+    fn accept(&self, entry: &str, field: &impl Fn(&str) -> Option<String>) -> String {
         let mut attributes = BTreeMap::new();
         for n in 1.. {
             let attribute = format!("{entry}.MessageAttributes.entry.{n}");
@@ -59,7 +59,7 @@ impl Sns {
     }
 }
 
-/// The error `body` (`__type`, `message`) as SNS writes it; a text is an answer as it stands.
+/// The error `body` (`__type`, `message`) in the XML of SNS. A JSON string is returned unchanged.
 pub(crate) fn error(body: &Value) -> String {
     if let Value::String(answer) = body {
         return answer.clone();

@@ -1,5 +1,5 @@
-//! Whatever the order in which a patient's submissions are stored, scored, repeated and corrected: what is stored in the end
-//! equals the reference, the replay of all submissions in the order of their effective times.
+//! Random histories: in whatever order a patient's submissions are stored, scored, repeated and corrected, the stored data
+//! equal the reference in the end, which is the replay of all submissions in the order of their effective times.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -30,7 +30,7 @@ const PATIENTS: [&str; 2] = ["P-1", "P-2"];
 const SITES: [&str; 2] = ["S01", "S02"];
 const HISTORIES: u64 = 1_000;
 
-/// Rules of every kind: about the answer, about this score, and three that look back.
+/// An instrument with rules of every kind: on an answer, on the score, and three that look back.
 fn pain() -> String {
     json!({
         "id": "pain", "version": "1.0.0", "title": {"en": "Pain"},
@@ -51,7 +51,7 @@ fn pain() -> String {
     .to_string()
 }
 
-/// What a phone sent and the API accepted.
+/// A submission that the API accepted.
 #[derive(Clone, Debug)]
 struct Sent {
     id: Uuid,
@@ -62,7 +62,7 @@ struct Sent {
     place: Place,
 }
 
-/// A source of numbers that a seed fixes.
+/// A sequence of pseudo-random numbers that its seed determines (SplitMix64).
 struct Dice(u64);
 
 impl Dice {
@@ -95,9 +95,9 @@ struct History {
     dice: Dice,
     instrument: Arc<Instrument>,
     sent: Vec<Sent>,
-    /// How much of the stream was delivered at least once.
+    /// The number of records of the stream that were delivered at least once.
     delivered: usize,
-    /// Whether calls fail now and then.
+    /// Whether some calls fail.
     faulty: bool,
 }
 
@@ -128,7 +128,7 @@ impl History {
         }
     }
 
-    /// A new submission, or a correction of one that nothing corrects yet.
+    /// A new submission, or a correction of one that is not corrected yet.
     fn next_submission(&mut self) -> Sent {
         let id = Uuid::from_u128((u128::from(self.dice.next()) << 64) | u128::from(self.dice.next()));
         let answers = match self.dice.below(10) {
@@ -137,7 +137,7 @@ impl History {
         };
         let amended: BTreeSet<Uuid> = self.sent.iter().filter_map(|sent| sent.amends).collect();
         let open: Vec<Sent> = self.sent.iter().filter(|sent| !amended.contains(&sent.id)).cloned().collect();
-        // Hours apart, and now and then at the very same time.
+        // Multiples of six hours, so that some submissions have the same time.
         let hours = i64::try_from(self.dice.below(60)).unwrap() * 6;
         let authored_at = START + time::Duration::hours(hours);
         if !open.is_empty() && self.dice.one_in(4) {
@@ -178,23 +178,23 @@ impl History {
                 return;
             }
         }
-        panic!("the store is not so bad that nothing is ever accepted");
+        panic!("the injected faults are too rare to refuse eight attempts");
     }
 
-    /// Delivers records of the stream: new ones or, now and then, some that were delivered before, in any order.
+    /// Delivers new records of the stream in a random order, and sometimes one that was delivered before.
     async fn deliver(&mut self) {
         let stream = self.world.stream();
         let mut batch: Vec<Value> = Vec::new();
         let new = 1 + self.dice.below(4);
         for record in stream.iter().skip(self.delivered).take(new) {
-            // Between the lanes of a shard there is no order.
+            // Batches of a shard that run in parallel have no order among each other.
             let at = self.dice.below(batch.len() + 1);
             batch.insert(at, record.clone());
         }
         if !stream.is_empty() && self.dice.one_in(3) {
             batch.push(self.dice.pick(&stream).clone());
         }
-        // A record that the stream gives up stays for the sweep.
+        // A record that the stream gives up is left to the sweep.
         self.delivered = (self.delivered + new).min(stream.len());
         if self.dice.one_in(4) {
             let other = batch.split_off(batch.len() / 2);
@@ -208,12 +208,12 @@ impl History {
         Box::pin(self.score.handle(stream_event(records, PLENTY))).await.unwrap();
     }
 
-    /// Sweeps, as if all that waits had waited for long.
+    /// Runs a sweep after moving the time since which items wait into the past.
     async fn sweep(&self) {
         for item in self.world.all_items().iter().filter(|item| item["pending_since"].is_string()) {
             self.world.tamper_one(item, "pending_since", LONG_AGO);
         }
-        // What could not be done is tried by the next.
+        // The next run retries items that failed.
         let _ = Box::pin(self.sweep.handle(LambdaEvent::new(json!({}), context(PLENTY)))).await;
     }
 
@@ -223,7 +223,7 @@ impl History {
                 let one = self.next_submission();
                 self.submit(vec![one]).await;
             }
-            // What a phone kept while it was offline.
+            // A batch of submissions that a phone stored while it was offline.
             4 => {
                 let mut batch: Vec<Sent> = Vec::new();
                 let patient = *self.dice.pick(&PATIENTS);
@@ -257,21 +257,21 @@ impl History {
         for _ in 0..4 + self.dice.below(8) {
             self.step().await;
             if !self.faulty {
-                self.holds_for_what_is_scored();
+                self.assert_scored_submissions();
             }
         }
         self.world.heal();
         while self.delivered < self.world.stream().len() {
             self.deliver().await;
         }
-        // Two, for the first may meet what it has just found.
+        // Two runs, since the first may add items to lists that it has already read.
         self.sweep().await;
         self.sweep().await;
-        self.holds_in_the_end();
+        self.assert_all();
     }
 
-    /// All that is scored, as the reference has it, whatever is still to come.
-    fn holds_for_what_is_scored(&self) {
+    /// Asserts that all that is scored so far equals the reference of the scored submissions.
+    fn assert_scored_submissions(&self) {
         let stored = Stored::of(&self.world);
         let scored: BTreeSet<String> = stored
             .submissions
@@ -280,22 +280,22 @@ impl History {
             .map(|item| item["id"].as_str().unwrap().to_owned())
             .collect();
         for patient in PATIENTS {
-            self.holds(&stored, patient, |sent| scored.contains(&sent.id.to_string()));
+            self.assert_patient(&stored, patient, |sent| scored.contains(&sent.id.to_string()));
         }
     }
 
-    fn holds_in_the_end(&self) {
+    fn assert_all(&self) {
         let stored = Stored::of(&self.world);
         let submissions = &stored.submissions;
-        assert_eq!(submissions.len(), self.sent.len(), "what was accepted is stored, once");
-        assert!(submissions.iter().all(|item| item["scored_at"].is_string()), "all is scored");
+        assert_eq!(submissions.len(), self.sent.len(), "each accepted submission is stored once");
+        assert!(submissions.iter().all(|item| item["scored_at"].is_string()), "all are scored");
         for patient in PATIENTS {
-            self.holds(&stored, patient, |_| true);
+            self.assert_patient(&stored, patient, |_| true);
         }
         let published = self.world.published();
         for row in &stored.alerts {
             let sent = published.iter().any(|published| published.body()["alertId"] == row["alert_id"]);
-            assert_eq!(row["status"] == "SENT", sent, "published and marked, or quiet: {row}");
+            assert_eq!(row["status"] == "SENT", sent, "marked if and only if it is published: {row}");
             assert!(sent || row["status"] == "QUIET", "{row}");
         }
         let ids: BTreeSet<&str> = stored.alerts.iter().map(|row| row["alert_id"].as_str().unwrap()).collect();
@@ -303,8 +303,8 @@ impl History {
         assert!(stored.profiles.iter().all(|profile| profile["pending"].is_null()), "nothing waits");
     }
 
-    /// Holds what is stored of `patient` to the replay of those of the patient's submissions that `counts`.
-    fn holds(&self, stored: &Stored, patient: &str, counts: impl Fn(&Sent) -> bool) {
+    /// Asserts that the stored data of `patient` equal the replay of the submissions for which `counts` returns `true`.
+    fn assert_patient(&self, stored: &Stored, patient: &str, counts: impl Fn(&Sent) -> bool) {
         let sent: Vec<&Sent> = self.sent.iter().filter(|sent| sent.patient == patient && counts(sent)).collect();
         let answers: Vec<Answers> =
             sent.iter().map(|sent| self.instrument.check(sent.answers.as_object().unwrap()).unwrap()).collect();
@@ -320,13 +320,13 @@ impl History {
             })
             .collect();
         let reference = replay(&entries);
-        stored.scores_hold(&sent, &reference);
-        stored.alerts_hold(patient, &reference);
-        stored.profile_holds(patient, &reference, &self.instrument);
+        stored.assert_scores(&sent, &reference);
+        stored.assert_alerts(patient, &reference);
+        stored.assert_profile(patient, &reference, &self.instrument);
     }
 }
 
-/// What is stored.
+/// The stored items by kind.
 struct Stored {
     submissions: Vec<Value>,
     alerts: Vec<Value>,
@@ -347,7 +347,7 @@ impl Stored {
         stored
     }
 
-    fn scores_hold(&self, sent: &[&Sent], reference: &Replay) {
+    fn assert_scores(&self, sent: &[&Sent], reference: &Replay) {
         for sent in sent {
             let item = self.submissions.iter().find(|item| item["id"] == sent.id.to_string()).unwrap();
             let Some(outcome) = reference.outcomes.get(&sent.id.into()) else { continue };
@@ -363,7 +363,7 @@ impl Stored {
         }
     }
 
-    fn alerts_hold(&self, patient: &str, reference: &Replay) {
+    fn assert_alerts(&self, patient: &str, reference: &Replay) {
         let expected: BTreeSet<(String, String)> = reference
             .outcomes
             .iter()
@@ -383,7 +383,7 @@ impl Stored {
         assert!(raised.is_superset(&expected), "not raised: {:?}", expected.difference(&raised));
     }
 
-    fn profile_holds(&self, patient: &str, reference: &Replay, instrument: &Instrument) {
+    fn assert_profile(&self, patient: &str, reference: &Replay, instrument: &Instrument) {
         let Some(profile) = self.profiles.iter().find(|profile| profile["patient"] == patient) else {
             return assert!(reference.last.is_none());
         };
@@ -415,7 +415,7 @@ impl Sent {
     }
 }
 
-/// Runs every fourth history, from number `first` on: four tests, that all processors have one.
+/// Runs every fourth history, starting with number `first`: four tests, so that several processors share the work.
 async fn run_histories(first: u64) {
     let seeds: Vec<u64> = match std::env::var("ORDER_SEED") {
         Ok(seed) => vec![seed.parse().unwrap()],
@@ -426,7 +426,7 @@ async fn run_histories(first: u64) {
         if let Err(panic) = AssertUnwindSafe(history.run()).catch_unwind().await {
             #[allow(clippy::print_stderr, reason = "the panic itself does not name the seed")]
             {
-                eprintln!("the history of seed {seed} fails; ORDER_SEED={seed} runs it alone");
+                eprintln!("the history of seed {seed} fails; run it alone with ORDER_SEED={seed}");
             }
             std::panic::resume_unwind(panic);
         }
@@ -434,21 +434,21 @@ async fn run_histories(first: u64) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promises_2_3_4_whatever_the_order_what_is_stored_equals_the_reference_1() {
+async fn promises_2_3_4_stored_data_equal_the_reference_in_any_order_1() {
     run_histories(0).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn promises_2_3_4_whatever_the_order_what_is_stored_equals_the_reference_2() {
+async fn promises_2_3_4_stored_data_equal_the_reference_in_any_order_2() {
     run_histories(1).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn promises_2_3_4_whatever_the_order_what_is_stored_equals_the_reference_3() {
+async fn promises_2_3_4_stored_data_equal_the_reference_in_any_order_3() {
     run_histories(2).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn promises_2_3_4_whatever_the_order_what_is_stored_equals_the_reference_4() {
+async fn promises_2_3_4_stored_data_equal_the_reference_in_any_order_4() {
     run_histories(3).await;
 }

@@ -1,4 +1,4 @@
-//! One failure stays one failure: an outage of SNS, a site whose counters are held, a panic.
+//! A failure affects only what it concerns: an outage of SNS, a site whose transactions stall, a panic.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -37,8 +37,8 @@ fn sent(world: &World) -> usize {
     world.items("alert").iter().filter(|row| row["status"] == "SENT").count()
 }
 
-/// As if everything that waits had waited since long ago.
-fn let_wait(world: &World) {
+/// Moves the time since which items wait into the past.
+fn age(world: &World) {
     for item in world.all_items().iter().filter(|item| item["pending_since"].is_string()) {
         world.tamper_one(item, "pending_since", LONG_AGO);
     }
@@ -49,7 +49,7 @@ async fn sweep(sweep: &Sweep) -> Result<SweepSummary, SweepError> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_4_an_outage_of_sns_stops_no_score_and_all_alerts_are_published_afterwards() {
+async fn promise_4_an_outage_of_sns_delays_no_score_and_all_alerts_are_published_afterwards() {
     for fault in [Fault::Stall, Fault::Cut, Fault::internal()] {
         let world = World::new();
         let score = Score::new(world.store(), world.topic());
@@ -63,40 +63,40 @@ async fn promise_4_an_outage_of_sns_stops_no_score_and_all_alerts_are_published_
             let answer = score.handle(stream_event(&world.stream()[delivered..], PLENTY)).await.unwrap();
             assert_eq!(answer.batch_item_failures, [], "{fault:?}");
             delivered += 40;
-            assert_eq!(scored(&world), delivered, "each batch is scored whole, at its first delivery: {fault:?}");
-            // Once it is known that SNS takes nothing, the next batch waits for a short trial only.
+            assert_eq!(scored(&world), delivered, "each batch is completely scored at its first delivery: {fault:?}");
+            // After a call in which SNS accepted nothing, the next batch waits for a short time only.
             assert!(start.elapsed() < Duration::from_secs(longest), "batch {batch}, {fault:?}: {:?}", start.elapsed());
         }
         assert_eq!((world.items("alert").len(), sent(&world)), (120, 0), "{fault:?}");
         world.heal();
-        let_wait(&world);
+        age(&world);
         let swept = sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap();
         assert_eq!((swept.alerts, sent(&world)), (120, 120), "{fault:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sweep_scores_all_that_waits_though_sns_is_down() {
+async fn a_sweep_scores_all_waiting_submissions_during_an_outage_of_sns() {
     let world = World::new();
     for n in 0..440 {
         send_unsafe(&world, &format!("S0{}", n % 3), &format!("P-{n}")).await;
     }
-    let_wait(&world);
+    age(&world);
     world.inject_into("PublishBatch", usize::MAX, Fault::Stall);
     let run = Sweep::new(world.store(), world.topic(), NEVER);
     let _ = sweep(&run).await;
     assert_eq!((scored(&world), sent(&world)), (440, 0));
-    let_wait(&world);
+    age(&world);
     let reported = sweep(&run).await.unwrap_err();
     assert_eq!(reported.to_string(), "440 waiting items could not be processed; the reasons are in the log");
     world.heal();
-    let_wait(&world);
+    age(&world);
     assert_eq!(sweep(&run).await.unwrap().alerts, 440);
     assert_eq!(sent(&world), 440);
 }
 
 #[tokio::test(start_paused = true)]
-async fn bad_sites_hold_up_no_other() {
+async fn sites_that_stall_delay_no_other() {
     let world = World::new();
     for site in 1..=9 {
         send_unsafe(&world, &format!("S0{site}"), &format!("P-{site}")).await;
@@ -119,7 +119,7 @@ async fn bad_sites_hold_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_over_one_submission_quarantines_it_and_spares_its_neighbours() {
+async fn a_submission_that_panics_is_quarantined_and_its_neighbours_are_scored() {
     let world = World::new();
     for n in 0..5 {
         send_unsafe(&world, "S01", &format!("P-{n}")).await;
@@ -127,26 +127,26 @@ async fn a_panic_over_one_submission_quarantines_it_and_spares_its_neighbours() 
     let stream = world.stream();
     world.inject(|call| {
         let poisoned = call.name() == "TransactWriteItems" && call.body.to_string().contains("#P-2");
-        assert!(!poisoned, "the test's panic");
+        assert!(!poisoned, "the panic of the test");
         None
     });
     let answer = Score::new(world.store(), world.topic()).handle(stream_event(&stream, PLENTY)).await.unwrap();
     assert_eq!(answer.batch_item_failures, []);
     assert_eq!((scored(&world), sent(&world)), (4, 4));
-    let kept = world.items("quarantined");
-    assert_eq!((kept.len(), &kept[0]["reason"]), (1, &json!("its evaluation panicked")));
-    assert_eq!(kept[0]["sk"], stream[2]["dynamodb"]["SequenceNumber"]);
+    let quarantined = world.items("quarantined");
+    assert_eq!((quarantined.len(), &quarantined[0]["reason"]), (1, &json!("its evaluation panicked")));
+    assert_eq!(quarantined[0]["sk"], stream[2]["dynamodb"]["SequenceNumber"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_over_one_alert_quarantines_it_and_spares_its_neighbours() {
+async fn an_alert_that_panics_is_quarantined_and_its_neighbours_are_published() {
     let world = World::new();
     for n in 0..4 {
         send_unsafe(&world, &format!("S0{n}"), "P-1").await;
     }
     world.inject(|call| {
         let poisoned = call.name() == "PublishBatch" && call.body.to_string().contains("S02");
-        assert!(!poisoned, "the test's panic");
+        assert!(!poisoned, "the panic of the test");
         None
     });
     let answer = Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
@@ -155,20 +155,16 @@ async fn a_panic_over_one_alert_quarantines_it_and_spares_its_neighbours() {
     let alert = world.items("alert").into_iter().find(|row| row["site"] == "S02").unwrap();
     let waits = alert["pending"].as_str().unwrap();
     assert!(waits.starts_with("QUARANTINE#"), "{waits}");
-    let_wait(&world);
-    assert_eq!(
-        sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap().alerts,
-        0,
-        "it is not tried again"
-    );
+    age(&world);
+    assert_eq!(sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap().alerts, 0, "it is not retried");
     world.heal();
-    let again = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
-    Sweep::new(world.store(), world.topic(), NEVER).handle(again).await.unwrap();
-    assert_eq!(sent(&world), 4, "until its cause is mended");
+    let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
+    Sweep::new(world.store(), world.topic(), NEVER).handle(retry).await.unwrap();
+    assert_eq!(sent(&world), 4, "it is published once its cause is fixed and a retry is requested");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_alert_that_cannot_be_read_keeps_no_other_from_being_published() {
+async fn an_unreadable_alert_does_not_prevent_the_publication_of_others() {
     let world = World::new();
     for n in 0..3 {
         send_unsafe(&world, "S01", &format!("P-{n}")).await;
@@ -185,7 +181,7 @@ async fn one_alert_that_cannot_be_read_keeps_no_other_from_being_published() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_time_on_a_row_makes_an_escalation_panic() {
+async fn no_stored_time_makes_an_escalation_panic() {
     let world = World::new();
     for n in 0..2 {
         send_unsafe(&world, "S01", &format!("P-{n}")).await;
@@ -194,14 +190,14 @@ async fn no_time_on_a_row_makes_an_escalation_panic() {
     let rows = world.items("alert");
     world.tamper_one(&rows[0], "sent_at", "9999-12-31T23:59:59Z");
     world.tamper_one(&rows[1], "sent_at", LONG_AGO);
-    let_wait(&world);
+    age(&world);
     let escalates = Escalation { after_minutes: 10_080, limit: 1 };
     let swept = sweep(&Sweep::new(world.store(), world.topic(), escalates)).await.unwrap();
     assert_eq!(swept.escalated, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_alert_that_nobody_acknowledges_at_the_limit_of_its_escalations_is_exhausted() {
+async fn an_alert_that_nobody_acknowledges_is_exhausted_at_the_limit_of_its_escalation() {
     let world = World::new();
     send_unsafe(&world, "S01", "P-1").await;
     Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
@@ -212,7 +208,7 @@ async fn an_alert_that_nobody_acknowledges_at_the_limit_of_its_escalations_is_ex
                 world.tamper_one(row, time, LONG_AGO);
             }
         }
-        let_wait(&world);
+        age(&world);
         let swept = sweep(&run).await.unwrap();
         assert_eq!((swept.escalated, swept.exhausted), (escalated, exhausted));
     }
