@@ -204,8 +204,8 @@ impl<'a> Importer<'a> {
         id: &str,
         repeats: bool,
     ) -> (String, BTreeMap<String, i64>) {
-        let whole = |weight: Decimal| weight.normalize().to_string().parse::<i64>().ok();
-        let weights: Option<Vec<i64>> = options.iter().map(|option| option.weight.and_then(whole)).collect();
+        let integer = |weight: Decimal| weight.normalize().to_string().parse::<i64>().ok();
+        let weights: Option<Vec<i64>> = options.iter().map(|option| option.weight.and_then(integer)).collect();
         let distinct = |codes: &Vec<i64>| codes.iter().collect::<BTreeSet<_>>().len() == codes.len();
         let as_codes: Option<Vec<i64>> = options.iter().map(|option| option.name.parse().ok()).collect();
         let codes = match (weights.filter(distinct), as_codes.filter(distinct)) {

@@ -77,7 +77,7 @@ pub struct Course {
     pub baseline: Option<Point>,
     /// The last points, newest first.
     pub last: Vec<Point>,
-    /// The number of points of the whole course.
+    /// The number of points of the entire course.
     pub count: u64,
 }
 

@@ -9,17 +9,17 @@ pub(crate) type Exact = Ratio<i64>;
 
 /// The sum; `None` if it is too large.
 pub(crate) fn add(a: Exact, b: Exact) -> Option<Exact> {
-    whole(a, b, i64::checked_add).unwrap_or_else(|| a.checked_add(&b))
+    integers(a, b, i64::checked_add).unwrap_or_else(|| a.checked_add(&b))
 }
 
 /// The difference; `None` if it is too large.
 pub(crate) fn subtract(a: Exact, b: Exact) -> Option<Exact> {
-    whole(a, b, i64::checked_sub).unwrap_or_else(|| a.checked_sub(&b))
+    integers(a, b, i64::checked_sub).unwrap_or_else(|| a.checked_sub(&b))
 }
 
 /// The product; `None` if it is too large.
 pub(crate) fn multiply(a: Exact, b: Exact) -> Option<Exact> {
-    whole(a, b, i64::checked_mul).unwrap_or_else(|| a.checked_mul(&b))
+    integers(a, b, i64::checked_mul).unwrap_or_else(|| a.checked_mul(&b))
 }
 
 /// The quotient; `None` if it is too large or `b` is zero.
@@ -49,7 +49,7 @@ pub(crate) fn round_half_up(number: Exact, places: u32) -> Option<Decimal> {
 }
 
 /// The fast path for integers, which most answers are: no common denominator is needed. `None` if one is not an integer.
-fn whole(a: Exact, b: Exact, apply: impl Fn(i64, i64) -> Option<i64>) -> Option<Option<Exact>> {
+fn integers(a: Exact, b: Exact, apply: impl Fn(i64, i64) -> Option<i64>) -> Option<Option<Exact>> {
     (a.is_integer() && b.is_integer()).then(|| apply(*a.numer(), *b.numer()).map(Exact::from_integer))
 }
 

@@ -17,7 +17,7 @@ use super::history::History;
 use super::load;
 use super::outcome::{FiredRule, MissingApplied, NotEvaluated, NotScored, Outcome, Score};
 use super::program::{AlertCondition, LoadedItem, LoadedScore, ScoringProgram};
-use super::score::{Needed, Node, Partly, Value, Values};
+use super::score::{Needed, Node, PartialAnswers, Value, Values};
 use super::weight;
 use crate::document::{self, Canonical, DefinitionFault, Finding, Texts, pointer};
 use crate::ids::{GroupId, InstrumentId, InstrumentVersion, ItemId, RuleId};
@@ -302,7 +302,7 @@ impl Instrument {
         &self,
         score: &LoadedScore,
         value: Value,
-        partly: Option<Partly>,
+        partly: Option<PartialAnswers>,
         items: &[Value],
         scores: &[Value],
     ) -> Reported {
@@ -316,7 +316,11 @@ impl Instrument {
                         value,
                         range: score.range,
                         band: band.map(|band| band.id.clone()),
-                        missing: missing.map(|(rule, Partly { answered, of })| MissingApplied { rule, answered, of }),
+                        missing: missing.map(|(rule, PartialAnswers { answered, of })| MissingApplied {
+                            rule,
+                            answered,
+                            of,
+                        }),
                     });
                 }
                 None => "the number is too large".to_owned(),

@@ -73,7 +73,7 @@ pub(crate) enum Needed {
 
 /// How many parts of a score had a value, if a missing-data rule was applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Partly {
+pub(crate) struct PartialAnswers {
     pub(crate) answered: usize,
     pub(crate) of: usize,
 }
@@ -86,7 +86,7 @@ pub(crate) struct Values<'a> {
 
 impl Node {
     /// Evaluates the operation. Sets `partly` if a missing-data rule was applied.
-    pub(crate) fn value(&self, values: &Values<'_>, partly: &mut Option<Partly>) -> Value {
+    pub(crate) fn value(&self, values: &Values<'_>, partly: &mut Option<PartialAnswers>) -> Value {
         match self {
             Node::Item(index) => values.items[*index],
             Node::Score(index) => values.scores[*index],
@@ -158,7 +158,7 @@ enum Gathered {
 }
 
 /// Adds the parts that have a value, if there are enough of them. Parts that are not asked are ignored.
-fn gather(parts: &[Node], needed: Needed, values: &Values<'_>, partly: &mut Option<Partly>) -> Gathered {
+fn gather(parts: &[Node], needed: Needed, values: &Values<'_>, partly: &mut Option<PartialAnswers>) -> Gathered {
     let mut sum = Exact::zero();
     let (mut answered, mut missing) = (0, 0);
     for part in parts {
@@ -181,7 +181,7 @@ fn gather(parts: &[Node], needed: Needed, values: &Values<'_>, partly: &mut Opti
         _ if of == 0 => Gathered::None(Value::Hidden),
         _ if missing == 0 => Gathered::All { sum, of },
         Needed::AtLeast(least) if answered >= least && answered > 0 => {
-            *partly = Some(Partly { answered, of });
+            *partly = Some(PartialAnswers { answered, of });
             Gathered::Some { sum, answered, of }
         }
         _ => Gathered::None(Value::Missing),
@@ -193,12 +193,12 @@ fn prorated(sum: Exact, answered: usize, of: usize) -> Value {
     known(
         count(of)
             .zip(count(answered))
-            .and_then(|(of, answered)| exact::multiply(sum, of).and_then(|whole| exact::divide(whole, answered))),
+            .and_then(|(of, answered)| exact::multiply(sum, of).and_then(|total| exact::divide(total, answered))),
     )
 }
 
 /// The value of the row that applies. If none does, a part that a row depends on is missing or not asked.
-fn combined(parts: &[Node], rows: &[LoadedRow], values: &Values<'_>, partly: &mut Option<Partly>) -> Value {
+fn combined(parts: &[Node], rows: &[LoadedRow], values: &Values<'_>, partly: &mut Option<PartialAnswers>) -> Value {
     let mut known = Vec::with_capacity(parts.len());
     let mut otherwise = Value::Hidden;
     for part in parts {
@@ -218,7 +218,7 @@ fn combined(parts: &[Node], rows: &[LoadedRow], values: &Values<'_>, partly: &mu
 fn fold(
     parts: &[Node],
     values: &Values<'_>,
-    partly: &mut Option<Partly>,
+    partly: &mut Option<PartialAnswers>,
     step: impl Fn(Option<Exact>, Exact) -> Option<Exact>,
 ) -> Value {
     let mut so_far = None;
@@ -235,7 +235,11 @@ fn fold(
     so_far.map_or(Value::Hidden, Value::Known)
 }
 
-fn both(pair: &(Node, Node), values: &Values<'_>, partly: &mut Option<Partly>) -> Result<(Exact, Exact), Value> {
+fn both(
+    pair: &(Node, Node),
+    values: &Values<'_>,
+    partly: &mut Option<PartialAnswers>,
+) -> Result<(Exact, Exact), Value> {
     match (pair.0.value(values, partly), pair.1.value(values, partly)) {
         (Value::Known(a), Value::Known(b)) => Ok((a, b)),
         (Value::Known(_), other) | (other, _) => Err(other),
@@ -245,7 +249,7 @@ fn both(pair: &(Node, Node), values: &Values<'_>, partly: &mut Option<Partly>) -
 fn compare(
     pair: &(Node, Node),
     values: &Values<'_>,
-    partly: &mut Option<Partly>,
+    partly: &mut Option<PartialAnswers>,
     holds: impl Fn(Exact, Exact) -> bool,
 ) -> Value {
     match both(pair, values, partly) {
@@ -258,7 +262,7 @@ fn compare(
 fn logic(
     parts: &[Node],
     values: &Values<'_>,
-    partly: &mut Option<Partly>,
+    partly: &mut Option<PartialAnswers>,
     start: bool,
     step: impl Fn(bool, bool) -> bool,
 ) -> Value {

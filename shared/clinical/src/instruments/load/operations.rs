@@ -74,7 +74,7 @@ impl<'a> Loader<'a> {
                 let sum = sum_of(&parts);
                 (
                     Node::Sum(nodes, needed),
-                    sum.map(|sum| ValueRange { whole: sum.whole && needed == Needed::All, ..sum }),
+                    sum.map(|sum| ValueRange { integral: sum.integral && needed == Needed::All, ..sum }),
                 )
             }
             Apply::Mean(parts) => {
@@ -120,7 +120,7 @@ impl<'a> Loader<'a> {
                 let part = ends.map(|(low, high)| ValueRange {
                     low,
                     high,
-                    whole: a.whole && b.whole,
+                    integral: a.integral && b.integral,
                     hideable: a.hideable || b.hideable,
                 });
                 (Node::Difference(nodes), part)
@@ -139,10 +139,10 @@ impl<'a> Loader<'a> {
                 }
                 let rounded = |number| exact::round_half_up(number, round.decimals).and_then(exact::from_decimal);
                 let ends = rounded(part.low).zip(rounded(part.high));
-                let whole = part.whole || round.decimals == 0;
+                let integral = part.integral || round.decimals == 0;
                 (
                     Node::Round(Box::new(of), round.decimals),
-                    ends.map(|(low, high)| ValueRange { low, high, whole, ..part }),
+                    ends.map(|(low, high)| ValueRange { low, high, integral, ..part }),
                 )
             }
             Apply::AtLeast(pair) => (
@@ -190,7 +190,7 @@ impl<'a> Loader<'a> {
         let part = ends.map(|(a, b)| ValueRange {
             low: a.min(b),
             high: a.max(b),
-            whole: part.whole && slope.is_integer() && intercept.is_integer(),
+            integral: part.integral && slope.is_integer() && intercept.is_integer(),
             ..part
         });
         Some((Node::Linear(Box::new(of), slope, intercept), part))
@@ -202,7 +202,7 @@ impl<'a> Loader<'a> {
             recode.to.iter().enumerate().map(|(row, pair)| self.pair(*pair, &format!("{at}/to/{row}"))).collect();
         let (of, part) = of?;
         let table = table.into_iter().collect::<Option<Vec<_>>>()?;
-        let values = self.whole_values(&recode.of, part, at)?;
+        let values = self.integer_values(&recode.of, part, at)?;
         for (row, (from, _)) in table.iter().enumerate() {
             if table[..row].iter().any(|(before, _)| before == from) || !values.contains(from) {
                 self.faults.add(
@@ -237,7 +237,7 @@ impl<'a> Loader<'a> {
             .into_iter()
             .map(|(pair, value)| pair.zip(value).map(|((from, to), value)| (from, to, value)))
             .collect::<Option<Vec<_>>>()?;
-        let values = self.whole_values(&lookup.of, part, at)?;
+        let values = self.integer_values(&lookup.of, part, at)?;
         for (row, (from, to, _)) in table.iter().enumerate() {
             let before = row.checked_sub(1).and_then(|before| table.get(before));
             if from > to || before.is_some_and(|(_, before, _)| from <= before) {
@@ -273,7 +273,7 @@ impl<'a> Loader<'a> {
         let rows = self.table(&combination.table, parts.len(), at)?;
         let mut values = Vec::new();
         for (place, (of, part)) in combination.of.iter().zip(&parts).enumerate() {
-            values.push(self.whole_values(of, *part, &format!("{at}/of/{place}"))?);
+            values.push(self.integer_values(of, *part, &format!("{at}/of/{place}"))?);
         }
         let combinations = values.iter().try_fold(1_usize, |product, values| product.checked_mul(values.len()));
         let Some(combinations) = combinations.filter(|number| i64::try_from(*number).is_ok_and(|n| n <= LONGEST_TABLE))
@@ -382,7 +382,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The values that the operand of a table can have. Adds a fault if they are not integers or are too many to list.
-    fn whole_values(&mut self, of: &Operation, part: ValueRange, at: &str) -> Option<Vec<Exact>> {
+    fn integer_values(&mut self, of: &Operation, part: ValueRange, at: &str) -> Option<Vec<Exact>> {
         if let Operation::Item(id) = of
             && let Some(item) = self.definition.items.iter().find(|item| item.id == *id)
             && let Some(codes) = item.codes.as_ref().and_then(|name| self.definition.code_lists.get(name))
@@ -391,7 +391,7 @@ impl<'a> Loader<'a> {
             return Some(codes.map(|code| Exact::from_integer(code.code)).collect());
         }
         let (low, high) = (part.low.to_integer(), part.high.to_integer());
-        if !part.whole || high.saturating_sub(low) > LONGEST_TABLE {
+        if !part.integral || high.saturating_sub(low) > LONGEST_TABLE {
             self.faults.add(
                 pointer(at, "of"),
                 "operation.table",

@@ -13,14 +13,14 @@ pub(super) struct ValueRange {
     pub(super) low: Exact,
     pub(super) high: Exact,
     /// Whether all values are integers.
-    pub(super) whole: bool,
+    pub(super) integral: bool,
     /// Whether there may be no value because nothing is asked.
     pub(super) hideable: bool,
 }
 
 impl ValueRange {
     pub(super) fn of(low: Exact, high: Exact) -> ValueRange {
-        ValueRange { low, high, whole: low.is_integer() && high.is_integer(), hideable: false }
+        ValueRange { low, high, integral: low.is_integer() && high.is_integer(), hideable: false }
     }
 
     pub(super) fn truth() -> ValueRange {
@@ -41,7 +41,7 @@ pub(super) fn values_of(kind: &LoadedKind, hideable: bool) -> Option<ValueRange>
         }
         LoadedKind::Integer { min, max } | LoadedKind::Decimal { min, max, .. } => {
             let (low, high) = exact::from_decimal(*min).zip(exact::from_decimal(*max))?;
-            Some(ValueRange { low, high, whole: matches!(kind, LoadedKind::Integer { .. }), hideable })
+            Some(ValueRange { low, high, integral: matches!(kind, LoadedKind::Integer { .. }), hideable })
         }
         LoadedKind::Boolean => Some(ValueRange { hideable, ..ValueRange::truth() }),
         LoadedKind::Codes(_) | LoadedKind::Text { .. } => None,
@@ -55,7 +55,7 @@ pub(super) fn range_of(values: impl Iterator<Item = Exact>, hideable: bool) -> O
         Some(ValueRange {
             low: before.low.min(value),
             high: before.high.max(value),
-            whole: before.whole && value.is_integer(),
+            integral: before.integral && value.is_integer(),
             hideable,
         })
     })
@@ -73,7 +73,7 @@ pub(super) fn sum_of(parts: &[ValueRange]) -> Option<ValueRange> {
         sum = ValueRange {
             low: exact::add(sum.low, low)?,
             high: exact::add(sum.high, high)?,
-            whole: sum.whole && part.whole,
+            integral: sum.integral && part.integral,
             hideable: sum.hideable && part.hideable,
         };
     }
@@ -86,10 +86,10 @@ pub(super) fn mean_of(parts: &[ValueRange], needed: Needed) -> Option<ValueRange
         let sum = sum_of(parts)?;
         let count = Exact::from_integer(i64::try_from(parts.len()).ok()?);
         let (low, high) = (exact::divide(sum.low, count)?, exact::divide(sum.high, count)?);
-        return Some(ValueRange { low, high, whole: false, hideable });
+        return Some(ValueRange { low, high, integral: false, hideable });
     }
     let part = range_of(parts.iter().flat_map(|part| [part.low, part.high]), hideable)?;
-    Some(ValueRange { whole: false, ..part })
+    Some(ValueRange { integral: false, ..part })
 }
 
 /// The range of the minimum of the parts.
@@ -100,7 +100,7 @@ pub(super) fn least_of(parts: &[ValueRange]) -> ValueRange {
     ValueRange {
         low,
         high,
-        whole: parts.iter().all(|part| part.whole),
+        integral: parts.iter().all(|part| part.integral),
         hideable: parts.iter().all(|part| part.hideable),
     }
 }
@@ -113,7 +113,7 @@ pub(super) fn greatest_of(parts: &[ValueRange]) -> ValueRange {
     ValueRange {
         low,
         high,
-        whole: parts.iter().all(|part| part.whole),
+        integral: parts.iter().all(|part| part.integral),
         hideable: parts.iter().all(|part| part.hideable),
     }
 }
