@@ -1,5 +1,5 @@
-//! Writes the embedded definitions without white space, and their schemas without descriptions, to `OUT_DIR`, which makes
-//! `submit`'s bootstrap 60 KB smaller. Content hashes are of the canonical form, so that they do not change.
+//! Writes the embedded definitions without white space, and their schemas without descriptions, to `OUT_DIR`, which
+//! makes `submit`'s bootstrap 60 KB smaller. Content hashes are of the canonical form, so that they do not change.
 
 #![allow(clippy::print_stdout, reason = "cargo reads the files to watch from standard output")]
 

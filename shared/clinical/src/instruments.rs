@@ -1,7 +1,7 @@
 //! Questionnaires as data: their definitions, scoring, alert rules, and the course of a patient's scores.
 //!
-//! [`Instrument::parse`] validates a definition and resolves its names. [`Instrument::check`] validates the answers of a
-//! submission, and [`Instrument::assess_with`] scores them and evaluates the alert rules. [`replay()`] evaluates all
+//! [`Instrument::parse`] validates a definition and resolves its names. [`Instrument::check`] validates the answers of
+//! a submission, and [`Instrument::assess_with`] scores them and evaluates the alert rules. [`replay()`] evaluates all
 //! submissions of a patient in order; stored data must equal its result.
 
 mod alert_rules;

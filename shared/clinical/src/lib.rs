@@ -1,13 +1,14 @@
 //! The clinical rules: instruments, edit checks of case-report forms, studies, and their FHIR representation.
 //!
-//! The crate is pure: it does no I/O, reads no clock and calls no AWS service. Instruments, forms and studies are versioned
-//! JSON definitions that a clinician or a data manager can read and sign off. The code supports a closed set of operations
-//! on them and validates each definition when it is loaded, so that scoring and checking cannot fail on one later.
+//! The crate is pure: it does no I/O, reads no clock and calls no AWS service. Instruments, forms and studies are
+//! versioned JSON definitions that a clinician or a data manager can read and sign off. The code supports a closed set
+//! of operations on them and validates each definition when it is loaded, so that scoring and checking cannot fail on
+//! one later.
 //!
 //! | module | contents |
 //! |---|---|
 //! | [`ids`] | validated identifiers and versions |
-//! | [`document`] | what all definitions share: parsing, canonical hash, faults with their JSON pointer, texts by language, catalogs |
+//! | [`document`] | what definitions share: parsing, canonical hash, faults with their pointer, texts, catalogs |
 //! | [`instruments`] | questionnaires: definition, validation of answers, scoring, alert rules, courses and replay |
 //! | [`forms`] | case-report forms and the edit checks of batches of rows |
 //! | [`studies`] | which sites and instruments a study has, and which alert rules are in force |

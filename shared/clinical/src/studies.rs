@@ -1,7 +1,7 @@
 //! Studies: their sites, their instruments, and the alert rules and settings that differ from the instruments' own.
 //!
-//! A study is versioned data in the format of `studies/study.schema.json`. A version that is in force never changes; a new
-//! version replaces it. [`Study`] is a parsed definition; a [`Protocol`] is a study validated with its instruments.
+//! A study is versioned data in the format of `studies/study.schema.json`. A version that is in force never changes; a
+//! new version replaces it. [`Study`] is a parsed definition; a [`Protocol`] is a study validated with its instruments.
 
 mod definition;
 mod load;

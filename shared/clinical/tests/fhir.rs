@@ -14,8 +14,8 @@ fn us_core() -> Value {
     serde_json::from_str(include_str!("fhir/us-core-phq-9.json")).unwrap()
 }
 
-/// The example of HL7's US Quality Core guide, after the questionnaire of the SDC guide, without the texts of the questions. It
-/// states a total of 13.
+/// The example of HL7's US Quality Core guide, after the questionnaire of the SDC guide, without the texts of the
+/// questions. It states a total of 13.
 fn sdc() -> Value {
     serde_json::from_str(include_str!("fhir/sdc-phq-9.json")).unwrap()
 }
@@ -70,7 +70,8 @@ fn official_examples_are_converted_by_their_link_ids() {
 
 #[test]
 fn an_external_code_stands_for_the_choice_with_its_display() {
-    // From the Questionnaire of HL7's US Core guide, and of LOINC for the GAD-7; the numbers in the codes are in no order.
+    // From the Questionnaire of HL7's US Core guide, and of LOINC for the GAD-7; the numbers in the codes are in no
+    // order.
     let frequency = [
         ("LA6568-5", "Not at all"),
         ("LA6569-3", "Several days"),

@@ -5,8 +5,9 @@
 use clinical::instruments::Catalog;
 use serde_json::{Map, Value, json};
 
-/// Basch E, Becker C, Rogak LJ, et al. Clin Trials 2021;18:104-114. Each text is a row of the table: the grades for 0 to 4
-/// of the last item. The rows are those of 1 to 4 of the item before; a first item of 0 is grade 0 whatever the others are.
+/// Basch E, Becker C, Rogak LJ, et al. Clin Trials 2021;18:104-114. Each text is a row of the table: the grades for 0
+/// to 4 of the last item. The rows are those of 1 to 4 of the item before; a first item of 0 is grade 0 whatever the
+/// others are.
 const FREQUENCY: &str = "01123";
 const SEVERITY: &str = "01233";
 const INTERFERENCE: &str = "01122";

@@ -42,8 +42,8 @@ pub(crate) fn decimal(number: &serde_json::Number) -> Option<Decimal> {
 pub(crate) fn number<S: Serializer>(value: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
     match value.is_integer().then(|| value.to_i64()).flatten() {
         Some(integer) => serializer.serialize_i64(integer),
-        // `serde_json` writes the shortest decimal that parses to the same double, so that the digits that were read are
-        // written again.
+        // `serde_json` writes the shortest decimal that parses to the same double, so that the digits that were read
+        // are written again.
         None => serializer.serialize_f64(value.to_f64().ok_or_else(|| serde::ser::Error::custom("not a number"))?),
     }
 }

@@ -1,7 +1,7 @@
 //! The bounds on numbers, lengths and counts in the JSON Schemas, enforced when definitions are loaded.
 //!
-//! A bound is written in the schema only, so that schema and loader cannot differ. Nothing else is read from the schema:
-//! `serde` checks the format of a definition, and the loaders check its meaning.
+//! A bound is written in the schema only, so that schema and loader cannot differ. Nothing else is read from the
+//! schema: `serde` checks the format of a definition, and the loaders check its meaning.
 
 use std::sync::OnceLock;
 
@@ -28,8 +28,8 @@ impl Schema {
         Self { name, json, others, parsed: OnceLock::new() }
     }
 
-    /// The numbers, texts, lists and maps of `document` that are out of bounds, except those that `faults` already report.
-    /// `document` must have the format that the schema describes.
+    /// The numbers, texts, lists and maps of `document` that are out of bounds, except those that `faults` already
+    /// report. `document` must have the format that the schema describes.
     pub(crate) fn beyond_bounds(&'static self, document: &Value, faults: &[DefinitionFault]) -> Vec<DefinitionFault> {
         let mut found = Vec::new();
         check((self, self.root()), document, String::new(), &mut found);

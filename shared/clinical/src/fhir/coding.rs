@@ -140,8 +140,8 @@ pub(super) fn unambiguous(instrument: &Instrument, item: &Item, value: &Json) ->
     let is_code = weights.iter().any(|(code, _)| Decimal::from(*code) == value);
     let is_weight_of_another = weights.iter().any(|(code, weight)| *weight == value && Decimal::from(*code) != value);
     if is_code && is_weight_of_another {
-        let detail = "the number can be a choice's code or its weight, which differ for this question: send valueCoding \
-                      with its system";
+        let detail = "the number can be a choice's code or its weight, which differ for this question: send \
+                      valueCoding with its system";
         return Err(("item.ambiguous", detail.to_owned()));
     }
     Ok(())

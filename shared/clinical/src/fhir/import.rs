@@ -32,7 +32,8 @@ pub enum ImportError {
     NoQuestions,
 }
 
-/// Converts a FHIR R4 Questionnaire to the draft of a definition. Weights (`ordinalValue` or `itemWeight`) become codes.
+/// Converts a FHIR R4 Questionnaire to the draft of a definition. Weights (`ordinalValue` or `itemWeight`) become
+/// codes.
 ///
 /// # Errors
 /// `json` is not a Questionnaire with questions that can be converted.
@@ -300,8 +301,8 @@ impl<'a> Importer<'a> {
             let value = if let [one] = ids.as_slice() { json!(one) } else { json!({"sum": ids}) };
             scores.push(json!({"id": "total", "value": value, "range": [least, most]}));
             self.note(
-                "the sum of all items with weights is proposed as `total`: compare it with the published scoring, especially \
-                 which items it includes and which are reversed",
+                "the sum of all items with weights is proposed as `total`: compare it with the published scoring, \
+                 especially which items it includes and which are reversed",
             );
         }
         self.note(

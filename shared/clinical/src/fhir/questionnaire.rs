@@ -13,8 +13,8 @@ use crate::instruments::definition::{Apply, Code, Definition, Item, ItemKind, Op
 const ENABLE_WHEN: &str = "urn:epro:fhir:enable-when";
 
 /// `instrument` as a FHIR R4 Questionnaire with the texts in `language` (BCP 47), else in English, else in the first
-/// language. Each `linkId` is an item's published name. Each choice has its code, and as its `ordinalValue` its contribution
-/// to the score, if there is one.
+/// language. Each `linkId` is an item's published name. Each choice has its code, and as its `ordinalValue` its
+/// contribution to the score, if there is one.
 ///
 /// The scoring is not included: FHIR R4 cannot express it, and senders of answers do not need it.
 pub fn questionnaire(instrument: &Instrument, language: &str) -> Json {

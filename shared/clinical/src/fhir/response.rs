@@ -52,11 +52,11 @@ pub struct Response {
 }
 
 impl Response {
-    /// Converts `json`, with the instrument of `catalog` that its `questionnaire` refers to: as `url|version`, where the last
-    /// segment of the URL is the instrument's id, or by the canonical URL of an equivalent questionnaire.
+    /// Converts `json`, with the instrument of `catalog` that its `questionnaire` refers to: as `url|version`, where
+    /// the last segment of the URL is the instrument's id, or by the canonical URL of an equivalent questionnaire.
     ///
-    /// Only `completed` and `stopped` responses are submissions. `subject`, `author` and `source` are ignored, since the
-    /// token identifies the patient.
+    /// Only `completed` and `stopped` responses are submissions. `subject`, `author` and `source` are ignored, since
+    /// the token identifies the patient.
     pub fn read(json: &Json, catalog: &Catalog) -> Self {
         let mut reader = Reader::default();
         let Some(resource) = json.as_object().filter(|resource| resource.get("resourceType") == Some(&json!(ROOT)))
@@ -173,8 +173,8 @@ impl Reader {
             Some(Some("completed" | "stopped")) => {}
             None => self.find(&at, "field.required", "this element is required"),
             Some(Some("amended")) => {
-                let detail = "an amended response has neither the amended submission nor a reason: send the correction to \
-                              /v1/submissions, with `amends` and `reason`";
+                let detail = "an amended response has neither the amended submission nor a reason: send the \
+                              correction to /v1/submissions, with `amends` and `reason`";
                 self.find(&at, "fhir.status", detail);
             }
             Some(Some("in-progress")) => {

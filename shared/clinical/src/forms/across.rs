@@ -23,8 +23,8 @@ pub(super) enum GroupVerdict<'a> {
 /// The number of shares into which the keys of a check are divided, for as many threads.
 pub(super) const SHARES: usize = 4;
 
-/// Evaluates the check with index `place`, the `part`th over several rows, for one share of the keys. Returns the results
-/// with the index of their row.
+/// Evaluates the check with index `place`, the `part`th over several rows, for one share of the keys. Returns the
+/// results with the index of their row.
 pub(super) fn check<'a>(
     states: States<'_, 'a>,
     part: usize,

@@ -82,7 +82,8 @@ impl<'a> Cell<'a> {
         }
     }
 
-    /// Appends a unique representation of the value to `key`, so that two keys are equal if and only if their values are.
+    /// Appends a unique representation of the value to `key`, so that two keys are equal if and only if their values
+    /// are.
     pub(super) fn add_to(&self, key: &mut String) {
         use std::fmt::Write as _;
 

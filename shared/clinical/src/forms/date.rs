@@ -13,8 +13,8 @@ const BEHIND: i64 = 12 * HOUR;
 /// The first second of 1900.
 const START_OF_1900: i64 = -25_567 * DAY;
 
-/// The inclusive range of seconds that a complete or partial date covers: in UTC if it has an offset, otherwise in local
-/// time of an unknown offset.
+/// The inclusive range of seconds that a complete or partial date covers: in UTC if it has an offset, otherwise in
+/// local time of an unknown offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Moment {
     pub(super) first: i64,
@@ -23,9 +23,9 @@ pub(super) struct Moment {
 }
 
 impl Moment {
-    /// Parses `2012`, `2012-11`, `2012-11-23`, and SDTM's `2012---23` with an unknown month, which covers all days from the
-    /// first to the last possible one. With `times` also parses `2012-11-23T08`, `T08:15`, `T08:15:30` and `T08:15:30.5`,
-    /// each with or without `Z` or an offset.
+    /// Parses `2012`, `2012-11`, `2012-11-23`, and SDTM's `2012---23` with an unknown month, which covers all days from
+    /// the first to the last possible one. With `times` also parses `2012-11-23T08`, `T08:15`, `T08:15:30` and
+    /// `T08:15:30.5`, each with or without `Z` or an offset.
     pub(super) fn read(text: &str, times: bool) -> Option<Self> {
         let (date, time) = match text.split_once('T') {
             Some((date, time)) if times => (date, Some(time)),
@@ -92,7 +92,8 @@ impl Moment {
         (most >= 0).then_some((least.max(0), most))
     }
 
-    /// Both in comparable form: two local times have the same offset, but a local time next to one with an offset has any.
+    /// Both in comparable form: two local times have the same offset, but a local time next to one with an offset has
+    /// any.
     fn comparable(one: Self, other: Self) -> (Self, Self) {
         if one.local == other.local { (one, other) } else { (one.widened(), other.widened()) }
     }

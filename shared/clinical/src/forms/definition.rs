@@ -138,8 +138,8 @@ pub struct Check {
     /// The condition of the rows that it applies to; all rows if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub when: Option<CheckCondition>,
-    /// Whether a finding about rows with the same values is reported only for the first of them, with the indices of the
-    /// others, instead of for each. For soft `unique` and `repeats` checks.
+    /// Whether a finding about rows with the same values is reported only for the first of them, with the indices of
+    /// the others, instead of for each. For soft `unique` and `repeats` checks.
     #[serde(default, skip_serializing_if = "is_false")]
     pub once_per_group: bool,
     /// The rule that rows must satisfy.

@@ -22,8 +22,8 @@ pub struct ReportOptions<'a> {
 }
 
 impl Form {
-    /// The report as JSON: `{batch, form, version, hash, counts, notRun, notChecked, rows}`. `go_on` is called with each
-    /// piece that is added, and stops the serialization by returning false.
+    /// The report as JSON: `{batch, form, version, hash, counts, notRun, notChecked, rows}`. `go_on` is called with
+    /// each piece that is added, and stops the serialization by returning false.
     ///
     /// # Errors
     /// The number of serialized rows when `go_on` returned false.

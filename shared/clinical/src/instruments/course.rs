@@ -8,8 +8,8 @@ use time::OffsetDateTime;
 use super::history::{EarlierScores, History};
 use crate::ids::{IdError, InstrumentId, InstrumentVersion, SubmissionId};
 
-/// The position of a submission in its course, ordered by effective time, then id, so that the order of arrival does not
-/// matter. A correction has the position of the submission at the root of its chain.
+/// The position of a submission in its course, ordered by effective time, then id, so that the order of arrival does
+/// not matter. A correction has the position of the submission at the root of its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// The effective time: when the patient completed it, limited by what the server's clock allows.

@@ -1,7 +1,7 @@
 //! The JSON format of an instrument, which a clinician reads and signs off.
 //!
-//! These types are plain data; `Instrument::parse` validates them. Numbers are decimal and exact. Texts are by language tag
-//! (BCP 47).
+//! These types are plain data; `Instrument::parse` validates them. Numbers are decimal and exact. Texts are by language
+//! tag (BCP 47).
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,8 +26,8 @@ pub struct Definition {
     pub id: InstrumentId,
     /// The version of this definition. A version that was used never changes.
     pub version: InstrumentVersion,
-    /// The version that started the course that this version's scores continue, because they are comparable: baselines and
-    /// earlier scores of that course count. If absent, this version starts a course of its own.
+    /// The version that started the course that this version's scores continue, because they are comparable: baselines
+    /// and earlier scores of that course count. If absent, this version starts a course of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comparable_to: Option<InstrumentVersion>,
     /// The instrument's name.
@@ -109,7 +109,8 @@ pub struct Code {
     /// The text shown to the patient.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Texts>,
-    /// Whether scores treat the choice as missing, for example "prefer not to answer". The answer is stored all the same.
+    /// Whether scores treat the choice as missing, for example "prefer not to answer". The answer is stored all the
+    /// same.
     #[serde(default, skip_serializing_if = "is_false")]
     pub counts_as_missing: bool,
     /// Whether the choice means that the question does not apply to the patient: scores treat it as an item that is not
@@ -278,8 +279,8 @@ pub struct Band {
 
 /// A step of a computation, in JSON an item id (`"3"`), a number, or an object with one operation.
 ///
-/// The result is missing if a part is, except for `sum` and `mean` under a missing-data rule. Lists ignore a part that is
-/// not asked (`enableWhen`); comparisons and logic treat it as false.
+/// The result is missing if a part is, except for `sum` and `mean` under a missing-data rule. Lists ignore a part that
+/// is not asked (`enableWhen`); comparisons and logic treat it as false.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
     /// The answer to an item.

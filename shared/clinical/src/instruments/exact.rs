@@ -48,7 +48,8 @@ pub(crate) fn round_half_up(number: Exact, places: u32) -> Option<Decimal> {
     Decimal::try_from_i128_with_scale(rounded, places).ok().map(|decimal| decimal.normalize())
 }
 
-/// The fast path for integers, which most answers are: no common denominator is needed. `None` if one is not an integer.
+/// The fast path for integers, which most answers are: no common denominator is needed. `None` if one is not an
+/// integer.
 fn integers(a: Exact, b: Exact, apply: impl Fn(i64, i64) -> Option<i64>) -> Option<Option<Exact>> {
     (a.is_integer() && b.is_integer()).then(|| apply(*a.numer(), *b.numer()).map(Exact::from_integer))
 }

@@ -87,13 +87,13 @@ impl Instrument {
     }
 
     /// The instrument with a study's alert rules: the definition's rules that `without` names are removed, and each of
-    /// `rules` replaces the definition's rule of the same id, or is added. Definition and hash stay the same, since items
-    /// and scoring do.
+    /// `rules` replaces the definition's rule of the same id, or is added. Definition and hash stay the same, since
+    /// items and scoring do.
     ///
     /// # Errors
     ///
-    /// All validation errors of the rules, with pointers into the resulting list: the definition's remaining rules, then
-    /// the added ones.
+    /// All validation errors of the rules, with pointers into the resulting list: the definition's remaining rules,
+    /// then the added ones.
     pub fn with_rules(&self, rules: &[RuleDefinition], without: &[RuleId]) -> Result<Self, Vec<DefinitionFault>> {
         let mut in_force = self.definition.clone();
         in_force.rules.retain(|own| !without.contains(&own.id));
@@ -118,7 +118,8 @@ impl Instrument {
         &self.definition.version
     }
 
-    /// The course that its scores belong to: its own, or that of the earlier version with whose scores they are comparable.
+    /// The course that its scores belong to: its own, or that of the earlier version with whose scores they are
+    /// comparable.
     pub fn course(&self) -> CourseId {
         let version = self.definition.comparable_to.as_ref().unwrap_or(&self.definition.version);
         CourseId { instrument: self.definition.id.clone(), version: version.clone() }
@@ -172,8 +173,8 @@ impl Instrument {
         back.max().unwrap_or_default()
     }
 
-    /// Parses and validates the answers of a submission: item id to code, number, boolean, string, or list of codes. `null`
-    /// stands for no answer.
+    /// Parses and validates the answers of a submission: item id to code, number, boolean, string, or list of codes.
+    /// `null` stands for no answer.
     ///
     /// # Errors
     ///
@@ -207,8 +208,8 @@ impl Instrument {
     ///
     /// # Errors
     ///
-    /// The answers do not fit the definition: an unknown item, a wrong type, a value out of range, or an answer to an item
-    /// that is not asked.
+    /// The answers do not fit the definition: an unknown item, a wrong type, a value out of range, or an answer to an
+    /// item that is not asked.
     pub fn assess(&self, answers: &Answers) -> Result<Outcome, MisfitAnswers> {
         self.assess_with(answers, &History::unknown("earlier submissions are not known"))
     }

@@ -1,9 +1,9 @@
 //! The reference result for all submissions of a patient, independent of their order of arrival.
 //!
-//! The submissions, without those that were corrected, are ordered by their [`Place`] and evaluated one after the other,
-//! each under the definition and the rules that its score names. Once all have arrived and were scored, the stored scores,
-//! alerts and courses must equal the result. Scoring re-evaluates with it when a submission arrives below the newest, and
-//! tests compare every outcome with it.
+//! The submissions, without those that were corrected, are ordered by their [`Place`] and evaluated one after the
+//! other, each under the definition and the rules that its score names. Once all have arrived and were scored, the
+//! stored scores, alerts and courses must equal the result. Scoring re-evaluates with it when a submission arrives
+//! below the newest, and tests compare every outcome with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -53,8 +53,8 @@ pub(crate) struct LoadedRow {
 }
 
 impl LoadedRow {
-    /// Whether each part that the row depends on is known and in its range. No two rows apply to one combination, so that
-    /// a row that applies does so whatever the other parts are.
+    /// Whether each part that the row depends on is known and in its range. No two rows apply to one combination, so
+    /// that a row that applies does so whatever the other parts are.
     pub(crate) fn applies(&self, parts: &[Option<Exact>]) -> bool {
         self.cells.iter().zip(parts).all(|(cell, part)| match (cell, part) {
             (None, _) => true,

@@ -26,8 +26,8 @@ pub struct StudyDefinition {
     pub title: Texts,
     /// The languages of the study, as BCP 47 tags.
     pub languages: Vec<String>,
-    /// The first day of the study's data, in the patient's local time. Earlier submissions are stored, scored and evaluated,
-    /// but are not a baseline. If absent, any submission can be one.
+    /// The first day of the study's data, in the patient's local time. Earlier submissions are stored, scored and
+    /// evaluated, but are not a baseline. If absent, any submission can be one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub starts_on: Option<StartDate>,
     /// Whether patients see their own scores.
@@ -99,8 +99,8 @@ pub struct StudyInstrument {
     /// The study's alert rules: each replaces the instrument's rule of the same id, or is added.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<RuleDefinition>,
-    /// The alert rules for the patients of a group (claim in their tokens): each replaces the rule of the same id, or is
-    /// added.
+    /// The alert rules for the patients of a group (claim in their tokens): each replaces the rule of the same id, or
+    /// is added.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub by_group: BTreeMap<GroupId, Vec<RuleDefinition>>,
     /// The instrument's alert rules that are not in force in the study.

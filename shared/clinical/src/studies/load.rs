@@ -23,8 +23,8 @@ const MAX_ESCALATIONS: u32 = 10;
 
 impl Study {
     /// Validates the study with its instruments, of which `own` are those that do not ship with the library.
-    /// `is_time_zone` returns whether the IANA database has a name. It is a parameter because the database is large, and
-    /// readers of stored studies, which are validated already, do not need it.
+    /// `is_time_zone` returns whether the IANA database has a name. It is a parameter because the database is large,
+    /// and readers of stored studies, which are validated already, do not need it.
     ///
     /// # Errors
     ///
@@ -297,7 +297,8 @@ impl Checks {
             Ok(instrument) => return Some(Arc::new(instrument)),
             Err(faults) => faults,
         };
-        // The pointers of these faults are into the resulting list of rules; they are mapped to where the study has them.
+        // The pointers of these faults are into the resulting list of rules; they are mapped to where the study has
+        // them.
         let kept: Vec<&RuleId> = own.iter().map(|rule| &rule.id).filter(|rule| !asked.without.contains(rule)).collect();
         let added = written.iter().map(|rule| &rule.id).filter(|rule| !kept.contains(rule));
         let in_force: Vec<&RuleId> = kept.iter().copied().chain(added).collect();

@@ -13,7 +13,8 @@ use crate::instruments::{Catalog, Instrument};
 
 /// The sites, instruments and alert rules in force for the patients of a study.
 ///
-/// A study without a stored definition has every shipped instrument under its own rules, and any site that a token names.
+/// A study without a stored definition has every shipped instrument under its own rules, and any site that a token
+/// names.
 #[derive(Debug)]
 pub struct Protocol {
     pub(super) study: Option<Study>,
@@ -49,8 +50,8 @@ impl Protocol {
         }
     }
 
-    /// The instrument `id` in `version`, with the optional items and the alert rules of `group`. Patients without a group,
-    /// or of a group that neither study nor instrument mentions, have those of all patients.
+    /// The instrument `id` in `version`, with the optional items and the alert rules of `group`. Patients without a
+    /// group, or of a group that neither study nor instrument mentions, have those of all patients.
     ///
     /// # Errors
     ///
@@ -86,15 +87,15 @@ impl Protocol {
         asked.find(|asked| asked.id == *id && asked.version == *version)
     }
 
-    /// The interval in days at which a patient is due to answer the instrument `id`, by its latest version; `None` without a
-    /// schedule.
+    /// The interval in days at which a patient is due to answer the instrument `id`, by its latest version; `None`
+    /// without a schedule.
     pub fn every_days(&self, id: &InstrumentId) -> Option<u32> {
         let asked = self.study()?.definition().instruments.iter().filter(|asked| asked.id == *id);
         asked.max_by_key(|asked| &asked.version)?.every_days
     }
 
-    /// Whether a submission `completed` at this time, with the patient's offset, is not before the study's start date and so
-    /// can be a baseline.
+    /// Whether a submission `completed` at this time, with the patient's offset, is not before the study's start date
+    /// and so can be a baseline.
     pub fn has_begun(&self, completed: OffsetDateTime) -> bool {
         let starts_on = self.study.as_ref().and_then(|study| study.definition().starts_on);
         starts_on.is_none_or(|StartDate(first_day)| completed.date() >= first_day)

@@ -23,8 +23,8 @@ fn context() -> CheckContext {
     CheckContext { now: NOW, sites: names(&["S01", "S02"]), subjects: names(&["P-1", "P-2", "P-3"]) }
 }
 
-/// The results of `rows`: for each row its findings as `check field`, and after a bar the checks that were not evaluated
-/// as `check code`.
+/// The results of `rows`: for each row its findings as `check field`, and after a bar the checks that were not
+/// evaluated as `check code`.
 fn summary(form: &Form, rows: &Value) -> Vec<String> {
     let batch = Batch::read(rows.to_string().as_bytes(), Notation::Json).unwrap();
     findings_of(form, &batch, &context(), 1)

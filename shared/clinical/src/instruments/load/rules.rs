@@ -10,10 +10,12 @@ use crate::ids::ScoreId;
 use crate::instruments::definition::{Consecutive, RuleCondition, RuleDefinition, Threshold};
 use crate::instruments::program::{AlertCondition, AlertRule, By, Within};
 
-/// The maximum number of submissions that a rule may depend on: a month of a daily diary. They are stored with the patient.
+/// The maximum number of submissions that a rule may depend on: a month of a daily diary. They are stored with the
+/// patient.
 const MOST_CONSECUTIVE: usize = 31;
 
-/// The maximum number of rules in force: all may fire on one submission, and their alerts are stored in one transaction.
+/// The maximum number of rules in force: all may fire on one submission, and their alerts are stored in one
+/// transaction.
 const MOST_RULES: usize = 40;
 
 impl<'a> Loader<'a> {
@@ -150,7 +152,9 @@ impl<'a> Loader<'a> {
                     self.faults.add(
                         &at,
                         "rule.never",
-                        format!("{times} times among {last} is impossible, not more than once, or needs more submissions than are stored"),
+                        format!(
+                            "{times} times among {last} is impossible, not repeated, or beyond the stored submissions"
+                        ),
                         format!("set `times` to at least 2, and `last` from `times` to {MOST_CONSECUTIVE}"),
                     );
                 }
