@@ -24,34 +24,34 @@ pub enum Outcome {
 pub enum Accepted {
     /// An instrument's definition has no faults.
     InstrumentChecked {
-        /// Its id.
+        /// The instrument's id.
         id: InstrumentId,
-        /// Its version.
+        /// The instrument's version.
         version: InstrumentVersion,
         /// The hash of its canonical content, which scores carry.
         hash: String,
     },
     /// An instrument is stored, now or since before.
     InstrumentStored {
-        /// Its id.
+        /// The instrument's id.
         id: InstrumentId,
-        /// Its version.
+        /// The instrument's version.
         version: InstrumentVersion,
     },
     /// A study has no faults.
     StudyChecked {
-        /// Its id.
+        /// The study's id.
         id: StudyId,
-        /// Its version.
+        /// The study's version.
         version: StudyVersion,
         /// The number of instruments that it uses.
         instruments: usize,
     },
     /// A version of a study is in force, now or since before.
     StudyInForce {
-        /// The study.
+        /// The study's id.
         id: StudyId,
-        /// The version.
+        /// The version in force.
         version: StudyVersion,
     },
 }
@@ -81,9 +81,9 @@ pub enum Refused {
     /// The instrument ships with the program.
     #[error("{id} {version} ships with the program, and a version never changes; give this one another id or version")]
     Shipped {
-        /// Its id.
+        /// The instrument's id.
         id: InstrumentId,
-        /// Its version.
+        /// The instrument's version.
         version: InstrumentVersion,
     },
     /// The version is stored with other content.

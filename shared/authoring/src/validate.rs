@@ -79,7 +79,7 @@ pub enum ValidateError {
     OtherVersion {
         /// The file of the definition.
         path: PathBuf,
-        /// Its version.
+        /// The definition's version.
         found: FormVersion,
     },
     /// The file holds no rows.

@@ -141,7 +141,7 @@ async fn serve(options: CloudOptions) -> Result<ExitCode, Box<dyn Error>> {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    console.say("stopping; once more stops at once");
+    console.say("stopping; press Ctrl-C again to stop at once");
     tokio::select! {
         () = cloud.stop() => Ok(ExitCode::SUCCESS),
         _ = interrupt.recv() => Ok(ExitCode::from(130)),
