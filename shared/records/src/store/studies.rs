@@ -7,6 +7,7 @@ use std::time::Duration;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use clinical::instruments::{Catalog, Instrument};
 use clinical::studies::{Protocol, Study};
+use futures::future::BoxFuture;
 use invocation::aws::{Failure, Limits};
 use invocation::{Deadline, metrics};
 use tokio::sync::watch;
@@ -39,8 +40,7 @@ impl Store {
     pub async fn protocol(&self, study: &StudyId, deadline: Deadline) -> Result<Arc<Protocol>, Failure> {
         let Some(cached) = self.cached_protocol(study, deadline) else {
             let deadline = deadline.earlier_by(deadline.remaining().saturating_sub(SHORT) / 3);
-            // On the heap: it is rare, and its future is large.
-            let protocol = Box::pin(self.read_protocol(study, None, deadline)).await?;
+            let protocol = self.read_protocol(study, None, deadline).await?;
             self.studies.protocols().insert(study.clone(), CachedProtocol::new(Arc::clone(&protocol)));
             return Ok(protocol);
         };
@@ -116,27 +116,31 @@ impl Store {
         Ok(self.own_instruments(&[(id.clone(), version.clone())], deadline).await?.pop())
     }
 
-    async fn read_protocol(
-        &self,
-        study: &StudyId,
-        cached: Option<&Arc<Protocol>>,
+    /// The protocol in force for `study`; `cached` where it has not changed. Boxed, so that its two callers, which rarely
+    /// run it, share one copy of its code.
+    fn read_protocol<'a>(
+        &'a self,
+        study: &'a StudyId,
+        cached: Option<&'a Arc<Protocol>>,
         deadline: Deadline,
-    ) -> Result<Arc<Protocol>, Failure> {
-        let request =
-            self.dynamodb.get_item().table_name(&self.tables.records).set_key(Some(keys::study_in_force(study)));
-        let Some(item) = send(request, deadline, READ).await.map_err(|error| error.into_failure(OF_A_STUDY))?.item
-        else {
-            return Ok(Arc::new(Protocol::of_no_study()));
-        };
-        let unreadable = |_| Failure::unreadable(OF_A_STUDY, "the stored study cannot be read");
-        let hash = document::hash(&item).map_err(unreadable)?;
-        if let Some(cached) = cached
-            && cached.study().is_some_and(|study| study.hash() == hash)
-        {
-            return Ok(Arc::clone(cached));
-        }
-        let study = document::study(&item).map_err(unreadable)?;
-        self.with_own_instruments(study, OF_A_STUDY, deadline).await
+    ) -> BoxFuture<'a, Result<Arc<Protocol>, Failure>> {
+        Box::pin(async move {
+            let request =
+                self.dynamodb.get_item().table_name(&self.tables.records).set_key(Some(keys::study_in_force(study)));
+            let Some(item) = send(request, deadline, READ).await.map_err(|error| error.into_failure(OF_A_STUDY))?.item
+            else {
+                return Ok(Arc::new(Protocol::of_no_study()));
+            };
+            let unreadable = |_| Failure::unreadable(OF_A_STUDY, "the stored study cannot be read");
+            let hash = document::hash(&item).map_err(unreadable)?;
+            if let Some(cached) = cached
+                && cached.study().is_some_and(|study| study.hash() == hash)
+            {
+                return Ok(Arc::clone(cached));
+            }
+            let study = document::study(&item).map_err(unreadable)?;
+            self.with_own_instruments(study, OF_A_STUDY, deadline).await
+        })
     }
 
     /// The protocol of `study`, with the instruments of its own.
