@@ -95,7 +95,7 @@ async fn the_note_of_a_second_clinician_is_stored_with_the_first() {
     let weber = [("role", "clinician"), ("patient", ""), ("sub", "dr-weber"), ("sites", "S01 S02")];
     let note = Some("{\"note\":\"moved her visit\"}");
     let (status, second) = answer(&world, post(&id, &weber, note, PLENTY)).await;
-    assert_eq!((status, &second["acknowledged"]), (200, &first["acknowledged"]), "the first stands");
+    assert_eq!((status, &second["acknowledged"]), (200, &first["acknowledged"]), "the first is not replaced");
     let later = |answer: &Value| {
         let later = answer["laterAcknowledgements"].as_array().unwrap();
         let one = |one: &Value| (one["by"].as_str().unwrap().to_owned(), one["note"].clone(), one["at"].is_string());

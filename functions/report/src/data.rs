@@ -1,9 +1,9 @@
 //! The hash of the data that a report shows.
 
+use invocation::rfc3339;
 use records::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary, sha256_hex};
 use serde::Serialize;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use crate::period::ReportPeriod;
 
@@ -133,6 +133,5 @@ impl<'a> Submission<'a> {
 }
 
 fn utc(instant: OffsetDateTime) -> String {
-    let utc = instant.to_offset(time::UtcOffset::UTC).format(&Rfc3339);
-    utc.expect("a time that was parsed from RFC 3339 can be formatted as such")
+    rfc3339(instant.to_offset(UtcOffset::UTC))
 }

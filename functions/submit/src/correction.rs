@@ -74,7 +74,8 @@ impl Refusal {
     async fn problem(self, store: &Store, submission: &Submission, deadline: Deadline) -> Problem {
         let (kind, code, detail) = match self {
             Self::Missing => {
-                let detail = "the submission to correct is not stored; send it first, then this one again, unchanged";
+                let detail = "the submission to correct is not stored; send the original first, then this one again, \
+                              unchanged";
                 (ProblemKind::OriginalMissing, "amends.not-stored", detail.to_owned())
             }
             Self::OtherPatient => {

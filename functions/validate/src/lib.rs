@@ -205,7 +205,7 @@ fn timed_out(counts: &RowCounts) -> Problem {
 
 fn too_large(written: usize, rows: usize) -> Problem {
     let detail = format!(
-        "the answer would be over Lambda's 6 MB: {written} of {rows} rows fit; send smaller batches, or leave \
+        "the answer would be over Lambda's 6 MB: it is full after {written} of {rows} rows; send smaller batches, or leave \
          `values` out"
     );
     Problem::new(ProblemKind::TooLarge, detail)

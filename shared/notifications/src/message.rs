@@ -4,10 +4,10 @@ use std::fmt;
 
 use clinical::ids::{RuleId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::Severity;
+use invocation::rfc3339;
 use serde::Serialize;
 use serde_json::json;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// The limit of an SMS that is not split: 140 bytes, and its text is ASCII.
 const SMS_CHARACTERS: usize = 140;
@@ -85,7 +85,7 @@ impl Notification {
     /// The message for SNS with the `MessageStructure` `json`: a text by protocol.
     pub(crate) fn by_protocol(&self, link: &LinkTemplate) -> String {
         let link = self.link.as_ref().unwrap_or(link);
-        let raised_at = self.raised_at.format(&Rfc3339).expect("a time of the clock can be formatted as RFC 3339");
+        let raised_at = rfc3339(self.raised_at);
         let link = link.link(&self.alert_id);
         json!({
             "default": self.body(&raised_at, &link),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use invocation::Principal;
+use invocation::{Principal, rfc3339};
 use serde_json::{Map, Value, json};
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
@@ -41,11 +41,6 @@ pub(crate) fn number(value: impl ToString) -> AttributeValue {
 
 pub(crate) fn instant(value: OffsetDateTime) -> AttributeValue {
     text(rfc3339(value))
-}
-
-/// `value` in RFC 3339, with its own offset.
-fn rfc3339(value: OffsetDateTime) -> String {
-    value.format(&Rfc3339).expect("a time that was parsed from RFC 3339, or read from the clock, can be written in it")
 }
 
 /// `value` in RFC 3339, written so that texts sort as their times do: in UTC, and in one width.
