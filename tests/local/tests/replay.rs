@@ -173,7 +173,7 @@ async fn the_samples_result_is_the_same_after_kills_and_repeats() {
     assert_eq!(code, Some(1));
     assert_contains(
         &stdout,
-        &["was it sent as of another site before?", "counts of site OTHER:\n  submissions: 0 (0 before)"],
+        &["it may have been sent for another site before", "counts of site OTHER:\n  submissions: 0 (0 before)"],
     );
 }
 
