@@ -1,5 +1,5 @@
-//! The function for clinicians. `GET /v1/sites/{site}/alerts` lists a site's alerts ([`list`]), and
-//! `POST /v1/alerts/{alertId}/acknowledge` stores an acknowledgement of one ([`acknowledge`]).
+//! The function for clinicians. `GET /v1/sites/{site}/alerts` lists a site's alerts (`list`), and
+//! `POST /v1/alerts/{alertId}/acknowledge` stores an acknowledgement of one (`acknowledge`).
 
 mod acknowledge;
 mod list;
