@@ -1,6 +1,6 @@
 //! The throughput of edit checks, on one core and on two, compared with hand-written checks and with parsing only.
 //!
-//! `cargo bench -p clinical --bench forms`. The targets for 20,000 rows with 12 checks each: a million checks per
+//! `cargo bench --workspace --bench forms`. The targets for 20,000 rows with 12 checks each: a million checks per
 //! second on one core, and on two at most 1.3 times half of the time.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark may panic on invalid data")]

@@ -1,6 +1,6 @@
 //! The number of submissions scored per second on one core, compared with hand-written functions for the same sums.
 //!
-//! `cargo bench -p clinical`. The targets: PHQ-9 1 million, RAND-36 150 thousand.
+//! `cargo bench --workspace --bench scoring`. The targets: PHQ-9 1 million, RAND-36 150 thousand.
 
 #![allow(missing_docs, clippy::unwrap_used, reason = "a benchmark may panic on invalid data")]
 

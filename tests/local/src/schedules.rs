@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn an_input_replaces_the_event() {
-        let input = "{\"again\":\"set-aside\"}";
+        let input = "{\"retry\":\"quarantine\"}";
         for scheduler in [Scheduler::Rule, Scheduler::Scheduler] {
             assert_eq!(event(&schedule(scheduler, Some(input)), OffsetDateTime::UNIX_EPOCH), input);
         }
