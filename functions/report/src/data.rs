@@ -7,9 +7,9 @@ use time::{OffsetDateTime, UtcOffset};
 
 use crate::period::ReportPeriod;
 
-/// The SHA-256, in hexadecimal, of `data` in its canonical form: JSON with sorted keys and no white space, times in UTC,
-/// everything in the order that [`records`] returns. The same data have the same hash, independent of the time and the language
-/// of the report: labels and other texts are not part of it.
+/// The SHA-256, in hexadecimal, of `data` in its canonical form: JSON with sorted keys and no white space, times in
+/// UTC, everything in the order that [`records`] returns. The same data have the same hash, independent of the time and
+/// the language of the report: labels and other texts are not part of it.
 pub(crate) fn hash(study: &str, site: &str, period: &ReportPeriod, data: &SitePeriod) -> String {
     let canonical = Data {
         from: period.from().to_string(),

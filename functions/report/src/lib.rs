@@ -1,7 +1,7 @@
 //! `GET /v1/sites/{site}/report`: compliance, score courses and alerts of a site in a period, as a PDF.
 //!
-//! A chain of steps on one deadline: authorise, data, statistics, render. A step that cannot end in time is not started, and
-//! the answer names it.
+//! A chain of steps on one deadline: authorise, data, statistics, render. A step that cannot end in time is not
+//! started, and the answer names it.
 
 mod data;
 pub mod period;

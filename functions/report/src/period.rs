@@ -9,8 +9,8 @@ use time::{Date, Duration, OffsetDateTime, UtcOffset};
 
 /// The greatest number of days of a report: a year, leap years included.
 const MAX_DAYS: i64 = 366;
-/// The greatest product of patients and days: a year of 3,000 patients. More does not fit in the function's time, nor in a
-/// response of Lambda.
+/// The greatest product of patients and days: a year of 3,000 patients. More does not fit in the function's time, nor
+/// in a response of Lambda.
 const MAX_PATIENT_DAYS: i64 = 3_000 * MAX_DAYS;
 /// The number of days if the request has no `from`.
 const DEFAULT_DAYS: i64 = 30;
@@ -34,7 +34,8 @@ pub struct Zone {
 }
 
 impl ReportPeriod {
-    /// Parses the days from `from` to `to` (`2026-11-23`). Without `to` the period ends today; without `from` it has 30 days.
+    /// Parses the days from `from` to `to` (`2026-11-23`). Without `to` the period ends today; without `from` it has 30
+    /// days.
     ///
     /// # Errors
     /// 422 if one of them is not a date, or they are in the wrong order, or more than 366 days apart.

@@ -1,5 +1,5 @@
-//! The report as a PDF/A-2b, the format for archives. All pages are laid out before the first is written, since each states
-//! the number of pages.
+//! The report as a PDF/A-2b, the format for archives. All pages are laid out before the first is written, since each
+//! states the number of pages.
 
 mod font;
 mod labels;
@@ -52,8 +52,8 @@ pub enum RenderError {
     Refused,
 }
 
-/// An upper bound of the time to render `statistics` on one processor: about twice what was measured. 300 patients with 30
-/// submissions each and 1,500 alerts, 50 pages, took 140 ms.
+/// An upper bound of the time to render `statistics` on one processor: about twice what was measured. 300 patients with
+/// 30 submissions each and 1,500 alerts, 50 pages, took 140 ms.
 pub fn expected_duration(statistics: &Statistics<'_>) -> Duration {
     const DOCUMENT: Duration = Duration::from_millis(40);
     const ROW: Duration = Duration::from_micros(40);

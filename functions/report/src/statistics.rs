@@ -238,7 +238,8 @@ fn patient_line<'a>(
 }
 
 /// The windows of `every_days` days from `start` on, and those with a submission on one of `days`. A window counts once
-/// all of its days are in the period and over, or as soon as it is answered: one that can still be answered is not missed.
+/// all of its days are in the period and over, or as soon as it is answered: one that can still be answered is not
+/// missed.
 fn compliance(start: Date, to: Date, today: Date, every_days: u32, days: &[Date]) -> Compliance {
     let every = i64::from(every_days.max(1));
     let answered: BTreeSet<i64> =

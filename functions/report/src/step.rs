@@ -50,8 +50,8 @@ impl Step {
         deadline.clamp(least, least).map(|_| ()).ok_or(Stop::OutOfTime(self))
     }
 
-    /// The result of `call`, if the store returns one by `deadline`. Failures other than a lack of time become problems by
-    /// `problem`.
+    /// The result of `call`, if the store returns one by `deadline`. Failures other than a lack of time become problems
+    /// by `problem`.
     pub(crate) async fn bound<T>(
         self,
         deadline: Deadline,

@@ -1,5 +1,5 @@
-//! Scores what the table's stream delivers. Each batch goes through the pipeline of [`scoring`]; the answer names the records
-//! that are not done, and the stream delivers again from the first of them.
+//! Scores what the table's stream delivers. Each batch goes through the pipeline of [`scoring`]; the answer names the
+//! records that are not done, and the stream delivers again from the first of them.
 
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;

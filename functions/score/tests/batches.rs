@@ -1,5 +1,5 @@
-//! Batches of the stream from handler to stored scores and published alerts, over the real SDK, a store in memory and an SNS
-//! that records what it is sent.
+//! Batches of the stream from handler to stored scores and published alerts, over the real SDK, a store in memory and
+//! an SNS that records what it is sent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 

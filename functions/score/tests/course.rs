@@ -1,5 +1,5 @@
-//! Alert rules are evaluated over the patient's true course, although submissions arrive late, are corrected, or are scored
-//! under another version of the study.
+//! Alert rules are evaluated over the patient's true course, although submissions arrive late, are corrected, or are
+//! scored under another version of the study.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so does what helps it")]
 

@@ -55,9 +55,9 @@ pub(crate) struct SubmissionContext<'a> {
 /// The instruments that a submission may name.
 #[derive(Clone, Copy)]
 pub(crate) enum AcceptedInstruments<'a> {
-    /// Those that the study asks at the site.
+    /// The instruments that the study uses at the site.
     Study(&'a Protocol, &'a SiteId),
-    /// Those of a catalog, whatever the study asks.
+    /// The instruments of a catalog, whether the study uses them or not.
     Catalog(&'a Catalog),
 }
 

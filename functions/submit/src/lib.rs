@@ -70,9 +70,9 @@ const FHIR: Format = Format { parse: fhir::parse, read: fhir::read };
 
 /// Whether a study accepts submissions of a site.
 enum StudyStatus {
-    /// It does, by its protocol.
+    /// The study accepts them, by its protocol.
     Open(Arc<Protocol>),
-    /// It does not: the answer to every submission, and an empty catalog.
+    /// The study accepts none: every submission gets this answer, and the catalog is empty.
     Closed(Problem, Catalog),
 }
 

@@ -1,14 +1,15 @@
 //! Processes, on a schedule, what waits too long on the lists of the table's sparse index `pending`:
 //!
-//! 1. submissions without a score, because the stream lost them or gave up on them: scored by the pipeline of [`scoring`];
+//! 1. submissions without a score, because the stream lost them or gave up on them: scored by the pipeline of
+//!    [`scoring`];
 //! 2. patients whose courses are still to be evaluated again, because a run of `score` ended before it did so;
 //! 3. alerts that SNS never confirmed: published, then marked;
-//! 4. critical alerts that were published and that nobody has acknowledged: published again, step by step, up to a limit.
-//!    At the limit they are exhausted, which has an alarm of its own.
+//! 4. critical alerts that were published and that nobody has acknowledged: published again, step by step, up to a
+//!    limit. At the limit they are exhausted, which has an alarm of its own.
 //!
-//! Scoring and publishing run at the same time, so that an outage of SNS delays no score. Each item leaves its list once it
-//! is done, so a run that ends early is resumed by the next. Every step is safe while `score` or another run is active, and
-//! after a run that died at any point.
+//! Scoring and publishing run at the same time, so that an outage of SNS delays no score. Each item leaves its list
+//! once it is done, so a run that ends early is resumed by the next. Every step is safe while `score` or another run is
+//! active, and after a run that died at any point.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,8 +29,8 @@ use serde::Serialize;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-/// How long an item waits on a list before a run processes it. Usually an item is done within two seconds, and an invocation
-/// of `score` lasts a minute at most: none can still be processing an item of this age.
+/// How long an item waits on a list before a run processes it. Usually an item is done within two seconds, and an
+/// invocation of `score` lasts a minute at most: none can still be processing an item of this age.
 const GRACE: time::Duration = time::Duration::minutes(3);
 /// The least time that a page is started with.
 const LEAST: Duration = Duration::from_millis(200);
@@ -67,7 +68,7 @@ pub struct SweepSummary {
 
 /// A run in which some items failed. The others are done; the next run retries those that failed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{failures} waiting items could not be processed; the reasons are in the log")]
+#[error("{failures} of the waiting items failed; the reasons are in the log")]
 pub struct SweepError {
     failures: u64,
 }
@@ -145,7 +146,8 @@ impl Sweep {
         }
     }
 
-    /// Scores the submissions, evaluates the courses, and queues the alerts that have been on `list` since before `before`.
+    /// Scores the submissions, evaluates the courses, and queues the alerts that have been on `list` since before
+    /// `before`.
     async fn pending(&self, list: List, before: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
         let process = async |waiting: Waiting| {
             run.saw_oldest(waiting.oldest);
@@ -226,8 +228,8 @@ impl Sweep {
         shards.await;
     }
 
-    /// Decides the next state of an open `alert`. Returns it with its next step if it is to be published again: the step is
-    /// stored before it is published, so that each step is published at least once and none is skipped.
+    /// Decides the next state of an open `alert`. Returns it with its next step if it is to be published again: the
+    /// step is stored before it is published, so that each step is published at least once and none is skipped.
     async fn review(&self, alert: Alert, now: OffsetDateTime, deadline: Deadline, run: &Run) -> Option<Alert> {
         let Escalation { after_minutes, limit } = self.escalation(&alert.study, run).await;
         let wait = time::Duration::minutes(after_minutes.into());
@@ -256,8 +258,8 @@ impl Sweep {
         })
     }
 
-    /// The escalation of `study`, or that of the deployment if the study defines none or cannot be read now: no alert stays
-    /// silent because of an unreadable study.
+    /// The escalation of `study`, or that of the deployment if the study defines none or cannot be read now: no alert
+    /// stays silent because of an unreadable study.
     async fn escalation(&self, study: &StudyId, run: &Run) -> Escalation {
         match self.store.protocol(study, run.deadline).await {
             Ok(protocol) => protocol.escalation().unwrap_or(self.escalation),

@@ -11,7 +11,8 @@ async fn main() -> Result<(), FunctionError> {
     let https = aws::https();
     let store = Store::from_environment(&environment, https.clone())?;
     let topic = Topic::from_environment(&environment, https)?;
+    let escalation = escalation(&environment)?;
     tokio::join!(store.warm_up(&store.tables().records), topic.warm_up());
-    let sweep = Sweep::new(store, topic, escalation(&environment)?);
+    let sweep = Sweep::new(store, topic, escalation);
     scoring::run(async |event| sweep.handle(event).await).await
 }

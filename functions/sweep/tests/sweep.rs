@@ -1,5 +1,5 @@
-//! Runs of `sweep` over items that wait too long, over the real SDK, a store in memory and an SNS that records what it is
-//! sent.
+//! Runs of `sweep` over items that wait too long, over the real SDK, a store in memory and an SNS that records what it
+//! is sent.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -382,7 +382,7 @@ async fn an_unreadable_alert_fails_the_run_and_delays_no_other() {
     score(&world, PLENTY).await;
     age(&world);
     let swept = run(&world, AT_ONCE, PLENTY).await.unwrap_err();
-    assert_eq!(swept.to_string(), "1 waiting items could not be processed; the reasons are in the log");
+    assert_eq!(swept.to_string(), "1 of the waiting items failed; the reasons are in the log");
     assert_eq!(steps(&world), [0, 0, 1]);
 }
 

@@ -65,7 +65,7 @@ impl SiteList<'_> {
     /// that signs cursors could not be read.
     ///
     /// # Errors
-    /// That, or 422 if the cursor is not one of this list, or has expired.
+    /// The problem of `not_read`, or 422 if the cursor is not one of this list, or has expired.
     pub async fn resolve_cursor(
         &self,
         page: &PageRequest,

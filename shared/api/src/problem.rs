@@ -134,7 +134,7 @@ mod tests {
         assert_eq!(
             body(&response),
             json!({
-                "type": "urn:epro:problem:invalid", "title": "Content does not fit", "status": 422,
+                "type": "urn:epro:problem:invalid", "title": "Content is invalid", "status": 422,
                 "detail": "nothing was stored", "correlationId": "c-1",
                 "errors": [{"pointer": "/answers/9", "code": "item.code", "detail": "0, 1, 2 or 3"}],
             })

@@ -121,7 +121,7 @@ where
         .operation_attempt_timeout(attempt)
         .operation_timeout(time)
         .build();
-    // The SDK checks its operation timeout between attempts only; this one always applies.
+    // A second bound, which does not depend on the SDK's own.
     // On the heap: a future of the SDK has some 8 KB, which each level above it would contain.
     match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
         None => Err(CallError::Unknown { reason: NO_ANSWER, code: None }),

@@ -15,12 +15,14 @@ pub struct Backoff {
     longest: Duration,
     /// A hash of what the waits are spread by; `None` for waits of exactly `next`.
     jitter: Option<u64>,
+    /// The number of waits so far: the jitter differs by it, so that waits of the same length differ too.
+    waits: u32,
 }
 
 impl Backoff {
     /// Waits that begin with `first` and never exceed `longest`, without jitter.
     pub const fn new(first: Duration, longest: Duration) -> Self {
-        Self { next: first, longest, jitter: None }
+        Self { next: first, longest, jitter: None, waits: 0 }
     }
 
     /// Shortens each wait by up to half, by a hash of `key`. Derived and not drawn, so that a simulation replays.
@@ -34,7 +36,7 @@ impl Backoff {
         match self.jitter {
             None => self.next,
             Some(key) => {
-                let [byte, ..] = hash((key, self.next)).to_be_bytes();
+                let [byte, ..] = hash((key, self.waits)).to_be_bytes();
                 self.next / 2 + self.next * u32::from(byte) / 512
             }
         }
@@ -43,6 +45,7 @@ impl Backoff {
     /// Doubles the next wait.
     pub fn lengthen(&mut self) {
         self.next = (self.next * 2).min(self.longest);
+        self.waits += 1;
     }
 
     /// Waits before another attempt, and returns `true`; returns `false` at once where `deadline` does not leave the
@@ -91,6 +94,17 @@ mod tests {
         assert!(!Backoff::new(ms(20), ms(100)).wait(Deadline::after(ms(69)), ms(50)).await);
         assert_eq!(start.elapsed(), Duration::ZERO);
         assert!(Backoff::new(ms(20), ms(100)).wait(Deadline::after(ms(70)), ms(50)).await);
+    }
+
+    #[test]
+    fn jitter_still_differs_from_wait_to_wait_at_the_longest() {
+        let mut backoff = Backoff::new(ms(1_024), ms(1_024)).jittered_by(1);
+        let pauses = [(); 8].map(|()| {
+            backoff.lengthen();
+            backoff.pause()
+        });
+        let distinct: std::collections::BTreeSet<_> = pauses.into_iter().collect();
+        assert!(distinct.len() > 4, "{pauses:?}");
     }
 
     #[test]

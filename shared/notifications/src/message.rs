@@ -77,7 +77,8 @@ struct Body<'a> {
 }
 
 impl Notification {
-    /// The subject of an e-mail. It is shorter than the 100 ASCII characters that SNS allows, since ids have 64 at most.
+    /// The subject of an e-mail. It is shorter than the 100 ASCII characters that SNS allows, since ids have 64 at
+    /// most.
     pub(crate) fn subject(&self) -> String {
         format!("ePRO alert: {} at {}", self.severity, self.site.as_str())
     }
@@ -141,7 +142,8 @@ impl Notification {
         )
     }
 
-    /// The text with the link if that fits, else with the id of the alert, which always fits: ids have 64 characters at most.
+    /// The text with the link if that fits, else with the id of the alert, which always fits: ids have 64 characters at
+    /// most.
     fn sms(&self, link: &str) -> String {
         let (severity, site) = (self.severity, self.site.as_str());
         let alert = match self.step() {

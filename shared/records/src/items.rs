@@ -16,7 +16,7 @@ pub mod stream;
 pub(crate) mod submission;
 pub(crate) mod target;
 
-/// A text is none of the names that its type has.
+/// A text that is not a known name of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {0}")]
 pub struct UnknownName(&'static str);

@@ -1,4 +1,5 @@
-//! What is stored and how. The only crate that names DynamoDB, of which no type leaves it.
+//! Storage: the types of records, their keys, conditions and transactions. The only crate that depends on the DynamoDB
+//! SDK, none of whose types is public.
 //!
 //! Three floors, each of which uses only those below it:
 //!

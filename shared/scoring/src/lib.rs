@@ -1,18 +1,19 @@
-//! The pipeline from records of the table's stream to committed scores and published alerts. Two functions run it: `score`
-//! on what the stream delivers, `sweep` on what waits in the table.
+//! The pipeline from records of the table's stream to committed scores and published alerts. Two functions run it:
+//! `score` on what the stream delivers, `sweep` on what waits in the table.
 //!
 //! For each batch of records:
 //!
 //! 1. decode it record by record, and read the definition and the version of the study that each submission names;
-//! 2. score and commit site by site, in the order of effective time, in chunks of one transaction: scores, alerts, profiles,
-//!    counts;
+//! 2. score and commit site by site, in the order of effective time, in chunks of one transaction: scores, alerts,
+//!    profiles, counts;
 //! 3. evaluate again the courses that changed below their newest point;
 //! 4. quarantine, with its payload, each record that can never be scored.
 //!
-//! At the same time and after that, with a share of the time of its own, the alerts whose rows are stored are published and
-//! marked. An outage of SNS delays alerts, and no score: alerts that are not published wait for `sweep`.
+//! At the same time and after that, with a share of the time of its own, the alerts whose rows are stored are published
+//! and marked. An outage of SNS delays alerts, and no score: alerts that are not published wait for `sweep`.
 //!
-//! The stream delivers a record at least once, and a function may die between any two of these steps: each can be repeated.
+//! The stream delivers a record at least once, and a function may die between any two of these steps: each can be
+//! repeated.
 
 mod batch;
 mod function;
@@ -69,9 +70,9 @@ impl Scoring {
         Self { publisher: Publisher::new(store.clone(), topic), store }
     }
 
-    /// Commits `records`, publishes the alerts that they raise, and returns the indices of the records that are not done,
-    /// before the deadline. A record is done once its submission is scored and counted, or once it is quarantined, or if it
-    /// holds no submission.
+    /// Commits `records`, publishes the alerts that they raise, and returns the indices of the records that are not
+    /// done, before the deadline. A record is done once its submission is scored and counted, or once it is
+    /// quarantined, or if it holds no submission.
     pub async fn process(&self, records: &[Value], clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
         let run_until = deadline.earlier_by(RETURN_MARGIN);
@@ -85,9 +86,10 @@ impl Scoring {
         completion.not_done()
     }
 
-    /// Runs two stages at the same time: `commit`, with its own deadline and the queue for the alerts that it has stored, and
-    /// the publication of the queue. Once `commit` has ended, publishing continues for at most `publish_for`, or until the
-    /// deadline. `published` is called with the result of each alert: published and marked, or failed.
+    /// Runs two stages at the same time: `commit`, with its own deadline and the queue for the alerts that it has
+    /// stored, and the publication of the queue. Once `commit` has ended, publishing continues for at most
+    /// `publish_for`, or until the deadline. `published` is called with the result of each alert: published and marked,
+    /// or failed.
     pub async fn commit_and_publish(
         &self,
         commit: impl AsyncFnOnce(Queue, Deadline),
@@ -117,16 +119,16 @@ impl Scoring {
         StagesEnded { committed, unpublished: unpublished.load(Ordering::Relaxed) }
     }
 
-    /// Commits `records` as a batch of the stream, puts the alerts that they raise into `queue`, and returns the indices of
-    /// those that are not done.
+    /// Commits `records` as a batch of the stream, puts the alerts that they raise into `queue`, and returns the
+    /// indices of those that are not done.
     pub async fn commit(&self, records: &[Value], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
         deadline.bound(self.commit_all(records, &completion, queue, clock, deadline)).await;
         completion.not_done()
     }
 
-    /// Evaluates the courses of `patients` again, puts the alerts that are raised into `queue`, and returns the number of
-    /// patients for whom that failed.
+    /// Evaluates the courses of `patients` again, puts the alerts that are raised into `queue`, and returns the number
+    /// of patients for whom that failed.
     pub async fn reevaluate(
         &self,
         patients: impl IntoIterator<Item = (StudyId, PatientId)>,
@@ -173,7 +175,8 @@ impl Scoring {
         futures::join!(unpublished, self.reevaluate(reevaluate, queue, clock, deadline));
     }
 
-    /// Commits the submissions of one site. A submission whose evaluation panics is quarantined; the others are not affected.
+    /// Commits the submissions of one site. A submission whose evaluation panics is quarantined; the others are not
+    /// affected.
     async fn commit_site(&self, site: &[Member], stage: &CommitStage<'_>) {
         let together = AssertUnwindSafe(self.commit_chunks(site, stage)).catch_unwind();
         if together.await.is_ok() {
@@ -222,8 +225,8 @@ impl Scoring {
         }
     }
 
-    /// Queues the unpublished alerts of submissions that were scored before: the process that scored them may have died before
-    /// it published them. Alerts that cannot be read now stay on the list of waiting items.
+    /// Queues the unpublished alerts of submissions that were scored before: the process that scored them may have died
+    /// before it published them. Alerts that cannot be read now stay on the list of waiting items.
     async fn queue_unpublished(&self, repeated: &[(Submission, Vec<RuleId>)], queue: &Queue, deadline: Deadline) {
         let raised: Vec<_> = repeated.iter().map(|(submission, rules)| (submission, rules.as_slice())).collect();
         match self.store.alerts(&raised, deadline).await {

@@ -1,7 +1,7 @@
 //! The stage that publishes alerts. It runs at the same time as the commits and after them; they never wait for it.
 //!
-//! Only alerts whose rows are stored are queued. Those that are not published in time stay on the list of waiting items,
-//! from which `sweep` publishes them.
+//! Only alerts whose rows are stored are queued. Those that are not published in time stay on the list of waiting
+//! items, from which `sweep` publishes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::AssertUnwindSafe;
@@ -25,7 +25,8 @@ const BATCHES_AT_ONCE: usize = 4;
 const MARKS_AT_ONCE: usize = 8;
 /// How long publishing may continue once everything is committed.
 const SHARE: Duration = Duration::from_secs(5);
-/// As [`SHARE`], after a call in which SNS accepted nothing, so that the stream's next batch does not wait for an outage.
+/// As [`SHARE`], after a call in which SNS accepted nothing, so that the stream's next batch does not wait for an
+/// outage.
 const SHARE_IN_OUTAGE: Duration = Duration::from_secs(1);
 const OPERATION: &str = "PublishBatch of alerts";
 
@@ -38,7 +39,8 @@ pub(crate) struct Publisher {
     failed: Arc<AtomicBool>,
 }
 
-/// The queue of stored alerts that are to be published. Once it is dropped, the stage ends when all of them are published.
+/// The queue of stored alerts that are to be published. Once it is dropped, the stage ends when all of them are
+/// published.
 #[derive(Debug)]
 pub struct Queue {
     alerts: mpsc::UnboundedSender<Alert>,
@@ -65,7 +67,8 @@ impl Queue {
     pub fn extend(&self, alerts: impl IntoIterator<Item = Alert>) {
         for alert in alerts.into_iter().filter(|alert| alert.unpublished().is_some()) {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            // Once the time for publishing is over, the receiving end is gone: the alert stays on the list of waiting items.
+            // Once the time for publishing is over, the receiving end is gone: the alert stays on the list of waiting
+            // items.
             let _ = self.alerts.unbounded_send(alert);
         }
     }
@@ -89,8 +92,8 @@ impl Publisher {
         if self.failed.load(Ordering::Relaxed) { SHARE_IN_OUTAGE } else { SHARE }
     }
 
-    /// Publishes queued alerts until the queue is dropped and empty, or until the deadline. `done` is called with the result
-    /// of each alert.
+    /// Publishes queued alerts until the queue is dropped and empty, or until the deadline. `done` is called with the
+    /// result of each alert.
     pub(crate) async fn drain(
         &self,
         Queued { alerts, waiting }: Queued,
@@ -134,7 +137,8 @@ impl Publisher {
         stream::iter(marks).buffered(MARKS_AT_ONCE).collect().await
     }
 
-    /// Sends `notifications`. If that panics, they are sent one by one, so that a panic over one does not affect the others.
+    /// Sends `notifications`. If that panics, they are sent one by one, so that a panic over one does not affect the
+    /// others.
     async fn send(&self, notifications: &[Notification], deadline: Deadline) -> Vec<Result<String, NotPublished>> {
         let together = AssertUnwindSafe(self.topic.publish(notifications, deadline)).catch_unwind().await;
         if let Ok(results) = together {
@@ -151,8 +155,8 @@ impl Publisher {
         join_all(each).await
     }
 
-    /// The link templates of the studies that define one. The alerts of a study that cannot be read now are published with
-    /// the deployment's link.
+    /// The link templates of the studies that define one. The alerts of a study that cannot be read now are published
+    /// with the deployment's link.
     async fn links(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, LinkTemplate> {
         let studies: BTreeSet<&StudyId> = alerts.iter().map(|alert| &alert.study).collect();
         let links = studies.into_iter().map(|study| async move {

@@ -280,7 +280,7 @@ fn one_total_of_the_real_file_differs_from_its_items() {
             "totals: 29 equal, 1 different, 0 without one in the file, 0 not scored",
             "alerts: 23 in the scores, 23 in the inbox\n  safety (critical): 16\n  threshold (warning): 7",
             "DIFFERENCES: 1\n  CDISC004 BASELINE 2013-10-08: the file says 27, its items give 26\n",
-            "note: CDISC014 BASELINE 2013-04-03: sent without item 10",
+            "note: CDISC014 BASELINE 2013-04-03: sent without the unscored item 10",
             "30 (patients: 13): 30 stored now, 0 already there",
             "submissions: 30 (0 before)",
             "alerts: 23 (0 before)",

@@ -88,7 +88,7 @@ async fn a_sweep_scores_all_waiting_submissions_during_an_outage_of_sns() {
     assert_eq!((scored(&world), sent(&world)), (440, 0));
     age(&world);
     let reported = sweep(&run).await.unwrap_err();
-    assert_eq!(reported.to_string(), "440 waiting items could not be processed; the reasons are in the log");
+    assert_eq!(reported.to_string(), "440 of the waiting items failed; the reasons are in the log");
     world.heal();
     age(&world);
     assert_eq!(sweep(&run).await.unwrap().alerts, 440);

@@ -74,8 +74,8 @@ impl Face {
         f32::from(glyph.advance) / UNITS_PER_EM
     }
 
-    /// Breaks `text` into lines of at most `width`, at spaces and hyphens where there are some, and anywhere otherwise: an id
-    /// is never cut off.
+    /// Breaks `text` into lines of at most `width`, at spaces and hyphens where there are some, and anywhere otherwise:
+    /// an id is never cut off.
     pub(super) fn wrap(&self, text: &str, width: f32, size: f32) -> Vec<String> {
         let mut lines = Vec::new();
         let mut line = String::new();

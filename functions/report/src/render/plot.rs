@@ -25,7 +25,8 @@ const LABEL: Style = Style::plain(5.5, GREY);
 const CAPTION: f32 = 7.5;
 const SMALLEST_CAPTION: f32 = 4.5;
 const LINE: Color = (20, 58, 100);
-/// The tints of the lowest and the highest band; those between are interpolated. They differ in print without colour too.
+/// The tints of the lowest and the highest band; those between are interpolated. They differ in print without colour
+/// too.
 const LOWEST: Color = (247, 249, 252);
 const HIGHEST: Color = (186, 203, 226);
 
@@ -210,7 +211,8 @@ impl Axes {
         }
     }
 
-    /// Draws the values and dates along the axes. A value too close to the one before it is left out, unless it is an end.
+    /// Draws the values and dates along the axes. A value too close to the one before it is left out, unless it is an
+    /// end.
     fn label(&self, pages: &mut Pages, (x, y): (f32, f32), (width, height): (f32, f32), at: &impl Fn(f32) -> f32) {
         let mut last: Option<f32> = None;
         for (index, value) in self.values.iter().enumerate() {

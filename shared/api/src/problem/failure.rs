@@ -47,7 +47,8 @@ impl Problem {
         tracing::error!(event = "read_timed_out", what, %failure);
         let tags: Vec<&'static str> = timed_out.iter().map(|(tag, _)| *tag).collect();
         let chosen = language::choose(request, &tags);
-        let (tag, detail) = timed_out.iter().find(|(tag, _)| Some(*tag) == chosen).copied().unwrap_or_default();
+        let in_language = timed_out.iter().find(|(tag, _)| Some(*tag) == chosen).or(timed_out.first());
+        let (tag, detail) = in_language.copied().unwrap_or_default();
         let problem = Self::new(ProblemKind::TimedOut, detail);
         if tags.len() > 1 { problem.in_language(tag) } else { problem }
     }

@@ -60,15 +60,21 @@ impl ProblemKind {
             Self::SubmissionConflict => {
                 ("urn:epro:problem:submission-conflict", "Another body is stored under this id")
             }
-            Self::OriginalMissing => ("urn:epro:problem:original-missing", "What is corrected is not stored yet"),
-            Self::AlreadyAmended => ("urn:epro:problem:already-amended", "What is corrected is corrected already"),
+            Self::OriginalMissing => {
+                ("urn:epro:problem:original-missing", "The submission to correct is not stored yet")
+            }
+            Self::AlreadyAmended => {
+                ("urn:epro:problem:already-amended", "The submission to correct is corrected already")
+            }
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
-            Self::Invalid => ("urn:epro:problem:invalid", "Content does not fit"),
+            Self::Invalid => ("urn:epro:problem:invalid", "Content is invalid"),
             Self::Internal => ("urn:epro:problem:internal", "Fault of the service"),
             Self::NotDone => ("urn:epro:problem:not-done", "Not done in time"),
             Self::OutcomeUnknown => ("urn:epro:problem:outcome-unknown", "Outcome unknown"),
-            Self::MayRepeat => ("urn:epro:problem:may-repeat", "Outcome unknown, and a repeat may do it twice"),
+            Self::MayRepeat => {
+                ("urn:epro:problem:may-repeat", "Outcome unknown, and a repeat may have the effect twice")
+            }
             Self::TimedOut => ("urn:epro:problem:timed-out", "Not finished in time"),
         }
     }

@@ -114,7 +114,7 @@ pub struct Alert {
     pub acknowledged: Option<Acknowledgement>,
     /// Acknowledgements after the first, in order.
     pub later: Vec<Acknowledgement>,
-    /// The current step of its escalation: how many more times it was to be published because nobody acknowledged it.
+    /// The number of escalations so far: repeated publications because nobody acknowledged the alert.
     pub escalation: u32,
     /// When SNS confirmed its last escalation.
     pub escalated_at: Option<OffsetDateTime>,

@@ -98,7 +98,7 @@ pub struct AlertHandling {
     pub status: AlertStatus,
     /// When SNS confirmed its first publication.
     pub sent_at: Option<OffsetDateTime>,
-    /// The number of times that it was to be published again because nobody acknowledged it.
+    /// The number of escalations so far: repeated publications because nobody acknowledged the alert.
     pub escalation: u64,
     /// When a clinician acknowledged it, and who (the subject of the token).
     pub acknowledged: Option<(OffsetDateTime, String)>,

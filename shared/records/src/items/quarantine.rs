@@ -1,4 +1,4 @@
-//! Records of the stream that can never be scored, kept with all they held.
+//! Records of the stream that can never be scored, with their payload.
 
 use std::fmt;
 

@@ -149,8 +149,8 @@ impl Store {
         send(request, deadline, TRANSACTION).await.map(drop)
     }
 
-    /// The alert stays on its list: it leaves once SNS has confirmed it, which an acknowledgement does not replace, or
-    /// when its escalation is due.
+    /// An acknowledgement does not remove the alert from its list. It is removed after SNS confirms its publication or,
+    /// on the list of open alerts, when its escalation is due.
     fn set_acknowledged(&self, place: &AlertPlace, acknowledgement: &Acknowledgement) -> Update {
         let note = acknowledgement.note.as_ref();
         let mut update = Update::builder()

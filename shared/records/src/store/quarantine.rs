@@ -1,4 +1,5 @@
-//! Quarantine: records that can never be scored are stored with all they held, off the list of what is to be scored.
+//! Stores records that can never be scored with their payload, and moves their submissions from the pending list to the
+//! quarantine list.
 
 use std::time::Duration;
 

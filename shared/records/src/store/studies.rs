@@ -116,8 +116,8 @@ impl Store {
         Ok(self.own_instruments(&[(id.clone(), version.clone())], deadline).await?.pop())
     }
 
-    /// The protocol in force for `study`; `cached` where it has not changed. Boxed, so that its two callers, which rarely
-    /// run it, share one copy of its code.
+    /// The protocol in force for `study`; `cached` where it has not changed. Boxed, so that its two callers, which
+    /// rarely run it, share one copy of its code.
     fn read_protocol<'a>(
         &'a self,
         study: &'a StudyId,

@@ -81,7 +81,7 @@ pub(crate) fn send<R: Request>(
 /// As [`send`], in one attempt that may take all of the time.
 ///
 /// # Errors
-/// As there.
+/// As [`send`].
 pub(crate) fn send_once<R: Request>(
     request: R,
     deadline: Deadline,
