@@ -28,9 +28,7 @@ const NOT_ACKNOWLEDGED: WriteFailure = WriteFailure {
         ProblemKind::OutcomeUnknown,
         "whether the alert was acknowledged is not known; send the same request again to find out",
     ),
-    invalid: Some(
-        "the alert is acknowledged and has the most later acknowledgements that are stored; this one was not stored",
-    ),
+    invalid: Some("the alert already has the maximum of 20 later acknowledgements; this one was not stored"),
     refused: "the store refused the acknowledgement",
 };
 

@@ -70,6 +70,7 @@ fn the_totals_of_a_site_are_labelled_in_the_language_of_the_report() {
         "Submissions by state: 159 scored, 0 not scorable, 1 not yet scored",
         "records that could not be read and are not included in this report: 2.",
         "0–4 minimal  5–9 mild  10–14 moderate  15–19 moderately severe  20–27 severe",
+        " Period  2026-",
         "Generated  2026-11-24 07:58 UTC",
         "Alerts  17  9 not acknowledged",
         "critical  1 2 1 2 6 warning  1 2 2 1 6 info  2 1 1 1 5",

@@ -1,4 +1,4 @@
-//! One way to be an HTTP function: `main` wires, a [`Handler`] answers. Whatever happens to a request, there is one
+//! The entry point of every HTTP function: `main` wires, a [`Handler`] answers. Whatever happens to a request, there is one
 //! answer, in time, and one line in the log.
 
 use std::convert::Infallible;

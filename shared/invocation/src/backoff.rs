@@ -8,12 +8,12 @@ use crate::Deadline;
 /// Exponential backoff: each wait is twice as long as the one before it, up to a longest one, and none is started that
 /// the deadline would cut off.
 ///
-/// With [`jittered_by`](Self::jittered_by) the waits of two operations that met differ, so that they do not meet again.
+/// With [`jittered_by`](Self::jittered_by), operations that conflicted wait differently, so that they do not conflict again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     next: Duration,
     longest: Duration,
-    /// A hash of what the waits are spread by; `None` for waits of exactly `next`.
+    /// The hash of the jitter key; `None` for waits of exactly `next`.
     jitter: Option<u64>,
     /// The number of waits so far: the jitter differs by it, so that waits of the same length differ too.
     waits: u32,

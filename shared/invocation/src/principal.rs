@@ -16,7 +16,7 @@ impl Principal {
     /// The principal `sub` of `iss`, if both are printable ASCII without a space, of at most 255 characters (the limit
     /// of OpenID Connect for `sub`) and 512 characters.
     ///
-    /// API Gateway passes a claim that is null as `<nil>`, as Go formats it: that and `null` are nobody's.
+    /// API Gateway passes a claim that is null as `<nil>`, as Go formats it: neither is a valid identity.
     pub fn new(sub: &str, iss: &str) -> Option<Self> {
         let fits = |text: &str, most| {
             (1..=most).contains(&text.len())

@@ -25,7 +25,7 @@
 //! | index | hash key | sort key | items |
 //! |---|---|---|---|
 //! | `site` | `SITE#<study>#<site>` | `ALERT#<time>#<id>`, `PATIENT#<patient>` | alerts, profiles |
-//! | `pending` | `<list>#<shard>`, see [`List`] | the time since when it is there, or is due | what is to be done |
+//! | `pending` | `<list>#<shard>`, see [`List`] | time of entry, or due time | items with outstanding work |
 //!
 //! The SiteCounts table holds numbers only, see [`SiteCounts`]: `pk` is `COUNT#<study>#<site>#<metric>#<shard>`.
 

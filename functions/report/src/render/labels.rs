@@ -129,7 +129,7 @@ static ENGLISH: Labels = Labels {
     title: "Site report",
     study: "Study",
     site: "Site",
-    period: "ReportPeriod",
+    period: "Period",
     generated: "Generated",
     summary: "Summary",
     patients: "Patients",

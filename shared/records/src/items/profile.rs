@@ -42,7 +42,7 @@ pub struct Profile {
     pub last_alerts: BTreeMap<String, OffsetDateTime>,
     /// Since when the courses are due for a replay of all submissions; `None` if they are not.
     pub(crate) reevaluate: Option<OffsetDateTime>,
-    /// The number of writes, by which no writer overwrites what it has not read; 0 before the first.
+    /// The revision, for optimistic locking; 0 before the first.
     pub(crate) revision: u64,
 }
 

@@ -22,7 +22,7 @@ pub fn identity(record: &Value) -> String {
 }
 
 /// The new submission in `record`; `None` if it is of another change. The event source mapping filters for submissions,
-/// but a filter is configuration, and without it every score must not become an error.
+/// but the function must not fail if the filter is missing.
 ///
 /// # Errors
 /// If the submission cannot be read, or the record does not show what it is of.
