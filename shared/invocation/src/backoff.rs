@@ -8,7 +8,7 @@ use crate::Deadline;
 /// Exponential backoff: each wait is twice as long as the one before it, up to a longest one, and none is started that
 /// the deadline would cut off.
 ///
-/// With [`jittered_by`](Self::jittered_by), operations that conflicted wait differently, so that they do not conflict again.
+/// With [`jittered_by`](Self::jittered_by), operations that conflicted wait differently and do not conflict again.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     next: Duration,
