@@ -1,10 +1,9 @@
 //! Acknowledgements of alerts. The first one is never replaced; later ones are stored with it.
 
 use api::{
-    Caller, Findings, Invocation, Problem, ProblemKind, Role, Scope, WriteFailure, audit, body, counted, http,
-    protocol_for,
+    Caller, Invocation, Problem, ProblemKind, Role, Scope, WriteFailure, audit, body, counted, http, protocol_for,
 };
-use clinical::document::{Finding, pointer};
+use clinical::document::{Finding, Findings, pointer};
 use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};

@@ -1,7 +1,8 @@
 //! The days that a report covers.
 
-use api::{Findings, Problem, ProblemKind};
+use api::{Problem, ProblemKind};
 use clinical::document::Finding;
+use clinical::document::Findings;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use time::macros::{date, format_description};

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use api::{CorrelationId, Findings, Problem, ProblemKind, body};
+use api::{CorrelationId, Problem, ProblemKind, body};
+use clinical::document::{Findings, parse_json};
 use clinical::ids::SubmissionId;
 use lambda_http::Request;
 use lambda_http::http::StatusCode;
@@ -97,7 +98,7 @@ fn in_order(entries: Vec<ParsedEntry>) -> Vec<ParsedEntry> {
 
 impl ParsedEntry {
     fn of(index: usize, entry: &[u8], context: SubmissionContext<'_>) -> Self {
-        let (json, findings) = match body::parse(entry) {
+        let (json, findings) = match parse_json(entry) {
             Ok(parsed) => parsed,
             Err(finding) => (Value::Null, Findings::from(finding)),
         };

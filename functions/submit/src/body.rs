@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use api::{Findings, Problem, ProblemKind};
-use clinical::document::{Finding, NotFound, pointer};
+use api::{Problem, ProblemKind};
+use clinical::document::{Finding, Findings, NotFound, pointer};
 use clinical::ids::{SiteId, SubmissionId};
 use clinical::instruments::{Answer, Answers, Catalog, Claims, Instrument};
 use clinical::studies::Protocol;

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use api::{Findings, Problem, ProblemKind, http, language};
-use clinical::document::Finding;
+use api::{Problem, ProblemKind, http, language};
+use clinical::document::{Finding, Findings};
 use clinical::fhir::{self, Response as QuestionnaireResponse};
 use clinical::ids::InstrumentId;
 use clinical::instruments::Catalog;

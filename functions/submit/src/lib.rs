@@ -24,9 +24,10 @@ mod repeat;
 use std::sync::Arc;
 
 use api::{
-    Caller, Findings, Handler, Invocation, Problem, ProblemFormat, ProblemKind, Role, Scope, WriteFailure, audit,
-    counted, http, protocol_for,
+    Caller, Handler, Invocation, Problem, ProblemFormat, ProblemKind, Role, Scope, WriteFailure, audit, counted, http,
+    protocol_for,
 };
+use clinical::document::Findings;
 use clinical::ids::{PatientId, SiteId, SubmissionId};
 use clinical::instruments::Catalog;
 use clinical::studies::Protocol;

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use api::{Findings, Problem};
+use api::Problem;
+use clinical::document::Findings;
 use clinical::ids::SubmissionId;
 use clinical::instruments::Catalog;
 use lambda_http::http::StatusCode;

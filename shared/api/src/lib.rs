@@ -21,5 +21,5 @@ pub use counted::counted;
 pub use handler::{Handler, run, start};
 pub use http::Invocation;
 pub use page::{PageRequest, SiteList};
-pub use problem::{Findings, Problem, ProblemFormat, ProblemKind, WriteFailure};
+pub use problem::{Problem, ProblemFormat, ProblemKind, WriteFailure};
 pub use study::{admit, protocol_for};

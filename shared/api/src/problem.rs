@@ -2,11 +2,10 @@
 
 mod details;
 mod failure;
-mod findings;
 mod kind;
 mod outcome;
 
-use clinical::document::Finding;
+use clinical::document::{Finding, Findings};
 use lambda_http::http::HeaderValue;
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER};
 use lambda_http::{Body, Response};
@@ -14,7 +13,6 @@ use serde_json::Value;
 
 use self::details::ProblemDetails;
 pub use self::failure::WriteFailure;
-pub use self::findings::Findings;
 pub use self::kind::ProblemKind;
 use crate::CorrelationId;
 

@@ -3,7 +3,7 @@
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
 use clinical::{
-    document::Finding,
+    document::{Finding, parse_json},
     instruments::{Instrument, NotEvaluated, NotScored, Outcome, Score},
 };
 use serde::{Serialize, de::IgnoredAny};
@@ -83,7 +83,7 @@ impl<W: Write> Lines<'_, W> {
 }
 
 fn outcome(instrument: &Instrument, line: &[u8]) -> Result<Outcome, Vec<Finding>> {
-    let (json, findings) = api::body::parse(line).map_err(|finding| vec![finding])?;
+    let (json, findings) = parse_json(line).map_err(|finding| vec![finding])?;
     let mut errors = findings.listed().to_vec();
     let Some(answers) = json.get("answers").and_then(Value::as_object) else {
         let detail = "the answers by item id are missing; for example {\"answers\":{\"1\":0}}".to_owned();

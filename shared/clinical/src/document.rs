@@ -1,6 +1,6 @@
 //! What instruments, forms and studies share: each is a versioned JSON document.
 //!
-//! Here are parsing, the canonical form and its hash, faults with their JSON pointer, the bounds of the JSON Schemas,
+//! Here are parsing (of definitions, and of JSON that callers send), the canonical form and its hash, faults with their JSON pointer, the bounds of the JSON Schemas,
 //! texts by language, and catalogs of definitions by id and version.
 
 mod canonical;
@@ -8,6 +8,8 @@ mod catalog;
 mod defaults;
 mod fault;
 mod finding;
+mod findings;
+mod json;
 mod number;
 mod parse;
 mod pointer;
@@ -17,6 +19,8 @@ pub(crate) mod texts;
 pub use catalog::{Catalog, NotFound, Versioned};
 pub use fault::DefinitionFault;
 pub use finding::Finding;
+pub use findings::Findings;
+pub use json::parse_json;
 pub use number::Number;
 pub use pointer::pointer;
 pub use texts::Texts;

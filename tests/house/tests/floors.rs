@@ -10,11 +10,9 @@ fn floor(folder: &str) -> Option<u8> {
         "shared/clinical" => 0,
         "shared/invocation" => 1,
         "shared/records" | "shared/notifications" => 2,
-        "shared/api" | "shared/scoring" => 3,
-        // Reads answers on a command line exactly as the API reads them.
-        "shared/authoring" => 4,
-        _ if folder.starts_with("functions/") => 5,
-        _ if folder.starts_with("tests/") => 6,
+        "shared/api" | "shared/scoring" | "shared/authoring" => 3,
+        _ if folder.starts_with("functions/") => 4,
+        _ if folder.starts_with("tests/") => 5,
         _ => return None,
     })
 }

@@ -60,15 +60,39 @@ pub(crate) struct Shipped<T> {
     parsed: OnceLock<Arc<T>>,
 }
 
-/// Defines `ENTRIES` and `SHIPPED`, the catalog of the definitions embedded from a folder.
+/// Makes a type of definition [`Versioned`], and defines its `Catalog::shipped` over `ENTRIES`, which are embedded from
+/// a folder.
 macro_rules! shipped {
-    ($type:ty, $folder:literal, [$($id:literal $version:literal),+ $(,)?]) => {
+    ($type:ty, $id_type:ty, $folder:literal, [$($id:literal $version:literal),+ $(,)?]) => {
         static ENTRIES: [$crate::document::Shipped<$type>; [$($id),+].len()] = [$($crate::document::Shipped::new(
             $id,
             $version,
             include_str!(concat!(env!("OUT_DIR"), "/", $folder, "/", $id, "/", $version, ".json")),
         )),+];
         static SHIPPED: $crate::document::Catalog<$type> = $crate::document::Catalog::of_shipped(&ENTRIES);
+
+        impl $crate::document::Catalog<$type> {
+            /// The definitions that ship with the library.
+            pub fn shipped() -> &'static Self {
+                &SHIPPED
+            }
+        }
+
+        impl $crate::document::Versioned for $type {
+            type Id = $id_type;
+
+            fn parse(json: &str) -> Result<Self, Vec<$crate::document::DefinitionFault>> {
+                Self::parse(json)
+            }
+
+            fn id(&self) -> &$id_type {
+                self.id()
+            }
+
+            fn version(&self) -> &$crate::ids::Version {
+                self.version()
+            }
+        }
     };
 }
 pub(crate) use shipped;

@@ -1,13 +1,13 @@
 //! The forms that ship with the library.
 
 use super::form::Form;
-use crate::document::{self, DefinitionFault, Versioned, shipped};
-use crate::ids::{FormId, Version};
+use crate::document::{self, shipped};
+use crate::ids::FormId;
 
 /// A set of forms by id and version.
 pub type Catalog = document::Catalog<Form>;
 
-shipped!(Form, "forms", [
+shipped!(Form, FormId, "forms", [
     "ae" "1.0.0",
     "ae" "1.1.0",
     "dm" "1.0.0",
@@ -15,29 +15,6 @@ shipped!(Form, "forms", [
     "lb" "1.0.0",
     "vs" "1.0.0",
 ]);
-
-impl Catalog {
-    /// The forms that ship with the library.
-    pub fn shipped() -> &'static Catalog {
-        &SHIPPED
-    }
-}
-
-impl Versioned for Form {
-    type Id = FormId;
-
-    fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
-        Self::parse(json)
-    }
-
-    fn id(&self) -> &FormId {
-        self.id()
-    }
-
-    fn version(&self) -> &Version {
-        self.version()
-    }
-}
 
 #[cfg(test)]
 mod tests {

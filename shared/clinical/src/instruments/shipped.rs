@@ -1,13 +1,13 @@
 //! The instruments that ship with the library.
 
 use super::instrument::Instrument;
-use crate::document::{self, DefinitionFault, Versioned, shipped};
-use crate::ids::{InstrumentId, Version};
+use crate::document::{self, shipped};
+use crate::ids::InstrumentId;
 
 /// A set of instruments by id and version.
 pub type Catalog = document::Catalog<Instrument>;
 
-shipped!(Instrument, "instruments", [
+shipped!(Instrument, InstrumentId, "instruments", [
     "audit-c" "1.1.0",
     "cdc-hrqol-4" "1.0.0",
     "ces-d" "1.1.0",
@@ -32,29 +32,6 @@ shipped!(Instrument, "instruments", [
     "who-5" "1.1.0",
     "whodas-12" "1.0.0",
 ]);
-
-impl Catalog {
-    /// The instruments that ship with the library.
-    pub fn shipped() -> &'static Catalog {
-        &SHIPPED
-    }
-}
-
-impl Versioned for Instrument {
-    type Id = InstrumentId;
-
-    fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>> {
-        Self::parse(json)
-    }
-
-    fn id(&self) -> &InstrumentId {
-        self.id()
-    }
-
-    fn version(&self) -> &Version {
-        self.version()
-    }
-}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! Validation errors, as many as one answer lists.
 
-use clinical::document::Finding;
+use super::Finding;
 
 /// The validation errors of a body, limited in number and size: a hostile body could have a hundred thousand, each with
 /// a pointer as long as the body.
@@ -44,7 +44,7 @@ impl Findings {
     }
 
     /// The number of findings beyond those that are listed.
-    pub(super) fn more(&self) -> usize {
+    pub fn more(&self) -> usize {
         self.more
     }
 
