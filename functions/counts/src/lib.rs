@@ -142,7 +142,7 @@ impl<'a> SiteBody<'a> {
     }
 }
 
-/// The key by which the repeats of a call are recognized within ten minutes.
+/// The key by which the repeats of a call are recognised within ten minutes.
 fn idempotency_key(request: &Request) -> Result<Option<&str>, Problem> {
     let Some(key) = request.headers().get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| (1..=255).contains(&key.len()));

@@ -37,7 +37,7 @@ pub fn path_parameter(request: &Request, name: &str) -> String {
 
 /// The answer `status` with `body` as JSON.
 pub fn json(status: StatusCode, body: &impl Serialize) -> Response<Body> {
-    let text = serde_json::to_string(body).expect("answers are maps with string keys, which always serialize");
+    let text = serde_json::to_string(body).expect("answers are maps with string keys, which always serialise");
     let mut response = Response::new(Body::Text(text));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -70,7 +70,7 @@ impl Problem {
 
     /// This problem as JSON, for an answer with several results.
     pub fn to_json(&self, correlation_id: &CorrelationId) -> Value {
-        serde_json::to_value(self.body(correlation_id)).expect("strings and numbers always serialize")
+        serde_json::to_value(self.body(correlation_id)).expect("strings and numbers always serialise")
     }
 
     fn body<'a>(&'a self, correlation_id: &'a CorrelationId) -> ProblemDetails<'a> {
@@ -98,7 +98,7 @@ impl Problem {
                 (serde_json::to_string(&outcome::operation_outcome(self.kind, &body)), "application/fhir+json")
             }
         };
-        let mut response = Response::new(Body::Text(text.expect("strings and numbers always serialize")));
+        let mut response = Response::new(Body::Text(text.expect("strings and numbers always serialise")));
         *response.status_mut() = self.kind.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));

@@ -1,4 +1,4 @@
-//! One way to be a function of the pipeline: `main` wires, and [`run`] passes events to the handler.
+//! The entry point of the functions of the pipeline: `main` wires, and [`run`] passes events to the handler.
 
 use std::error::Error;
 

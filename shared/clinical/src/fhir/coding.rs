@@ -164,7 +164,7 @@ fn other_display() -> Mismatch {
     ("item.display", "the display is the text of another choice; send the display of the code, or none".to_owned())
 }
 
-/// `text` normalized for comparisons that ignore case and spacing.
+/// `text` normalised for comparisons that ignore case and spacing.
 fn normal(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase()
 }

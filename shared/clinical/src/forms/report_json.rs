@@ -23,10 +23,10 @@ pub struct ReportOptions<'a> {
 
 impl Form {
     /// The report as JSON: `{batch, form, version, hash, counts, notRun, notChecked, rows}`. `go_on` is called with
-    /// each piece that is added, and stops the serialization by returning false.
+    /// each piece that is added, and stops by returning false.
     ///
     /// # Errors
-    /// The number of serialized rows when `go_on` returned false.
+    /// The number of written rows when `go_on` returned false.
     pub fn to_json(
         &self,
         report: &CheckReport<'_>,

@@ -140,7 +140,7 @@ fn checking_stops_on_request_without_a_partial_report() {
 }
 
 #[test]
-fn serialization_stops_on_request() {
+fn writing_stops_on_request() {
     use clinical::forms::{ReportOptions, Workers};
 
     let form = form(json!({"unique": ["ID"]}), None);

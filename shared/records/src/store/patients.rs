@@ -33,17 +33,9 @@ impl Store {
     ) -> Result<Page<PatientRow>, Failure> {
         const OPERATION: &str = "Query of profiles";
         // A page begins after an id and not after a number, so that patients who are added or leave between two pages
-        // do not shift it. An id holds only characters above the space and below the tilde.
+        // do not shift it. An id holds only characters above the space.
         let from = after.map_or_else(|| PATIENT.to_owned(), |after| format!("{PATIENT}{after} "));
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .index_name(SITE_INDEX)
-            .key_condition_expression("site_key = :site AND site_sort BETWEEN :from AND :to")
-            .expression_attribute_values(":site", text(keys::site(study, site)))
-            .expression_attribute_values(":from", text(from))
-            .expression_attribute_values(":to", text(format!("{PATIENT}~")));
+        let query = self.patients_from(study, site, from);
         // One more than requested shows whether another page follows.
         let mut items = calls::query(query, most + 1, OPERATION, deadline).await?;
         let more = items.len() > most;
@@ -76,21 +68,26 @@ impl Store {
         most: usize,
         deadline: Deadline,
     ) -> Result<(Vec<PatientId>, u64), Failure> {
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .index_name(SITE_INDEX)
-            .key_condition_expression("site_key = :site AND begins_with(site_sort, :patients)")
-            .expression_attribute_values(":site", text(keys::site(study, site)))
-            .expression_attribute_values(":patients", text(PATIENT))
-            .projection_expression("patient");
+        let query = self.patients_from(study, site, PATIENT.to_owned()).projection_expression("patient");
         let items = calls::query(query, most, "Query of a site's patients", deadline).await?;
         let mut patients: Vec<PatientId> =
             items.iter().filter_map(|item| Reader(item).parsed("patient").ok()).collect();
         patients.sort();
         let unreadable = items.len() - patients.len();
         Ok((patients, unreadable as u64))
+    }
+
+    /// The query of the profiles of `site` in the index, by patient, beginning with the sort key `from`.
+    fn patients_from(&self, study: &StudyId, site: &SiteId, from: String) -> QueryFluentBuilder {
+        self.dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .index_name(SITE_INDEX)
+            // An id holds only characters below the tilde.
+            .key_condition_expression("site_key = :site AND site_sort BETWEEN :from AND :to")
+            .expression_attribute_values(":site", text(keys::site(study, site)))
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":to", text(format!("{PATIENT}~")))
     }
 
     /// The enrolled ones of `subjects`: those with a scored submission whose last one is of one of `sites`.
