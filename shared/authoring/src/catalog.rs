@@ -1,16 +1,16 @@
 //! The instruments that ship: finding one by its name, and listing them all (`cargo run -- instruments`).
 
-use std::{io, path::Path, sync::Arc};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use clinical::document::{DefinitionFault, NotFound};
 use clinical::ids::{IdError, InstrumentId, InstrumentVersion};
 use clinical::instruments::definition::TextLicence;
 use clinical::instruments::{Catalog, Instrument};
 
-use crate::{
-    ReadError, read_text,
-    table::{aligned, listed},
-};
+use crate::table::{aligned, listed};
+use crate::{ReadError, read_text};
 
 /// Characters of an instrument's terms that the table shows.
 const LONGEST_TERMS: usize = 100;

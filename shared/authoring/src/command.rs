@@ -1,26 +1,20 @@
 //! The command line: arguments, output and exit codes.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it prints results to a person at a terminal")]
 
-use std::{
-    error::Error,
-    io::{self, IsTerminal, Write},
-    path::PathBuf,
-    process::ExitCode,
-    sync::Arc,
-};
+use std::error::Error;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 use clinical::ids::{FormVersion, GroupId};
 use clinical::instruments::{Catalog, Instrument};
 
-use crate::{
-    catalog,
-    connection::Target,
-    error_chain, instrument,
-    outcome::Outcome,
-    score, study,
-    validate::{self, ValidateOptions, ValidationResult},
-};
+use crate::connection::Target;
+use crate::outcome::Outcome;
+use crate::validate::{self, ValidateOptions, ValidationResult};
+use crate::{catalog, error_chain, instrument, score, study};
 
 /// The commands, to be flattened into a program's own.
 #[derive(Debug, Subcommand)]

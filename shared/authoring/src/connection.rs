@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use invocation::{Deadline, Environment, Principal, aws};
 use records::{Actor, Store, Tables};
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
-use crate::{identity, outcome::ConnectError};
+use crate::identity;
+use crate::outcome::ConnectError;
 
 /// The path at which a local cloud serves its [`LocalStore`].
 pub const LOCAL_STORE_PATH: &str = "/local/store";

@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use aws_sdk_sts::{Client, config::Builder};
-use invocation::{
-    Deadline, Environment, Principal,
-    aws::{self, Failure, Limits, call},
-};
+use aws_sdk_sts::Client;
+use aws_sdk_sts::config::Builder;
+use invocation::aws::{self, Failure, Limits, call};
+use invocation::{Deadline, Environment, Principal};
 use records::Actor;
 
 use crate::outcome::ConnectError;

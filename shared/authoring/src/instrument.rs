@@ -10,12 +10,9 @@ use records::{Audit, AuditAction, InstrumentPut};
 use time::OffsetDateTime;
 
 pub use self::import::{ImportError, import};
-use crate::{
-    ReadError,
-    connection::{PUT_TIMEOUT, Target},
-    outcome::{Accepted, Outcome, PutError, Refused},
-    read_text,
-};
+use crate::connection::{PUT_TIMEOUT, Target};
+use crate::outcome::{Accepted, Outcome, PutError, Refused};
+use crate::{ReadError, read_text};
 
 /// Checks the definition in `file`.
 ///

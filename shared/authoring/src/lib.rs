@@ -18,10 +18,8 @@ pub mod study;
 mod table;
 pub mod validate;
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 pub use command::Command;
 

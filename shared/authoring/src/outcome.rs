@@ -4,7 +4,8 @@ use std::fmt;
 
 use clinical::document::DefinitionFault;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
-use invocation::{EnvironmentError, aws::Failure};
+use invocation::EnvironmentError;
+use invocation::aws::Failure;
 
 use crate::ReadError;
 

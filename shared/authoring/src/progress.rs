@@ -1,10 +1,8 @@
 //! A progress bar on standard error at a terminal; a line every quarter anywhere else, a log file for example.
 #![allow(clippy::print_stderr, reason = "it prints progress to a person at a terminal")]
 
-use std::{
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use indicatif::{ProgressDrawTarget, ProgressStyle};
 

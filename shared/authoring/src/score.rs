@@ -2,11 +2,10 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
-use clinical::{
-    document::{Finding, parse_json},
-    instruments::{Instrument, NotEvaluated, NotScored, Outcome, Score},
-};
-use serde::{Serialize, de::IgnoredAny};
+use clinical::document::{Finding, parse_json};
+use clinical::instruments::{Instrument, NotEvaluated, NotScored, Outcome, Score};
+use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Scores each line of `input`, or `input` as one object, and writes a line for each to `output` in order: the score in

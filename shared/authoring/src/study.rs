@@ -1,9 +1,7 @@
 //! Checking a study's data and putting it in force: `cargo run -- study`.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clinical::document::DefinitionFault;
 use clinical::instruments::Instrument;
@@ -12,12 +10,9 @@ use invocation::Deadline;
 use records::{Audit, AuditAction, StudyPut};
 use time::OffsetDateTime;
 
-use crate::{
-    ReadError,
-    connection::{Connection, PUT_TIMEOUT, Target},
-    outcome::{Accepted, Outcome, PutError, Refused},
-    read_text,
-};
+use crate::connection::{Connection, PUT_TIMEOUT, Target};
+use crate::outcome::{Accepted, Outcome, PutError, Refused};
+use crate::{ReadError, read_text};
 
 /// Checks the study in `file`. The definitions of instruments that do not ship are read from the files `instruments`.
 ///

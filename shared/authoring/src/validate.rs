@@ -1,6 +1,9 @@
 //! Checking a file of case-report rows as the function `validate` does: `cargo run -- validate FORM FILE`.
 
-use std::{collections::BTreeSet, num::NonZero, path::PathBuf, thread};
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::thread;
 
 use clinical::document::{DefinitionFault, NotFound, Texts};
 use clinical::forms::definition::CheckSeverity;
@@ -13,12 +16,9 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::{
-    ReadError,
-    progress::ProgressBar,
-    read_bytes, read_text,
-    table::{aligned, listed},
-};
+use crate::progress::ProgressBar;
+use crate::table::{aligned, listed};
+use crate::{ReadError, read_bytes, read_text};
 
 /// Characters of a value that the table shows.
 const LONGEST_VALUE: usize = 30;

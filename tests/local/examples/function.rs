@@ -1,7 +1,8 @@
 //! A Lambda function that does what its event asks for, for the tests of environments.
 #![allow(clippy::print_stderr, reason = "what it writes is a part of what is tested")]
 
-use std::{env, fs, process, time::Duration};
+use std::time::Duration;
+use std::{env, fs, process};
 
 use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use serde_json::{Value, json};

@@ -1,53 +1,43 @@
 //! Starts all parts in order, connects them, and stops them in order.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
-use authoring::{
-    connection::{LOCAL_STORE_PATH, LocalStore, PUT_TIMEOUT},
-    outcome::PutError,
-    study,
-};
-use axum::{
-    Json, Router,
-    extract::{Query, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use authoring::connection::{LOCAL_STORE_PATH, LocalStore, PUT_TIMEOUT};
+use authoring::outcome::PutError;
+use authoring::study;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use clinical::studies::Study;
 use futures::FutureExt;
 use invocation::Deadline;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
-use crate::{
-    console::Console,
-    data::{DataDir, DataError},
-    dynamodb::{DynamoDb, DynamoDbError},
-    executables::{self, BuildError},
-    failures::Failures,
-    gateway::Gateway,
-    issuer::{Issuer, IssuerError},
-    lambda::{FunctionSettings, Functions, StartError},
-    schedules::{self, Schedules},
-    sns::{self, Sns, SnsError, SnsSettings, SubscribeOption},
-    stream::{self, Destinations, StreamError, Streams},
-    sts,
-    template::{Function, Template, TemplateError},
-};
+use crate::console::Console;
+use crate::data::{DataDir, DataError};
+use crate::dynamodb::{DynamoDb, DynamoDbError};
+use crate::executables::{self, BuildError};
+use crate::failures::Failures;
+use crate::gateway::Gateway;
+use crate::issuer::{Issuer, IssuerError};
+use crate::lambda::{FunctionSettings, Functions, StartError};
+use crate::schedules::{self, Schedules};
+use crate::sns::{self, Sns, SnsError, SnsSettings, SubscribeOption};
+use crate::stream::{self, Destinations, StreamError, Streams};
+use crate::sts;
+use crate::template::{Function, Template, TemplateError};
 
 /// The template's parameter that lets tokens name studies that are not stored.
 const OPEN_STUDIES: &str = "OpenStudies";

@@ -1,6 +1,7 @@
 //! Messages to the person at the terminal. They go to stderr; stdout has the ready line alone.
 
-use time::{OffsetDateTime, UtcOffset, macros::format_description};
+use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 /// Which messages are written.
 #[derive(Debug, Clone, Copy, Default)]

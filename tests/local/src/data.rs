@@ -1,11 +1,9 @@
 //! The folder in which the local cloud keeps its data between starts.
 
-use std::{
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
-    io,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::storage::write_whole;
 

@@ -2,32 +2,25 @@
 //!
 //! Both are called through the AWS SDK, so the same code works with AWS's DynamoDB Local and with AWS itself.
 
-use crate::{
-    console::Console,
-    template::{Index, Key, REGION, Table},
-};
+use crate::console::Console;
+use crate::template::{Index, Key, REGION, Table};
 use aws_credential_types::Credentials;
-use aws_sdk_dynamodb::{
-    config::{BehaviorVersion, Region},
-    error::{ProvideErrorMetadata, SdkError},
-    types::{
-        AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
-        ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus,
-        TimeToLiveSpecification,
-    },
+use aws_sdk_dynamodb::config::{BehaviorVersion, Region};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection, ProjectionType,
+    ScalarAttributeType, StreamSpecification, StreamViewType, TableDescription, TableStatus, TimeToLiveSpecification,
 };
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
-use std::{
-    env, fs,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
-use tokio::{net::TcpListener, runtime, sync::oneshot, time};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{env, fs, thread};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::{runtime, time};
 
 /// How long a table may take to become active. AWS takes some seconds.
 const TABLE_PATIENCE: Duration = Duration::from_secs(60);

@@ -1,11 +1,9 @@
 //! The functions' executables, built by cargo.
 
-use std::{
-    collections::BTreeMap,
-    env, io,
-    path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::{env, io};
 
 use serde::Deserialize;
 use tokio::process::Command;

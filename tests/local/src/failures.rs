@@ -4,15 +4,16 @@
 //! the file of that path under `failures/FailuresBucket/`.
 
 use crate::storage::write_whole;
-use axum::{Json, Router, extract::State, routing::get};
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::{fs, io};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// All buckets. Cheap to clone.
 #[derive(Debug, Clone)]

@@ -1,27 +1,22 @@
 //! The HTTP API in front of the functions: routes, authorizer and payload format 2.0, as in API Gateway.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
+use std::sync::Arc;
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::{ConnectInfo, State},
-    http::{
-        HeaderName, HeaderValue, Request, StatusCode,
-        header::{CONTENT_TYPE, WWW_AUTHENTICATE},
-        request::Parts,
-    },
-    response::{IntoResponse, Response},
-};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{ConnectInfo, State};
+use axum::http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, Request, StatusCode};
+use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::{
-    console::Console,
-    issuer::Issuer,
-    lambda::{Functions, InvocationOutcome, new_trace},
-    template::{Authorizer, Route, Template},
-};
+use crate::console::Console;
+use crate::issuer::Issuer;
+use crate::lambda::{Functions, InvocationOutcome, new_trace};
+use crate::template::{Authorizer, Route, Template};
 use authorizer::{Allowed, Refusal};
 use routes::Found;
 

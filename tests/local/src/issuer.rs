@@ -1,25 +1,25 @@
 //! The issuer of access tokens that the gateway trusts. It gives every caller on this machine the token it asks for.
 
-use std::{fmt, fs, io, sync::Arc};
+use std::sync::Arc;
+use std::{fmt, fs, io};
 
-use axum::{
-    Json, Router,
-    extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use rsa::{
-    PrivateKey,
-    pkcs8::{DecodePrivateKey, EncodePrivateKey},
-    traits::PublicKeyParts,
-};
+use rsa::PrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rsa::traits::PublicKeyParts;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{data::DataDir, storage::write_whole};
+use crate::data::DataDir;
+use crate::storage::write_whole;
 
 /// RS256 requires at least 2048 bits; a longer key makes the first start slower.
 const BITS: usize = 2048;

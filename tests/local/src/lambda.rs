@@ -4,21 +4,18 @@
 //! A new environment starts when all are busy, up to a limit. At the limit invocations wait in a queue, and are refused
 //! when it is full. The environment that was used last is used first.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, oneshot, watch},
-    time::timeout,
-};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::timeout;
 
-use crate::{console::Console, template::Function};
+use crate::console::Console;
+use crate::template::Function;
 use environment::{Environment, Job, StartFailure};
 pub use history::{History, Record};
 

@@ -1,23 +1,19 @@
 //! `cargo run` at the root of the workspace: the local cloud.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
-use std::{
-    error::Error,
-    os::unix::process::{CommandExt, parent_id},
-    path::{Path, PathBuf},
-    process::{self, ExitCode},
-    time::Duration,
-};
+use std::error::Error;
+use std::os::unix::process::{CommandExt, parent_id};
+use std::path::{Path, PathBuf};
+use std::process::{self, ExitCode};
+use std::time::Duration;
 
 use authoring::error_chain;
 use clap::{Args, Parser, Subcommand};
 use clinical::ids::SiteId;
-use local::{
-    cloud::{Cloud, CloudOptions},
-    console::Console,
-    replay::{self, ReplayError, ReplayOptions, Verdict},
-    sns::SubscribeOption,
-};
+use local::cloud::{Cloud, CloudOptions};
+use local::console::Console;
+use local::replay::{self, ReplayError, ReplayOptions, Verdict};
+use local::sns::SubscribeOption;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the whole back end on this machine: the functions' own binaries behind an HTTP API, a database with streams,

@@ -1,23 +1,20 @@
 //! `cargo run -- replay FILE`: sends the questionnaires of a CDISC Dataset-JSON file through the API as its patients,
 //! and compares the results with the file.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    io::{self, Write},
-    path::PathBuf,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use authoring::progress::ProgressBar;
 use clinical::ids::{PatientId, SiteId, SubmissionId};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    sync::Mutex,
-    time::{Instant, sleep, sleep_until},
-};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::cloud::{Cloud, CloudError, CloudOptions};
 pub use api::ApiError;

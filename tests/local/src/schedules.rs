@@ -5,25 +5,20 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json, Router,
-    extract::{Path, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::post,
-};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
 use bytes::Bytes;
 use serde_json::{Value, json};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval_at},
-};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use crate::{
-    lambda::{Functions, Invocation, InvocationOutcome},
-    template::{ACCOUNT, Function, REGION, Schedule, Scheduler},
-};
+use crate::lambda::{Functions, Invocation, InvocationOutcome};
+use crate::template::{ACCOUNT, Function, REGION, Schedule, Scheduler};
 
 /// The running schedules.
 #[derive(Debug)]
@@ -137,12 +132,15 @@ fn event(schedule: &Schedule, now: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+    use std::time::Duration;
 
     use time::macros::datetime;
 
     use super::*;
-    use crate::{console::Console, lambda::FunctionSettings};
+    use crate::console::Console;
+    use crate::lambda::FunctionSettings;
 
     fn schedule(scheduler: Scheduler, input: Option<&str>) -> Schedule {
         Schedule {

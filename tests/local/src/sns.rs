@@ -23,29 +23,25 @@ mod subscription;
 
 pub use subscription::{SubscribeOption, SubscribeOptionError};
 
-use crate::{
-    console::Console,
-    pattern::Malformed,
-    template::{self, ACCOUNT},
-};
-use axum::{
-    Router,
-    http::StatusCode,
-    routing::{get, post},
-};
+use crate::console::Console;
+use crate::pattern::Malformed;
+use crate::template::{self, ACCOUNT};
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use delivery::Job;
 use inbox::{Delivery, Entry, Status};
 use message::{Draft, Message};
-use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
-    io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use subscription::{Origin, Subscription};
-use time::{OffsetDateTime, macros::format_description};
-use tokio::{sync::mpsc, task::JoinHandle};
+use time::OffsetDateTime;
+use time::macros::format_description;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 /// The path of the Query protocol below the local cloud's address.
 pub const PATH: &str = "/local/sns";

@@ -1,10 +1,8 @@
 //! Writes files so that a crash at any point leaves either the old content or the new.
 
-use std::{
-    fs::{self, File},
-    io::{self, Write},
-    path::Path,
-};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
 
 /// Replaces a file's content. It is on the disk when this returns.
 ///

@@ -11,28 +11,23 @@ mod shard;
 
 pub use delivery::{Destinations, Invoke, Publish};
 
-use crate::{
-    console::Console,
-    dynamodb::{DynamoDb, DynamoDbError, cause},
-    pattern::{Dialect, Malformed, Pattern},
-    template::StreamMapping,
-};
-use aws_sdk_dynamodbstreams::{Client, types::Shard};
+use crate::console::Console;
+use crate::dynamodb::{DynamoDb, DynamoDbError, cause};
+use crate::pattern::{Dialect, Malformed, Pattern};
+use crate::template::StreamMapping;
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::types::Shard;
 use checkpoint::Checkpoints;
 use delivery::Delivery;
 use shard::{Context, Pace};
-use std::{
-    collections::HashSet,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-use tokio::{
-    sync::watch,
-    task::{JoinHandle, JoinSet},
-    time,
-};
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time;
 
 /// How often a stream is asked for new shards while none has ended.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);

@@ -1,13 +1,12 @@
 //! A stand-in for STS with the one operation that the authoring commands call: `GetCallerIdentity` returns a fixed
 //! identity, so that changes of a study are audited in the local cloud as in AWS.
 
-use axum::{
-    Router,
-    body::Bytes,
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-    routing::post,
-};
+use axum::Router;
+use axum::body::Bytes;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
 use invocation::Principal;
 
 use crate::template::ACCOUNT;

@@ -3,7 +3,9 @@
 //! SAM deploys the same file, so that local and deployed resources do not diverge. Physical names are the template's
 //! logical ids. ARNs are of [`REGION`] and [`ACCOUNT`].
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
 
 pub use document::TemplateError;
 

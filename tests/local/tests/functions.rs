@@ -1,26 +1,20 @@
 //! Environments and invocations, with processes that use AWS's own client of the Runtime API.
 #![allow(clippy::panic, reason = "a test may")]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
-use local::{
-    console::Console,
-    lambda::{FunctionSettings, Functions, InvocationOutcome},
-    template::Function,
-};
+use local::console::Console;
+use local::lambda::{FunctionSettings, Functions, InvocationOutcome};
+use local::template::Function;
 use serde_json::{Value, json};
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout};
 
 use support::executable;
 

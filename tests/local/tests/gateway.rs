@@ -1,21 +1,20 @@
 //! The API through HTTP: a client, the gateway, and a function's process behind it.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use local::{
-    console::Console,
-    gateway::Gateway,
-    issuer::Issuer,
-    lambda::{FunctionSettings, Functions},
-    template::Template,
-};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use local::console::Console;
+use local::gateway::Gateway;
+use local::issuer::Issuer;
+use local::lambda::{FunctionSettings, Functions};
+use local::template::Template;
 use serde_json::{Value, json};
 use support::executable;
 use tokio::net::TcpListener;

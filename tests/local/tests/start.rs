@@ -1,6 +1,9 @@
 //! The errors of a local cloud that does not start. All of them are found before anything is built.
 
-use std::{fs, net::TcpListener, path::Path, process::Command};
+use std::fs;
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
 
 /// Exit code, stdout and stderr.
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {

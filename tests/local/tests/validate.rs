@@ -1,10 +1,8 @@
 //! `validate` run as a process: on the samples of this repository, on damaged copies, and on a real study.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 

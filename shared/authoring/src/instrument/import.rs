@@ -1,9 +1,7 @@
 //! A FHIR R4 Questionnaire as the draft of an instrument's definition.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clinical::fhir;
 use clinical::instruments::Instrument;

@@ -2,11 +2,13 @@
 //! claims allow.
 
 use axum::http::HeaderMap;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 
-use crate::{issuer::Issuer, template::Authorizer};
+use crate::issuer::Issuer;
+use crate::template::Authorizer;
 
 /// A caller with a valid token.
 #[derive(Debug, PartialEq, Eq)]

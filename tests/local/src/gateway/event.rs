@@ -2,17 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header, request::Parts},
-    response::Response,
-};
-use base64::{Engine, engine::general_purpose::STANDARD};
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use time::{OffsetDateTime, macros::format_description};
+use time::OffsetDateTime;
+use time::macros::format_description;
 
 use super::authorizer::Allowed;
 use crate::template::{ACCOUNT, Route};
@@ -253,7 +254,8 @@ fn clf(time: OffsetDateTime) -> String {
 mod tests {
     use std::time::Duration;
 
-    use axum::{body::to_bytes, http::Request};
+    use axum::body::to_bytes;
+    use axum::http::Request;
 
     use super::*;
 

@@ -1,30 +1,24 @@
 //! One environment: a process of the function and its Runtime API (2018-06-01).
 
-use std::{
-    error::Error as _,
-    fmt, io,
-    net::Ipv4Addr,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::error::Error as _;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use std::{fmt, io};
 
-use axum::{
-    Json, Router,
-    body::{Body, to_bytes},
-    extract::{self, State},
-    http::StatusCode,
-    response::{IntoResponse, Response},
-    routing::{get, post},
-};
+use axum::body::{Body, to_bytes};
+use axum::extract::{self, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use bytes::Bytes;
 use http_body_util::LengthLimitError;
 use serde_json::json;
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot, watch},
-    task::AbortHandle,
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{FunctionSettings, Invocation, InvocationOutcome, Slot};
 use crate::template::Function;

@@ -1,15 +1,16 @@
 //! The latest invocations and their outcomes.
 
-use std::{
-    collections::VecDeque,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
-use super::{InvocationOutcome, environment::Finished};
-use crate::{console::Console, template::Function};
+use super::InvocationOutcome;
+use super::environment::Finished;
+use crate::console::Console;
+use crate::template::Function;
 
 /// The most invocations that are kept.
 const KEPT: usize = 1000;

@@ -1,24 +1,20 @@
 //! The API over HTTP, as a phone, site staff and the clinician inbox use it, with retries.
 
-use std::{
-    error::Error,
-    fmt,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
-};
+use std::error::Error;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
-use http::{
-    Method, Request, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER},
-};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use serde::{Deserialize, de::DeserializeOwned};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Number, Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -354,16 +350,12 @@ fn jitter() -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        net::Ipv4Addr,
-        sync::{Arc, Mutex},
-    };
+    use std::net::Ipv4Addr;
+    use std::sync::{Arc, Mutex};
 
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpListener,
-        task::JoinHandle,
-    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio::task::JoinHandle;
 
     use super::*;
 

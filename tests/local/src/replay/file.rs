@@ -1,17 +1,17 @@
 //! Reads a CDISC Dataset-JSON file of questionnaires (QS) completely before anything is sent.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt, fs, io,
-    path::{Path, PathBuf},
-};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::{fmt, fs, io};
 
 use clinical::forms::RowFault;
 use clinical::ids::{PatientId, StudyId, SubmissionId};
 use clinical::instruments::{Catalog, Instrument};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
-use time::{Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 use uuid::Builder;
 
 use super::categories::{CATEGORIES, Category, Test};

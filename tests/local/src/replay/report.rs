@@ -1,16 +1,12 @@
 //! The report of a replay for a person: every administration, every difference, alerts and counts.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use clinical::ids::SiteId;
 
-use super::{
-    api::{Alert, Counts, Score},
-    file::Administration,
-};
+use super::api::{Alert, Counts, Score};
+use super::file::Administration;
 
 /// The content of the report.
 pub(super) struct Report<'a> {

@@ -1,20 +1,24 @@
 //! Delivers messages to endpoints and files, with retries until they accept them or the delivery is given up.
 
-use super::{NO_SIGNATURE, Sns, inbox::Status, lock, message::Message, now, subscription::Subscription};
+use super::inbox::Status;
+use super::message::Message;
+use super::subscription::Subscription;
+use super::{NO_SIGNATURE, Sns, lock, now};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use std::{collections::hash_map, fs::OpenOptions, io::Write, sync::Arc, time::Duration};
-use tokio::{
-    sync::{Semaphore, mpsc},
-    task::JoinSet,
-    time,
-};
+use std::collections::hash_map;
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time;
 
 /// SNS's timeout of an endpoint.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(15);

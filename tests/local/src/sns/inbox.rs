@@ -1,10 +1,9 @@
 //! The clinician inbox: every published message and the status of its deliveries.
 
-use super::{Sns, lock, message::Message};
-use axum::{
-    Json,
-    extract::{RawQuery, State},
-};
+use super::message::Message;
+use super::{Sns, lock};
+use axum::Json;
+use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 

@@ -1,16 +1,14 @@
 //! The AWS Query protocol of SNS: parameters from a form or a query string, responses in XML.
 
-use super::{
-    Refusal, Sns,
-    message::{Attribute, Draft},
-};
-use axum::{
-    body::Bytes,
-    extract::{RawQuery, State},
-    http::{StatusCode, header::CONTENT_TYPE},
-    response::{IntoResponse, Response},
-};
-use std::{collections::BTreeMap, fmt::Write};
+use super::message::{Attribute, Draft};
+use super::{Refusal, Sns};
+use axum::body::Bytes;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 

@@ -1,21 +1,17 @@
 //! The files of SNS: `subscriptions.json`, and two logs of JSON lines, `messages.ndjson` with each message and its
 //! deliveries, `deliveries.ndjson` with the status of finished deliveries.
 
-use super::{
-    INBOX_LENGTH,
-    inbox::{Entry, Status},
-    lock,
-    subscription::Subscription,
-};
+use super::inbox::{Entry, Status};
+use super::subscription::Subscription;
+use super::{INBOX_LENGTH, lock};
 use crate::storage::write_whole;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use std::{
-    collections::HashMap,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex},
-};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 /// Writes to the files; without a folder, nothing is kept.
 #[derive(Debug, Clone)]

@@ -1,10 +1,14 @@
 //! Subscriptions: their attributes and filter policies.
 
-use super::{ACCOUNT, Job, Refusal, Sns, SnsError, SnsSettings, lock, message::Message, subscription_arn};
+use super::message::Message;
+use super::{ACCOUNT, Job, Refusal, Sns, SnsError, SnsSettings, lock, subscription_arn};
 use crate::pattern::{Dialect, Pattern};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{collections::BTreeMap, io, net::IpAddr, path, str::FromStr};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::str::FromStr;
+use std::{io, path};
 
 /// A subscription to a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,17 +2,18 @@
 
 use super::*;
 use aws_credential_types::Credentials;
-use aws_sdk_sns::{
-    Client, Config,
-    config::{BehaviorVersion, Region},
-    error::ProvideErrorMetadata,
-    types::{MessageAttributeValue, PublishBatchRequestEntry},
-};
+use aws_sdk_sns::config::{BehaviorVersion, Region};
+use aws_sdk_sns::error::ProvideErrorMetadata;
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use aws_sdk_sns::{Client, Config};
 use aws_smithy_http_client::Builder;
-use axum::{body::Bytes, http::HeaderMap};
+use axum::body::Bytes;
+use axum::http::HeaderMap;
 use serde_json::{Value, json};
-use std::{env, fs, time::Duration};
-use tokio::{net::TcpListener, time};
+use std::time::Duration;
+use std::{env, fs};
+use tokio::net::TcpListener;
+use tokio::time;
 
 const TOPIC: &str = "arn:aws:sns:us-east-1:000000000000:AlertsTopic";
 

@@ -1,15 +1,16 @@
 //! The position of each mapping, kept so that the next start continues from there.
 
-use crate::{console::Console, storage::write_whole};
+use crate::console::Console;
+use crate::storage::write_whole;
 use serde::{Deserialize, Serialize};
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::{sync::Notify, task::JoinHandle, time};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use std::{fs, io};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+use tokio::time;
 
 /// The interval of writes of the file. A crash in between repeats records: delivery is at least once.
 const WRITE_INTERVAL: Duration = Duration::from_millis(100);

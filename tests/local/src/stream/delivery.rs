@@ -13,22 +13,21 @@
 //! - A batch that is given up goes to the failure destination as a whole, and the stream continues after it.
 
 use super::event::{Record, event};
-use crate::{
-    console::Console,
-    failures::Failures,
-    lambda::{Invocation, InvocationOutcome},
-    template::{ACCOUNT, FailureDestination, REGION, StreamMapping},
-};
+use crate::console::Console;
+use crate::failures::Failures;
+use crate::lambda::{Invocation, InvocationOutcome};
+use crate::template::{ACCOUNT, FailureDestination, REGION, StreamMapping};
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
-use tokio::{sync::watch, time::sleep};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 /// The pause before the first retry; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);

@@ -2,12 +2,11 @@
 
 use crate::template::{ACCOUNT, REGION};
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as Source};
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value, json};
-use std::{
-    collections::HashMap,
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// One record, ready for delivery.
 #[derive(Debug, Clone)]

@@ -1,26 +1,21 @@
 //! One shard: its records are read in order, filtered, distributed over lanes, delivered and checkpointed.
 
-use super::{
-    checkpoint::Checkpoints,
-    delivery::Delivery,
-    event::{self, Record},
-};
-use crate::{console::Console, dynamodb::cause, pattern::Pattern, template::StartingPosition};
-use aws_sdk_dynamodbstreams::{
-    Client,
-    operation::get_records::{GetRecordsError, GetRecordsOutput},
-    types::ShardIteratorType,
-};
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
-use tokio::{
-    sync::{Notify, mpsc, watch},
-    task::JoinSet,
-    time::{self, Instant},
-};
+use super::checkpoint::Checkpoints;
+use super::delivery::Delivery;
+use super::event::{self, Record};
+use crate::console::Console;
+use crate::dynamodb::cause;
+use crate::pattern::Pattern;
+use crate::template::StartingPosition;
+use aws_sdk_dynamodbstreams::Client;
+use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
+use aws_sdk_dynamodbstreams::types::ShardIteratorType;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{self, Instant};
 
 /// Lambda's limit of an event, in bytes.
 const LARGEST_EVENT: usize = 6 * 1024 * 1024;

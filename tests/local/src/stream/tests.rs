@@ -1,19 +1,15 @@
 //! The rules of a mapping with a scripted function, on the embedded engine's real stream.
 
 use super::*;
-use crate::{
-    failures::Failures,
-    lambda::{Invocation, InvocationOutcome},
-    template::{FailureDestination, Key, StartingPosition, Table},
-};
+use crate::failures::Failures;
+use crate::lambda::{Invocation, InvocationOutcome};
+use crate::template::{FailureDestination, Key, StartingPosition, Table};
 use aws_sdk_dynamodb::types::AttributeValue;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::{env, fs};
 
 /// Delivered batches in the order of invocations, each as the list of its items' sort keys.
 type Seen = Arc<Mutex<Vec<Vec<String>>>>;

@@ -1,16 +1,14 @@
 //! Reads a file into a [`Template`].
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
 
+use super::document::{self, At, TemplateError, Value};
+use super::resolve::{Names, topic_arn};
 use super::{
     Authorizer, FailureDestination, Function, Index, Key, Route, Schedule, Scheduler, StartingPosition, StreamMapping,
     Subscription, Table, Template, Topic,
-    document::{self, At, TemplateError, Value},
-    resolve::{Names, topic_arn},
 };
 
 const FUNCTION: &str = "AWS::Serverless::Function";

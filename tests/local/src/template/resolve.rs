@@ -3,10 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{
-    ACCOUNT, REGION,
-    document::{At, Node, TemplateError, Value},
-};
+use super::document::{At, Node, TemplateError, Value};
+use super::{ACCOUNT, REGION};
 
 const KNOWN: &str = "Use a plain value or !Ref, !GetAtt, !Sub, !Join or !If";
 

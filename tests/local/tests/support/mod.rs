@@ -1,10 +1,8 @@
 //! Shared by the tests with real processes.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    sync::LazyLock,
-};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
 
 /// The path of the example `function`, which is built if needed.
 pub(crate) fn executable() -> PathBuf {

@@ -1,27 +1,21 @@
 //! A function's process: its start, its output and its end.
 
-use std::{
-    collections::VecDeque,
-    fmt, io,
-    path::Path,
-    process::Stdio,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use std::{fmt, io};
 
-use tokio::{
-    io::{AsyncBufReadExt, AsyncRead, BufReader},
-    process::{Child, Command},
-    sync::watch,
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
-use crate::{
-    console::Console,
-    lambda::FunctionSettings,
-    template::{Function, REGION},
-};
+use crate::console::Console;
+use crate::lambda::FunctionSettings;
+use crate::template::{Function, REGION};
 
 /// The last lines of output that are kept to explain the end of a process.
 const TAIL: usize = 20;
