@@ -288,6 +288,11 @@ impl Failure {
         self.code.as_deref() == Some(INVALID)
     }
 
+    /// Whether the service returned something that cannot be read.
+    pub fn is_unreadable(&self) -> bool {
+        self.kind == FailureKind::Refused && self.code.is_none()
+    }
+
     /// Whether it failed for want of time: too little remained, or no response came in time.
     pub fn is_out_of_time(&self) -> bool {
         self.kind == FailureKind::NotStarted || self.reason == NO_ANSWER

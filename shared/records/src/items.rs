@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod counts;
 pub(crate) mod cursor_key;
 pub(crate) mod document;
+pub(crate) mod patient_records;
 pub(crate) mod period;
 pub(crate) mod profile;
 pub(crate) mod quarantine;
@@ -15,6 +16,8 @@ pub(crate) mod score;
 pub mod stream;
 pub(crate) mod submission;
 pub(crate) mod target;
+pub(crate) mod verification_state;
+pub(crate) mod walked;
 
 /// A text that is not a known name of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,6 +18,7 @@
 //! | the version in force, a copy | same | `CURRENT` |
 //! | an instrument that does not ship with the library | `INSTRUMENT#<id>` | `VERSION#<version>` |
 //! | [`CursorKey`] | `KEY#CURSOR` | `KEY#CURSOR` |
+//! | [`VerificationState`] | `VERIFICATION` | `VERIFICATION` |
 //! | [`Quarantined`] | `QUARANTINE` | the record's sequence number or digest |
 //!
 //! All are in the Records table, each with its `kind`. Two sparse indexes have some of them:
@@ -40,13 +41,18 @@ pub use items::alert_filter::{AlertFilter, StatusFilter};
 pub use items::audit::{Actor, Audit, AuditAction};
 pub use items::counts::SiteCounts;
 pub use items::cursor_key::CursorKey;
+pub use items::patient_records::{
+    OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem,
+};
 pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary};
-pub use items::profile::{PatientRow, Profile};
+pub use items::profile::{NOT_YET, PatientRow, Profile};
 pub use items::quarantine::Quarantined;
 pub use items::score::Score;
 pub use items::stream;
 pub use items::submission::{Amendment, ClockNote, Device, InstrumentRef, Submission};
 pub use items::target::Target;
+pub use items::verification_state::VerificationState;
+pub use items::walked::{DocumentName, StoredDocument, Walked};
 pub use store::commits::chunk::{Chunk, ChunkOutcome, ToScore, chunks};
 pub use store::commits::transaction::Commit;
 pub use store::corrections::CorrectionOutcome;
@@ -55,6 +61,7 @@ pub use store::lists::Waiting;
 pub use store::reevaluation::Reevaluated;
 pub use store::studies::put::{InstrumentPut, StudyPut};
 pub use store::submissions::PutOutcome;
+pub use store::walk::{WalkPage, WalkPosition};
 pub use store::{Store, Tables};
 pub use table::attributes::Unreadable;
 pub use table::cursor::{Page, Position};

@@ -35,6 +35,8 @@ pub(crate) mod reevaluation;
 pub(crate) mod studies;
 mod study_cache;
 pub(crate) mod submissions;
+mod verification_state;
+pub(crate) mod walk;
 
 use call_counter::CallCounter;
 use study_cache::StudyCache;

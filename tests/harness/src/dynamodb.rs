@@ -32,6 +32,7 @@ impl Engine {
             "GetItem" => run(body, |request| self.database.get_item(request)),
             "UpdateItem" => run(body, |request| self.database.update_item(request)),
             "Query" => run(body, |request| self.database.query(request)),
+            "Scan" => run(body, |request| self.database.scan(request)),
             "BatchGetItem" => run(body, |request| self.database.batch_get_item(request)),
             "TransactWriteItems" => run(body, |request| self.database.transact_write_items(request)),
             other => unreachable!("no function calls {other}"),
@@ -78,6 +79,20 @@ impl Engine {
         self.database.put_item(request.expect("a put is well formed")).expect("the table is there");
     }
 
+    pub(crate) fn edit(&self, table: &str, item: &Value, change: impl FnOnce(&mut Value)) {
+        let request = serde_json::from_value(json!({"TableName": table, "Key": key(item)}));
+        let stored = self.database.get_item(request.expect("a key is well formed")).expect("the table is there");
+        let mut stored = serde_json::to_value(stored).expect("answers serialise")["Item"].take();
+        change(&mut stored);
+        let request = serde_json::from_value(json!({"TableName": table, "Item": stored}));
+        self.database.put_item(request.expect("a put is well formed")).expect("the table is there");
+    }
+
+    pub(crate) fn remove(&self, table: &str, item: &Value) {
+        let request = serde_json::from_value(json!({"TableName": table, "Key": key(item)}));
+        self.database.delete_item(request.expect("a key is well formed")).expect("the table is there");
+    }
+
     pub(crate) fn stream(&self) -> Vec<Value> {
         lock(&self.stream).clone()
     }
@@ -103,6 +118,12 @@ fn puts(call: &Call) -> impl Iterator<Item = &Value> {
     let alone = (call.name() == "PutItem").then_some(&call.body);
     let together = call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Put"));
     alone.into_iter().chain(together)
+}
+
+/// The key of `item` in DynamoDB's notation.
+fn key(item: &Value) -> Value {
+    let parts = ["pk", "sk"].into_iter().filter(|part| item[part].is_string());
+    Value::Object(parts.map(|part| (part.to_owned(), json!({"S": item[part]}))).collect())
 }
 
 fn run<Q: DeserializeOwned, A: Serialize>(

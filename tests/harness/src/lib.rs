@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use clinical::ids::StudyId;
 use clinical::instruments::Instrument;
 use clinical::studies::Study;
 use invocation::aws::sdk_config;
@@ -177,23 +178,24 @@ impl World {
             study[name] = value.clone();
         }
         let study = Study::parse(&study.to_string()).expect("the study of the test is valid");
-        let put = self.store().put_study(&study, &self.audit(AuditAction::StudyPut), Deadline::after(PLENTY)).await;
+        let audit = self.audit(AuditAction::StudyPut, Some(study.id())).about(study.version());
+        let put = self.store().put_study(&study, &audit, Deadline::after(PLENTY)).await;
         assert_eq!(put.expect("the store is healthy"), StudyPut::InForce);
     }
 
     /// Stores an instrument that does not ship.
     pub async fn put_instrument(&self, json: &str) {
         let instrument = Instrument::parse(json).expect("the instrument of the test is valid");
-        let audit = self.audit(AuditAction::InstrumentPut);
+        let definition = format!("{} {}", instrument.id(), instrument.version());
+        let audit = self.audit(AuditAction::InstrumentPut, None).about(definition);
         let put = self.store().put_instrument(&instrument, &audit, Deadline::after(PLENTY)).await;
         assert_eq!(put.expect("the store is healthy"), InstrumentPut::Stored);
     }
 
-    fn audit(&self, action: AuditAction) -> Audit {
+    fn audit(&self, action: AuditAction, study: Option<&StudyId>) -> Audit {
         let principal = Principal::new("dm-1", "https://sts.amazonaws.com").expect("both are printable");
         let actor = Actor { principal, role: "data-manager".to_owned() };
-        let study = "DEMO".parse().expect("a study id");
-        Audit::by(actor, action, Some(&study), "a test needs it", time::OffsetDateTime::UNIX_EPOCH)
+        Audit::by(actor, action, study, "a test needs it", time::OffsetDateTime::UNIX_EPOCH)
     }
 
     /// The topic.
@@ -290,6 +292,21 @@ impl World {
     /// Stores a copy of `item` in which the attributes of `changes` have other texts.
     pub fn copy(&self, item: &Value, changes: &[(&str, &str)]) {
         self.0.dynamodb.copy(RECORDS, item, changes);
+    }
+
+    /// Stores `item` of `table` again as `change` makes it, in DynamoDB's notation. With another key it is a copy.
+    pub fn edit(&self, table: &str, item: &Value, change: impl FnOnce(&mut Value)) {
+        self.0.dynamodb.edit(table, item, change);
+    }
+
+    /// Removes `item` of `table`, which no function may.
+    pub fn remove(&self, table: &str, item: &Value) {
+        self.0.dynamodb.remove(table, item);
+    }
+
+    /// The items of the SiteCounts table, as plain JSON.
+    pub fn counters(&self) -> Vec<Value> {
+        self.0.dynamodb.items(COUNTS)
     }
 
     /// Sets the duration of each call on the clock of the test.

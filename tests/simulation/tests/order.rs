@@ -14,6 +14,7 @@ use clinical::instruments::{Answers, Basis, Instrument, Place, Replay, ReplayEnt
 use clinical::studies::Escalation;
 use futures::FutureExt;
 use harness::{Fault, World, claims, context, request, stream_event};
+use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
 use score::Score;
 use serde_json::{Value, json};
@@ -22,6 +23,7 @@ use sweep::Sweep;
 use time::OffsetDateTime;
 use time::macros::datetime;
 use uuid::Uuid;
+use verification::{Settings, verify};
 
 const PLENTY: Duration = Duration::from_secs(60);
 const LONG_AGO: &str = "2026-01-01T00:00:00.000000000Z";
@@ -258,6 +260,10 @@ impl History {
             self.step().await;
             if !self.faulty {
                 self.assert_scored_submissions();
+                // Each costs a walk over the store.
+                if self.dice.0.is_multiple_of(8) {
+                    self.assert_nothing_differs().await;
+                }
             }
         }
         self.world.heal();
@@ -268,6 +274,25 @@ impl History {
         self.sweep().await;
         self.sweep().await;
         self.assert_all();
+        self.assert_verified().await;
+    }
+
+    /// Asserts that a verification finds no difference while submissions still wait for their scores.
+    async fn assert_nothing_differs(&self) {
+        let settings = Settings { patience: time::Duration::weeks(100_000), ..Settings::default() };
+        let (now, deadline) = (OffsetDateTime::now_utc(), Deadline::after(PLENTY));
+        let report = verify(&self.world.store(), settings, now, deadline, |_| {}).await.unwrap();
+        assert!(report.differences.is_empty(), "{:#?}", report.differences);
+    }
+
+    /// Asserts that a verification finds the same, and nothing that differs or waits.
+    async fn assert_verified(&self) {
+        let settings = Settings { patience: time::Duration::ZERO, escalation_limit: Some(0), ..Settings::default() };
+        let (now, deadline) = (OffsetDateTime::now_utc(), Deadline::after(PLENTY));
+        let report = verify(&self.world.store(), settings, now, deadline, |_| {}).await.unwrap();
+        assert!(report.differences.is_empty(), "{:#?}", report.differences);
+        let tally = report.tally;
+        assert_eq!((tally.submissions, tally.waiting, tally.quarantined), (self.sent.len() as u64, 0, 0));
     }
 
     /// Asserts that all that is scored so far equals the reference of the scored submissions.

@@ -163,6 +163,12 @@ impl Instrument {
         self.program.rules.iter().map(|rule| &rule.id)
     }
 
+    /// The rule `id` as it is when it fires; `None` if it is not in force.
+    pub fn rule(&self, id: &RuleId) -> Option<FiredRule> {
+        let rule = self.program.rules.iter().find(|rule| rule.id == *id)?;
+        Some(FiredRule { rule: rule.id.clone(), severity: rule.severity, quiet_hours: rule.quiet_hours })
+    }
+
     /// The number of preceding submissions that the rules in force depend on.
     pub fn looks_back(&self) -> usize {
         let back = self.program.rules.iter().map(|rule| match rule.when {

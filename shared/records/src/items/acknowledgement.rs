@@ -87,8 +87,10 @@ pub struct AlertPlace {
     pub site: SiteId,
     /// The patient.
     pub patient: PatientId,
-    pub(crate) submission: SubmissionId,
-    pub(crate) rule: RuleId,
+    /// The submission.
+    pub submission: SubmissionId,
+    /// The rule.
+    pub rule: RuleId,
 }
 
 impl AlertPlace {

@@ -27,7 +27,7 @@ impl AlertId {
     /// The id of the alert that `rule` raises on the submission whose nonce is `nonce`. Derived and not drawn, so that
     /// a second attempt at the same submission makes the same row; from the nonce, which is random and never leaves the
     /// store, so that no one can find the patient of an id by trying.
-    pub(crate) fn derive(nonce: Uuid, rule: &RuleId) -> Self {
+    pub fn derive(nonce: Uuid, rule: &RuleId) -> Self {
         let digest = sha256([nonce.as_bytes().as_slice(), rule.as_str().as_bytes()]);
         let mut bytes = [0; 16];
         bytes.copy_from_slice(&digest[..16]);

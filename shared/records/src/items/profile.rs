@@ -16,7 +16,7 @@ use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 pub(crate) const KIND: &str = "profile";
 /// Why a rule that looks back is not evaluated with its submission. The replay evaluates it.
-pub(crate) const NOT_YET: &str = "the patient's course is being evaluated again";
+pub const NOT_YET: &str = "the patient's course is being evaluated again";
 
 /// The state of a patient: the course of each instrument, in the order of its submissions' places, and the open alerts.
 ///
@@ -73,6 +73,11 @@ impl Profile {
             reevaluate: None,
             revision: 0,
         }
+    }
+
+    /// Since when its courses are due for a replay of all submissions; `None` if they are not.
+    pub fn marked_since(&self) -> Option<OffsetDateTime> {
+        self.reevaluate
     }
 
     /// How `submission` of `instrument` is to be evaluated.

@@ -25,7 +25,12 @@ pub(crate) const QUARANTINE: &str = "QUARANTINE";
 pub(crate) const WARM_UP: &str = "WARM-UP";
 /// Both parts of the key of the item that cursors are signed with.
 const CURSOR_KEY: &str = "KEY#CURSOR";
-const PROFILE: &str = "PROFILE";
+/// Sort key of a patient's profile.
+pub(crate) const PROFILE: &str = "PROFILE";
+/// The prefix of the sort keys of submissions.
+pub(crate) const SUBMISSION: &str = "SUBMISSION#";
+/// Both parts of the key of the item that keeps the state of a verification.
+const VERIFICATION: &str = "VERIFICATION";
 /// Sort key of the version of a study that is in force.
 const CURRENT: &str = "CURRENT";
 /// Sort key of an alert's place.
@@ -42,7 +47,7 @@ pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
 }
 
 pub(crate) fn submission(study: &StudyId, of: &PatientId, id: &SubmissionId) -> Item {
-    key(patient(study, of), format!("SUBMISSION#{id}"))
+    key(patient(study, of), format!("{SUBMISSION}{id}"))
 }
 
 pub(crate) fn profile(study: &StudyId, of: &PatientId) -> Item {
@@ -99,12 +104,23 @@ pub(crate) fn cursor_key() -> Item {
     key(CURSOR_KEY, CURSOR_KEY)
 }
 
+/// The key of the state of a verification.
+pub(crate) fn verification() -> Item {
+    key(VERIFICATION, VERIFICATION)
+}
+
 /// The key of one counter in the SiteCounts table.
 pub(crate) fn counter(study: &StudyId, site: &SiteId, metric: &str, shard: u32) -> String {
     format!("COUNT#{}#{}#{metric}#{shard}", study.as_str(), site.as_str())
 }
 
-fn study_partition(study: &StudyId) -> String {
+/// The study, the site and the metric of the counter under the key `pk`.
+pub(crate) fn counted(pk: &str) -> Option<(StudyId, SiteId, &str)> {
+    let mut parts = pk.strip_prefix("COUNT#")?.split('#');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?))
+}
+
+pub(crate) fn study_partition(study: &StudyId) -> String {
     format!("STUDY#{}", study.as_str())
 }
 

@@ -38,6 +38,12 @@ impl List {
         Self::ALL.into_iter().find(|known| known.as_str() == list)
     }
 
+    /// The list and the shard that the attribute `pending` of an item names, if there are such.
+    pub(crate) fn entry(pending: &str) -> Option<(Self, u32)> {
+        let shard = pending.split_once('#')?.1.parse().ok().filter(|shard| *shard < SHARDS)?;
+        Some((Self::of(pending)?, shard))
+    }
+
     /// The shards of each list. Each is in an order of its own.
     pub fn shards() -> impl Iterator<Item = u32> {
         0..SHARDS

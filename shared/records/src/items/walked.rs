@@ -1,0 +1,131 @@
+//! What a walk over the Records table finds.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
+use time::OffsetDateTime;
+
+use super::acknowledgement::AlertPlace;
+use super::alert::AlertId;
+use super::audit::Audit;
+use super::document;
+use super::patient_records::{PatientRecords, UnreadableItem};
+use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
+use crate::table::keys::{self, ALERT, PK, SK};
+
+/// A part of the Records table that is compared on its own.
+#[derive(Debug)]
+pub enum Walked {
+    /// All items of a patient.
+    Patient(Box<PatientRecords>),
+    /// The item that leads from an alert's public id to its row.
+    AlertPlace(AlertId, AlertPlace),
+    /// An audit entry.
+    Audit(Box<Audit>),
+    /// A version of a study, or of an instrument that does not ship.
+    Document(StoredDocument),
+    /// An item that cannot be read.
+    Unreadable(UnreadableItem),
+}
+
+/// A stored version of a study or an instrument.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredDocument {
+    /// Its name.
+    pub name: DocumentName,
+    /// The content hash that is stored beside it.
+    pub hash: String,
+    /// When it was put.
+    pub put_at: OffsetDateTime,
+    /// Whose token or AWS identity put it.
+    pub put_by: String,
+}
+
+/// The name of a stored document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DocumentName {
+    /// A version of a study.
+    Study(StudyId, StudyVersion),
+    /// The copy of the version of a study that is in force.
+    InForce(StudyId, StudyVersion),
+    /// An instrument that does not ship.
+    Instrument(InstrumentId, InstrumentVersion),
+}
+
+impl DocumentName {
+    /// The key of its item.
+    pub(crate) fn key(&self) -> Item {
+        match self {
+            Self::Study(id, version) => keys::study_version(id, version),
+            Self::InForce(id, _) => keys::study_in_force(id),
+            Self::Instrument(id, version) => keys::instrument(id, version),
+        }
+    }
+}
+
+impl Walked {
+    /// The content of `item`, which is not a patient's; `None` if it is of a kind that has nothing to compare with.
+    pub(crate) fn of(item: &Item) -> Option<Self> {
+        let reader = Reader(item);
+        let (kind, read): (&'static str, Result<Self, Unreadable>) = match reader.text("kind") {
+            Ok("alert-id") => ("alert place", place(item)),
+            Ok("audit") => ("audit entry", audit(item)),
+            Ok("study") => ("study", study(item)),
+            Ok("instrument") => ("instrument", instrument(item)),
+            Ok("quarantined" | "key" | super::verification_state::KIND) => return None,
+            Ok(_) => ("item", Err(unreadable("kind", "is unknown"))),
+            Err(reason) => ("item", Err(reason)),
+        };
+        Some(read.unwrap_or_else(|reason| Self::Unreadable(UnreadableItem { kind, submission: None, reason })))
+    }
+}
+
+fn place(item: &Item) -> Result<Walked, Unreadable> {
+    let id = Reader(item).text(PK)?.strip_prefix(ALERT).and_then(|id| id.parse().ok());
+    let id: AlertId = id.ok_or_else(|| unreadable(PK, "names no alert"))?;
+    agrees(item, &keys::alert_place(&id.to_string()))?;
+    Ok(Walked::AlertPlace(id, AlertPlace::from_item(item)?))
+}
+
+fn audit(item: &Item) -> Result<Walked, Unreadable> {
+    let entry = Audit::from_item(item)?;
+    agrees(item, &entry.to_item())?;
+    Ok(Walked::Audit(Box::new(entry)))
+}
+
+fn study(item: &Item) -> Result<Walked, Unreadable> {
+    let study = document::study(item)?;
+    let (id, version) = (study.id().clone(), study.version().clone());
+    let in_force = keys::study_in_force(&id);
+    let is_in_force = item.get(SK) == in_force.get(SK);
+    agrees(item, &if is_in_force { in_force } else { keys::study_version(&id, &version) })?;
+    for (name, value) in [("version", version.as_str().to_owned()), ("rank", version.sortable())] {
+        agrees(item, &Item::from([(name.to_owned(), text(value))]))?;
+    }
+    let name = if is_in_force { DocumentName::InForce(id, version) } else { DocumentName::Study(id, version) };
+    stored(item, name, study.hash())
+}
+
+fn instrument(item: &Item) -> Result<Walked, Unreadable> {
+    let instrument = document::instrument(item)?;
+    let (id, version) = (instrument.id().clone(), instrument.version().clone());
+    agrees(item, &keys::instrument(&id, &version))?;
+    stored(item, DocumentName::Instrument(id, version), instrument.hash())
+}
+
+fn stored(item: &Item, name: DocumentName, hash: &str) -> Result<Walked, Unreadable> {
+    let reader = Reader(item);
+    if document::hash(item)? != hash {
+        return Err(unreadable("hash", "is not that of the content"));
+    }
+    let (put_at, put_by) = (reader.instant("put_at")?, reader.owned_text("put_by")?);
+    Ok(Walked::Document(StoredDocument { name, hash: hash.to_owned(), put_at, put_by }))
+}
+
+/// Whether `item` has the values of `expected` under its keys.
+fn agrees(item: &Item, expected: &Item) -> Result<(), Unreadable> {
+    let differs = |(name, value): &(&String, &AttributeValue)| item.get(*name) != Some(*value);
+    match expected.iter().find(|pair| [PK, SK, "version", "rank"].contains(&pair.0.as_str()) && differs(pair)) {
+        Some((name, _)) => Err(unreadable(name, "does not agree with the other attributes")),
+        None => Ok(()),
+    }
+}

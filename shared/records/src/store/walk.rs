@@ -1,0 +1,327 @@
+//! A walk over both tables that only reads: every patient whole, and every other item, page by page, in the order of
+//! their keys. All reads are consistent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clinical::ids::{PatientId, RuleId, SiteId, StudyId, StudyVersion, SubmissionId};
+use clinical::studies::{Protocol, Study};
+use futures::{StreamExt, TryStreamExt, stream};
+use invocation::Deadline;
+use invocation::aws::{Failure, Limits};
+use time::OffsetDateTime;
+
+use super::Store;
+use crate::items::acknowledgement::AlertPlace;
+use crate::items::alert::{Alert, AlertId};
+use crate::items::audit::{Audit, AuditAction};
+use crate::items::counts::{SCORED, SiteCounts};
+use crate::items::document;
+use crate::items::patient_records::{PatientRecords, UnreadableItem, patient_of};
+use crate::items::walked::{DocumentName, StoredDocument, Walked};
+use crate::table::attributes::{Item, Reader, Unreadable, sortable, text, unreadable};
+use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
+use crate::table::keys::{self, PATIENT, PK, SK};
+
+const SCAN: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(50) };
+const OPERATION: &str = "Scan of the records";
+const READS_AT_ONCE: usize = 4;
+/// An invocation lasts at most this long, so that an audit entry is not later than this after its change.
+const LONGEST_INVOCATION: time::Duration = time::Duration::minutes(15);
+
+/// The position in a walk after which it goes on. It names a patient, so that it belongs in the table only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WalkPosition {
+    /// The partition of the last item of the page before.
+    pub pk: String,
+    /// Its place in the partition.
+    pub sk: String,
+}
+
+impl std::fmt::Debug for WalkPosition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WalkPosition(redacted)")
+    }
+}
+
+/// A page of a walk.
+#[derive(Debug)]
+pub struct WalkPage {
+    /// What it found.
+    pub found: Vec<Walked>,
+    /// Where the next page begins; `None` at the end.
+    pub next: Option<WalkPosition>,
+}
+
+impl Store {
+    /// The page of at most `most` items after `after`. A patient whose items span pages is read whole with the first of
+    /// them and is not in the others, so that each patient is in one page, and a page has in memory its items and one
+    /// patient's beside them.
+    ///
+    /// # Errors
+    /// If the store did not return it in time.
+    pub async fn walk(&self, after: Option<&WalkPosition>, most: u16, deadline: Deadline) -> Result<WalkPage, Failure> {
+        let request = self
+            .dynamodb
+            .scan()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .limit(most.into())
+            .set_exclusive_start_key(after.map(|WalkPosition { pk, sk }| keys::key(pk, sk)));
+        let answer = send(request, deadline, SCAN).await.map_err(|error| error.into_failure(OPERATION))?;
+        let next = answer.last_evaluated_key.as_ref().map(WalkPosition::of).transpose();
+        let next = next.map_err(|_| Failure::unreadable(OPERATION, "a position cannot be read"))?;
+        let mut found = Vec::new();
+        let mut of_patient: Vec<Item> = Vec::new();
+        for item in answer.items.unwrap_or_default() {
+            let pk = pk_of(&item);
+            if !pk.starts_with(PATIENT) {
+                found.extend(Walked::of(&item));
+            } else if after.is_none_or(|after| after.pk != pk) {
+                if of_patient.first().is_some_and(|first| pk_of(first) != pk) {
+                    found.push(whole(&std::mem::take(&mut of_patient)));
+                }
+                of_patient.push(item);
+            }
+        }
+        // Only the last one may go on in the next page.
+        if let Some(pk) = of_patient.first().map(|first| pk_of(first).to_owned()) {
+            let goes_on = next.as_ref().is_some_and(|next| next.pk == pk);
+            found.push(match patient_of(&pk).filter(|_| goes_on) {
+                Some((study, patient)) => {
+                    Walked::Patient(Box::new(self.patient_records(&study, &patient, deadline).await?))
+                }
+                None => whole(&of_patient),
+            });
+        }
+        Ok(WalkPage { found, next })
+    }
+
+    /// All that is stored of `patient`.
+    ///
+    /// # Errors
+    /// If the store did not return all of it in time.
+    pub async fn patient_records(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<PatientRecords, Failure> {
+        const OPERATION: &str = "Query of a patient's items";
+        let pk = keys::patient(study, patient);
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .key_condition_expression("pk = :patient")
+            .expression_attribute_values(":patient", text(&pk));
+        let items = calls::query(query, usize::MAX, OPERATION, deadline).await?;
+        PatientRecords::of(&pk, &items).map_err(|_| Failure::unreadable(OPERATION, "the key names no patient"))
+    }
+
+    /// The places of the alerts `ids`, as far as they are stored and can be read.
+    ///
+    /// # Errors
+    /// If the store did not return all of them in time.
+    pub async fn alert_places(
+        &self,
+        ids: &[AlertId],
+        deadline: Deadline,
+    ) -> Result<BTreeMap<AlertId, AlertPlace>, Failure> {
+        const OPERATION: &str = "BatchGetItem of alerts' places";
+        let mut places = BTreeMap::new();
+        // DynamoDB refuses a batch that has a key twice.
+        let ids: BTreeSet<AlertId> = ids.iter().copied().collect();
+        for ids in ids.into_iter().collect::<Vec<_>>().chunks(BATCH_KEYS) {
+            let keys = ids.iter().map(|id| keys::alert_place(&id.to_string())).collect();
+            for item in batch_get(&self.dynamodb, &self.tables.records, keys, OPERATION, deadline).await? {
+                if let Some(Walked::AlertPlace(id, place)) = Walked::of(&item) {
+                    places.insert(id, place);
+                }
+            }
+        }
+        Ok(places)
+    }
+
+    /// The alert that `rule` raised on `submission`; `None` if it is not stored or cannot be read.
+    ///
+    /// # Errors
+    /// If the store did not return it in time.
+    pub async fn alert(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        submission: &SubmissionId,
+        rule: &RuleId,
+        deadline: Deadline,
+    ) -> Result<Option<Alert>, Failure> {
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::alert(study, patient, submission, rule)))
+            .consistent_read(true);
+        let answer = send(request, deadline, GET).await;
+        let item = answer.map_err(|error| error.into_failure("GetItem of an alert"))?.item;
+        Ok(item.and_then(|item| Alert::from_item(&item).ok()))
+    }
+
+    /// The entries of `action` on the audit trail of `site`, or of its study or of all studies as a whole where they are
+    /// `None`, from `from` on: at that very instant where `exactly` is set, else within the longest time that an
+    /// invocation lasts.
+    ///
+    /// # Errors
+    /// If the store did not return all of them in time.
+    pub async fn audit_of_change(
+        &self,
+        (study, site): (Option<&StudyId>, Option<&SiteId>),
+        action: AuditAction,
+        from: OffsetDateTime,
+        exactly: bool,
+        deadline: Deadline,
+    ) -> Result<Vec<Audit>, Failure> {
+        let until = if exactly { from } else { from.saturating_add(LONGEST_INVOCATION) };
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :until")
+            .filter_expression("#action = :action")
+            .expression_attribute_names("#action", "action")
+            .expression_attribute_values(":pk", text(keys::audit(study, site)))
+            .expression_attribute_values(":from", text(format!("{}#", sortable(from))))
+            // An id of an entry holds only characters below the tilde.
+            .expression_attribute_values(":until", text(format!("{}#~", sortable(until))))
+            .expression_attribute_values(":action", text(action.as_str()));
+        let items = calls::query(query, usize::MAX, "Query of a change's audit entries", deadline).await?;
+        Ok(items.iter().filter_map(|item| Audit::from_item(item).ok()).collect())
+    }
+
+    /// The `version` of `study` with its instruments, as they are stored and not as they are cached; `None` if it is
+    /// not stored.
+    ///
+    /// # Errors
+    /// If the store did not return it in time. Inside, if it cannot be read.
+    pub async fn stored_study(
+        &self,
+        study: &StudyId,
+        version: &StudyVersion,
+        deadline: Deadline,
+    ) -> Result<Option<Result<Protocol, Unreadable>>, Failure> {
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::study_version(study, version)))
+            .consistent_read(true);
+        let answer = send(request, deadline, GET).await;
+        let item = answer.map_err(|error| error.into_failure("GetItem of a study as it is stored"))?.item;
+        let Some(item) = item else { return Ok(None) };
+        let study = match document::study(&item) {
+            Ok(study) => study,
+            Err(unreadable) => return Ok(Some(Err(unreadable))),
+        };
+        let names: Vec<Item> = study.own_instruments().map(|(id, version)| keys::instrument(id, version)).collect();
+        let mut own = Vec::new();
+        for names in names.chunks(BATCH_KEYS) {
+            let operation = "BatchGetItem of instruments as they are stored";
+            for item in batch_get(&self.dynamodb, &self.tables.records, names.to_vec(), operation, deadline).await? {
+                match document::instrument(&item) {
+                    Ok(instrument) => own.push(std::sync::Arc::new(instrument)),
+                    Err(unreadable) => return Ok(Some(Err(unreadable))),
+                }
+            }
+        }
+        Ok(Some(study.with_instruments(&own, |_| true).map_err(|_| unreadable("json", "is not a valid study"))))
+    }
+
+    /// The stored document `name`; `None` if it is not stored or cannot be read.
+    ///
+    /// # Errors
+    /// If the store did not return it in time.
+    pub async fn document(&self, name: &DocumentName, deadline: Deadline) -> Result<Option<StoredDocument>, Failure> {
+        let request =
+            self.dynamodb.get_item().table_name(&self.tables.records).set_key(Some(name.key())).consistent_read(true);
+        let answer = send(request, deadline, GET).await;
+        let item = answer.map_err(|error| error.into_failure("GetItem of a document as it is stored"))?.item;
+        Ok(match item.and_then(|item| Walked::of(&item)) {
+            Some(Walked::Document(document)) => Some(document),
+            _ => None,
+        })
+    }
+
+    /// All stored versions of `study` that can be read, in no particular order.
+    ///
+    /// # Errors
+    /// If the store did not return all of them in time.
+    pub async fn study_versions(&self, study: &StudyId, deadline: Deadline) -> Result<Vec<Study>, Failure> {
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .key_condition_expression("pk = :study AND begins_with(sk, :version)")
+            .expression_attribute_values(":study", text(keys::study_partition(study)))
+            .expression_attribute_values(":version", text("VERSION#"));
+        let items = calls::query(query, usize::MAX, "Query of a study's versions", deadline).await?;
+        Ok(items.iter().filter_map(|item| document::study(item).ok()).collect())
+    }
+
+    /// The submissions and alerts that each site's counters have, by study and site, for every site that has a counter.
+    ///
+    /// # Errors
+    /// If the store did not return all of them in time, or a counter cannot be read.
+    pub async fn all_counts(&self, deadline: Deadline) -> Result<BTreeMap<(StudyId, SiteId), SiteCounts>, Failure> {
+        const OPERATION: &str = "Scan of the counts";
+        let mut counts: BTreeMap<(StudyId, SiteId), SiteCounts> = BTreeMap::new();
+        let mut from = None;
+        loop {
+            let request = self.dynamodb.scan().table_name(&self.tables.counts).consistent_read(true);
+            let request = request.set_exclusive_start_key(from);
+            let answer = send(request, deadline, SCAN).await.map_err(|error| error.into_failure(OPERATION))?;
+            for item in answer.items.unwrap_or_default() {
+                let Some((study, site, metric)) = keys::counted(pk_of(&item)) else { continue };
+                if metric == SCORED {
+                    let counts = counts.entry((study, site)).or_default();
+                    counts.add(&item).map_err(|_| Failure::unreadable(OPERATION, "a counter cannot be read"))?;
+                }
+            }
+            from = answer.last_evaluated_key;
+            if from.is_none() {
+                return Ok(counts);
+            }
+        }
+    }
+
+    /// The counts of each of `sites`, as [`site_counts`](Self::site_counts) returns them, for sites of any study.
+    ///
+    /// # Errors
+    /// If the store did not return all of them in time.
+    pub async fn counts_of(&self, sites: &[(StudyId, SiteId)], deadline: Deadline) -> Result<Vec<SiteCounts>, Failure> {
+        let reads = sites.iter().map(|(study, site)| async move {
+            let mut counts = self.site_counts(study, std::slice::from_ref(site), deadline).await?;
+            Ok(counts.pop().unwrap_or_default())
+        });
+        stream::iter(reads.collect::<Vec<_>>()).buffered(READS_AT_ONCE).try_collect().await
+    }
+}
+
+impl WalkPosition {
+    fn of(key: &Item) -> Result<Self, Unreadable> {
+        Ok(Self { pk: Reader(key).owned_text(PK)?, sk: Reader(key).owned_text(SK)? })
+    }
+}
+
+fn pk_of(item: &Item) -> &str {
+    Reader(item).text(PK).unwrap_or_default()
+}
+
+/// All items of a patient.
+fn whole(items: &[Item]) -> Walked {
+    match PatientRecords::of(items.first().map_or("", pk_of), items) {
+        Ok(records) => Walked::Patient(Box::new(records)),
+        Err(reason) => Walked::Unreadable(UnreadableItem { kind: "patient", submission: None, reason }),
+    }
+}

@@ -1,0 +1,195 @@
+//! The audit trail: each change that is audited has exactly one entry, and each entry of a change its change.
+//!
+//! Audited changes are acknowledgements of alerts, corrections of submissions, and versions of studies and instruments.
+//! Entries of reads have nothing to be compared with.
+
+use std::collections::BTreeMap;
+
+use clinical::ids::SubmissionId;
+use invocation::Deadline;
+use invocation::aws::Failure;
+use records::{
+    Acknowledgement, Audit, AuditAction, DocumentName, PatientRecords, Store, StoredAlert, StoredDocument, Submission,
+};
+use time::OffsetDateTime;
+
+use crate::difference::{Difference, Kind};
+use crate::places;
+
+/// The changes of a patient's records that do not have exactly one entry.
+pub(crate) async fn of_patient(
+    records: &PatientRecords,
+    store: &Store,
+    deadline: Deadline,
+) -> Result<Vec<Difference>, Failure> {
+    let mut differences = Vec::new();
+    for row in &records.alerts {
+        differences.extend(of_acknowledgements(row, store, deadline).await?);
+    }
+    for stored in &records.submissions {
+        differences.extend(of_correction(&stored.submission, store, deadline).await?);
+    }
+    Ok(differences)
+}
+
+async fn of_acknowledgements(row: &StoredAlert, store: &Store, deadline: Deadline) -> Result<Vec<Difference>, Failure> {
+    let alert = &row.alert;
+    // One clinician may have acknowledged it twice within a millisecond.
+    let mut acknowledged: BTreeMap<(OffsetDateTime, &str), usize> = BTreeMap::new();
+    for Acknowledgement { at, by, .. } in alert.acknowledged.iter().chain(&alert.later) {
+        *acknowledged.entry((*at, by)).or_default() += 1;
+    }
+    let mut differences = Vec::new();
+    for ((at, by), expected) in acknowledged {
+        let trail = (Some(&alert.study), Some(&alert.site));
+        let entries = store.audit_of_change(trail, AuditAction::AlertAcknowledged, at, true, deadline).await?;
+        let id = alert.id.to_string();
+        let is_of_it =
+            |entry: &&Audit| entry.subject.as_ref() == Some(&id) && entry.at == at && entry.actor.principal.sub() == by;
+        let found = entries.iter().filter(is_of_it).filter(|entry| entry.patient.as_ref() == Some(&alert.patient));
+        let difference = difference(found.count(), expected, &AuditAction::AlertAcknowledged);
+        differences.extend(difference.map(|(kind, detail)| {
+            let difference = Difference::new(kind, &alert.study).at_site(&alert.site).about(detail);
+            difference.of_submission(alert.submission).of_alert(alert.id)
+        }));
+    }
+    Ok(differences)
+}
+
+async fn of_correction(
+    submission: &Submission,
+    store: &Store,
+    deadline: Deadline,
+) -> Result<Option<Difference>, Failure> {
+    let Some(amendment) = &submission.amends else { return Ok(None) };
+    let trail = (Some(&submission.study), Some(&submission.site));
+    let action = AuditAction::SubmissionAmended;
+    let entries = store.audit_of_change(trail, action, submission.received_at, false, deadline).await?;
+    let subject = subject(amendment.of, submission.id);
+    let is_of_it = |entry: &&Audit| {
+        entry.subject.as_ref() == Some(&subject) && entry.patient.as_ref() == Some(&submission.patient)
+    };
+    let found = entries.iter().filter(is_of_it).count();
+    Ok(difference(found, 1, &action).map(|(kind, detail)| {
+        let difference = Difference::new(kind, &submission.study).at_site(&submission.site);
+        difference.of_submission(submission.id).about(detail)
+    }))
+}
+
+/// The entry of a stored `document`, which is not the copy in force.
+pub(crate) async fn of_document(
+    document: &StoredDocument,
+    store: &Store,
+    deadline: Deadline,
+) -> Result<Option<Difference>, Failure> {
+    let (study, subject, action) = match &document.name {
+        DocumentName::Study(id, version) => (Some(id), version.to_string(), AuditAction::StudyPut),
+        DocumentName::Instrument(id, version) => (None, format!("{id} {version}"), AuditAction::InstrumentPut),
+        DocumentName::InForce(..) => return Ok(None),
+    };
+    let entries = store.audit_of_change((study, None), action, document.put_at, true, deadline).await?;
+    let is_of_it = |entry: &&Audit| {
+        entry.subject.as_ref() == Some(&subject)
+            && entry.at == document.put_at
+            && entry.actor.principal.sub() == document.put_by
+    };
+    let found = entries.iter().filter(is_of_it).count();
+    Ok(difference(found, 1, &action).map(|(kind, detail)| Difference {
+        kind,
+        study: study.cloned(),
+        site: None,
+        submission: None,
+        alert: None,
+        detail: format!("{detail} {subject}"),
+    }))
+}
+
+/// `entry`, if it is of a change that is not stored.
+pub(crate) async fn without_change(
+    entry: &Audit,
+    store: &Store,
+    deadline: Deadline,
+) -> Result<Option<Difference>, Failure> {
+    let is_stored = match entry.action {
+        AuditAction::AlertAcknowledged => is_acknowledged(entry, store, deadline).await?,
+        AuditAction::SubmissionAmended => is_amended(entry, store, deadline).await?,
+        AuditAction::StudyPut | AuditAction::InstrumentPut => match document_of(entry) {
+            Some(name) => {
+                let document = store.document(&name, deadline).await?;
+                document.is_some_and(|document| {
+                    document.put_at == entry.at && document.put_by == entry.actor.principal.sub()
+                })
+            }
+            None => false,
+        },
+        AuditAction::PatientsRead
+        | AuditAction::ReportRead
+        | AuditAction::AlertsRead
+        | AuditAction::AuditRead
+        | AuditAction::AcknowledgementRead
+        | AuditAction::SubmissionRead => true,
+    };
+    Ok((!is_stored).then(|| Difference {
+        kind: Kind::AuditWithoutChange,
+        study: entry.study.clone(),
+        site: entry.site.clone(),
+        submission: amended(entry).map(|(_, by)| by),
+        alert: entry.subject.as_ref().and_then(|subject| subject.parse().ok()),
+        detail: entry.action.to_string(),
+    }))
+}
+
+async fn is_acknowledged(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
+    let id = entry.subject.as_ref().and_then(|subject| subject.parse().ok());
+    let (Some(id), Some(study), Some(patient)) = (id, &entry.study, &entry.patient) else { return Ok(false) };
+    let Some(alert) = places::alert_of(id, study, patient, store, deadline).await? else { return Ok(false) };
+    let by = entry.actor.principal.sub();
+    Ok(alert.acknowledged.iter().chain(&alert.later).any(|one| one.at == entry.at && one.by == by))
+}
+
+async fn is_amended(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
+    let (Some((of, by)), Some(study), Some(patient)) = (amended(entry), &entry.study, &entry.patient) else {
+        return Ok(false);
+    };
+    let correction = match store.submission(study, patient, &by, deadline).await {
+        Ok(correction) => correction,
+        // The item itself is reported with its patient.
+        Err(failure) if failure.is_unreadable() => return Ok(true),
+        Err(failure) => return Err(failure),
+    };
+    Ok(correction.is_some_and(|(correction, _)| {
+        correction.amends.is_some_and(|amendment| amendment.of == of) && entry.site.as_ref() == Some(&correction.site)
+    }))
+}
+
+fn document_of(entry: &Audit) -> Option<DocumentName> {
+    let subject = entry.subject.as_ref()?;
+    Some(match (entry.action, &entry.study) {
+        (AuditAction::StudyPut, Some(study)) => DocumentName::Study(study.clone(), subject.parse().ok()?),
+        (AuditAction::InstrumentPut, None) => {
+            let (id, version) = subject.split_once(' ')?;
+            DocumentName::Instrument(id.parse().ok()?, version.parse().ok()?)
+        }
+        _ => return None,
+    })
+}
+
+/// The kind and the detail of a change that has `found` entries in place of `expected`.
+fn difference(found: usize, expected: usize, action: &AuditAction) -> Option<(Kind, String)> {
+    let kind = match found {
+        found if found < expected => Kind::AuditMissing,
+        found if found > expected => Kind::AuditTwice,
+        _ => return None,
+    };
+    Some((kind, action.to_string()))
+}
+
+/// The object of the entry of a correction: the original and the correction.
+fn subject(of: SubmissionId, by: SubmissionId) -> String {
+    format!("{of} by {by}")
+}
+
+fn amended(entry: &Audit) -> Option<(SubmissionId, SubmissionId)> {
+    let (of, by) = entry.subject.as_ref()?.split_once(" by ")?;
+    Some((of.parse().ok()?, by.parse().ok()?))
+}

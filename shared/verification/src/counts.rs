@@ -1,0 +1,147 @@
+//! The counters of sites, in a bracket around a walk.
+
+use std::collections::BTreeMap;
+
+use clinical::ids::{InstrumentId, SiteId, StudyId};
+use records::{SiteCounts, sha256_hex};
+use serde::{Deserialize, Serialize};
+
+use crate::difference::{Difference, Kind};
+
+/// What is counted of a site by the transactions that score.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Counted {
+    #[serde(rename = "s")]
+    submissions: u64,
+    #[serde(rename = "a")]
+    alerts: u64,
+    #[serde(rename = "i")]
+    by_instrument: BTreeMap<InstrumentId, u64>,
+}
+
+/// The counters of a site before the walk, and what the walk found so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bracket {
+    #[serde(rename = "b")]
+    before: Counted,
+    #[serde(rename = "n")]
+    found: Counted,
+}
+
+/// The brackets of the sites that a pass compares.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Brackets {
+    /// The number of parts that the sites are split into, and the part that is compared.
+    parts: u64,
+    part: u64,
+    /// By `<study>#<site>`: no id has a `#`.
+    sites: BTreeMap<String, Bracket>,
+}
+
+impl From<SiteCounts> for Counted {
+    fn from(counts: SiteCounts) -> Self {
+        let SiteCounts { submissions, alerts, by_instrument, .. } = counts;
+        Self { submissions, alerts, by_instrument }
+    }
+}
+
+impl Counted {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Each number, by its name.
+    fn numbers(&self) -> BTreeMap<String, u64> {
+        let by_instrument = self.by_instrument.iter().map(|(id, number)| (id.to_string(), *number));
+        let all = [("submissions".to_owned(), self.submissions), ("alerts".to_owned(), self.alerts)];
+        all.into_iter().chain(by_instrument).collect()
+    }
+}
+
+impl Brackets {
+    /// The brackets of pass `number` for the counters `before`, of at most about `most` sites.
+    pub(crate) fn begin(before: BTreeMap<(StudyId, SiteId), SiteCounts>, number: u64, most: usize) -> Self {
+        let parts = before.len().div_ceil(most.max(1)).max(1) as u64;
+        let mut brackets = Self { parts, part: number % parts, sites: BTreeMap::new() };
+        for ((study, site), counts) in before {
+            if let Some(bracket) = brackets.of(&study, &site) {
+                bracket.before = counts.into();
+            }
+        }
+        brackets
+    }
+
+    /// The number of submissions that were counted before the walk.
+    pub(crate) fn submissions_before(&self) -> u64 {
+        self.sites.values().map(|bracket| bracket.before.submissions).sum()
+    }
+
+    /// Adds a scored submission that the walk found.
+    pub(crate) fn add_submission(&mut self, study: &StudyId, site: &SiteId, instrument: &InstrumentId) {
+        if let Some(bracket) = self.of(study, site) {
+            bracket.found.submissions += 1;
+            *bracket.found.by_instrument.entry(instrument.clone()).or_default() += 1;
+        }
+    }
+
+    /// Adds an alert that the walk found.
+    pub(crate) fn add_alert(&mut self, study: &StudyId, site: &SiteId) {
+        if let Some(bracket) = self.of(study, site) {
+            bracket.found.alerts += 1;
+        }
+    }
+
+    /// The first `most` sites after `after`, a position that an earlier call returned, and the position after them;
+    /// `None` at the end.
+    pub(crate) fn sites_after(&self, after: Option<&str>, most: usize) -> (Vec<(StudyId, SiteId)>, Option<String>) {
+        let mut names = self.sites.keys().filter(|name| after.is_none_or(|after| name.as_str() > after)).peekable();
+        let mut sites = Vec::new();
+        let mut last = None;
+        for name in names.by_ref().take(most) {
+            sites
+                .extend(name.split_once('#').and_then(|(study, site)| Some((study.parse().ok()?, site.parse().ok()?))));
+            last = Some(name.clone());
+        }
+        (sites, last.filter(|_| names.peek().is_some()))
+    }
+
+    /// The differences of a site whose counters have `after` now that the walk is over.
+    pub(crate) fn compare(&self, study: &StudyId, site: &SiteId, after: SiteCounts) -> Vec<Difference> {
+        let Some(Bracket { before, found }) = self.sites.get(&name(study, site)) else { return Vec::new() };
+        let (before, found, after) = (before.numbers(), found.numbers(), Counted::from(after).numbers());
+        let names = before.keys().chain(found.keys()).chain(after.keys());
+        let names: std::collections::BTreeSet<&String> = names.collect();
+        let of = |numbers: &BTreeMap<String, u64>, name: &String| numbers.get(name).copied().unwrap_or_default();
+        let kind = |name: &String| {
+            let found = of(&found, name);
+            if of(&before, name) > found {
+                Some(Kind::CountTooHigh)
+            } else if found > of(&after, name) {
+                Some(Kind::CountTooLow)
+            } else {
+                None
+            }
+        };
+        let difference = |name: &String| Some(Difference::new(kind(name)?, study).at_site(site).about(name));
+        names.into_iter().filter_map(difference).collect()
+    }
+
+    /// The number of sites with a counter or with something to count.
+    pub(crate) fn number(&self) -> u64 {
+        self.sites.values().filter(|bracket| !bracket.before.is_empty() || !bracket.found.is_empty()).count() as u64
+    }
+
+    /// The bracket of a site, if it is of the part that this pass compares.
+    fn of(&mut self, study: &StudyId, site: &SiteId) -> Option<&mut Bracket> {
+        let name = name(study, site);
+        let is_of_part = self.parts <= 1 || {
+            let digest = u64::from_str_radix(&sha256_hex(name.as_bytes())[..12], 16).unwrap_or_default();
+            digest % self.parts == self.part
+        };
+        is_of_part.then(|| self.sites.entry(name).or_default())
+    }
+}
+
+fn name(study: &StudyId, site: &SiteId) -> String {
+    format!("{study}#{site}")
+}

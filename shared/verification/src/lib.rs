@@ -1,0 +1,86 @@
+//! Recomputes what is stored, and reports what differs. It only reads.
+//!
+//! For each patient the stored submissions are replayed ([`clinical::instruments::replay`]), each under the instrument and
+//! the version of the study that it names. Scores, alerts, courses, corrections and audit entries must equal what follows
+//! from that, and each site's counters the number of what was found. What still waits for its score, its publication or
+//! its evaluation is counted, and differs only after a while.
+//!
+//! It may run beside everything else without false alarms. A patient whose records differ is read again, because a read
+//! may have met a transaction half-way. Counters are compared with a bracket: what a counter had before the walk is at
+//! most what the walk finds, and that is at most what the counter has after it. If nothing is written meanwhile, all
+//! three are equal.
+//!
+//! [`verify`] compares one store at once. [`Pass`] does so step by step, with a state that can be stored, so that a
+//! function goes on where it stopped, in memory that does not grow with the table.
+
+mod audit;
+mod counts;
+mod definitions;
+mod difference;
+mod pass;
+mod patient;
+mod places;
+
+use std::time::Duration;
+
+use invocation::Deadline;
+use invocation::aws::Failure;
+use records::Store;
+use time::OffsetDateTime;
+
+pub use difference::{Difference, Kind};
+pub use pass::{Pass, Tally};
+
+/// What a verification assumes.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long something may wait for its score, its publication or its evaluation without being a difference. With
+    /// zero everything that waits is one.
+    pub patience: time::Duration,
+    /// The largest number of escalations that the deployment allows where a study defines none, now or ever before;
+    /// `None` where that is not known. Then the steps are compared only for studies of which every version defines it.
+    pub escalation_limit: Option<u32>,
+    /// The number of items that are read at once.
+    pub page: u16,
+    /// The largest number of sites whose counters are compared in one pass. Of more, each pass compares a part.
+    pub most_sites: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { patience: time::Duration::minutes(15), escalation_limit: None, page: 250, most_sites: usize::MAX }
+    }
+}
+
+/// The result of comparing a whole store.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// The numbers of what was compared.
+    pub tally: Tally,
+    /// The differences, in the order in which they were found.
+    pub differences: Vec<Difference>,
+}
+
+/// Compares all of `store` at `now`. `progress` is called after each step.
+///
+/// # Errors
+/// If the store did not return all of it before the deadline.
+pub async fn verify(
+    store: &Store,
+    settings: Settings,
+    now: OffsetDateTime,
+    deadline: Deadline,
+    mut progress: impl FnMut(&Tally),
+) -> Result<Report, Failure> {
+    let mut pass = Pass::begin(settings);
+    let mut differences = Vec::new();
+    while !pass.is_done() {
+        differences.extend(pass.step(store, now, deadline).await?);
+        progress(pass.tally());
+    }
+    Ok(Report { tally: pass.tally().clone(), differences })
+}
+
+/// The waits before a patient is read again.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+const LONGEST_WAIT: Duration = Duration::from_millis(200);

@@ -1,0 +1,418 @@
+//! Each kind of difference is found where one stored item is changed, and nothing differs where none is.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use alerts::Alerts;
+use api::Handler;
+use clinical::studies::Escalation;
+use harness::{COUNTS, RECORDS, World, claims, context, request};
+use invocation::Deadline;
+use lambda_runtime::LambdaEvent;
+use serde_json::{Value, json};
+use submit::Submit;
+use sweep::Sweep;
+use time::OffsetDateTime;
+use uuid::Uuid;
+use verification::{Kind, Report, Settings, verify};
+
+const PLENTY: Duration = Duration::from_secs(60);
+const LONG_AGO: &str = "2026-01-01T00:00:00.000000000Z";
+
+/// An instrument with a rule on an answer, and rules that look back, one of them with a quiet period.
+fn pain() -> String {
+    json!({
+        "id": "pain", "version": "1.0.0", "title": {"en": "Pain"},
+        "licence": {"terms": "Public domain", "texts": "included"}, "sources": ["A test"],
+        "items": [
+            {"id": "1", "type": "integer", "min": 0, "max": 10, "text": {"en": "Pain?"}},
+            {"id": "2", "type": "boolean", "text": {"en": "Fever?"}},
+        ],
+        "scores": [{"id": "total", "value": "1", "range": [0, 10]}],
+        "rules": [
+            {"id": "safety", "severity": "critical", "when": {"item": {"of": "2", "atLeast": 1}}},
+            {"id": "high", "severity": "info", "when": {"score": {"of": "total", "atLeast": 10}}},
+            {"id": "worse", "severity": "warning", "quietHours": 24, "when": {"change": {"of": "total", "against": "baseline", "worse": "higher", "by": 4}}},
+        ],
+    })
+    .to_string()
+}
+
+async fn send(world: &World, site: &str, patient: &str, day: u8, answers: Value, amends: Option<&str>) -> String {
+    let id = Uuid::now_v7().to_string();
+    let body = json!({
+        "id": id, "instrument": "pain", "version": "1.0.0", "authoredAt": format!("2025-11-{day:02}T08:00:00Z"),
+        "answers": answers, "amends": amends, "reason": amends.map(|_| "mistyped"),
+    });
+    let claims = claims(&[("sites", site), ("patient", patient)]);
+    let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+    id
+}
+
+async fn acknowledge(world: &World, site: &str, sub: &str, alert: &str) {
+    let claims = claims(&[("role", "clinician"), ("patient", ""), ("sub", sub), ("sites", site)]);
+    let note = json!({"note": format!("seen by {sub}")}).to_string();
+    let route = "POST /v1/alerts/{alertId}/acknowledge";
+    let request = request(route, &[("alertId", alert)], "", Some(claims), Some(&note), PLENTY);
+    assert_eq!(Alerts::new(world.store()).handle(request).await.unwrap().status(), 200);
+}
+
+/// Two sites, four patients, a correction, a late submission, alerts that are quiet, acknowledged twice, escalated and
+/// superseded: all scored and published.
+async fn world() -> World {
+    let world = World::new();
+    world.put_instrument(&pain()).await;
+    let site = |id: &str| json!({"id": id, "name": id, "timeZone": "Europe/Berlin"});
+    let study = |version: &str| {
+        json!({
+            "version": version, "sites": [site("S01"), site("S02")],
+            "instruments": [{"id": "pain", "version": "1.0.0"}],
+            "alerts": {"escalation": {"afterMinutes": 1, "limit": 2}},
+        })
+    };
+    world.put_study(study("1.0.0")).await;
+    world.put_study(study("1.1.0")).await;
+    send(&world, "S01", "P-1", 2, json!({"1": 3, "2": false}), None).await;
+    score(&world).await;
+    send(&world, "S01", "P-1", 3, json!({"1": 8, "2": false}), None).await;
+    score(&world).await;
+    let mistyped = send(&world, "S01", "P-1", 4, json!({"1": 9, "2": false}), None).await;
+    score(&world).await;
+    send(&world, "S01", "P-1", 4, json!({"1": 2, "2": true}), Some(&mistyped)).await;
+    score(&world).await;
+    // Late: the new baseline supersedes the alert of the third day.
+    send(&world, "S01", "P-1", 1, json!({"1": 6, "2": false}), None).await;
+    send(&world, "S02", "P-2", 1, json!({"1": 0, "2": true}), None).await;
+    send(&world, "S02", "P-3", 1, json!({"2": false}), None).await;
+    send(&world, "S01", "P-4", 1, json!({"1": 10, "2": false}), None).await;
+    score(&world).await;
+    let of_p2 = one(&world, "alert", "patient", "P-2")["alert_id"].as_str().unwrap().to_owned();
+    acknowledge(&world, "S02", "dr-chen", &of_p2).await;
+    acknowledge(&world, "S02", "dr-lee", &of_p2).await;
+    let open = one(&world, "alert", "rule", "safety");
+    assert_eq!((&open["patient"], &open["status"]), (&json!("P-1"), &json!("SENT")));
+    for time in ["sent_at", "pending_since"] {
+        world.tamper_one(&open, time, LONG_AGO);
+    }
+    sweep(&world).await;
+    let escalated = one(&world, "alert", "rule", "safety");
+    assert_eq!(escalated["escalation"], 1, "{escalated}");
+    world
+}
+
+async fn score(world: &World) {
+    assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+}
+
+async fn sweep(world: &World) {
+    let default = Escalation { after_minutes: 30, limit: 3 };
+    let sweep = Sweep::new(world.store(), world.topic(), default);
+    Box::pin(sweep.handle(LambdaEvent::new(json!({}), context(PLENTY)))).await.unwrap();
+}
+
+async fn verified(world: &World, settings: Settings) -> Report {
+    let now = OffsetDateTime::now_utc();
+    verify(&world.store(), settings, now, Deadline::after(PLENTY), |_| {}).await.unwrap()
+}
+
+/// The first item of `kind` whose `attribute` is `value`.
+fn one(world: &World, kind: &str, attribute: &str, value: &str) -> Value {
+    let found = world.items(kind).into_iter().find(|item| item[attribute] == value);
+    found.unwrap_or_else(|| panic!("no {kind} has {attribute} {value}"))
+}
+
+fn profile(world: &World) -> Value {
+    one(world, "profile", "patient", "P-1")
+}
+
+fn alert(world: &World, rule: &str) -> Value {
+    one(world, "alert", "rule", rule)
+}
+
+/// The submission of the second day.
+fn submission(world: &World) -> Value {
+    one(world, "submission", "authored_at", "2025-11-03T08:00:00Z")
+}
+
+fn edit(world: &World, item: &Value, change: impl FnOnce(&mut Value)) {
+    world.edit(RECORDS, item, change);
+}
+
+fn set(world: &World, item: &Value, pointer: &str, value: Value) {
+    edit(world, item, |raw| *raw.pointer_mut(pointer).unwrap_or_else(|| panic!("{pointer}: {item}")) = value);
+}
+
+fn unset(world: &World, item: &Value, attribute: &str) {
+    edit(world, item, |raw| assert!(raw.as_object_mut().unwrap().remove(attribute).is_some(), "{attribute}: {item}"));
+}
+
+fn text(value: &str) -> Value {
+    json!({"S": value})
+}
+
+/// A change of what is stored, and the kinds of the differences that it makes.
+struct Case {
+    name: &'static str,
+    change: fn(&World),
+    kinds: &'static [Kind],
+}
+
+/// Writes `Case`s in one line each.
+macro_rules! cases {
+    ($($name:literal: |$world:ident| $change:expr => [$($kind:ident),+];)*) => {
+        &[$(Case { name: $name, change: |$world| { $change; }, kinds: &[$(Kind::$kind),+] }),*]
+    };
+}
+
+const CASES: &[Case] = cases! {
+    "a submission that cannot be read": |world| unset(world, &one(world, "submission", "patient", "P-3"), "digest")
+        => [Unreadable, CountTooHigh];
+    "an alert that cannot be read": |world| set(world, &alert(world, "high"), "/severity", text("grave"))
+        => [Unreadable, CountTooHigh, AlertMissing, AlertNotStored, PlaceWithoutAlert];
+    "a place that cannot be read": |world| unset(world, &one(world, "alert-id", "rule", "safety"), "patient")
+        => [Unreadable, PlaceMissing, AuditWithoutChange];
+    "an item of no kind": |world| edit(world, &alert(world, "safety"), |raw| { raw["pk"] = text("OTHER"); raw["kind"] = text("other"); })
+        => [Unreadable];
+    "a study whose content was changed": |world| {
+        let study = world.items("study").into_iter().find(|item| item["sk"] == "VERSION#1.1.0").unwrap();
+        let json = study["json"].as_str().unwrap().replace("A study", "Another study");
+        set(world, &study, "/json", text(&json));
+    } => [Unreadable, DefinitionMissing, InForceDiffers, AuditWithoutChange];
+    "a study that is gone": |world| {
+        let study = world.items("study").into_iter().find(|item| item["sk"] == "VERSION#1.1.0").unwrap();
+        world.remove(RECORDS, &study);
+    } => [DefinitionMissing, AuditWithoutChange, InForceDiffers];
+    "a score by another instrument": |world| set(world, &submission(world), "/score/M/instrument_hash", text("0"))
+        => [ScoredByAnother];
+    "a score by another version of the study": |world| set(world, &submission(world), "/score/M/study/M/version", text("1.0.0"))
+        => [ScoredByAnother];
+    "an answer that the instrument does not have": |world| edit(world, &one(world, "submission", "patient", "P-3"), |raw| {
+        raw["answers"]["M"]["9"] = json!({"N": "1"});
+    }) => [AnswersDoNotFit];
+    "another score": |world| set(world, &submission(world), "/score/M/scores/L/0/M/value", json!({"N": "7"}))
+        => [ScoresDiffer];
+    "no score": |world| set(world, &submission(world), "/score/M/scores", json!({"L": []}))
+        => [ScoresDiffer];
+    "another answer": |world| set(world, &submission(world), "/answers/M/1", json!({"N": "7"}))
+        => [ScoresDiffer, CoursesDiffer];
+    "another reason": |world| set(world, &one(world, "submission", "patient", "P-3"), "/score/M/not_scored/L/0/M/reason", text("none"))
+        => [NotScoredDiffers];
+    "no rule that was not evaluated": |world| set(world, &one(world, "submission", "patient", "P-3"), "/score/M/not_evaluated", json!({"L": []}))
+        => [NotEvaluatedDiffers];
+    "a claim that was not made": |world| set(world, &submission(world), "/score/M/claimed_differs",
+        json!({"L": [{"M": {"id": {"S": "total"}, "claimed": {"N": "3"}}}]})) => [ClaimsDiffer];
+    "an alert that is gone": |world| world.remove(RECORDS, &alert(world, "safety"))
+        => [AlertMissing, AlertNotStored, PlaceWithoutAlert, CountTooHigh, OpenAlertsDiffer, LastAlertsDiffer];
+    "an alert of a rule that does not fire": |world| edit(world, &alert(world, "safety"), |raw| {
+        let sk = raw["sk"]["S"].as_str().unwrap().replace("safety", "high");
+        (raw["sk"], raw["rule"]) = (text(&sk), text("high"));
+    }) => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, AlertNotNamed, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer, PlaceMissing];
+    "an alert of another severity": |world| set(world, &alert(world, "worse"), "/severity", text("info"))
+        => [AlertAltered];
+    "an alert of another site": |world| set(world, &alert(world, "worse"), "/site", text("S02"))
+        => [AlertAltered, NotInSiteIndex, PlaceMissing, PlaceWithoutAlert, CountTooHigh, CountTooLow];
+    "an alert that was raised at another time": |world| set(world, &alert(world, "safety"), "/raised_at", text("2026-01-01T00:00:00Z"))
+        => [AlertAltered, NotInSiteIndex, LastAlertsDiffer];
+    "an alert that is marked corrected": |world| edit(world, &alert(world, "safety"), |raw| raw["corrected"] = json!({"BOOL": true}))
+        => [AlertMarksDiffer];
+    "an alert that is no longer superseded": |world| {
+        let superseded = world.items("alert").into_iter().find(|row| row["superseded"] == true).unwrap();
+        unset(world, &superseded, "superseded");
+    } => [AlertMarksDiffer];
+    "an alert that its score does not name": |world| {
+        let id = alert(world, "safety")["submission"].as_str().unwrap().to_owned();
+        set(world, &one(world, "submission", "id", &id), "/score/M/alerts", json!({"L": []}));
+    } => [AlertNotNamed];
+    "a named alert of another id": |world| set(world, &submission(world), "/score/M/alerts/L/0/M/id", text("00bb2958-0000-8000-8000-000000000000"))
+        => [AlertNotNamed, AlertNotStored];
+    "a quiet alert that nothing made quiet": |world| {
+        let published = world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
+        edit(world, &published, |raw| {
+            raw["status"] = text("QUIET");
+            raw.as_object_mut().unwrap().retain(|name, _| name != "sent_at" && name != "message_id");
+        });
+    } => [QuietWithoutReason, LastAlertsDiffer];
+    "an acknowledged alert that was never published": |world| {
+        let acknowledged = one(world, "alert", "patient", "P-2");
+        edit(world, &acknowledged, |raw| raw.as_object_mut().unwrap().retain(|name, _| {
+            !["sent_at", "message_id", "pending", "pending_since"].contains(&name.as_str())
+        }));
+    } => [QuietWithoutReason, LastAlertsDiffer];
+    "a published alert within a quiet period": |world| {
+        let quiet = one(world, "alert", "status", "QUIET");
+        edit(world, &quiet, |raw| {
+            raw["status"] = text("SENT");
+            raw["sent_at"] = raw["raised_at"].clone();
+            raw["message_id"] = text("m");
+        });
+    } => [NotQuiet, LastAlertsDiffer];
+    "a sent alert without its time": |world| unset(world, &alert(world, "worse"), "sent_at") => [StatusDiffers];
+    "a sent alert without its message": |world| unset(world, &alert(world, "worse"), "message_id") => [StatusDiffers];
+    "an alert that is acknowledged by nobody": |world| set(world, &alert(world, "worse"), "/status", text("ACKNOWLEDGED"))
+        => [StatusDiffers];
+    "a warning that was escalated": |world| edit(world, &alert(world, "worse"), |raw| {
+        raw["escalation"] = json!({"N": "1"});
+        raw["escalated_at"] = raw["sent_at"].clone();
+        raw["escalation_message_id"] = text("m");
+    }) => [StatusDiffers];
+    "an escalation too many": |world| edit(world, &alert(world, "safety"), |raw| raw["escalation"] = json!({"N": "3"}))
+        => [EscalatedTooOften];
+    "an open critical alert on no list": |world| edit(world, &alert(world, "safety"), |raw| {
+        raw.as_object_mut().unwrap().retain(|name, _| !name.starts_with("pending"));
+    }) => [ListDiffers];
+    "an alert on a shard that nothing reads": |world| set(world, &alert(world, "safety"), "/pending", text("OPEN#8"))
+        => [ListDiffers];
+    "a scored submission that waits": |world| edit(world, &submission(world), |raw| {
+        (raw["pending"], raw["pending_since"]) = (text("PENDING#1"), text(LONG_AGO));
+    }) => [ListDiffers];
+    "a submission that is not scored and on no list": |world| edit(world, &one(world, "submission", "patient", "P-3"), |raw| {
+        raw.as_object_mut().unwrap().retain(|name, _| !name.starts_with("score"));
+    }) => [ListDiffers, ProfileWithoutReason, CountTooHigh];
+    "an alert in another place of the index": |world| set(world, &alert(world, "worse"), "/site_sort", text("ALERT#1"))
+        => [NotInSiteIndex];
+    "a profile in another place of the index": |world| set(world, &profile(world), "/site_key", text("SITE#DEMO#S02"))
+        => [NotInSiteIndex];
+    "a place that is gone": |world| world.remove(RECORDS, &one(world, "alert-id", "rule", "safety"))
+        => [PlaceMissing];
+    "a place that leads elsewhere": |world| set(world, &one(world, "alert-id", "rule", "safety"), "/patient", text("P-9"))
+        => [PlaceMissing, PlaceWithoutAlert];
+    "a place of nothing": |world| edit(world, &one(world, "alert-id", "rule", "safety"), |raw| {
+        raw["pk"] = text("ALERT#00bb2958-0000-8000-8000-000000000000");
+    }) => [PlaceWithoutAlert];
+    "a profile that is gone": |world| world.remove(RECORDS, &profile(world)) => [ProfileMissing];
+    "a profile of nobody": |world| edit(world, &profile(world), |raw| {
+        (raw["pk"], raw["patient"], raw["site_sort"]) = (text("PATIENT#DEMO#P-9"), text("P-9"), text("PATIENT#P-9"));
+    }) => [ProfileWithoutReason, LastAlertsDiffer];
+    "a count of points": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/count", json!({"N": "9"}))
+        => [CoursesDiffer];
+    "another baseline": |world| edit(world, &profile(world), |raw| {
+        let last = raw["courses"]["M"]["pain#1.0.0"]["M"]["last"]["L"][0].clone();
+        raw["courses"]["M"]["pain#1.0.0"]["M"]["baseline"] = last;
+    }) => [CoursesDiffer];
+    "another point": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/last/L/0/M/scores/M/total", json!({"N": "9"}))
+        => [CoursesDiffer];
+    "points that are gone": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/last", json!({"L": []}))
+        => [CoursesDiffer];
+    "a course that is gone": |world| set(world, &profile(world), "/courses", json!({"M": {}})) => [CoursesDiffer];
+    "another last submission": |world| {
+        let id = submission(world)["id"].as_str().unwrap().to_owned();
+        set(world, &profile(world), "/last_submission", text(&id));
+    } => [LastSubmissionDiffers];
+    "another number of open alerts": |world| set(world, &profile(world), "/open_alerts", json!({"N": "9"}))
+        => [OpenAlertsDiffer];
+    "another time of the last alert": |world| set(world, &profile(world), "/last_alerts/M/pain#safety", text("2026-01-01T00:00:00Z"))
+        => [LastAlertsDiffer];
+    "a correction that its original does not name": |world| {
+        let original = world.items("submission").into_iter().find(|item| item["amended_by"].is_string()).unwrap();
+        unset(world, &original, "amended_by");
+    } => [CorrectionOneSided];
+    "an original that no correction names": |world| edit(world, &submission(world), |raw| {
+        raw["amended_by"] = text("00bb2958-0000-8000-8000-000000000000");
+    }) => [CorrectionOneSided];
+    "an acknowledgement without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "alert-acknowledged"))
+        => [AuditMissing];
+    "a correction without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "submission-amended"))
+        => [AuditMissing];
+    "a study without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "study-put"))
+        => [AuditMissing];
+    "an instrument without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "instrument-put"))
+        => [AuditMissing];
+    "two entries of an acknowledgement": |world| edit(world, &one(world, "audit", "action", "alert-acknowledged"), copy_of_entry)
+        => [AuditTwice];
+    "two entries of a correction": |world| edit(world, &one(world, "audit", "action", "submission-amended"), copy_of_entry)
+        => [AuditTwice];
+    "an entry of a correction that was not made": |world| edit(world, &one(world, "audit", "action", "submission-amended"), |raw| {
+        copy_of_entry(raw);
+        raw["subject"] = text("00bb2958-0000-8000-8000-000000000000 by 00bb2958-0000-8000-8000-000000000001");
+    }) => [AuditWithoutChange];
+    "an entry of an acknowledgement by another": |world| edit(world, &one(world, "audit", "action", "alert-acknowledged"), |raw| {
+        copy_of_entry(raw);
+        raw["sub"] = text("dr-who");
+    }) => [AuditWithoutChange];
+    "an earlier version in force": |world| {
+        let study = |sk: &str| world.items("study").into_iter().find(|item| item["sk"] == sk).unwrap();
+        world.remove(RECORDS, &study("CURRENT"));
+        edit(world, &study("VERSION#1.0.0"), |raw| raw["sk"] = text("CURRENT"));
+    } => [InForceDiffers];
+    "a counter that is too low": |world| count(world, "submissions", -1) => [CountTooLow];
+    "a counter that is too high": |world| count(world, "submissions", 1) => [CountTooHigh];
+    "a counter of alerts that is too high": |world| count(world, "alerts", 2) => [CountTooHigh];
+    "a counter of an instrument that is too low": |world| count(world, "instrument#pain", -1) => [CountTooLow];
+    "counters that are gone": |world| {
+        for counter in world.counters() {
+            world.remove(COUNTS, &counter);
+        }
+    } => [CountTooLow];
+    "an alert that waits for its publication": |world| edit(world, &alert(world, "worse"), |raw| {
+        (raw["status"], raw["pending"], raw["pending_since"]) = (text("PENDING"), text("PENDING#1"), text(LONG_AGO));
+        raw.as_object_mut().unwrap().retain(|name, _| name != "sent_at" && name != "message_id");
+    }) => [WaitsTooLong];
+    "a course that waits for its evaluation": |world| edit(world, &profile(world), |raw| {
+        (raw["pending"], raw["pending_since"]) = (text("PENDING#1"), text(LONG_AGO));
+    }) => [WaitsTooLong];
+    "an escalation that is long due": |world| set(world, &alert(world, "safety"), "/pending_since", text(LONG_AGO))
+        => [WaitsTooLong];
+};
+
+/// Makes an audit entry one of its own.
+fn copy_of_entry(raw: &mut Value) {
+    let id = "00bb2958-0000-8000-8000-00000000000a";
+    let (time, _) = raw["sk"]["S"].as_str().unwrap().split_once('#').unwrap();
+    raw["sk"] = text(&format!("{time}#{id}"));
+    raw["audit_id"] = text(id);
+}
+
+/// Adds `by` to a counter of scored submissions.
+fn count(world: &World, attribute: &str, by: i64) {
+    let counter = world.counters().into_iter().find(|counter| counter[attribute].as_i64().unwrap_or_default() > 0);
+    let counter = counter.unwrap();
+    let number = counter[attribute].as_i64().unwrap() + by;
+    world.edit(COUNTS, &counter, |raw| raw[attribute] = json!({"N": number.to_string()}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_differs_in_what_the_functions_stored() {
+    let world = world().await;
+    let report = verified(&world, Settings::default()).await;
+    assert!(report.differences.is_empty(), "{:#?}", report.differences);
+    let tally = report.tally;
+    assert_eq!((tally.patients, tally.submissions, tally.sites, tally.waiting), (4, 8, 2, 0));
+    let rows = world.items("alert");
+    assert_eq!(tally.alerts, rows.len() as u64);
+    // Otherwise the cases below do not speak for these states.
+    for (attribute, value) in [
+        ("status", json!("QUIET")),
+        ("status", json!("ACKNOWLEDGED")),
+        ("superseded", json!(true)),
+        ("corrected", json!(true)),
+        ("escalation", json!(1)),
+    ] {
+        assert!(rows.iter().any(|row| row[attribute] == value), "{attribute} {value}: {rows:#?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_of_one_item_is_found_as_its_kind() {
+    let mut wrong = Vec::new();
+    for Case { name, change, kinds } in CASES {
+        let world = world().await;
+        change(&world);
+        let report = verified(&world, Settings::default()).await;
+        let found: BTreeSet<Kind> = report.differences.iter().map(|difference| difference.kind).collect();
+        if found != kinds.iter().copied().collect() {
+            let found: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
+            wrong.push(format!("{name}: expected {kinds:?}, found\n  {}", found.join("\n  ")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_kind_has_a_case() {
+    let covered: BTreeSet<Kind> = CASES.iter().flat_map(|case| case.kinds.iter().copied()).collect();
+    let missing: Vec<&Kind> = Kind::ALL.iter().filter(|kind| !covered.contains(kind)).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
