@@ -18,6 +18,7 @@ mod body;
 mod clock;
 mod correction;
 mod fhir;
+pub mod reading;
 mod receipt;
 mod repeat;
 

@@ -21,7 +21,7 @@ const VERSION: u8 = 1;
 const TAG: usize = 32;
 
 /// The cursor of what follows `position` in `list`, which is its route, study, site and filters.
-pub(crate) fn issue(key: &CursorKey, list: &[&str], position: &str, now: OffsetDateTime) -> String {
+pub fn issue(key: &CursorKey, list: &[&str], position: &str, now: OffsetDateTime) -> String {
     let until = (now + LIFETIME).unix_timestamp();
     let mut cursor = vec![VERSION];
     cursor.extend(until.to_be_bytes());
@@ -35,7 +35,7 @@ pub(crate) fn issue(key: &CursorKey, list: &[&str], position: &str, now: OffsetD
 ///
 /// # Errors
 /// 422 if it was issued for another list, was changed, or has expired.
-pub(crate) fn verify(key: &CursorKey, list: &[&str], cursor: &str, now: OffsetDateTime) -> Result<String, Problem> {
+pub fn verify(key: &CursorKey, list: &[&str], cursor: &str, now: OffsetDateTime) -> Result<String, Problem> {
     let read = || {
         let bytes = URL_SAFE_NO_PAD.decode(Some(cursor).filter(|cursor| cursor.len() <= LONGEST)?).ok()?;
         let (signed, tag) = bytes.split_at_checked(bytes.len().checked_sub(TAG)?)?;

@@ -7,7 +7,7 @@ pub mod body;
 mod caller;
 mod correlation;
 mod counted;
-mod cursor;
+pub mod cursor;
 mod handler;
 pub mod http;
 pub mod language;

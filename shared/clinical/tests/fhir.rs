@@ -753,3 +753,53 @@ fn choices_come_from_contained_value_sets_and_others_are_noted() {
         assert!(imported.notes.iter().any(|note| note.starts_with(note_start)), "{set}: {:?}", imported.notes);
     }
 }
+
+/// The importer is limited as a definition is, so that a small file has no draft of any size.
+#[test]
+fn an_import_stays_within_the_limits_of_a_definition() {
+    let imported = |changes: Value| {
+        let mut source = json!({"resourceType": "Questionnaire", "id": "q", "title": "Q", "version": "1.0.0"});
+        source.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        import(&source).unwrap()
+    };
+    let has_note = |notes: &[String], part: &str| notes.iter().any(|note| note.contains(part));
+    let boolean = |id: usize| json!({"linkId": id.to_string(), "type": "boolean", "text": "Well?"});
+
+    let many: Vec<Value> = (0..502).map(boolean).collect();
+    let draft = imported(json!({"language": "e".repeat(40), "item": many}));
+    let definition: Value = serde_json::from_str(&draft.definition).unwrap();
+    assert_eq!(definition["items"].as_array().unwrap().len(), 500);
+    assert_eq!(definition["items"][0]["text"]["en"], "Well?");
+    assert!(has_note(&draft.notes, "501: is beyond the 500 questions") && has_note(&draft.notes, "en is used"));
+
+    let group = json!({"linkId": "g", "type": "group", "text": "é".repeat(4_001), "item": [boolean(1)]});
+    let draft = imported(json!({"item": [group]}));
+    let definition: Value = serde_json::from_str(&draft.definition).unwrap();
+    assert!(definition["items"][0].get("preface").is_none());
+    assert!(has_note(&draft.notes, "g: its text has more than 4000 characters"));
+
+    let asked = |set: Value| {
+        let choice = json!({"linkId": "2", "type": "choice", "text": "How?", "answerValueSet": "#v0"});
+        imported(json!({"contained": set, "item": [boolean(1), choice]})).notes
+    };
+    let codes: Vec<Value> = (0..201).map(|code| json!({"code": code.to_string()})).collect();
+    let notes = asked(json!([{"resourceType": "ValueSet", "id": "v0", "compose": {"include": [{"concept": codes}]}}]));
+    assert!(has_note(&notes, "2: it has more than 200 choices"), "{notes:?}");
+    // Forty value sets in each of forty, and so on, of which the last have no codes.
+    let set = |depth: usize| {
+        let inner = vec![format!("#v{}", depth + 1); 40];
+        json!({"resourceType": "ValueSet", "id": format!("v{depth}"), "compose": {"include": [{"valueSet": inner}]}})
+    };
+    let mut sets: Vec<Value> = (0..6).map(set).collect();
+    sets.push(json!({"resourceType": "ValueSet", "id": "v6", "compose": {"include": [{"concept": []}]}}));
+    let notes = asked(json!(sets));
+    assert!(has_note(&notes, "2: its choices are in more than 100 value sets"), "{notes:?}");
+
+    let heavy = |id: &str| {
+        let option = |code: &str, weight: i64| json!({"valueCoding": {"code": code}, "extension": [{"url": ORDINAL, "valueDecimal": weight}]});
+        let options = [option("a", 9_000_000_000_000_000_000), option("b", 1)];
+        json!({"linkId": id, "type": "choice", "text": "How?", "answerOption": options})
+    };
+    let draft = imported(json!({"item": [heavy("1"), heavy("2")]}));
+    assert!(has_note(&draft.notes, "the weights are too large for a sum"), "{:?}", draft.notes);
+}

@@ -20,7 +20,7 @@ use crate::template::{Authorizer, Route, Template};
 use authorizer::{Allowed, Refusal};
 use routes::Found;
 
-mod authorizer;
+pub mod authorizer;
 mod event;
 mod routes;
 

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use authoring::progress::ProgressBar;
@@ -55,6 +55,14 @@ pub struct ReplayOptions {
     pub patience: Duration,
     /// The local cloud to start if none runs on its port.
     pub cloud: CloudOptions,
+}
+
+/// Validates the content of the file at `path` as a replay does, and returns the number of its administrations.
+///
+/// # Errors
+/// If it is not a Dataset-JSON file of questionnaires, or its rows have faults: all of them.
+pub fn check(path: &Path, bytes: &[u8], now: OffsetDateTime) -> Result<usize, FileError> {
+    file::parse(path, bytes, now).map(|dataset| dataset.administrations.len())
 }
 
 /// The result of a replay.

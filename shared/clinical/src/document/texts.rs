@@ -42,7 +42,7 @@ pub(crate) fn check_tags(texts: &Texts, at: &str, faults: &mut Faults) {
 }
 
 /// Whether the tag is well formed by BCP 47: a language of two or three letters, then subtags.
-fn is_language_tag(tag: &str) -> bool {
+pub(crate) fn is_language_tag(tag: &str) -> bool {
     let mut subtags = tag.split('-');
     let language = subtags.next().unwrap_or_default();
     (2..=3).contains(&language.len())

@@ -1,17 +1,28 @@
 //! Conversion of a Questionnaire with weights to the draft of a definition.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use rust_decimal::Decimal;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::element::{MAX_DECIMAL_PLACES, MAX_VALUE, MIN_VALUE, extension, number, weight};
+use crate::document::texts::is_language_tag;
 use crate::ids::{InstrumentId, InstrumentVersion, ItemId};
 use crate::instruments::definition::Definition;
 
 const CALCULATED: &str = "http://hl7.org/fhir/uv/sdc/StructureDefinition/sdc-questionnaire-calculatedExpression";
+
+/// As many questions, choices of one, characters of a text, and bytes of a language tag as a definition may have. A value set can be named by
+/// each question and by other value sets, and the text of a group is repeated with each of its questions: without these
+/// limits a small file has a draft of any size.
+const MOST_QUESTIONS: usize = 500;
+const MOST_CHOICES: usize = 200;
+const LONGEST_TEXT: usize = 4_000;
+const LONGEST_TAG: usize = 35;
 
 /// The draft of a definition.
 pub struct Imported {
@@ -40,9 +51,13 @@ pub enum ImportError {
 pub fn import(json: &Json) -> Result<Imported, ImportError> {
     let questionnaire = json.as_object().filter(|q| q.get("resourceType") == Some(&json!("Questionnaire")));
     let questionnaire = questionnaire.ok_or(ImportError::NotQuestionnaire)?;
-    let language = questionnaire.get("language").and_then(Json::as_str).unwrap_or("en").to_owned();
+    let language = questionnaire.get("language").and_then(Json::as_str);
     let contained = Contained::of(questionnaire);
-    let mut importer = Importer { language, contained, ..Importer::default() };
+    let mut importer = Importer { language: language.unwrap_or("en").to_owned(), contained, ..Importer::default() };
+    if importer.language.len() > LONGEST_TAG || !is_language_tag(&importer.language) {
+        importer.note("the language is not a tag such as en or zh-Hans; en is used");
+        importer.language = "en".to_owned();
+    }
     importer.collect(questionnaire, None);
     if importer.items.is_empty() {
         return Err(ImportError::NoQuestions);
@@ -59,11 +74,16 @@ struct Importer<'a> {
     code_lists: Vec<(String, Vec<Json>)>,
     items: Vec<Json>,
     /// The item id of each linkId, with the codes of its choices.
-    ids: BTreeMap<String, (String, BTreeMap<String, i64>)>,
+    ids: BTreeMap<String, (String, Rc<Codes>)>,
+    /// The distinct codes of choices.
+    codes: Vec<Rc<Codes>>,
     taken: BTreeSet<String>,
     /// The items whose choices have weights, with the least and the greatest weight.
     weighted: Vec<(String, i64, i64)>,
 }
+
+/// The codes of choices by their codes in the Questionnaire.
+type Codes = BTreeMap<String, i64>;
 
 impl<'a> Importer<'a> {
     fn note(&mut self, note: impl Into<String>) {
@@ -85,10 +105,20 @@ impl<'a> Importer<'a> {
                 "display" => self.note(format!("{link_id}: a text between questions is not converted")),
                 "group" => {
                     self.lost(item, link_id, "group");
+                    let text = text.filter(|text| {
+                        let fits = text.chars().count() <= LONGEST_TEXT;
+                        if !fits {
+                            self.note(format!("{link_id}: its text has more than {LONGEST_TEXT} characters"));
+                        }
+                        fits
+                    });
                     self.collect(item, text.or(preface));
                 }
                 _ if extension(item, CALCULATED).is_some() || item.get("readOnly") == Some(&json!(true)) => {
                     self.note(format!("{link_id}: is computed, not asked: define it as a score"));
+                }
+                _ if self.items.len() == MOST_QUESTIONS => {
+                    self.note(format!("{link_id}: is beyond the {MOST_QUESTIONS} questions of a definition"));
                 }
                 kind => {
                     self.question(item, link_id, kind, preface);
@@ -101,7 +131,7 @@ impl<'a> Importer<'a> {
     fn question(&mut self, item: &'a Map<String, Json>, link_id: &str, kind: &str, preface: Option<&str>) {
         let id = self.id(link_id);
         let mut written = object(json!({"id": id}));
-        let mut choices = BTreeMap::new();
+        let mut choices = Rc::default();
         let repeats = item.get("repeats") == Some(&json!(true));
         match kind {
             "choice" | "open-choice" => {
@@ -198,13 +228,7 @@ impl<'a> Importer<'a> {
     }
 
     /// The name of the item's code list, and the code of each choice by its code in the Questionnaire.
-    fn choices(
-        &mut self,
-        options: &[Choice<'_>],
-        link_id: &str,
-        id: &str,
-        repeats: bool,
-    ) -> (String, BTreeMap<String, i64>) {
+    fn choices(&mut self, options: &[Choice<'_>], link_id: &str, id: &str, repeats: bool) -> (String, Rc<Codes>) {
         let integer = |weight: Decimal| weight.normalize().to_string().parse::<i64>().ok();
         let weights: Option<Vec<i64>> = options.iter().map(|option| option.weight.and_then(integer)).collect();
         let distinct = |codes: &Vec<i64>| codes.iter().collect::<BTreeSet<_>>().len() == codes.len();
@@ -237,7 +261,12 @@ impl<'a> Importer<'a> {
                 json!({"code": code, "text": self.texts(text)})
             })
             .collect();
-        let map = options.iter().zip(&codes).map(|(option, code)| (option.name.clone().into_owned(), *code)).collect();
+        let map: Codes =
+            options.iter().zip(&codes).map(|(option, code)| (option.name.clone().into_owned(), *code)).collect();
+        let map = self.codes.iter().find(|known| ***known == map).cloned().unwrap_or_else(|| {
+            self.codes.push(Rc::new(map));
+            self.codes[self.codes.len() - 1].clone()
+        });
         let known = self.code_lists.iter().find(|(_, known)| *known == list).map(|(name, _)| name.clone());
         let name = known.unwrap_or_else(|| {
             let name = format!("list-{}", self.code_lists.len() + 1);
@@ -292,11 +321,14 @@ impl<'a> Importer<'a> {
         }
         self.note("the source of the scoring is missing: cite the publication in `sources`");
         let mut scores = Vec::new();
+        let range = self.weighted.iter().try_fold((0_i64, 0_i64), |(all_least, all_most), (_, least, most)| {
+            Some((all_least.checked_add(*least)?, all_most.checked_add(*most)?))
+        });
         if self.weighted.is_empty() {
             self.note("no choice has a weight: define the `scores`");
-        } else {
-            let least: i64 = self.weighted.iter().map(|(_, least, _)| least).sum();
-            let most: i64 = self.weighted.iter().map(|(_, _, most)| most).sum();
+        } else if range.is_none() {
+            self.note("the weights are too large for a sum: define the `scores`");
+        } else if let Some((least, most)) = range {
             let ids: Vec<_> = self.weighted.iter().map(|(id, ..)| id).collect();
             let value = if let [one] = ids.as_slice() { json!(one) } else { json!({"sum": ids}) };
             scores.push(json!({"id": "total", "value": value, "range": [least, most]}));
@@ -365,11 +397,15 @@ impl<'a> Choice<'a> {
 
 /// The maximum depth at which value sets include one another.
 const DEEPEST_VALUE_SET: usize = 8;
+/// The maximum number of value sets that the choices of a question are in, each counted as often as it is included.
+const MOST_VALUE_SETS: usize = 100;
 
 /// The value sets and code systems that the Questionnaire contains.
 #[derive(Default)]
 struct Contained<'a> {
     value_sets: Vec<&'a Map<String, Json>>,
+    /// How many value sets were read for the current question.
+    read: Cell<usize>,
     code_systems: Vec<&'a Map<String, Json>>,
 }
 
@@ -381,7 +417,7 @@ impl<'a> Contained<'a> {
             let resources = contained.iter().filter(|resource| text(resource, "resourceType") == Some(name));
             resources.copied().collect()
         };
-        Self { value_sets: of_type("ValueSet"), code_systems: of_type("CodeSystem") }
+        Self { value_sets: of_type("ValueSet"), code_systems: of_type("CodeSystem"), read: Cell::new(0) }
     }
 
     /// The choices of a question.
@@ -395,9 +431,13 @@ impl<'a> Contained<'a> {
                 let choices = options.iter().map(|option| Choice::of_option(option.as_object()?));
                 choices.collect::<Option<_>>().ok_or_else(nothing)?
             }
-            (None, Some(named)) => self.value_set(named, 0)?,
+            (None, Some(named)) => {
+                self.read.set(0);
+                self.value_set(named, 0)?
+            }
             (None, None) => return Err(nothing()),
         };
+        few(&choices)?;
         Some(choices).filter(|choices: &Vec<_>| !choices.is_empty()).ok_or_else(nothing)
     }
 
@@ -407,6 +447,10 @@ impl<'a> Contained<'a> {
             Some(id) => text(set, "id") == Some(id),
             None => is_canonical(set, named),
         };
+        self.read.set(self.read.get() + 1);
+        if self.read.get() > MOST_VALUE_SETS {
+            return Err(format!("its choices are in more than {MOST_VALUE_SETS} value sets"));
+        }
         let set = self.value_sets.iter().find(is_named).filter(|_| depth < DEEPEST_VALUE_SET);
         let Some(set) = set else {
             return Err(format!(
@@ -426,10 +470,12 @@ impl<'a> Contained<'a> {
         let mut choices = Vec::new();
         for include in part("include") {
             choices.extend(self.included(include, named, depth)?);
+            few(&choices)?;
         }
         for exclude in part("exclude") {
-            let excluded = self.included(exclude, named, depth)?;
-            choices.retain(|choice| excluded.iter().all(|other| other.name != choice.name));
+            let excluded: BTreeSet<_> =
+                self.included(exclude, named, depth)?.into_iter().map(|choice| choice.name).collect();
+            choices.retain(|choice| !excluded.contains(&choice.name));
         }
         Ok(choices)
     }
@@ -444,6 +490,7 @@ impl<'a> Contained<'a> {
             let mut choices = Vec::new();
             for set in sets.iter().filter_map(Json::as_str) {
                 choices.extend(self.value_set(set, depth + 1)?);
+                few(&choices)?;
             }
             return Ok(choices);
         }
@@ -460,6 +507,17 @@ impl<'a> Contained<'a> {
             )),
         }
     }
+}
+
+/// Checks that a question has no more choices than a definition may have.
+///
+/// # Errors
+/// It has more; the end of a sentence about the question.
+fn few(choices: &[Choice<'_>]) -> Result<(), String> {
+    if choices.len() > MOST_CHOICES {
+        return Err(format!("it has more than {MOST_CHOICES} choices"));
+    }
+    Ok(())
 }
 
 /// Whether the resource has the canonical URL `named`, and its version if that includes one.

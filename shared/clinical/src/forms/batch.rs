@@ -198,6 +198,8 @@ struct Columns {
     /// The current row, counted from 1, and for each column the last row that has it.
     row: u32,
     last: Vec<u32>,
+    /// The number of cells of the row before.
+    cells: usize,
 }
 
 impl Columns {
@@ -265,7 +267,8 @@ impl<'de> Visitor<'de> for OneRow<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Row, A::Error> {
-        let mut cells: Vec<(u32, Value)> = Vec::with_capacity(self.0.names.len().min(64));
+        // As many as the row before had: most have the same, and a row of none pays for the room of no other.
+        let mut cells: Vec<(u32, Value)> = Vec::with_capacity(self.0.cells);
         let mut twice = None;
         self.0.row += 1;
         while let Some((column, is_first)) = members.next_key_seed(Name(self.0))? {
@@ -276,6 +279,7 @@ impl<'de> Visitor<'de> for OneRow<'_> {
                 members.next_value::<IgnoredAny>()?;
             }
         }
+        self.0.cells = cells.len();
         Ok(twice.map_or(Row::Cells(cells), |column| Row::Broken(Broken::Twice(column))))
     }
 

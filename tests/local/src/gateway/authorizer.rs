@@ -12,20 +12,23 @@ use crate::template::Authorizer;
 
 /// A caller with a valid token.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Allowed {
+pub struct Allowed {
     /// The token's claims as API Gateway passes them: all as text.
-    pub(super) claims: Map<String, Value>,
+    pub claims: Map<String, Value>,
     /// The route's scopes that the token has; `None` if the route requires none.
-    pub(super) scopes: Option<Vec<String>>,
+    pub scopes: Option<Vec<String>>,
 }
 
 /// Why a token is refused. No variant carries a part of the token.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Refusal {
+pub enum Refusal {
+    /// The request has none.
     #[error("no token")]
     NoToken,
+    /// It is malformed, not signed by the issuer, for another API, or not valid now.
     #[error("{0}")]
     Token(&'static str),
+    /// It has none of the route's scopes.
     #[error("the token has none of the scopes {0}")]
     Scope(String),
 }
@@ -46,9 +49,21 @@ pub(super) fn authorize(
         None if text.is_empty() => return Err(Refusal::NoToken),
         None => text,
     };
-    let claims = verified(token, issuer)?;
-    check(&claims, authorizer, now.unix_timestamp())?;
-    let granted = match granted(&claims, scopes) {
+    allow(&verified(token, issuer)?, authorizer, scopes, now)
+}
+
+/// The caller with a token of these `claims`, whose signature was verified.
+///
+/// # Errors
+/// The token is for another API, is not valid at `now`, or has none of `scopes`.
+pub fn allow(
+    claims: &Map<String, Value>,
+    authorizer: &Authorizer,
+    scopes: &[String],
+    now: OffsetDateTime,
+) -> Result<Allowed, Refusal> {
+    check(claims, authorizer, now.unix_timestamp())?;
+    let granted = match granted(claims, scopes) {
         _ if scopes.is_empty() => None,
         granted if granted.is_empty() => return Err(Refusal::Scope(scopes.join(" "))),
         granted => Some(granted),

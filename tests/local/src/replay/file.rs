@@ -110,8 +110,16 @@ impl fmt::Display for Fault {
 /// If it is not a Dataset-JSON file of questionnaires, or its rows have faults: all of them.
 pub(super) fn read(path: &Path, now: OffsetDateTime) -> Result<Dataset, FileError> {
     let bytes = fs::read(path).map_err(|source| FileError::Read { path: path.to_owned(), source })?;
+    parse(path, &bytes, now)
+}
+
+/// Reads and validates the content of the file at `path`.
+///
+/// # Errors
+/// Those of [`read`].
+pub(super) fn parse(path: &Path, bytes: &[u8], now: OffsetDateTime) -> Result<Dataset, FileError> {
     let json: Value =
-        serde_json::from_slice(&bytes).map_err(|source| FileError::Json { path: path.to_owned(), source })?;
+        serde_json::from_slice(bytes).map_err(|source| FileError::Json { path: path.to_owned(), source })?;
     let no_dataset = |what: String| FileError::Format { path: path.to_owned(), what };
     let rows = clinical::forms::Dataset::of(json).map_err(|error| no_dataset(error.to_string()))?;
     let table = Table::of(&rows).map_err(no_dataset)?;

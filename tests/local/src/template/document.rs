@@ -1,9 +1,16 @@
 //! A YAML document whose nodes carry their line, and errors that name it.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::iter;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr_parser::{Event, Parser, ScanError};
+
+/// The deepest nesting of maps and lists. A template needs about 15 levels.
+const DEEPEST: usize = 100;
 
 /// A fault of a template: where it is, and how to correct it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,8 +68,15 @@ pub(super) enum Value {
 #[derive(Debug, Clone)]
 pub(super) struct At<'a> {
     pub(super) node: &'a Node,
-    pub(super) place: String,
+    place: Option<Rc<Place<'a>>>,
     file: &'a Path,
+}
+
+/// A key or an index, and where it is. A list of them and not one text, which a key of many children would multiply.
+#[derive(Debug)]
+struct Place<'a> {
+    parent: Option<Rc<Place<'a>>>,
+    key: Cow<'a, str>,
 }
 
 /// Parses one YAML document.
@@ -74,13 +88,33 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, TemplateError> {
         problem,
         advice: advice.to_owned(),
     };
-    let documents = MarkedYaml::load_from_str(text).map_err(|e| {
+    let no_yaml = |e: ScanError| {
         error(
             Some(e.marker().line()),
             format!("this is not YAML: {}", e.info()),
             "Check the indentation and the quotes there",
         )
-    })?;
+    };
+    let mut depth = 0_usize;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.map_err(no_yaml)?;
+        let line = Some(span.start.line());
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) if depth == DEEPEST => {
+                let problem = format!("maps and lists are nested more than {DEEPEST} deep");
+                return Err(error(line, problem, "Nest them less"));
+            }
+            Event::SequenceStart(anchor, _) | Event::MappingStart(anchor, _) if anchor == 0 => depth += 1,
+            Event::SequenceEnd | Event::MappingEnd => depth = depth.saturating_sub(1),
+            Event::Scalar(_, _, 0, _) => {}
+            Event::SequenceStart(..) | Event::MappingStart(..) | Event::Scalar(..) | Event::Alias(_) => {
+                let problem = "an anchor or an alias, which CloudFormation refuses".to_owned();
+                return Err(error(line, problem, "Write the value out in each place"));
+            }
+            _ => {}
+        }
+    }
+    let documents = MarkedYaml::load_from_str(text).map_err(no_yaml)?;
     match documents.as_slice() {
         [one] => node(one, None)
             .map_err(|line| error(Some(line), "a key that is not plain text".to_owned(), "Write the key as a name")),
@@ -97,14 +131,14 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Node, TemplateError> {
 
 impl<'a> At<'a> {
     pub(super) fn root(file: &'a Path, node: &'a Node) -> Self {
-        Self { node, place: String::new(), file }
+        Self { node, place: None, file }
     }
 
     /// The value under a key, unless it is absent or null.
     pub(super) fn get(&self, key: &str) -> Option<At<'a>> {
         let Value::Map(entries) = &self.node.value else { return None };
         let (_, node) = entries.iter().find(|(k, _)| k == key)?;
-        (!matches!(node.value, Value::Null)).then(|| self.below(key, node))
+        (!matches!(node.value, Value::Null)).then(|| self.below(Cow::Owned(key.to_owned()), node))
     }
 
     /// The value under a required key.
@@ -120,7 +154,9 @@ impl<'a> At<'a> {
     /// The entries of a map.
     pub(super) fn entries(&self) -> Result<Vec<(&'a str, At<'a>)>, TemplateError> {
         match &self.node.value {
-            Value::Map(entries) => Ok(entries.iter().map(|(k, n)| (k.as_str(), self.below(k, n))).collect()),
+            Value::Map(entries) => {
+                Ok(entries.iter().map(|(k, n)| (k.as_str(), self.below(Cow::Borrowed(k), n))).collect())
+            }
             _ => Err(self.error("a map is expected here".to_owned(), "Write it as `name: value` lines".to_owned())),
         }
     }
@@ -128,7 +164,9 @@ impl<'a> At<'a> {
     /// The elements of a list.
     pub(super) fn elements(&self) -> Result<Vec<At<'a>>, TemplateError> {
         match &self.node.value {
-            Value::List(items) => Ok(items.iter().enumerate().map(|(i, n)| self.below(&i.to_string(), n)).collect()),
+            Value::List(items) => {
+                Ok(items.iter().enumerate().map(|(i, n)| self.below(Cow::Owned(i.to_string()), n)).collect())
+            }
             _ => {
                 Err(self.error("a list is expected here".to_owned(), "Write it as `[a, b]` or `- a` lines".to_owned()))
             }
@@ -139,15 +177,23 @@ impl<'a> At<'a> {
         TemplateError {
             file: self.file.to_owned(),
             line: Some(self.node.line),
-            place: self.place.clone(),
+            place: self.path_text(),
             problem: problem.into(),
             advice: advice.into(),
         }
     }
 
-    fn below(&self, key: &str, node: &'a Node) -> At<'a> {
-        let place = if self.place.is_empty() { key.to_owned() } else { format!("{}.{key}", self.place) };
-        At { node, place, file: self.file }
+    fn below(&self, key: Cow<'a, str>, node: &'a Node) -> At<'a> {
+        let place = Place { parent: self.place.clone(), key };
+        At { node, place: Some(Rc::new(place)), file: self.file }
+    }
+
+    /// The keys from the root, joined by periods.
+    fn path_text(&self) -> String {
+        let places = iter::successors(self.place.as_deref(), |place| place.parent.as_deref());
+        let mut keys: Vec<&str> = places.map(|place| place.key.as_ref()).collect();
+        keys.reverse();
+        keys.join(".")
     }
 }
 

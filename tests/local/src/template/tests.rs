@@ -300,3 +300,17 @@ fn a_setting_can_depend_on_a_condition_and_be_absent() {
         assert_eq!(work.reserved_concurrency, expected);
     }
 }
+
+#[test]
+fn a_template_that_is_nested_too_deep_or_has_aliases_is_refused_at_its_line() {
+    let refused = |text: &str| {
+        let error = Template::parse(Path::new("template.yaml"), text, &BTreeMap::new()).expect_err("it is refused");
+        (error.line, error.problem)
+    };
+    let deep = format!("Resources:\n  A:\n{}", "- ".repeat(50_000));
+    assert_eq!(refused(&deep), (Some(3), "maps and lists are nested more than 100 deep".to_owned()));
+    let deep = format!("Resources:\n  A: {}{}", "[".repeat(101), "]".repeat(101));
+    assert_eq!(refused(&deep), (Some(2), "maps and lists are nested more than 100 deep".to_owned()));
+    let alias = "Resources:\n  A: &a {Type: AWS::SNS::Topic}\n  B: *a\n";
+    assert_eq!(refused(alias), (Some(2), "an anchor or an alias, which CloudFormation refuses".to_owned()));
+}
