@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::{Client, Response};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
@@ -56,8 +57,9 @@ impl Cloud {
     /// # Errors
     /// If it does not start, with its exit code and message.
     pub async fn start(data: &Path, options: &[&str]) -> Result<Self, NotStarted> {
-        let mut command = Command::new(executable());
-        command.args(options);
+        // The signal of the limit of files' sizes is ignored, so that it is an error of the write, as a full disk is.
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(executable()).args(options);
         if !options.contains(&"--port") {
             command.args(["--port", "0"]);
         }
@@ -151,6 +153,13 @@ impl Cloud {
     pub async fn inbox(&self, site: &str) -> Vec<Value> {
         let answer = self.get(&format!("/local/inbox?site={site}"), None).await;
         answer.body["messages"].as_array().expect("an inbox is a list").clone()
+    }
+
+    /// Lets its writes fail that would make a file larger than `bytes`, as a full disk does; `None`: there is room again.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = self.process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(pid, Resource::Fsize, limit).expect("a process of this user may be limited");
     }
 
     /// Runs a command of the local cloud's binary against this cloud, such as `study put FILE`.

@@ -269,7 +269,11 @@ impl Sns {
 #[derive(Debug, thiserror::Error)]
 pub enum SnsError {
     /// The kept messages and subscriptions cannot be read.
-    #[error("cannot read the messages and subscriptions in {}", folder.display())]
+    #[error(
+        "cannot use the messages and subscriptions in {}. If its disk is full, free space on it; if a file is damaged, \
+         move the folder away to start with an empty inbox, and no submission or alert is lost",
+        folder.display()
+    )]
     Store {
         /// The folder of the files.
         folder: PathBuf,

@@ -4,6 +4,7 @@ use super::inbox::Status;
 use super::message::Message;
 use super::subscription::Subscription;
 use super::{NO_SIGNATURE, Sns, lock, now};
+use crate::storage::append_lines;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
@@ -13,7 +14,7 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use std::collections::hash_map;
 use std::fs::OpenOptions;
-use std::io::Write;
+
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -82,8 +83,7 @@ impl Sns {
         let path = subscription.endpoint.clone();
         let append = move || {
             let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-            file.write_all(line.as_bytes())?;
-            file.sync_data()
+            append_lines(&mut file, &line)
         };
         let appended = tokio::task::spawn_blocking(append).await.map_err(std::io::Error::other).and_then(|done| done);
         let status = match appended {

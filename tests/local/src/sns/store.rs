@@ -4,12 +4,12 @@
 use super::inbox::{Entry, Status};
 use super::subscription::Subscription;
 use super::{INBOX_LENGTH, lock};
-use crate::storage::write_whole;
+use crate::storage::{append_lines, write_whole};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -85,24 +85,14 @@ impl Store {
     /// Appends messages. They are on the disk when this returns.
     pub(super) async fn append(&self, entries: &[Entry]) -> io::Result<()> {
         let text = lines(entries)?;
-        self.blocking(move |files| {
-            let mut file = lock(&files.messages);
-            let end = file.metadata()?.len();
-            let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_data());
-            if written.is_err() {
-                // An incomplete line would make the next one unreadable.
-                file.set_len(end)?;
-            }
-            written
-        })
-        .await
+        self.blocking(move |files| append_lines(&mut lock(&files.messages), &text)).await
     }
 
-    /// Appends the status of a delivery. If a power failure loses it, the delivery is repeated.
+    /// Appends the status of a delivery. If it is not kept, the delivery is repeated.
     pub(super) async fn note(&self, message: &str, subscription: &str, status: Status) -> io::Result<()> {
         let outcome = DeliveryOutcome { message: message.to_owned(), subscription: subscription.to_owned(), status };
         let text = lines(&[outcome])?;
-        self.blocking(move |files| lock(&files.deliveries).write_all(text.as_bytes())).await
+        self.blocking(move |files| append_lines(&mut lock(&files.deliveries), &text)).await
     }
 
     pub(super) async fn keep_subscriptions(&self, subscriptions: Vec<Subscription>) -> io::Result<()> {
