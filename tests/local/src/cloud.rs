@@ -1,6 +1,7 @@
 //! Starts all parts in order, connects them, and stops them in order.
 
 use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -10,10 +11,10 @@ use std::time::Duration;
 use authoring::connection::{LOCAL_STORE_PATH, LocalStore, PUT_TIMEOUT};
 use authoring::outcome::PutError;
 use authoring::study;
-use axum::extract::{Query, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{delete, get};
 use axum::{Json, Router};
 use clinical::studies::Study;
 use futures::FutureExt;
@@ -30,9 +31,10 @@ use crate::data::{DataDir, DataError};
 use crate::dynamodb::{DynamoDb, DynamoDbError};
 use crate::executables::{self, BuildError};
 use crate::failures::Failures;
+use crate::faults::{FaultSettings, Faults, Service};
 use crate::gateway::Gateway;
 use crate::issuer::{Issuer, IssuerError};
-use crate::lambda::{FunctionSettings, Functions, StartError};
+use crate::lambda::{FunctionSettings, Functions, Processes, StartError};
 use crate::schedules::{self, Schedules};
 use crate::sns::{self, Sns, SnsError, SnsSettings, SubscribeOption};
 use crate::stream::{self, Destinations, StreamError, Streams};
@@ -64,12 +66,49 @@ pub struct CloudOptions {
     pub build_profile: String,
     /// The most environments of one function.
     pub concurrency: usize,
+    /// Faults between the functions and the services that they call.
+    pub faults: Option<FaultSettings>,
     /// Subscriptions to every topic, in addition to the template's.
     pub subscribe: Vec<SubscribeOption>,
     /// The path of this program, for [`FunctionSettings::launcher`].
     pub launcher: Option<PathBuf>,
     /// What is written to the terminal.
     pub console: Console,
+}
+
+impl CloudOptions {
+    /// The arguments with which this program starts such a local cloud on `port`.
+    pub fn arguments(&self, port: u16) -> Vec<OsString> {
+        let Self {
+            data, dynamodb, template, parameters, build_profile, concurrency, faults, subscribe, console, ..
+        } = self;
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |option: &str, value: &OsStr| arguments.extend([option.into(), value.to_owned()]);
+        add("--port", port.to_string().as_ref());
+        add("--template", template.as_os_str());
+        add("--build-profile", build_profile.as_ref());
+        add("--concurrency", concurrency.to_string().as_ref());
+        if let Some(data) = data {
+            add("--data", data.as_os_str());
+        }
+        if let Some(dynamodb) = dynamodb {
+            add("--dynamodb", dynamodb.as_ref());
+        }
+        if let Some(FaultSettings { share, seed }) = faults {
+            add("--faults", share.to_string().as_ref());
+            add("--fault-seed", seed.to_string().as_ref());
+        }
+        for (name, value) in parameters {
+            add("--parameter", format!("{name}={value}").as_ref());
+        }
+        for option in subscribe {
+            add("--subscribe", option.to_string().as_ref());
+        }
+        let Console { quiet, logs } = console;
+        let switches = [(data.is_none(), "--memory"), (*quiet, "--quiet"), (*logs, "--logs")];
+        arguments.extend(switches.into_iter().filter(|(on, _)| *on).map(|(_, switch)| switch.into()));
+        arguments
+    }
 }
 
 /// A running local cloud.
@@ -83,6 +122,8 @@ pub struct Cloud {
     schedules: Schedules,
     sns: Sns,
     database: DynamoDb,
+    faults: Faults,
+    console: Console,
     /// Holds the folder's lock until the process ends.
     _data: Option<DataDir>,
 }
@@ -117,6 +158,12 @@ pub enum CloudError {
     /// The template cannot be used.
     #[error(transparent)]
     Template(#[from] TemplateError),
+    /// Faults were asked for in front of a database that is called over TLS, whose requests cannot be passed on.
+    #[error("faults are injected only into requests to a DynamoDB over http, and {0} is not: start without `--faults`")]
+    FaultsOverTls(String),
+    /// The faults' proxy cannot listen.
+    #[error("cannot listen on a port for the faults between functions and services")]
+    Faults(#[source] io::Error),
     /// `--parameter` names a parameter that the template does not have.
     #[error("the template has no parameter {name}. It has: {}", known.join(", "))]
     Parameter {
@@ -160,6 +207,9 @@ impl Cloud {
             Some(url) => DynamoDb::at(url)?,
             None => DynamoDb::embedded(folder("dynamodb").as_deref()).await?,
         };
+        if options.faults.is_some() && !database.endpoint().starts_with("http://") {
+            return Err(CloudError::FaultsOverTls(database.endpoint().to_owned()));
+        }
         let mut parameters = options.parameters.clone();
         // The local issuer has an `http` address, which the deployed authorizer does not accept.
         parameters.insert("TokenIssuer".to_owned(), issuer.url().to_owned());
@@ -191,9 +241,27 @@ impl Cloud {
             put_demo_study(store).await?;
         }
 
+        let mut faults = Faults::new(options.faults.unwrap_or_default());
+        let endpoints = match options.faults {
+            None => Endpoints { dynamodb: database.endpoint().to_owned(), sns: format!("{url}{}", sns::PATH) },
+            Some(FaultSettings { share, seed }) => {
+                console.say(format!(
+                    "{share} of the functions' requests to DynamoDB and SNS meet a fault; `--fault-seed {seed}` repeats \
+                     the sequence"
+                ));
+                let sns = format!("{url}{}", sns::PATH);
+                Endpoints {
+                    dynamodb: faults
+                        .put_before(Service::DynamoDb, database.endpoint())
+                        .await
+                        .map_err(CloudError::Faults)?,
+                    sns: faults.put_before(Service::Sns, &sns).await.map_err(CloudError::Faults)?,
+                }
+            }
+        };
         let settings = FunctionSettings {
             concurrency: options.concurrency,
-            environment: account(&database, options.dynamodb.is_some(), &url),
+            environment: account(&database, options.dynamodb.is_some(), endpoints),
             launcher: options.launcher.clone(),
             console,
         };
@@ -222,9 +290,11 @@ impl Cloud {
             .merge(sns.routes())
             .merge(failures.clone().routes())
             .merge(sts::routes())
+            .merge(faults.routes())
             .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
             .merge(schedules::routes(template.schedules.clone(), template.functions.clone(), functions.clone()))
-            .merge(invocations(functions.clone(), template.functions.clone()));
+            .merge(invocations(functions.clone(), template.functions.clone()))
+            .merge(environments(functions.processes().clone()));
         let (stop, stopping) = watch::channel(false);
         let server = tokio::spawn(serve(listener, router, stopping));
 
@@ -247,7 +317,7 @@ impl Cloud {
         let checkpoints = folder("stream");
         let streams = stream::start(&database, &template.streams, invoke, destinations, checkpoints.as_deref()).await?;
         let schedules = Schedules::start(&template.schedules, &functions);
-        Ok(Self { url, stop, server, functions, streams, schedules, sns, database, _data: data })
+        Ok(Self { url, stop, server, functions, streams, schedules, sns, database, faults, console, _data: data })
     }
 
     /// The address of the API, for example `http://127.0.0.1:3000`.
@@ -264,6 +334,10 @@ impl Cloud {
         self.schedules.stop().await;
         self.streams.stop().await;
         self.functions.stop(deadline.saturating_duration_since(Instant::now())).await;
+        if self.faults.is_in_use() {
+            self.console.say(self.faults.summary());
+        }
+        self.faults.stop().await;
         self.sns.stop().await;
         self.database.stop().await;
     }
@@ -316,9 +390,15 @@ fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>
     }
 }
 
-/// The functions' credentials and endpoints: a made-up account with the endpoints at `url`, or the account of this
-/// process if the database is a foreign one. The template names no endpoints, because deployed functions use AWS.
-fn account(database: &DynamoDb, foreign: bool, url: &str) -> BTreeMap<String, String> {
+/// The addresses at which the functions call services.
+struct Endpoints {
+    dynamodb: String,
+    sns: String,
+}
+
+/// The functions' credentials and endpoints: a made-up account, or the account of this process if the database is a
+/// foreign one. The template names no endpoints, because deployed functions use AWS.
+fn account(database: &DynamoDb, foreign: bool, endpoints: Endpoints) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
         .map(|name| (name.to_owned(), "local".to_owned()))
         .into();
@@ -333,8 +413,8 @@ fn account(database: &DynamoDb, foreign: bool, url: &str) -> BTreeMap<String, St
     }
     let region = database.client().config().region().map(ToString::to_string);
     variables.insert("AWS_REGION".to_owned(), region.unwrap_or_else(|| crate::template::REGION.to_owned()));
-    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), database.endpoint().to_owned());
-    variables.insert("AWS_ENDPOINT_URL_SNS".to_owned(), format!("{url}{}", sns::PATH));
+    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoints.dynamodb);
+    variables.insert("AWS_ENDPOINT_URL_SNS".to_owned(), endpoints.sns);
     variables
 }
 
@@ -391,7 +471,29 @@ async fn list_invocations(
         return (StatusCode::NOT_FOUND, Json(json!({"title": "Not Found", "status": 404, "detail": detail})))
             .into_response();
     }
-    Json(json!({"invocations": functions.history().newest_first(function.flatten())})).into_response()
+    let history = functions.history();
+    Json(json!({"invocations": history.newest_first(function.flatten()), "totals": history.totals()})).into_response()
+}
+
+/// `GET /local/environments` lists the functions' processes, and `DELETE /local/environments/{pid}` kills one with
+/// SIGKILL, for tests of crashes.
+fn environments(processes: Processes) -> Router {
+    Router::new()
+        .route("/local/environments", get(list_environments))
+        .route("/local/environments/{pid}", delete(kill_environment))
+        .with_state(processes)
+}
+
+async fn list_environments(State(processes): State<Processes>) -> Response {
+    Json(json!({"environments": processes.list()})).into_response()
+}
+
+async fn kill_environment(State(processes): State<Processes>, Path(pid): Path<u32>) -> StatusCode {
+    match processes.kill(pid) {
+        Ok(true) => StatusCode::NO_CONTENT,
+        Ok(false) => StatusCode::NOT_FOUND,
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
 }
 
 #[cfg(test)]

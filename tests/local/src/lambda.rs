@@ -17,10 +17,12 @@ use tokio::time::timeout;
 use crate::console::Console;
 use crate::template::Function;
 use environment::{Environment, Job, StartFailure};
-pub use history::{History, Record};
+pub use history::{History, Record, Totals};
+pub use processes::{Processes, RunningProcess};
 
 mod environment;
 mod history;
+mod processes;
 
 /// Invocations of one function that may wait for a free environment.
 const QUEUE: usize = 1000;
@@ -35,6 +37,7 @@ const STOPPING: &str = "the local cloud is stopping";
 pub struct Functions {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
     history: Arc<History>,
+    processes: Processes,
 }
 
 /// How functions are run.
@@ -90,14 +93,24 @@ impl Functions {
     /// The functions with their executables. None runs yet: environments start on demand.
     pub fn new(functions: impl IntoIterator<Item = (Function, PathBuf)>, settings: FunctionSettings) -> Self {
         let history = Arc::new(History::default());
+        let processes = Processes::default();
         let pools = functions
             .into_iter()
             .map(|(function, executable)| {
                 let name = function.name.clone();
-                (name, Arc::new(Pool::new(function, executable, settings.clone(), Arc::clone(&history))))
+                (
+                    name,
+                    Arc::new(Pool::new(
+                        function,
+                        executable,
+                        settings.clone(),
+                        Arc::clone(&history),
+                        processes.clone(),
+                    )),
+                )
             })
             .collect();
-        Self { pools: Arc::new(pools), history }
+        Self { pools: Arc::new(pools), history, processes }
     }
 
     /// Starts one environment of each function and waits until all are initialised.
@@ -149,6 +162,11 @@ impl Functions {
         &self.history
     }
 
+    /// The functions' processes that run now.
+    pub fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
     /// Refuses further invocations, waits at most `grace` for running ones, and ends all processes.
     pub async fn stop(&self, grace: Duration) {
         for pool in self.pools.values() {
@@ -174,6 +192,7 @@ struct Pool {
     executable: PathBuf,
     settings: FunctionSettings,
     history: Arc<History>,
+    processes: Processes,
     limit: usize,
     state: Mutex<State>,
     /// Notified whenever an environment becomes free or ends.
@@ -201,11 +220,17 @@ struct State {
 struct Slot(Weak<Pool>);
 
 impl Pool {
-    fn new(function: Function, executable: PathBuf, settings: FunctionSettings, history: Arc<History>) -> Self {
+    fn new(
+        function: Function,
+        executable: PathBuf,
+        settings: FunctionSettings,
+        history: Arc<History>,
+        processes: Processes,
+    ) -> Self {
         let limit = function.reserved_concurrency.unwrap_or(usize::MAX).min(settings.concurrency);
         let state = Mutex::new(State::default());
         let (changed, end) = (Notify::new(), watch::Sender::new(false));
-        Self { function, executable, settings, history, limit, state, changed, end }
+        Self { function, executable, settings, history, processes, limit, state, changed, end }
     }
 
     /// Starts an environment before the first invocation.
@@ -318,7 +343,8 @@ impl Pool {
     }
 
     async fn start(&self, slot: Slot) -> Result<Environment, StartFailure> {
-        Environment::start(&self.function, &self.executable, &self.settings, self.end.subscribe(), slot).await
+        let Self { function, executable, settings, processes, .. } = self;
+        Environment::start(function, executable, settings, processes, self.end.subscribe(), slot).await
     }
 
     /// Hands a free environment to the invocation that has waited longest, or keeps it idle.

@@ -4,17 +4,20 @@
 //! `template.yaml`, and [`data`] is the folder that keeps their data. [`dynamodb`] is the database, [`executables`]
 //! builds the functions, [`lambda`] runs them, and [`gateway`] sends them requests whose tokens the [`issuer`] signed.
 //! [`stream`] delivers records to them and writes those it gives up to [`failures`]; [`schedules`] sends scheduled
-//! events, [`sns`] receives what they publish, and [`sts`] identifies the user of the authoring commands.
+//! events, [`sns`] receives what they publish, and [`sts`] identifies the user of the authoring commands. [`faults`] are
+//! injected between the functions and what they call.
 //!
-//! [`replay`] sends real data through it. The commands that need no local cloud are in the crate `authoring`.
+//! [`replay`] sends real data through it, and [`surge`] the submissions of many patients at once. The commands that need no local cloud are in the crate `authoring`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
+mod client;
 pub mod cloud;
 pub mod console;
 pub mod data;
 pub mod dynamodb;
 pub mod executables;
 pub mod failures;
+pub mod faults;
 pub mod gateway;
 pub mod issuer;
 pub mod lambda;
@@ -25,4 +28,5 @@ pub mod sns;
 pub mod storage;
 pub mod stream;
 pub mod sts;
+pub mod surge;
 pub mod template;

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, parent_id};
 use std::path::{Path, PathBuf};
 use std::process::{self, ExitCode};
@@ -12,8 +13,10 @@ use clap::{Args, Parser, Subcommand};
 use clinical::ids::SiteId;
 use local::cloud::{Cloud, CloudOptions};
 use local::console::Console;
+use local::faults::{FaultSettings, Share};
 use local::replay::{self, ReplayError, ReplayOptions, Verdict};
 use local::sns::SubscribeOption;
+use local::surge::{self, Kill, SurgeError, SurgeOptions};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the whole back end on this machine: the functions' own binaries behind an HTTP API, a database with streams,
@@ -60,6 +63,13 @@ struct CloudArguments {
     /// Environments of one function at most; further invocations wait
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: u16,
+    /// Share of the functions' requests to DynamoDB and SNS that meet a fault: an error, a throttle, a delay around
+    /// their time limits, a connection cut before or after the write
+    #[arg(long, value_name = "PERCENT")]
+    faults: Option<Share>,
+    /// Seed of the sequence of faults [default: a new one, which is printed]
+    #[arg(long, value_name = "N", requires = "faults")]
+    fault_seed: Option<u64>,
     /// Deliver all messages here too: http://127.0.0.1:PORT/PATH or file:PATH, then `,{...}` as a filter policy if wanted
     #[arg(long, value_name = "ENDPOINT")]
     subscribe: Vec<SubscribeOption>,
@@ -80,13 +90,28 @@ enum Command {
         #[command(flatten)]
         cloud: Box<CloudArguments>,
     },
-    /// Becomes a function's process that ends with its parent, whatever ends that
+    /// Sends a submission of each of many patients at once, as phones do, and checks that nothing is lost or twice
+    ///
+    /// Uses the local cloud that serves on --port; where none does, starts one with the options below and stops it
+    /// afterwards. Waits until all is scored and published; then compares every score, alert and count with the
+    /// reference, and sends everything again. Each surge has new patients.
+    /// Ends with 0 if every promise was kept, 1 if one was broken, 2 if it could not be done.
+    Surge {
+        #[command(flatten)]
+        surge: SurgeArguments,
+        #[command(flatten)]
+        cloud: Box<CloudArguments>,
+    },
+    /// Becomes a process that ends with its parent, whatever ends that
     #[command(hide = true)]
     Environment {
         /// Process id of the parent
         parent: u32,
         /// What to become
         executable: PathBuf,
+        /// Its arguments
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
     },
 }
 
@@ -105,11 +130,31 @@ struct ReplayArguments {
     patience: u32,
 }
 
+#[derive(Debug, Args)]
+struct SurgeArguments {
+    /// Patients, each of whom submits once
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    patients: u32,
+    /// Submissions that are sent at the same time
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    connections: u16,
+    /// Kill with SIGKILL meanwhile: `functions`, four processes a second; `cloud`, the local cloud with all of its
+    /// functions, three times, which then starts again. May be given twice
+    #[arg(long, value_name = "WHAT", value_parser = kill)]
+    kill: Vec<Kill>,
+    /// Seconds to go on while nothing is accepted, scored or delivered
+    #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..))]
+    patience: u32,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Some(Command::Environment { parent, executable }) => become_environment(parent, &executable),
+        Some(Command::Environment { parent, executable, arguments }) => {
+            become_environment(parent, &executable, &arguments)
+        }
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
+        Some(Command::Surge { surge, cloud }) => return surge_of(surge, options(*cloud)),
         Some(Command::Authoring(command)) => return command.run(),
         None => serve(options(cli.cloud)),
     };
@@ -159,6 +204,34 @@ async fn replay_file(arguments: ReplayArguments, cloud: CloudOptions) -> ExitCod
     }
 }
 
+#[tokio::main]
+async fn surge_of(arguments: SurgeArguments, cloud: CloudOptions) -> ExitCode {
+    let SurgeArguments { patients, connections, kill, patience } = arguments;
+    let options = SurgeOptions {
+        patients: patients as usize,
+        connections: connections.into(),
+        kills: kill.into_iter().collect(),
+        patience: Duration::from_secs(patience.into()),
+        cloud,
+    };
+    match surge::run(options).await {
+        Ok(surge::Verdict::Kept) => ExitCode::SUCCESS,
+        Ok(surge::Verdict::Broken) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&error));
+            ExitCode::from(if matches!(error, SurgeError::Interrupted) { 130 } else { 2 })
+        }
+    }
+}
+
+fn kill(text: &str) -> Result<Kill, &'static str> {
+    match text {
+        "functions" => Ok(Kill::Functions),
+        "cloud" => Ok(Kill::Cloud),
+        _ => Err("is neither `functions` nor `cloud`"),
+    }
+}
+
 fn parameter(text: &str) -> Result<(String, String), &'static str> {
     let (name, value) = text.split_once('=').ok_or("is not NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -181,10 +254,19 @@ fn options(cli: CloudArguments) -> CloudOptions {
         workspace,
         build_profile: cli.build_profile,
         concurrency: cli.concurrency.into(),
+        faults: cli.faults.map(|share| FaultSettings { share, seed: cli.fault_seed.unwrap_or_else(seed) }),
         subscribe: cli.subscribe,
         launcher: std::env::current_exe().ok(),
         console: Console { quiet: cli.quiet, logs: cli.logs },
     }
+}
+
+/// A seed that a person can type.
+fn seed() -> u64 {
+    let mut random = [0; 4];
+    // Without randomness the seed is one that serves as well.
+    let _ = getrandom::fill(&mut random);
+    u32::from_le_bytes(random).into()
 }
 
 /// The root of the workspace that this program was built from, wherever it is called.
@@ -194,12 +276,13 @@ fn workspace() -> PathBuf {
 }
 
 /// Asks the system for a SIGKILL at the parent's end, and becomes the executable, which inherits the request.
-fn become_environment(parent: u32, executable: &Path) -> Result<ExitCode, Box<dyn Error>> {
+fn become_environment(parent: u32, executable: &Path, arguments: &[OsString]) -> Result<ExitCode, Box<dyn Error>> {
+    // Only Linux can end a process with its parent.
     #[cfg(target_os = "linux")]
     rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     // It may have ended before the request.
     if parent_id() != parent {
         return Ok(ExitCode::FAILURE);
     }
-    Err(process::Command::new(executable).exec().into())
+    Err(process::Command::new(executable).args(arguments).exec().into())
 }

@@ -16,14 +16,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
+pub use crate::client::ApiError;
+use crate::client::{Alert, Api, Receipt, Score};
 use crate::cloud::{Cloud, CloudError, CloudOptions};
-pub use api::ApiError;
-use api::{Alert, Api, Receipt, Score};
 use file::{Administration, Dataset};
 pub use file::{Fault, FileError};
 use report::{Entry, Report, Sent, When};
 
-mod api;
 mod categories;
 mod file;
 mod report;

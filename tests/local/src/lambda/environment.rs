@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{FunctionSettings, Invocation, InvocationOutcome, Slot};
+use super::processes::Listed;
+use super::{FunctionSettings, Invocation, InvocationOutcome, Processes, Slot};
 use crate::template::Function;
 use process::{Process, Tail};
 
@@ -46,6 +47,7 @@ pub(super) struct Environment {
     /// The function's open request for its next invocation.
     next: Option<oneshot::Sender<Response>>,
     process: Process,
+    _listed: Option<Listed>,
     cold: bool,
     server: AbortHandle,
     _slot: Slot,
@@ -109,6 +111,7 @@ impl Environment {
         function: &Function,
         executable: &Path,
         settings: &FunctionSettings,
+        processes: &Processes,
         end: watch::Receiver<bool>,
         slot: Slot,
     ) -> Result<Self, StartFailure> {
@@ -122,12 +125,14 @@ impl Environment {
             server.abort();
             run(error)
         })?;
+        let listed = process.id().map(|pid| processes.add(&function.binary, pid));
         let mut environment = Self {
             function_arn: function.arn(),
             timeout: function.timeout,
             events,
             next: None,
             process,
+            _listed: listed,
             cold: true,
             server,
             _slot: slot,

@@ -1,6 +1,6 @@
 //! The latest invocations and their outcomes.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
@@ -15,9 +15,19 @@ use crate::template::Function;
 /// The most invocations that are kept.
 const KEPT: usize = 1000;
 
-/// The latest invocations, oldest first.
+/// The latest invocations, and how many there were.
 #[derive(Debug, Default)]
-pub struct History(Mutex<VecDeque<Record>>);
+pub struct History(Mutex<Invocations>);
+
+#[derive(Debug, Default)]
+struct Invocations {
+    /// Oldest first.
+    latest: VecDeque<Record>,
+    totals: Totals,
+}
+
+/// How many invocations of a function (its binary) had each outcome.
+pub type Totals = BTreeMap<String, BTreeMap<&'static str, u64>>;
 
 /// One invocation, without its payload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,9 +55,14 @@ pub struct Record {
 impl History {
     /// The latest invocations, newest first: of one function (by its binary or its logical id) or of all.
     pub fn newest_first(&self, function: Option<&Function>) -> Vec<Record> {
-        let records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let invocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |record: &&Record| function.is_none_or(|function| function.binary == record.function);
-        records.iter().rev().filter(fits).cloned().collect()
+        invocations.latest.iter().rev().filter(fits).cloned().collect()
+    }
+
+    /// How many invocations of each function had each outcome, since the local cloud started.
+    pub fn totals(&self) -> Totals {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).totals.clone()
     }
 
     pub(super) fn add(&self, console: Console, record: Record) {
@@ -56,11 +71,13 @@ impl History {
         } else {
             console.warn(record.line());
         }
-        let mut records = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if records.len() == KEPT {
-            records.pop_front();
+        let mut invocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Invocations { latest, totals } = &mut *invocations;
+        *totals.entry(record.function.clone()).or_default().entry(record.outcome).or_default() += 1;
+        if latest.len() == KEPT {
+            latest.pop_front();
         }
-        records.push_back(record);
+        latest.push_back(record);
     }
 }
 

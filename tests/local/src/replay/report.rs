@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 
 use clinical::ids::SiteId;
 
-use super::api::{Alert, Counts, Score};
 use super::file::Administration;
+use crate::client::{Alert, Counts, Score};
 
 /// The content of the report.
 pub(super) struct Report<'a> {
@@ -299,8 +299,8 @@ mod tests {
     use serde_json::{Map, Number};
     use time::macros::datetime;
 
-    use super::super::api::{Reason, ScoreValue};
     use super::*;
+    use crate::client::{Reason, ScoreValue};
 
     fn administration(patient: &str, total: Option<f64>) -> Administration {
         let find = Catalog::shipped().find(&"phq-9".parse().expect("an id"), &"1.0.0".parse().expect("a version"));

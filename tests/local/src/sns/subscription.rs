@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::{io, path};
+use std::{fmt, io, path};
 
 /// A subscription to a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,16 @@ impl FromStr for SubscribeOption {
             parse_policy(policy, false).map_err(|refusal| SubscribeOptionError::Refused(refusal.message))?;
         }
         Ok(Self { protocol: protocol.to_owned(), endpoint: endpoint.to_owned(), filter_policy })
+    }
+}
+
+impl fmt::Display for SubscribeOption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.protocol == "file" {
+            f.write_str("file:")?;
+        }
+        f.write_str(&self.endpoint)?;
+        self.filter_policy.as_ref().map_or(Ok(()), |policy| write!(f, ",{policy}"))
     }
 }
 

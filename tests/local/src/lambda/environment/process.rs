@@ -80,6 +80,11 @@ impl Process {
         Ok(Self { child, end, killed: false, readers, tail })
     }
 
+    /// The process id, until the process has ended.
+    pub(super) fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// The exit status, if the process has ended.
     pub(super) fn ended(&mut self) -> Option<String> {
         match self.child.try_wait() {

@@ -33,12 +33,14 @@ const TOKEN_LIFETIME: u32 = 7 * 24 * 3600;
 
 /// The API of a local cloud.
 #[derive(Debug)]
-pub(super) struct Api {
+pub(crate) struct Api {
     client: Client<HttpConnector, Full<Bytes>>,
     url: String,
     /// How long an unanswered request is retried.
     patience: Duration,
     repeats: AtomicU64,
+    /// Requests of the API that were answered.
+    answered: AtomicU64,
 }
 
 /// Why there is no usable response.
@@ -81,7 +83,7 @@ pub enum ApiError {
 }
 
 /// The response to a submission.
-pub(super) enum Receipt {
+pub(crate) enum Receipt {
     /// It is stored, since this time (RFC 3339).
     Stored { received_at: String },
     /// Another body is stored under its id.
@@ -90,70 +92,75 @@ pub(super) enum Receipt {
 
 /// The state of a submission.
 #[derive(Debug, Deserialize)]
-pub(super) struct State {
-    pub(super) score: Option<Score>,
+pub(crate) struct State {
+    pub(crate) score: Option<Score>,
 }
 
 /// The score of a submission.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Score {
+pub(crate) struct Score {
     /// When it was scored (RFC 3339).
-    pub(super) scored_at: String,
-    pub(super) scores: Vec<ScoreValue>,
-    pub(super) not_scored: Vec<Reason>,
-    pub(super) alerts: Vec<String>,
+    pub(crate) scored_at: String,
+    pub(crate) scores: Vec<ScoreValue>,
+    pub(crate) not_scored: Vec<Reason>,
+    pub(crate) alerts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct ScoreValue {
-    pub(super) id: String,
-    pub(super) value: Number,
-    pub(super) band: Option<String>,
+pub(crate) struct ScoreValue {
+    pub(crate) id: String,
+    pub(crate) value: Number,
+    pub(crate) band: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
-pub(super) struct Reason {
-    pub(super) id: String,
-    pub(super) reason: String,
+pub(crate) struct Reason {
+    pub(crate) id: String,
+    pub(crate) reason: String,
 }
 
 /// The counts of a site.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Counts {
-    pub(super) api_calls: u64,
-    pub(super) submissions: u64,
-    pub(super) alerts: u64,
+pub(crate) struct Counts {
+    pub(crate) api_calls: u64,
+    pub(crate) submissions: u64,
+    pub(crate) alerts: u64,
 }
 
 /// A published alert.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Alert {
-    pub(super) alert_id: String,
-    pub(super) submission_id: String,
-    pub(super) severity: String,
-    pub(super) rule: String,
+pub(crate) struct Alert {
+    pub(crate) alert_id: String,
+    pub(crate) submission_id: String,
+    pub(crate) severity: String,
+    pub(crate) rule: String,
 }
 
 impl Api {
-    pub(super) fn at(url: String, patience: Duration) -> Self {
+    pub(crate) fn at(url: String, patience: Duration) -> Self {
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Self { client, url, patience, repeats: AtomicU64::new(0) }
+        Self { client, url, patience, repeats: AtomicU64::new(0), answered: AtomicU64::new(0) }
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// How many requests were repeats.
-    pub(super) fn repeats(&self) -> u64 {
+    pub(crate) fn repeats(&self) -> u64 {
         self.repeats.load(Ordering::Relaxed)
     }
 
+    /// How many requests of the API, below `/v1`, were answered.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
+    }
+
     /// Whether a local cloud listens at the address.
-    pub(super) async fn is_local_cloud(&self) -> bool {
+    pub(crate) async fn is_local_cloud(&self) -> bool {
         let call = Call::get("/local/.well-known/openid-configuration", None);
         let answer = timeout(GREETING, self.attempt(&call)).await;
         let Ok(Ok(Answer { status: StatusCode::OK, body, .. })) = answer else { return false };
@@ -161,7 +168,7 @@ impl Api {
         configuration["issuer"].as_str().is_some_and(|issuer| issuer.ends_with("/local"))
     }
 
-    pub(super) async fn patient_token(
+    pub(crate) async fn patient_token(
         &self,
         study: &StudyId,
         site: &SiteId,
@@ -170,12 +177,12 @@ impl Api {
         self.token(json!({"role": "patient", "study": study, "sites": [site], "patient": patient})).await
     }
 
-    pub(super) async fn staff_token(&self, study: &StudyId, site: &SiteId) -> Result<String, ApiError> {
+    pub(crate) async fn staff_token(&self, study: &StudyId, site: &SiteId) -> Result<String, ApiError> {
         self.token(json!({"role": "staff", "study": study, "sites": [site]})).await
     }
 
     /// Sends a submission as a phone does: again under the same id until a response settles it.
-    pub(super) async fn submit(&self, token: &str, body: &Value) -> Result<Receipt, ApiError> {
+    pub(crate) async fn submit(&self, token: &str, body: &Value) -> Result<Receipt, ApiError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Body {
@@ -190,11 +197,35 @@ impl Api {
         Ok(Receipt::Stored { received_at })
     }
 
-    pub(super) async fn state(&self, token: &str, patient: &PatientId, id: &SubmissionId) -> Result<State, ApiError> {
+    /// Sends a submission once, whatever becomes of it. The error is why there is no answer.
+    pub(crate) async fn try_submit(&self, token: &str, body: &Value) -> Result<Answer, String> {
+        let call = Call { method: Method::POST, path: "/v1/submissions", token: Some(token), body: Some(body) };
+        timeout(ATTEMPT, self.attempt(&call)).await.unwrap_or_else(|_| Err(no_answer()))
+    }
+
+    /// Sends a submission until it is settled.
+    pub(crate) async fn repeat(&self, token: &str, body: &Value) -> Result<Answer, ApiError> {
+        self.settled(&Call { method: Method::POST, path: "/v1/submissions", token: Some(token), body: Some(body) })
+            .await
+    }
+
+    /// Asks for what `path` names until the answer is other than "later", whatever it says.
+    pub(crate) async fn get(&self, path: &str, token: Option<&str>) -> Result<Answer, ApiError> {
+        self.settled(&Call::get(path, token)).await
+    }
+
+    /// Kills one of the functions' processes. Returns whether it was one and still ran.
+    pub(crate) async fn kill_environment(&self, pid: u32) -> Result<bool, ApiError> {
+        let path = format!("/local/environments/{pid}");
+        let call = Call { method: Method::DELETE, path: &path, token: None, body: None };
+        Ok(self.settled(&call).await?.status.is_success())
+    }
+
+    pub(crate) async fn state(&self, token: &str, patient: &PatientId, id: &SubmissionId) -> Result<State, ApiError> {
         self.read(&format!("/v1/submissions/{id}?patient={patient}"), Some(token)).await
     }
 
-    pub(super) async fn counts(&self, token: &str, site: &SiteId) -> Result<Counts, ApiError> {
+    pub(crate) async fn counts(&self, token: &str, site: &SiteId) -> Result<Counts, ApiError> {
         #[derive(Deserialize)]
         struct Body {
             counts: Vec<Counts>,
@@ -204,7 +235,7 @@ impl Api {
     }
 
     /// The alerts in the inbox, repeats included.
-    pub(super) async fn inbox(&self, site: &SiteId) -> Result<Vec<Alert>, ApiError> {
+    pub(crate) async fn inbox(&self, site: &SiteId) -> Result<Vec<Alert>, ApiError> {
         #[derive(Deserialize)]
         struct Body {
             messages: Vec<Message>,
@@ -230,7 +261,7 @@ impl Api {
         Ok(body.access_token)
     }
 
-    async fn read<T: DeserializeOwned>(&self, path: &str, token: Option<&str>) -> Result<T, ApiError> {
+    pub(crate) async fn read<T: DeserializeOwned>(&self, path: &str, token: Option<&str>) -> Result<T, ApiError> {
         let call = Call::get(path, token);
         call.read(&self.settled(&call).await?)
     }
@@ -248,10 +279,7 @@ impl Api {
                     ApiError::Unsettled { request: call.to_string(), why: answer.status.to_string() }
                 }
                 Ok(Err(why)) => ApiError::Unreachable { request: call.to_string(), why },
-                Err(_) => {
-                    let why = format!("nothing within {} s", ATTEMPT.as_secs());
-                    ApiError::Unreachable { request: call.to_string(), why }
-                }
+                Err(_) => ApiError::Unreachable { request: call.to_string(), why: no_answer() },
             };
             if Instant::now() + wait > end {
                 return Err(error);
@@ -275,6 +303,9 @@ impl Api {
         let (head, body) = self.client.request(request).await.map_err(|error| reason(&error))?.into_parts();
         let body = body.collect().await.map_err(|error| reason(&error))?.to_bytes();
         let retry_after = head.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+        if call.path.starts_with("/v1/") {
+            self.answered.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(Answer { status: head.status, retry_after: retry_after.map(Duration::from_secs), body })
     }
 }
@@ -308,14 +339,21 @@ impl fmt::Display for Call<'_> {
     }
 }
 
-struct Answer {
-    status: StatusCode,
-    retry_after: Option<Duration>,
-    body: Bytes,
+/// A response.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) retry_after: Option<Duration>,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
-    fn asks_to_come_again(&self) -> bool {
+    /// Its JSON, or null.
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    pub(crate) fn asks_to_come_again(&self) -> bool {
         self.status.is_server_error() || self.status == StatusCode::TOO_MANY_REQUESTS
     }
 
@@ -331,6 +369,10 @@ impl Answer {
     }
 }
 
+fn no_answer() -> String {
+    format!("nothing within {} s", ATTEMPT.as_secs())
+}
+
 /// The client's errors only name the step that failed; the reason is at the end of the chain of sources.
 fn reason(error: &dyn Error) -> String {
     let mut innermost = error;
@@ -341,7 +383,7 @@ fn reason(error: &dyn Error) -> String {
 }
 
 /// Half to all of a pause, so that rejected clients do not return together.
-fn jitter() -> f64 {
+pub(crate) fn jitter() -> f64 {
     let mut random = [0];
     // Without randomness the pause is not shortened.
     let share = getrandom::fill(&mut random).map_or(1.0, |()| f64::from(random[0]) / 255.0);

@@ -1,0 +1,55 @@
+//! The store as a whole, recomputed from the stored submissions: what cannot be seen through the API.
+
+use std::time::Duration;
+
+use authoring::connection::{LOCAL_STORE_PATH, LocalStore};
+use authoring::error_chain;
+use authoring::progress::ProgressBar;
+use invocation::Deadline;
+use time::OffsetDateTime;
+use tokio::time::{Instant, sleep};
+use verification::{Settings, verify};
+
+use super::SurgeError;
+use super::checks::Findings;
+use crate::client::Api;
+use crate::sts;
+
+/// Bounds one pass over the store.
+const PASS: Duration = Duration::from_secs(600);
+
+/// The pause before the next pass while something waits.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Compares the store with the reference. While something waits, for the sweep to mark a published alert for example,
+/// it is compared again, for at most `patience`.
+pub(super) async fn run(api: &Api, patience: Duration, quiet: bool, findings: &mut Findings) -> Result<(), SurgeError> {
+    let end = Instant::now() + patience;
+    let report = loop {
+        // A local cloud that was started again has another address of its store.
+        let local: LocalStore = api.read(LOCAL_STORE_PATH, None).await?;
+        let store = local.connect_as(sts::principal(&local.sts))?.store;
+        let mut progress = None;
+        let mut done = 0;
+        let pass = verify(&store, Settings::default(), OffsetDateTime::now_utc(), Deadline::after(PASS), |tally| {
+            let expected = usize::try_from(tally.submissions_before).unwrap_or(usize::MAX);
+            let progress = progress.get_or_insert_with(|| ProgressBar::new("verified", expected, quiet));
+            let now = usize::try_from(tally.submissions).unwrap_or(usize::MAX).min(expected);
+            progress.steps(now - done);
+            done = now;
+        });
+        let report = pass.await.map_err(|failure| SurgeError::Verification(error_chain(&failure)))?;
+        let settled = report.differences.is_empty() && report.tally.waiting == 0;
+        if settled || Instant::now() + PAUSE >= end {
+            break report;
+        }
+        sleep(PAUSE).await;
+    };
+    findings.recomputed = report.tally.submissions;
+    if report.tally.waiting > 0 {
+        let why = format!("{} submissions, alerts or courses still wait for the sweep", report.tally.waiting);
+        findings.broken.push((4, why));
+    }
+    findings.different.extend(report.differences.iter().map(ToString::to_string));
+    Ok(())
+}
