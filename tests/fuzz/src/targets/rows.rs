@@ -15,7 +15,7 @@ pub(super) fn dataset(input: &[u8]) {
 }
 
 pub(super) fn rows(input: &[u8]) {
-    check(input, if input.len() % 2 == 0 { Notation::Lines } else { Notation::Any });
+    check(input, if input.len().is_multiple_of(2) { Notation::Lines } else { Notation::Any });
 }
 
 /// The number of forms that ship.

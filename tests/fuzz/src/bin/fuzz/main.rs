@@ -1,6 +1,7 @@
 //! `fuzz`: runs the fuzz targets on inputs of the seeded generator.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
+#![allow(clippy::disallowed_types, reason = "a hang of the code is measured, which no stopped clock would show")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -77,7 +77,8 @@ pub(crate) fn run(arguments: &RunArguments) -> io::Result<ExitCode> {
             }
         };
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().map(|worker| worker.join().expect("a worker does not panic")).collect::<io::Result<()>>()
+        // A worker panics only by a fault of this program.
+        workers.into_iter().try_for_each(|worker| worker.join().expect("a worker does not panic"))
     })?;
     let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     let findings: Vec<_> =
