@@ -1,10 +1,11 @@
 //! Scores what the table's stream delivers. Each batch goes through the pipeline of [`scoring`]; the answer names the
 //! records that are not done, and the stream delivers again from the first of them.
 
+use invocation::event_function::in_invocation;
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;
 use records::Store;
-use scoring::{Scoring, in_invocation};
+use scoring::Scoring;
 use serde::Serialize;
 use serde_json::Value;
 

@@ -1,18 +1,18 @@
 //! The function `sweep`.
 
-use invocation::{FunctionError, aws};
+use invocation::{FunctionError, aws, event_function};
 use notifications::Topic;
 use records::Store;
 use sweep::{Sweep, escalation};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), FunctionError> {
-    let environment = scoring::start(env!("CARGO_CRATE_NAME"));
+    let environment = event_function::start(env!("CARGO_CRATE_NAME"));
     let https = aws::https();
     let store = Store::from_environment(&environment, https.clone())?;
     let topic = Topic::from_environment(&environment, https)?;
     let escalation = escalation(&environment)?;
     tokio::join!(store.warm_up(&store.tables().records), topic.warm_up());
     let sweep = Sweep::new(store, topic, escalation);
-    scoring::run(async |event| sweep.handle(event).await).await
+    event_function::run(async |event| sweep.handle(event).await).await
 }

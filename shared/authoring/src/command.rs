@@ -14,6 +14,7 @@ use clinical::instruments::{Catalog, Instrument};
 use crate::connection::Target;
 use crate::outcome::Outcome;
 use crate::validate::{self, ValidateOptions, ValidationResult};
+use crate::verify::{self, VerifyError, VerifyOptions};
 use crate::{catalog, error_chain, instrument, score, study};
 
 /// The commands, to be flattened into a program's own.
@@ -57,6 +58,16 @@ pub enum Command {
         /// The form, the rows, and how the result is written.
         #[command(flatten)]
         arguments: ValidateArguments,
+    },
+    /// Recomputes all that is stored from the submissions, and lists what differs
+    ///
+    /// Replays each patient's submissions and compares scores, alerts, courses, corrections, audit entries of changes, and
+    /// the counts of each site. Reads only, also beside a running system, and names no answer, score or patient.
+    /// Exits with 0 if nothing differs, 1 if anything does, 2 if the store cannot be read.
+    Verify {
+        /// What is verified, and how.
+        #[command(flatten)]
+        arguments: VerifyArguments,
     },
 }
 
@@ -137,7 +148,7 @@ pub struct TargetArguments {
 
 impl From<TargetArguments> for Target {
     fn from(arguments: TargetArguments) -> Self {
-        arguments.table.map_or(Self::LocalCloud(arguments.port), Self::Table)
+        arguments.table.map_or(Self::LocalCloud(arguments.port), |table| Self::Table(table, None))
     }
 }
 
@@ -165,6 +176,38 @@ pub struct ValidateArguments {
     quiet: bool,
 }
 
+/// What is verified, and how.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Port of the local cloud
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// The Records table of a deployment, in the account and region of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    /// AWS_SESSION_TOKEN and AWS_REGION
+    #[arg(long, value_name = "NAME", conflicts_with = "port", requires = "counts_table")]
+    table: Option<String>,
+    /// The SiteCounts table of the deployment
+    #[arg(long, value_name = "NAME", requires = "table")]
+    counts_table: Option<String>,
+    /// Minutes that something may wait for its score, its publication or its evaluation; 0 for not at all
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u32).range(0..=525_600))]
+    patience: u32,
+    /// The largest EscalationLimit that the deployment ever had, to compare the escalations of studies that define none
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100))]
+    escalation_limit: Option<u32>,
+    /// Show no progress
+    #[arg(long)]
+    quiet: bool,
+}
+
+impl From<VerifyArguments> for VerifyOptions {
+    fn from(arguments: VerifyArguments) -> Self {
+        let VerifyArguments { port, table, counts_table, patience, escalation_limit, quiet } = arguments;
+        let target = table.map_or(Target::LocalCloud(port), |table| Target::Table(table, counts_table));
+        Self { target, patience: time::Duration::minutes(patience.into()), escalation_limit, quiet }
+    }
+}
+
 impl From<ValidateArguments> for ValidateOptions {
     fn from(arguments: ValidateArguments) -> Self {
         let ValidateArguments { form, file, version, json, values, lang, quiet } = arguments;
@@ -185,6 +228,7 @@ impl Command {
             }
             Self::Study { command } => command.run(),
             Self::Validate { arguments } => validate(&arguments.into()),
+            Self::Verify { arguments } => verify(&arguments.into()),
         }
     }
 }
@@ -229,6 +273,17 @@ fn validate(options: &ValidateOptions) -> ExitCode {
             let code = if rejected { ExitCode::from(1) } else { ExitCode::SUCCESS };
             written(io::stdout().lock().write_all(text.as_bytes()), code)
         }
+        Err(error) => failed(&error),
+    }
+}
+
+fn verify(options: &VerifyOptions) -> ExitCode {
+    match block_on(verify::verify(options, io::stdout())) {
+        Ok(tally) => {
+            let code = if tally.differences > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS };
+            written(io::stdout().lock().write_all(verify::summary(&tally).as_bytes()), code)
+        }
+        Err(VerifyError::Write(error)) => written(Err(error), ExitCode::from(1)),
         Err(error) => failed(&error),
     }
 }

@@ -30,8 +30,9 @@ const DYNAMODB_ENDPOINT: &str = "AWS_ENDPOINT_URL_DYNAMODB";
 pub enum Target {
     /// The local cloud on this port.
     LocalCloud(u16),
-    /// The Records table of this name in AWS, in the account and region of the environment's variables.
-    Table(String),
+    /// The Records table of this name in AWS, in the account and region of the environment's variables; and the name of
+    /// its SiteCounts table where counts are read.
+    Table(String, Option<String>),
 }
 
 /// The tables of a local cloud, and its services that commands need.
@@ -70,15 +71,26 @@ impl Target {
                 let local = fetch_local_store(*port).await?;
                 (local.environment(), local.store()?)
             }
-            Self::Table(name) => {
-                let environment = Environment::of_process();
-                let tables = Tables { records: name.clone(), counts: String::new() };
-                let store = open(&environment, tables)?;
-                (environment, store)
-            }
+            Self::Table(..) => (Environment::of_process(), self.store().await?),
         };
         let actor = identity::caller(&environment, Deadline::after(PUT_TIMEOUT)).await?;
         Ok(Connection { store, actor })
+    }
+}
+
+impl Target {
+    /// The store, to be read: nobody's identity is looked up.
+    ///
+    /// # Errors
+    /// If no local cloud answers, or the environment names no account.
+    pub async fn store(&self) -> Result<Store, ConnectError> {
+        match self {
+            Self::LocalCloud(port) => fetch_local_store(*port).await?.store(),
+            Self::Table(records, counts) => {
+                let tables = Tables { records: records.clone(), counts: counts.clone().unwrap_or_default() };
+                open(&Environment::of_process(), tables)
+            }
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Tools for those who write instruments, studies and forms: what `cargo run -- instrument`, `study`, `instruments`,
-//! `score` and `validate` do.
+//! `score`, `validate` and `verify` do.
 //!
 //! [`Command`] is the command line: its arguments, its output and its exit code. Plain functions do the work:
 //! [`instrument`] and [`study`] check definitions and store them, [`catalog`] finds and lists instruments, [`score`]
-//! scores answers and [`validate`] checks case-report rows. Definitions are stored through a [`connection`] to a local
+//! scores answers, [`validate`] checks case-report rows and [`verify`] recomputes what is stored. Definitions are stored through a [`connection`] to a local
 //! cloud or to a deployment in AWS, in the name of the identity that STS confirms.
 
 pub mod catalog;
@@ -17,6 +17,7 @@ pub mod score;
 pub mod study;
 mod table;
 pub mod validate;
+pub mod verify;
 
 use std::path::{Path, PathBuf};
 use std::{fs, io};

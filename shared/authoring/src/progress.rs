@@ -48,6 +48,11 @@ impl ProgressBar {
         }
     }
 
+    /// Runs `print` while the bar is not on the terminal.
+    pub fn suspended<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     /// Shows `note` after the bar.
     pub fn note(&self, note: String) {
         self.bar.set_prefix(format!("  {note}"));

@@ -1,12 +1,13 @@
 //! What every invocation of every function has, whatever calls it: a [`Deadline`], a [`Clock`], settings from the
 //! [`Environment`], SDK clients that obey the deadline ([`aws`]), logs without patient data ([`telemetry`]), and
-//! [`metrics`] for alarms. What only HTTP functions have is in `api`.
+//! [`metrics`] for alarms. What only HTTP functions have is in `api`; [`event_function`] has what the others have.
 
 pub mod aws;
 mod backoff;
 mod clock;
 mod deadline;
 mod environment;
+pub mod event_function;
 mod function_error;
 pub mod metrics;
 mod principal;

@@ -28,8 +28,12 @@ pub const REFUSED: &str = "Refused";
 /// Failed reads of a study where its defaults or the version read before were used instead.
 pub const STUDY_NOT_READ: &str = "StudyNotRead";
 
+/// Differences between what is stored and what follows from the submissions. Each run of `reconcile` reports them, also
+/// when there are none.
+pub const RECORDS_DIFFER: &str = "RecordsDiffer";
+
 /// All metrics; each has an alarm in the template.
-pub const ALL: [&str; 8] = [
+pub const ALL: [&str; 9] = [
     RECORDS_QUARANTINED,
     OLDEST_PENDING_SECONDS,
     SWEEP_FAILURES,
@@ -38,6 +42,7 @@ pub const ALL: [&str; 8] = [
     API_CALLS_NOT_COUNTED,
     REFUSED,
     STUDY_NOT_READ,
+    RECORDS_DIFFER,
 ];
 
 static NAMESPACE: OnceLock<String> = OnceLock::new();

@@ -16,7 +16,6 @@
 //! repeated.
 
 mod batch;
-mod function;
 mod publish;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -37,7 +36,6 @@ use records::{Alert, Commit, Quarantined, Store, Submission};
 use serde_json::Value;
 
 use crate::batch::{Batch, Member, Unscorable};
-pub use crate::function::{in_invocation, run, start};
 pub use crate::publish::Queue;
 use crate::publish::{Publisher, queue};
 

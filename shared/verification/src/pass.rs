@@ -38,6 +38,9 @@ pub struct Pass {
 struct State {
     /// The number of the pass, from 0.
     number: u64,
+    /// When it began, in seconds since 1970.
+    #[serde(default)]
+    began_at: i64,
     phase: Phase,
     brackets: Brackets,
     tally: Tally,
@@ -97,7 +100,7 @@ impl Pass {
 
     fn numbered(settings: Settings, number: u64, differences_before: u64) -> Self {
         let (brackets, tally) = (Brackets::default(), Tally::default());
-        let state = State { number, phase: Phase::Begin, brackets, tally, differences_before };
+        let state = State { number, began_at: 0, phase: Phase::Begin, brackets, tally, differences_before };
         Self { settings, state, definitions: Definitions::default() }
     }
 
@@ -130,6 +133,14 @@ impl Pass {
         self.state.number
     }
 
+    /// How long ago it began, at `now`; zero if it did not.
+    pub fn age(&self, now: OffsetDateTime) -> time::Duration {
+        match self.state.phase {
+            Phase::Begin => time::Duration::ZERO,
+            _ => time::Duration::seconds(now.unix_timestamp().saturating_sub(self.state.began_at)),
+        }
+    }
+
     /// The numbers of what was compared so far.
     pub fn tally(&self) -> &Tally {
         &self.state.tally
@@ -157,6 +168,7 @@ impl Pass {
                 let before = store.all_counts(deadline).await?;
                 state.brackets = Brackets::begin(before, state.number, self.settings.most_sites);
                 state.tally.submissions_before = state.brackets.submissions_before();
+                state.began_at = now.unix_timestamp();
                 state.phase = Phase::Records(None);
                 Vec::new()
             }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use alerts::Alerts;
 use api::Handler;
 use clinical::studies::Escalation;
-use harness::{COUNTS, RECORDS, World, claims, context, request};
+use harness::{COUNTS, Fault, RECORDS, World, claims, context, request};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
@@ -415,4 +415,37 @@ fn every_kind_has_a_case() {
     let covered: BTreeSet<Kind> = CASES.iter().flat_map(|case| case.kinds.iter().copied()).collect();
     let missing: Vec<&Kind> = Kind::ALL.iter().filter(|kind| !covered.contains(kind)).collect();
     assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_evaluation_of_a_course_that_ends_between_two_transactions_is_resumed_without_a_difference() {
+    let world = World::new();
+    world.put_instrument(&pain()).await;
+    let site = json!({"id": "S01", "name": "S01", "timeZone": "Europe/Berlin"});
+    world.put_study(json!({"sites": [site], "instruments": [{"id": "pain", "version": "1.0.0"}]})).await;
+    // More alerts than one transaction takes are raised when the baseline arrives last.
+    for n in 0..45 {
+        send(&world, "S01", "P-1", 2 + n / 2, json!({"1": 9, "2": false}), None).await;
+        score(&world).await;
+    }
+    assert_eq!(world.items("alert").len(), 0);
+    send(&world, "S01", "P-1", 1, json!({"1": 2, "2": false}), None).await;
+    let mut transactions = 0;
+    world.inject(move |call| {
+        let is_of_course = call.name() == "TransactWriteItems" && call.body.to_string().contains("\"late\"");
+        transactions += usize::from(is_of_course);
+        (is_of_course && transactions > 1).then(Fault::internal)
+    });
+    world.score(&world.stream(), Duration::from_secs(5)).await;
+    let raised = world.items("alert").len();
+    assert!((1..45).contains(&raised), "{raised} alerts were raised by the first transaction");
+    world.heal();
+    for profile in world.items("profile") {
+        world.tamper_one(&profile, "pending_since", LONG_AGO);
+    }
+    sweep(&world).await;
+    assert_eq!(world.items("alert").len(), 45);
+    let report = verified(&world, Settings::default()).await;
+    let differences: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
 }

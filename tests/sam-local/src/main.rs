@@ -38,6 +38,7 @@ const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("AlertsFunction", "alerts-get", Some(200)),
     ("AlertsFunction", "alerts-acknowledge", Some(200)),
     ("SweepFunction", "sweep-schedule", None),
+    ("ReconcileFunction", "reconcile-schedule", None),
     ("ValidateFunction", "validate-post", Some(200)),
     ("ValidateFunction", "validate-post-invalid", Some(422)),
     ("ReportFunction", "report-get", Some(200)),
@@ -106,6 +107,7 @@ fn environment(cloud: &Cloud, host: &str) -> Result<tempfile::NamedTempFile> {
         "AuditFunction",
         "AlertsFunction",
         "SweepFunction",
+        "ReconcileFunction",
         "ReportFunction",
     ]
     .map(|name| {

@@ -195,6 +195,10 @@ async fn a_record_lost_by_the_stream_is_swept_and_its_alert_listed_and_acknowled
         assert!(!log.contains(secret), "{secret} is in the log");
     }
 
+    let reconcile = function(&cloud, "ReconcileFunction").await;
+    let reconciled = invoked(&reconcile, &event("reconcile-schedule")).await;
+    assert_eq!((&reconciled["submissions"], &reconciled["finished"]), (&json!(4), &json!(true)), "{reconciled}");
+
     let alerts = function_within(&cloud, "AlertsFunction", SHORT).await;
     let listed = answer(&alerts, &event("alerts-get"), 200).await;
     assert_eq!(listed["alerts"].as_array().unwrap().len(), 2, "{listed}");

@@ -261,7 +261,7 @@ impl History {
             if !self.faulty {
                 self.assert_scored_submissions();
                 // Each costs a walk over the store.
-                if self.dice.0.is_multiple_of(8) {
+                if self.dice.0.is_multiple_of(32) {
                     self.assert_nothing_differs().await;
                 }
             }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{InstrumentId, PatientId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::{Course, CourseId, FiredRule, History, Instrument, Outcome, Place, Point};
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
-use super::alert::Alert;
+use super::alert::{Alert, AlertStatus};
 use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, instant, map, number, sortable, text, unreadable};
 use crate::table::keys::{self, PATIENT, SITE_KEY, SITE_SORT};
@@ -147,12 +147,18 @@ impl Profile {
         // at the same time may commit in either order.
         let period = Some(Duration::hours(fired.quiet_hours.into())).filter(|period| period.is_positive());
         let quiet = period.zip(self.last_alerts.get(&rule)).is_some_and(|(period, last)| at - *last < period);
-        if !quiet {
-            let last = self.last_alerts.entry(rule).or_insert(at);
-            *last = at.max(*last);
+        let alert = Alert::raise(submission, fired, at, quiet);
+        self.count(&alert, &submission.instrument.id);
+        alert
+    }
+
+    /// Adds `alert`, which is raised on a submission of `instrument` and stored in the same transaction.
+    pub(crate) fn count(&mut self, alert: &Alert, instrument: &InstrumentId) {
+        if alert.status != AlertStatus::Quiet {
+            let last = self.last_alerts.entry(format!("{instrument}#{}", alert.rule)).or_insert(alert.raised_at);
+            *last = alert.raised_at.max(*last);
         }
         self.open_alerts += 1;
-        Alert::raise(submission, fired, at, quiet)
     }
 
     /// Its key in the Records table.

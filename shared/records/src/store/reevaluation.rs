@@ -98,11 +98,18 @@ impl Store {
         loop {
             let unit = changes.next_transaction();
             let last = changes.is_empty();
+            // Only with the transaction that stores them: a run that ends in between raises the others again, and must
+            // not find them counted, or be kept quiet by them.
+            for change in &unit {
+                if let Change::Raise(alert, instrument) = change {
+                    profile.count(alert, instrument);
+                }
+            }
             profile.reevaluate = profile.reevaluate.filter(|_| !last);
             self.write_unit(&unit, &profile, deadline).await?;
             profile.revision += 1;
             raised.extend(unit.into_iter().filter_map(|change| match change {
-                Change::Raise(alert) => Some(*alert),
+                Change::Raise(alert, _) => Some(*alert),
                 _ => None,
             }));
             if last {
@@ -130,7 +137,7 @@ impl Store {
         let mut writes = Vec::new();
         for change in unit {
             match change {
-                Change::Raise(alert) => {
+                Change::Raise(alert, _) => {
                     writes.extend(self.put_alert(alert));
                     content.push(format!("{}@{}", alert.id, alert.raised_at.unix_timestamp_nanos()));
                     counted.entry(&alert.site).or_insert((0, alert)).0 += 1;

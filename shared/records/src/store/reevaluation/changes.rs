@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use clinical::ids::{RuleId, ScoreId, SubmissionId};
+use clinical::ids::{InstrumentId, RuleId, ScoreId, SubmissionId};
 use clinical::instruments::{Basis, CourseId, FiredRule, NotEvaluated, Outcome, ReplayEntry, replay};
 use invocation::metrics;
 use rust_decimal::Decimal;
@@ -60,8 +60,8 @@ impl Records {
 
 /// A write that follows from a replay.
 pub(super) enum Change {
-    /// A new alert.
-    Raise(Box<Alert>),
+    /// A new alert, of a submission of this instrument.
+    Raise(Box<Alert>, InstrumentId),
     /// The marks of an alert.
     Mark { key: Item, corrected: bool, superseded: bool },
     /// The alerts of a score, and the rules that were not evaluated.
@@ -72,7 +72,8 @@ pub(super) enum Change {
 pub(super) struct Changes(std::iter::Peekable<std::vec::IntoIter<Change>>);
 
 impl Changes {
-    /// The writes that make `records` equal to their replay. `profile` becomes that of the replay.
+    /// The writes that make `records` equal to their replay. `profile` gets the courses of the replay; its alerts are
+    /// those that are stored, until the transaction that stores another one.
     pub(super) fn of(
         records: &Records,
         scored_by: &BTreeMap<SubmissionId, Result<ScoredBy, NotDefined>>,
@@ -86,6 +87,8 @@ impl Changes {
             .collect();
         let replayed = replay(&entries);
         let mut changes = Vec::new();
+        // The profile as it is once all changes are written, by which alerts are quiet.
+        let mut last = profile.clone();
         let none = BTreeMap::new();
         for (id, (submission, score)) in &records.scored {
             let rows = records.alerts.get(id).unwrap_or(&none);
@@ -106,9 +109,9 @@ impl Changes {
                 }
             }
             for fired in fired.iter().filter(|fired| !rows.contains_key(&fired.rule)) {
-                let alert = Alert { late: true, ..profile.raise(submission, fired, at) };
+                let alert = Alert { late: true, ..last.raise(submission, fired, at) };
                 alerts.push((alert.id, alert.rule.clone()));
-                changes.push(Change::Raise(Box::new(alert)));
+                changes.push(Change::Raise(Box::new(alert), submission.instrument.id.clone()));
             }
             let not_evaluated = not_evaluated(score, outcome, corrected);
             if alerts != score.alerts || not_evaluated != score.not_evaluated {
@@ -157,7 +160,7 @@ impl Changes {
 impl Change {
     fn writes(&self) -> usize {
         match self {
-            Self::Raise(_) => 2,
+            Self::Raise(..) => 2,
             Self::Mark { .. } | Self::Score { .. } => 1,
         }
     }

@@ -1,19 +1,25 @@
-//! The entry point of the functions of the pipeline: `main` wires, and [`run`] passes events to the handler.
+//! The entry point of the functions that no request calls, but a stream or a schedule: `main` wires, and [`run`] passes
+//! events to the handler.
 
 use std::error::Error;
 
-use invocation::telemetry::{self, InvocationIds};
-use invocation::{Clock, Deadline, Environment, FunctionError};
 use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde::Serialize;
 use serde_json::Value;
 use tracing::Instrument;
 
+use crate::telemetry::{self, InvocationIds};
+use crate::{Clock, Deadline, Environment, FunctionError};
+
+/// The crates of this workspace whose events are logged beside those of the function itself.
+const LOGGED: [&str; 6] = ["scoring", "verification", "records", "notifications", "invocation", "clinical"];
+
 /// Reads the settings of the function, and starts its logs and metrics. `crate_name` is the function's own, which its
 /// `main` knows as `env!("CARGO_CRATE_NAME")`.
 pub fn start(crate_name: &str) -> Environment {
     let environment = Environment::of_process();
-    telemetry::start(&environment, &[crate_name, "scoring", "records", "notifications", "invocation", "clinical"]);
+    let targets: Vec<&str> = std::iter::once(crate_name).chain(LOGGED).collect();
+    telemetry::start(&environment, &targets);
     environment
 }
 
