@@ -68,7 +68,7 @@ pub(crate) fn run(arguments: &RunArguments) -> io::Result<ExitCode> {
     let queue = Mutex::new(targets.into_iter());
     let outcomes = Mutex::new(Vec::new());
     thread::scope(|scope| {
-        let work = || {
+        let work = || -> io::Result<()> {
             loop {
                 let Some(target) = lock(&queue).next() else { return Ok(()) };
                 let outcome = run_target(target, arguments, &progress)?;
