@@ -1,12 +1,17 @@
 //! A local cloud for one test, started as a developer starts it, and used over HTTP only.
+//!
+//! Where `EPRO_ENGINE` is set, each cloud uses a DynamoDB that this command starts, in place of the embedded one. It must
+//! print `ready PORT` and end with its standard input (`tests/engines/servers`).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::{StreamExt, stream};
 use reqwest::{Client, Response};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::{Value, json};
@@ -19,6 +24,8 @@ use tokio::time::{Instant, sleep, timeout};
 const START: Duration = Duration::from_secs(300);
 /// The time within which an expected result must appear.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The number of requests at once where another engine is used: moto answers some hundred calls a second, one at a time.
+const AT_ONCE: usize = 4;
 const POLL: Duration = Duration::from_millis(20);
 
 /// A running local cloud. Stopped when dropped.
@@ -27,7 +34,18 @@ pub struct Cloud {
     address: String,
     http: Client,
     log: Arc<Mutex<String>>,
+    data: PathBuf,
+    engine: Option<Engine>,
 }
+
+/// A DynamoDB in a process of its own, which ends when this is dropped, or with this process.
+struct Engine {
+    _process: Child,
+    url: String,
+}
+
+/// The engines of killed clouds, by the folders of the clouds: a store outlives its callers.
+static ENGINES: Mutex<BTreeMap<PathBuf, Engine>> = Mutex::new(BTreeMap::new());
 
 /// The failed start of a local cloud.
 #[derive(Debug)]
@@ -66,6 +84,10 @@ impl Cloud {
         if !options.contains(&"--memory") {
             command.arg("--data").arg(data);
         }
+        let (engine, is_new) = Engine::of(data).await;
+        if let Some(engine) = &engine {
+            command.args(["--dynamodb", &engine.url]);
+        }
         let mut process = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -85,7 +107,14 @@ impl Cloud {
             return Err(NotStarted { code, message });
         };
         let address = line.strip_prefix("ready ").unwrap_or_else(|| panic!("not a ready line: {line}")).to_owned();
-        Ok(Self { process, address, http: Client::new(), log })
+        let cloud = Self { process, address, http: Client::new(), log, data: data.to_owned(), engine };
+        if is_new {
+            // The local cloud puts it in force in the embedded engine only.
+            let demo = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/clinical/studies/demo.json");
+            let put = cloud.command(&["study", "put", demo, "--reason", "the tests need it"]).await;
+            assert!(put.status.success(), "{}", String::from_utf8_lossy(&put.stderr));
+        }
+        Ok(cloud)
     }
 
     /// Starts a cloud with data in a temporary folder, which is deleted once it is dropped.
@@ -108,6 +137,9 @@ impl Cloud {
     /// Kills it and its functions, as a crash would.
     pub async fn kill(mut self) {
         self.process.kill().await.expect("it is running");
+        if let Some(engine) = self.engine {
+            ENGINES.lock().unwrap_or_else(PoisonError::into_inner).insert(self.data, engine);
+        }
     }
 
     /// A token with `claims`.
@@ -185,6 +217,30 @@ impl Cloud {
     }
 }
 
+impl Engine {
+    /// The engine of the cloud with the folder `data`, and whether it is a new one; `None` where the embedded one is used.
+    async fn of(data: &Path) -> (Option<Self>, bool) {
+        let Ok(start) = std::env::var("EPRO_ENGINE") else { return (None, false) };
+        if let Some(engine) = ENGINES.lock().unwrap_or_else(PoisonError::into_inner).remove(data) {
+            return (Some(engine), false);
+        }
+        let mut words = start.split_whitespace();
+        let mut process = Command::new(words.next().expect("EPRO_ENGINE is a command"))
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the command in EPRO_ENGINE can be started");
+        let stdout = process.stdout.take().expect("it is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = timeout(START, lines.next_line()).await.expect("the engine starts").expect("its output is text");
+        let line = line.expect("the engine has started");
+        let port = line.strip_prefix("ready ").unwrap_or_else(|| panic!("not a ready line: {line}"));
+        (Some(Self { url: format!("http://127.0.0.1:{port}"), _process: process }), true)
+    }
+}
+
 impl Answer {
     async fn of(response: Response) -> Self {
         let header = |name| Some(response.headers().get(name)?.to_str().ok()?.to_owned());
@@ -205,14 +261,22 @@ pub fn phq_9(codes: [u8; 9]) -> Value {
     })
 }
 
+/// Awaits all of `futures`, at the same time: as many as the engine of the store bears, and all with the embedded one.
+/// Returns their outputs in order.
+pub async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output> {
+    let at_once = if std::env::var_os("EPRO_ENGINE").is_some() { AT_ONCE } else { usize::MAX };
+    stream::iter(futures).buffered(at_once).collect().await
+}
+
 /// Waits until `condition` returns something, and returns it.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+    let patience = if std::env::var_os("EPRO_ENGINE").is_some() { PATIENCE * 5 } else { PATIENCE };
+    let end = Instant::now() + patience;
     loop {
         if let Some(it) = condition().await {
             return it;
         }
-        assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+        assert!(Instant::now() < end, "{what}: not within {patience:?}");
         sleep(POLL).await;
     }
 }

@@ -2,8 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
-use end_to_end::{Cloud, phq_9, until};
-use futures::future::join_all;
+use end_to_end::{Cloud, phq_9, together, until};
 use serde_json::{Value, json};
 
 const UNSAFE: [u8; 9] = [1, 0, 1, 0, 0, 1, 2, 0, 1];
@@ -74,9 +73,9 @@ async fn fifty_acknowledgements_at_once_are_one() {
     let message = until("the alert", async || cloud.inbox("S01").await.pop()).await;
     // An alert can be acknowledged as soon as it is published.
     let path = format!("/v1/alerts/{}/acknowledge", message["body"]["alertId"].as_str().unwrap());
-    let tokens = join_all((0..50).map(async |n| clinician(&cloud, &format!("dr-{n}")).await)).await;
+    let tokens = together((0..50).map(async |n| clinician(&cloud, &format!("dr-{n}")).await)).await;
     let body = json!({});
-    let answers = join_all(tokens.iter().map(|token| cloud.post(&path, Some(token), &body))).await;
+    let answers = together(tokens.iter().map(|token| cloud.post(&path, Some(token), &body))).await;
     assert!(answers.iter().all(|answer| answer.status == 200 && answer.body == answers[0].body), "{answers:?}");
 }
 

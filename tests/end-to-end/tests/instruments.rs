@@ -6,8 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use end_to_end::{Cloud, until};
-use futures::future::join_all;
+use end_to_end::{Cloud, together, until};
 use serde_json::{Value, json};
 
 /// A case of an instrument: a submission with its expected scores and rules.
@@ -68,7 +67,7 @@ async fn every_shipped_case_gets_its_scores_and_alerts() {
     assert_eq!(listed, instruments, "each shipped instrument has cases and is listed");
 
     for some in cases.chunks(10) {
-        join_all(some.iter().map(|case| send(&cloud, case))).await;
+        together(some.iter().map(|case| send(&cloud, case))).await;
     }
     let alerts: u64 = cases.iter().map(|case| case.rules.len() as u64).sum();
     let counts = until("all are scored", async || {

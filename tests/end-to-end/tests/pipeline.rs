@@ -5,8 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use end_to_end::{Cloud, phq_9, until};
-use futures::future::join_all;
+use end_to_end::{Cloud, phq_9, together, until};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -96,7 +95,7 @@ async fn promise_5_fifty_of_the_same_at_once_are_one() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let (patient, staff) = (cloud.patient("S01", "P-001").await, cloud.staff("S01").await);
     let submission = phq_9(UNSAFE);
-    let answers = join_all((0..50).map(|_| cloud.submit(&patient, &submission))).await;
+    let answers = together((0..50).map(|_| cloud.submit(&patient, &submission))).await;
     let first_times = answers.iter().filter(|answer| answer.status == 202).count();
     let repeats = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!((first_times, repeats), (1, 49));
@@ -115,8 +114,8 @@ async fn promise_5_fifty_of_the_same_at_once_are_one() {
 async fn promise_3_two_hundred_concurrent_submissions_count_exactly_two_hundred() {
     let (cloud, _data) = Cloud::fresh(&[]).await;
     let staff = cloud.staff("S01").await;
-    let patients = join_all((0..20).map(async |n| cloud.patient("S01", &format!("P-{n:03}")).await)).await;
-    let answers = join_all((0..200).map(async |n| {
+    let patients = together((0..20).map(async |n| cloud.patient("S01", &format!("P-{n:03}")).await)).await;
+    let answers = together((0..200).map(async |n| {
         let codes = if n % 10 == 0 { UNSAFE } else { CALM };
         cloud.submit(&patients[n % patients.len()], &phq_9(codes)).await.status
     }))
@@ -176,7 +175,7 @@ async fn promise_1_submissions_accepted_before_a_crash_are_scored_after_the_next
     let cloud = Cloud::start(data.path(), &[]).await.unwrap();
     let patient = cloud.patient("S01", "P-001").await;
     let submissions: Vec<Value> = (0..10).map(|_| phq_9(UNSAFE)).collect();
-    let answers = join_all(submissions.iter().map(|submission| cloud.submit(&patient, submission))).await;
+    let answers = together(submissions.iter().map(|submission| cloud.submit(&patient, submission))).await;
     cloud.kill().await;
     assert!(answers.iter().all(|answer| answer.status == 202));
 

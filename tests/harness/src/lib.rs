@@ -4,6 +4,7 @@
 //! Nothing listens on a port or sleeps in real time, so a test may pause the clock.
 
 mod dynamodb;
+mod recording;
 mod request;
 mod sns;
 
@@ -329,6 +330,7 @@ impl World {
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let _until_answered_or_dropped = InFlight::count(&self.0.in_flight);
         let call = Call::of(&request);
+        recording::record(&call);
         lock(&self.0.calls).push(call.clone());
         let fault = lock(&self.0.faults).iter_mut().find_map(|fault| fault(&call));
         let latency = *lock(&self.0.latency);
