@@ -1,10 +1,12 @@
 """Checks recorded requests of the SDK's clients against AWS's own service models, as botocore carries them.
 
     check_requests.py FOLDER
+    check_requests.py --invalid FILE
 
-FOLDER has files `*.jsonl` with a request a line: `{"service": .., "operation": .., "body": {..}}`. The body is the JSON of
-DynamoDB, or the form fields of SNS. Every member must be known and of its type, required members must be there, and
-lengths, ranges, patterns and enumerations must be the model's.
+FOLDER has files `*.jsonl` with a request a line: `{"service": .., "operation": .., "body": {..}}`. The body is the JSON
+of DynamoDB, or the form fields of SNS. Every member must be known and of its type, required members must be there, and
+lengths, ranges, patterns and enumerations must be the model's. FILE has requests that are all invalid, each of which
+must be found: a check of this check.
 
 Exit codes: 0 all requests fit, 1 one does not (each is printed with its place, without the values), 2 nothing could be
 checked.
@@ -70,7 +72,8 @@ def faults_of_structure(shape, value, place):
     for name in shape.required_members:
         if name not in value:
             yield f"{place}.{name}: is missing"
-    if getattr(shape, "is_tagged_union", False) and len(value) != 1:
+    # The model does not mark it as the union that its documentation describes.
+    if shape.name == "AttributeValue" and len(value) != 1:
         yield f"{place}: has {len(value)} members, and must have one"
     for name, one in value.items():
         if name in shape.members:
@@ -140,7 +143,20 @@ def check(models, request):
     return found
 
 
+def all_are_found(file):
+    by_service, missed = models(), 0
+    lines = file.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not check(by_service, json.loads(line)):
+            print(f"{file.name}:{number}: an invalid request passes")
+            missed += 1
+    print(f"{len(lines) - missed} of {len(lines)} invalid requests are found")
+    return 1 if missed or not lines else 0
+
+
 def main(arguments):
+    if len(arguments) == 2 and arguments[0] == "--invalid" and Path(arguments[1]).is_file():
+        return all_are_found(Path(arguments[1]))
     if len(arguments) != 1 or not Path(arguments[0]).is_dir():
         print(__doc__, file=sys.stderr)
         return 2

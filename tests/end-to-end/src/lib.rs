@@ -1,7 +1,7 @@
 //! A local cloud for one test, started as a developer starts it, and used over HTTP only.
 //!
-//! Where `EPRO_ENGINE` is set, each cloud uses a DynamoDB that this command starts, in place of the embedded one. It must
-//! print `ready PORT` and end with its standard input (`tests/engines/servers`).
+//! Where `EPRO_ENGINE` is set, each cloud uses a DynamoDB that this command starts, in place of the embedded one. It
+//! must print `ready PORT` and end with its standard input (`tests/engines/servers`).
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep, timeout};
 const START: Duration = Duration::from_secs(300);
 /// The time within which an expected result must appear.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// The number of requests at once where another engine is used: moto answers some hundred calls a second, one at a time.
+/// The number of requests at once where another engine is used: moto answers some hundred a second, one at a time.
 const AT_ONCE: usize = 4;
 const POLL: Duration = Duration::from_millis(20);
 
@@ -218,7 +218,7 @@ impl Cloud {
 }
 
 impl Engine {
-    /// The engine of the cloud with the folder `data`, and whether it is a new one; `None` where the embedded one is used.
+    /// The engine of the cloud with the folder `data`, and whether it is new; `None` where the embedded one is used.
     async fn of(data: &Path) -> (Option<Self>, bool) {
         let Ok(start) = std::env::var("EPRO_ENGINE") else { return (None, false) };
         if let Some(engine) = ENGINES.lock().unwrap_or_else(PoisonError::into_inner).remove(data) {

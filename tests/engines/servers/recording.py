@@ -1,5 +1,5 @@
-"""The kind of a request: all of it except the contents of attribute values, and the contents of tokens and iterators, of
-which the lengths count. Each kind is recorded once; `tests/harness/src/recording.rs` goes by the same rule."""
+"""The kind of a request: all of it except the contents of attribute values, and of tokens and iterators, of which the
+lengths count. Each kind is recorded once; `tests/harness/src/recording.rs` goes by the same rule."""
 
 import json
 

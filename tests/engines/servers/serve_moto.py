@@ -68,8 +68,8 @@ def get_from_current_shard(self, limit=1000, get=ShardIterator.get):
 
 
 def copy_of_shard(self, memo):
-    """A copy of the shard with the records that it has, which nothing changes. moto copies a table with its stream before
-    each transaction; copies of all records would make a transaction take seconds after some hundred."""
+    """A copy of the shard with the records that it has, which nothing changes. moto copies a table with its stream
+    before each transaction; copies of all records would make a transaction take seconds after some hundred."""
     shard = copy.copy(self)
     memo[id(self)] = shard
     shard.items = list(self.items)

@@ -6,9 +6,9 @@ use std::fmt;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::differences::{Known, known};
+use crate::differences::{Known, NO_STREAMS, NO_TOKENS, NO_TRANSACTIONS, known};
 use crate::engine::{Engine, Kind, Request};
-use crate::sequence::{STREAM, contents, generate};
+use crate::sequence::{COUNTS, STREAM, contents, generate};
 
 /// More pages than any query of a sequence has.
 const MOST_PAGES: usize = 200;
@@ -33,8 +33,8 @@ pub struct Unknown {
     pub seed: u64,
     /// The engine that answered differently.
     pub engine: Kind,
-    /// The requests of the shortest sequence that shows it; the last one is the one that is answered differently, and may
-    /// be a read of the tables after the sequence.
+    /// The requests of the shortest sequence that shows it; the last one is the one that is answered differently, and
+    /// may be a read of the tables after the sequence.
     pub requests: Vec<Request>,
     /// The answer of the embedded engine.
     pub expected: Value,
@@ -76,9 +76,9 @@ impl fmt::Display for Unknown {
     }
 }
 
-/// Sends the sequence of `seed` to `engines`, of which the first is the embedded one, and compares their answers and what
-/// is stored in the end. `prefix` is one that no sequence had on the same tables, and no other within ten minutes, in
-/// which engines remember tokens. A difference that is not known is narrowed to the shortest sequence that shows it.
+/// Sends the sequence of `seed` to `engines`, of which the first is the embedded one, and compares their answers and
+/// what is stored in the end. `prefix` is one that no sequence had on the same tables, and no other within ten minutes,
+/// in which engines remember tokens. A difference that is not known is narrowed to the shortest sequence that shows it.
 pub async fn compare(engines: &[Engine], seed: u64, prefix: &str) -> Compared {
     let requests = generate(seed, prefix);
     let mut compared = Compared::default();
@@ -110,6 +110,36 @@ pub async fn compare(engines: &[Engine], seed: u64, prefix: &str) -> Compared {
     }
     let Difference { engine, expected, actual, .. } = shortest;
     compared.unknown.push(Unknown { seed, engine, requests, expected, actual });
+    compared
+}
+
+/// What `engines` lack altogether, so that the sequences go without it: found by asking them.
+pub async fn lacking(engines: &[Engine]) -> Compared {
+    let key = json!({"pk": {"S": "COUNT#TOKENS"}});
+    let add = json!({
+        "TableName": COUNTS, "Key": key, "UpdateExpression": "ADD #n :calls",
+        "ExpressionAttributeNames": {"#n": "api_calls"}, "ExpressionAttributeValues": {":calls": {"N": "1"}},
+    });
+    let body = json!({"ClientRequestToken": "lacking", "TransactItems": [{"Update": add}]});
+    let twice = Request { operation: "TransactWriteItems", body };
+    let read = Request { operation: "GetItem", body: json!({"TableName": COUNTS, "Key": key, "ConsistentRead": true}) };
+    let mut compared = Compared::default();
+    for engine in engines {
+        let answer = engine.send(&twice).await;
+        let found = match engine.kind {
+            Kind::Embedded => continue,
+            Kind::Moto => {
+                engine.send(&twice).await;
+                let counted = engine.send(&read).await["item"]["api_calls"] == json!({"N": "2"});
+                vec![(NO_TOKENS, counted)]
+            }
+            Kind::Dynalite => {
+                let streams = engine.stream("").await.get("failure").is_none();
+                vec![(NO_TRANSACTIONS, answer.get("error").is_some()), (NO_STREAMS, !streams)]
+            }
+        };
+        compared.known.extend(found.into_iter().filter(|(_, lacks)| *lacks).map(|(known, _)| (known, 1)));
+    }
     compared
 }
 
@@ -186,8 +216,8 @@ async fn answer(engine: &Engine, request: &Request, prefix: &str) -> Value {
     if request.body.get("IndexName").is_some() { json!(own) } else { json!({"in order": in_order, "own": own}) }
 }
 
-/// The comparable part of a scan: the sequence's own items by key, and whether each partition was whole and in the order of
-/// its sort keys, on which `verify` relies. The order of partitions is not defined.
+/// The comparable part of a scan: the sequence's own items by key, and whether each partition was whole and in the
+/// order of its sort keys, on which `verify` relies. The order of partitions is not defined.
 fn scanned<'a>(pages: &'a [Value], prefix: &str) -> (Vec<&'a Value>, bool) {
     let items: Vec<&Value> = pages.iter().flat_map(|page| page["items"].as_array().into_iter().flatten()).collect();
     let key = |item: &Value| {

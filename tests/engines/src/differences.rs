@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::engine::{Kind, Request};
 use crate::sequence::STREAM;
 
-/// A known difference of an engine from the embedded one. Its order in [`ALL`] is the order in which they are looked for.
+/// A known difference of an engine from the embedded one. They are looked for in the order of [`ALL`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Known {
     /// The engine.
@@ -28,10 +28,16 @@ const SIZE_OF_NOTHING: Known =
 const NUMBERS: Known = of_moto("numbers are stored as they are written, 1e2 and 36.60");
 const INSERTED_TWICE: Known =
     of_moto("an update that makes an item is two insertions in the stream, the first one of the key alone");
+/// Repeats of a transaction are not sent to it.
+pub(crate) const NO_TOKENS: Known = of_moto("a transaction is applied again under the same ClientRequestToken");
+/// Each write of a transaction is sent to it alone.
+pub(crate) const NO_TRANSACTIONS: Known = of_dynalite("there are no transactions");
+pub(crate) const NO_STREAMS: Known = of_dynalite("there are no streams");
 const NO_LAST_KEY: Known = of_moto("a page that ends with the last item has no LastEvaluatedKey");
 
 /// All of them.
-pub const ALL: [Known; 5] = [NO_OLD_ITEM, SIZE_OF_NOTHING, NUMBERS, INSERTED_TWICE, NO_LAST_KEY];
+pub const ALL: [Known; 8] =
+    [NO_OLD_ITEM, SIZE_OF_NOTHING, NUMBERS, INSERTED_TWICE, NO_LAST_KEY, NO_TOKENS, NO_TRANSACTIONS, NO_STREAMS];
 
 /// The known differences that explain why `engine` answered `request` with `actual` and the embedded engine with
 /// `expected`; `None` if they do not.

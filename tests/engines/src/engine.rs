@@ -187,8 +187,8 @@ impl Engine {
         self.database.make_tables(&template.tables).await.map(drop).map_err(EngineError::tables)
     }
 
-    /// The answer to `request`, as comparable JSON: the members of the answer, or the error's code and status, with what
-    /// it says about conditions.
+    /// The answer to `request`, as comparable JSON: the members of the answer, or the error's code and status, with
+    /// what it says about conditions.
     pub async fn send(&self, request: &Request) -> Value {
         match request.operation {
             "PutItem" => self.put(&request.body).await,

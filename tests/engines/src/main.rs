@@ -5,18 +5,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use authoring::error_chain;
 use authoring::progress::ProgressBar;
 use clap::Parser;
-use engines::compare::{Compared, compare};
+use engines::compare::{Compared, compare, lacking};
 use engines::differences::{ALL, Known};
 use engines::engine::{Engine, EngineError, Kind, root};
 use engines::sequence::generate;
 use engines::shape::{recorded, shapes};
-use futures::future::try_join_all;
 use local::template::Template;
+use tokio::task::{JoinError, JoinSet};
 
 /// The number of sequences on the same tables: some operations of moto take time by the size of a table.
 const SEQUENCES_OF_TABLES: u64 = 4;
@@ -27,7 +28,7 @@ const ENOUGH: usize = 10;
 ///
 /// Ends with 0 if the answers, the tables and the streams are the same but for the known differences, all of which were
 /// met; 1 if not; 2 if it could not be done.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "engines")]
 struct Cli {
     /// Number of sequences
@@ -60,6 +61,8 @@ enum NotDone {
     Engine(#[from] EngineError),
     #[error("cannot read the recorded requests in {}", folder.display())]
     Recorded { folder: PathBuf, source: io::Error },
+    #[error("a comparison ended early")]
+    Job(#[source] JoinError),
     #[error("cannot read the template")]
     Template(#[from] local::template::TemplateError),
 }
@@ -84,22 +87,27 @@ async fn run(cli: &Cli) -> Result<(Compared, Vec<String>), NotDone> {
     let parameters = BTreeMap::from([("TokenIssuer".to_owned(), "https://issuer.example.org".to_owned())]);
     let template = Template::read(&root().join("template.yaml"), &parameters)?;
     let progress = ProgressBar::new("compared", usize::try_from(cli.sequences).unwrap_or(usize::MAX), cli.quiet);
-    let next = AtomicU64::new(0);
-    let jobs = (0..cli.jobs).map(|_| job(cli, &template, &next, &progress));
+    let shared = Arc::new(Shared { cli: cli.clone(), template, next: AtomicU64::new(0), progress });
+    let mut jobs: JoinSet<_> = (0..cli.jobs).map(|_| job(Arc::clone(&shared))).collect();
     let mut all = Compared::default();
-    for compared in try_join_all(jobs).await? {
-        all.add(compared);
+    while let Some(job) = jobs.join_next().await {
+        all.add(job.map_err(NotDone::Job)??);
     }
     Ok((all, not_generated))
 }
 
+/// What all jobs share.
+struct Shared {
+    cli: Cli,
+    template: Template,
+    /// The number of sequences that were begun.
+    next: AtomicU64,
+    progress: ProgressBar,
+}
+
 /// Compares sequences on engines of its own until none is left.
-async fn job(
-    cli: &Cli,
-    template: &Template,
-    next: &AtomicU64,
-    progress: &ProgressBar,
-) -> Result<Compared, EngineError> {
+async fn job(shared: Arc<Shared>) -> Result<Compared, EngineError> {
+    let Shared { cli, template, next, progress } = &*shared;
     let engines = [
         Engine::embedded().await?,
         Engine::external(Kind::Moto, &cli.moto).await?,
@@ -116,10 +124,10 @@ async fn job(
                 engine.make_tables(template).await?;
             }
         }
-        let compared = compare(&engines, cli.seed + sequence, &format!("s{sequence}")).await;
-        for unknown in &compared.unknown {
-            eprintln!("{unknown}");
+        if n == 0 {
+            all.add(lacking(&engines).await);
         }
+        let compared = compare(&engines, cli.seed + sequence, &format!("s{sequence}")).await;
         all.add(compared);
         progress.step();
     }

@@ -64,8 +64,8 @@ impl Sequence {
     fn next(&mut self) -> Request {
         match self.random.below(100) {
             0..12 => self.put_submission(),
-            12..15 => self.put_once(),
-            15..20 => self.get(),
+            12..16 => self.put_alone(),
+            16..20 => self.get(),
             20..38 => self.update_alert(),
             38..41 => self.quarantine_submission(),
             41..49 => self.query(),
@@ -234,15 +234,27 @@ impl Sequence {
         put(put_if_absent(item, true))
     }
 
-    /// What is written once on its own: audit entries, quarantined records, the key of cursors.
-    fn put_once(&mut self) -> Request {
-        let mut item = match self.random.below(3) {
+    /// What is put on its own: audit entries, quarantined records, the key of cursors, the position of `reconcile`.
+    fn put_alone(&mut self) -> Request {
+        let mut item = match self.random.below(4) {
             0 => self.audit_item(),
             1 => key(&self.key("QUARANTINE#"), &self.random.below(2).to_string()),
-            _ => {
+            2 => {
                 let mut item = key(&self.key("KEY#"), "KEY");
                 extend(&mut item, json!({"secret": self.text()}));
                 return put(put_if_absent(item, true));
+            }
+            _ => {
+                let mut item = key(&self.key("KEY#"), "POSITION");
+                let after = self.random.below(3);
+                extend(&mut item, json!({"revision": {"N": (after + 1).to_string()}, "at": self.text()}));
+                if after > 0 {
+                    return put(json!({
+                        "TableName": RECORDS, "Item": item, "ConditionExpression": "revision = :after",
+                        "ExpressionAttributeValues": {":after": {"N": after.to_string()}},
+                    }));
+                }
+                item
             }
         };
         extend(&mut item, json!({"payload": {"M": self.answers(2)}}));
@@ -345,7 +357,8 @@ impl Sequence {
         let body = json!({
             "TableName": RECORDS, "Key": key, "UpdateExpression": "SET pending = :quarantine",
             "ConditionExpression": "kind = :submission AND attribute_exists(pending)",
-            "ExpressionAttributeValues": {":quarantine": self.any_list("QUARANTINE"), ":submission": {"S": "submission"}},
+            "ExpressionAttributeValues":
+                {":quarantine": self.any_list("QUARANTINE"), ":submission": {"S": "submission"}},
         });
         Request { operation: "UpdateItem", body }
     }
@@ -362,7 +375,7 @@ impl Sequence {
 
     fn query(&mut self) -> Request {
         let patient = self.random.below(PATIENTS);
-        let mut body = match self.random.below(8) {
+        let mut body = match self.random.below(11) {
             0 => self.items_of_patient(patient).body,
             1 => {
                 let mut body = self.items_of_patient(patient).body;
@@ -412,6 +425,25 @@ impl Sequence {
                 "TableName": RECORDS, "IndexName": "site", "ScanIndexForward": false,
                 "KeyConditionExpression": "site_key = :site AND site_sort < :below",
                 "ExpressionAttributeValues": {":site": {"S": self.site(0)}, ":below": {"S": "ALERT$"}},
+            }),
+            // `verify` reads a whole patient, a part of a partition, and the versions of a study.
+            7 => json!({
+                "TableName": RECORDS, "ConsistentRead": true, "KeyConditionExpression": "pk = :patient",
+                "ExpressionAttributeValues": {":patient": {"S": self.patient(patient)}},
+            }),
+            8 => json!({
+                "TableName": RECORDS, "ConsistentRead": true,
+                "KeyConditionExpression": "pk = :pk AND sk BETWEEN :from AND :until",
+                "FilterExpression": "#action = :action", "ExpressionAttributeNames": {"#action": "reason"},
+                "ExpressionAttributeValues": {
+                    ":pk": {"S": self.key("AUDIT#")}, ":from": {"S": "2026-11-23T08:00:1"}, ":until": {"S": "3"},
+                    ":action": self.text(),
+                },
+            }),
+            9 => json!({
+                "TableName": RECORDS, "ConsistentRead": true,
+                "KeyConditionExpression": "pk = :study AND begins_with(sk, :version)",
+                "ExpressionAttributeValues": {":study": {"S": self.key("STUDY#")}, ":version": {"S": "1"}},
             }),
             _ => json!({
                 "TableName": RECORDS, "IndexName": "pending",
@@ -669,8 +701,8 @@ impl Sequence {
         request
     }
 
-    /// An earlier transaction again, under its token: unchanged, as after a lost answer, or with another content, which no
-    /// function does.
+    /// An earlier transaction again, under its token: unchanged, as after a lost answer, or with another content, which
+    /// no function does.
     fn repeat(&mut self) -> Request {
         let Some(last) = self.sent.len().checked_sub(1) else { return self.count_calls() };
         let at = if self.random.percent(50) { last } else { self.random.below(self.sent.len() as u64) as usize };

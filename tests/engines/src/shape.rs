@@ -77,7 +77,7 @@ fn shape(operation: &str, body: &Value) -> String {
     shape
 }
 
-/// `update` with each list of assignments or additions of placeholders with numbers or equal names as one: a profile sets
+/// `update` with a list of assignments or additions of placeholders of equal names as one: a profile sets
 /// the attributes that it has, and counts the instruments that were scored.
 fn without_lists(update: &str) -> String {
     let is_alike = |clause: &str| match clause.split_once(" = ").or_else(|| clause.split_once(' ')) {

@@ -2,7 +2,7 @@
 //! once a process, in a file of its own. `tests/engines/check_requests.py` checks them against AWS's service models.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
 use std::sync::{LazyLock, Mutex};
@@ -14,7 +14,11 @@ use crate::{Call, lock};
 static RECORDER: LazyLock<Option<Mutex<Recorder>>> = LazyLock::new(|| {
     let folder = std::env::var_os("EPRO_RECORD_REQUESTS")?;
     let file = Path::new(&folder).join(format!("harness-{}.jsonl", std::process::id()));
-    let file = File::create(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&file)
+        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     Some(Mutex::new(Recorder { file, known: HashSet::new() }))
 });
 
