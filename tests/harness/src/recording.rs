@@ -14,11 +14,8 @@ use crate::{Call, lock};
 static RECORDER: LazyLock<Option<Mutex<Recorder>>> = LazyLock::new(|| {
     let folder = std::env::var_os("EPRO_RECORD_REQUESTS")?;
     let file = Path::new(&folder).join(format!("harness-{}.jsonl", std::process::id()));
-    let file = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&file)
-        .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+    let file = OpenOptions::new().create(true).append(true).open(file);
+    let file = file.expect("the folder in EPRO_RECORD_REQUESTS is there");
     Some(Mutex::new(Recorder { file, known: HashSet::new() }))
 });
 
