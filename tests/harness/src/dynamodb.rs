@@ -67,6 +67,18 @@ impl Engine {
         self.database.update_item(request).expect("the item is there");
     }
 
+    /// The item of `key`, in DynamoDB's notation.
+    pub(crate) fn get(&self, table: &str, key: &Value) -> Option<Value> {
+        let request = serde_json::from_value(json!({"TableName": table, "Key": key})).expect("a key is well formed");
+        let answer = self.database.get_item(request).expect("the table is there");
+        serde_json::to_value(answer).expect("answers serialise").get_mut("Item").map(Value::take)
+    }
+
+    pub(crate) fn put(&self, table: &str, item: Value) {
+        let request = serde_json::from_value(json!({"TableName": table, "Item": item}));
+        self.database.put_item(request.expect("a put is well formed")).expect("the table is there");
+    }
+
     pub(crate) fn copy(&self, table: &str, item: &Value, changes: &[(&str, &str)]) {
         let key = json!({"TableName": table, "Key": {"pk": {"S": item["pk"]}, "sk": {"S": item["sk"]}}});
         let request = serde_json::from_value(key).expect("a key is well formed");
@@ -114,7 +126,7 @@ impl Engine {
 }
 
 /// The puts of `call`, alone or in a transaction.
-fn puts(call: &Call) -> impl Iterator<Item = &Value> {
+pub(crate) fn puts(call: &Call) -> impl Iterator<Item = &Value> {
     let alone = (call.name() == "PutItem").then_some(&call.body);
     let together = call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Put"));
     alone.into_iter().chain(together)

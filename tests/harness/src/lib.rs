@@ -4,14 +4,17 @@
 //! Nothing listens on a port or sleeps in real time, so a test may pause the clock.
 
 mod dynamodb;
+mod network;
 mod recording;
+mod replica;
 mod request;
+mod shards;
 mod sns;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::http::{
@@ -31,6 +34,7 @@ use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables}
 use scoring::Scoring;
 use serde_json::Value;
 
+pub use crate::network::{Conflicts, Path};
 pub use crate::request::{claims, context, request, stream_event};
 
 /// The name of the Records table in the template.
@@ -49,7 +53,10 @@ pub struct World(Arc<Inner>);
 
 struct Inner {
     dynamodb: dynamodb::Engine,
+    shards: shards::Shards,
     sns: sns::Sns,
+    network: Mutex<network::Network>,
+    replica: OnceLock<replica::Replica>,
     faults: Mutex<Faults>,
     calls: Mutex<Vec<Call>>,
     pools: Mutex<BTreeSet<String>>,
@@ -128,6 +135,8 @@ pub struct Published {
     pub message: BTreeMap<String, String>,
     /// The attributes that subscribers filter by.
     pub attributes: BTreeMap<String, String>,
+    /// The step of the escalation in the alert's row when SNS accepted the message; `None` if it had no row.
+    pub stored_step: Option<u64>,
 }
 
 impl Published {
@@ -148,7 +157,10 @@ impl World {
     pub fn new() -> Self {
         Self(Arc::new(Inner {
             dynamodb: dynamodb::Engine::new(),
+            shards: shards::Shards::default(),
             sns: sns::Sns::default(),
+            network: Mutex::default(),
+            replica: OnceLock::new(),
             faults: Mutex::default(),
             calls: Mutex::default(),
             pools: Mutex::default(),
@@ -164,8 +176,7 @@ impl World {
 
     /// A store on the tables that accepts stored studies only, as the template configures it.
     pub fn closed_store(&self) -> Store {
-        let tables = Tables { records: RECORDS.to_owned(), counts: COUNTS.to_owned() };
-        Store::new(&self.sdk_config(), tables)
+        self.store_in("eu-central-1")
     }
 
     /// Puts a version of the study DEMO in force, with one site, S01, the PHQ-9, and `changes` to its definition.
@@ -201,13 +212,26 @@ impl World {
 
     /// The topic.
     pub fn topic(&self) -> Topic {
-        let link = LinkTemplate::new("https://epro.example/alerts/{alertId}");
-        Topic::new(&self.sdk_config(), "arn:aws:sns:eu-central-1:000000000000:AlertsTopic", link)
+        self.topic_in("eu-central-1")
     }
 
-    fn sdk_config(&self) -> aws_types::SdkConfig {
+    /// A store on the tables with clients of its own, as another environment has, in `region`: the SDK's budget of
+    /// retries is one for each region and process.
+    pub fn store_in(&self, region: &str) -> Store {
+        let tables = Tables { records: RECORDS.to_owned(), counts: COUNTS.to_owned() };
+        Store::new(&self.sdk_config_in(region), tables)
+    }
+
+    /// As [`World::topic`], with a client of its own, as another environment has.
+    pub fn topic_in(&self, region: &str) -> Topic {
+        let link = LinkTemplate::new("https://epro.example/alerts/{alertId}");
+        Topic::new(&self.sdk_config_in(region), "arn:aws:sns:eu-central-1:000000000000:AlertsTopic", link)
+    }
+
+    /// The settings of clients that call this world.
+    pub fn sdk_config_in(&self, region: &str) -> aws_types::SdkConfig {
         let environment = Environment::from_iter([
-            ("AWS_REGION", "eu-central-1"),
+            ("AWS_REGION", region),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
         ]);
@@ -273,6 +297,11 @@ impl World {
         self.0.dynamodb.items(RECORDS)
     }
 
+    /// The items of the SiteCounts table, as plain JSON.
+    pub fn counts(&self) -> Vec<Value> {
+        self.0.dynamodb.items(COUNTS)
+    }
+
     /// Sets `attribute` of all items of `kind` in the Records table to the text `value`.
     pub fn tamper(&self, kind: &str, attribute: &str, value: &str) {
         for item in self.items(kind) {
@@ -332,6 +361,9 @@ impl World {
         let call = Call::of(&request);
         recording::record(&call);
         lock(&self.0.calls).push(call.clone());
+        if let Some(path) = self.path(&call) {
+            return self.send(call, path).await;
+        }
         let fault = lock(&self.0.faults).iter_mut().find_map(|fault| fault(&call));
         let latency = *lock(&self.0.latency);
         tokio::time::sleep(latency).await;
@@ -356,8 +388,23 @@ impl World {
         }
     }
 
+    /// The step of the escalation in the row of the alert `id`; `None` if it has none.
+    fn stored_step(&self, id: &str) -> Option<u64> {
+        let key = |pk: String, sk: String| serde_json::json!({"pk": {"S": pk}, "sk": {"S": sk}});
+        let place = self.0.dynamodb.get(RECORDS, &key(format!("ALERT#{id}"), "ALERT".to_owned()))?;
+        let text = |name: &str| place[name]["S"].as_str().unwrap_or_default().to_owned();
+        let pk = format!("PATIENT#{}#{}", text("study"), text("patient"));
+        let row = self.0.dynamodb.get(RECORDS, &key(pk, format!("ALERT#{}#{}", text("submission"), text("rule"))))?;
+        Some(row["escalation"]["N"].as_str().and_then(|step| step.parse().ok()).unwrap_or_default())
+    }
+
     fn apply(&self, call: &Call) -> HttpResponse {
-        let (status, body) = if call.is_dynamodb() { self.0.dynamodb.apply(call) } else { self.0.sns.apply(call) };
+        if !call.is_dynamodb() {
+            let (status, body) = self.0.sns.apply(call, &BTreeSet::new(), |id| self.stored_step(id));
+            return response(status, body);
+        }
+        let (status, body) = self.0.dynamodb.apply(call);
+        self.0.shards.applied(call, status);
         response(status, body)
     }
 }

@@ -1,6 +1,6 @@
 //! An SNS that records what it is sent, with the part of the Query protocol that one topic needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Mutex;
 
@@ -18,20 +18,34 @@ impl Sns {
         lock(&self.0).clone()
     }
 
-    pub(crate) fn apply(&self, call: &Call) -> (u16, String) {
+    /// Answers `call`. The entries `refused` of a batch, by their index, are not published. `stored` returns the step of
+    /// the escalation in the row of an alert.
+    pub(crate) fn apply(
+        &self,
+        call: &Call,
+        refused: &BTreeSet<usize>,
+        stored: impl Fn(&str) -> Option<u64>,
+    ) -> (u16, String) {
         let field = |name: &str| call.body.get(name).and_then(Value::as_str).map(str::to_owned);
         let body = match call.name() {
             "GetTopicAttributes" => "<GetTopicAttributesResult><Attributes/></GetTopicAttributesResult>".to_owned(),
             "PublishBatch" => {
-                let mut successful = String::new();
+                let (mut successful, mut failed) = (String::new(), String::new());
                 for n in 1.. {
                     let entry = format!("PublishBatchRequestEntries.member.{n}");
                     let Some(id) = field(&format!("{entry}.Id")) else { break };
-                    let message_id = self.accept(&entry, &field);
+                    if refused.contains(&(n - 1)) {
+                        let error = "<Code>InternalError</Code><SenderFault>false</SenderFault>";
+                        let _infallible = write!(failed, "<member><Id>{id}</Id>{error}</member>");
+                        continue;
+                    }
+                    let message_id = self.accept(&entry, &field, &stored);
                     let _infallible =
                         write!(successful, "<member><Id>{id}</Id><MessageId>{message_id}</MessageId></member>");
                 }
-                format!("<PublishBatchResult><Failed/><Successful>{successful}</Successful></PublishBatchResult>")
+                format!(
+                    "<PublishBatchResult><Failed>{failed}</Failed><Successful>{successful}</Successful></PublishBatchResult>"
+                )
             }
             other => unreachable!("no function calls {other}"),
         };
@@ -39,7 +53,12 @@ impl Sns {
         (200, format!("<{name}Response xmlns=\"{NAMESPACE}\">{body}</{name}Response>"))
     }
 
-    fn accept(&self, entry: &str, field: &impl Fn(&str) -> Option<String>) -> String {
+    fn accept(
+        &self,
+        entry: &str,
+        field: &impl Fn(&str) -> Option<String>,
+        stored: &impl Fn(&str) -> Option<u64>,
+    ) -> String {
         let mut attributes = BTreeMap::new();
         for n in 1.. {
             let attribute = format!("{entry}.MessageAttributes.entry.{n}");
@@ -47,13 +66,17 @@ impl Sns {
             attributes.insert(name, field(&format!("{attribute}.Value.StringValue")).unwrap_or_default());
         }
         let message = field(&format!("{entry}.Message")).unwrap_or_default();
+        let message: BTreeMap<String, String> = serde_json::from_str(&message).expect("a message by protocol is JSON");
+        let body: Value = serde_json::from_str(&message["default"]).expect("the default message is JSON");
+        let stored_step = body["alertId"].as_str().and_then(stored);
         let mut published = lock(&self.0);
         let message_id = format!("00000000-0000-0000-0000-{:012}", published.len());
         published.push(Published {
             message_id: message_id.clone(),
             subject: field(&format!("{entry}.Subject")).unwrap_or_default(),
-            message: serde_json::from_str(&message).expect("a message by protocol is JSON"),
+            message,
             attributes,
+            stored_step,
         });
         message_id
     }

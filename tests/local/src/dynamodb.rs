@@ -91,6 +91,11 @@ impl DynamoDb {
         Ok(Self { endpoint, client, streams, engine: None })
     }
 
+    /// The database that these clients call.
+    pub fn of(client: aws_sdk_dynamodb::Client, streams: aws_sdk_dynamodbstreams::Client) -> Self {
+        Self { endpoint: String::new(), client, streams, engine: None }
+    }
+
     /// The address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn endpoint(&self) -> &str {
         &self.endpoint

@@ -9,7 +9,7 @@ mod delivery;
 mod event;
 mod shard;
 
-pub use delivery::{Destinations, Invoke, Publish};
+pub use delivery::{Destinations, Invoke, Publish, Warn};
 
 use crate::console::Console;
 use crate::dynamodb::{DynamoDb, DynamoDbError, cause};
@@ -158,7 +158,7 @@ async fn run(context: Arc<Context>) {
                 }
             }
             Err(cause) => {
-                Console::default().warn(format!("stream: cannot list the shards of {mapping}, retrying: {cause}"))
+                (context.delivery.destinations.warn)(format!("stream: cannot list the shards of {mapping}, retrying: {cause}"))
             }
         }
         let some_ended = async {
@@ -168,6 +168,7 @@ async fn run(context: Arc<Context>) {
             }
         };
         tokio::select! {
+            biased;
             () = some_ended => {}
             () = time::sleep(DISCOVERY_INTERVAL) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}

@@ -13,7 +13,6 @@
 //! - A batch that is given up goes to the failure destination as a whole, and the stream continues after it.
 
 use super::event::{Record, event};
-use crate::console::Console;
 use crate::failures::Failures;
 use crate::lambda::{Invocation, InvocationOutcome};
 use crate::template::{ACCOUNT, FailureDestination, REGION, StreamMapping};
@@ -48,7 +47,12 @@ pub struct Destinations {
     pub failures: Failures,
     /// Publishes to a topic.
     pub publish: Publish,
+    /// Reports what a person should know.
+    pub warn: Warn,
 }
+
+/// Receives warnings.
+pub type Warn = Arc<dyn Fn(String) + Send + Sync>;
 
 impl fmt::Debug for Destinations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,6 +175,7 @@ impl Delivery {
         let pause = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(times.saturating_sub(1))).min(LONGEST_PAUSE);
         let mut stopping = self.stopping.clone();
         tokio::select! {
+            biased;
             () = sleep(pause) => {}
             // An error means that the sender is gone and no stop can come.
             _ = stopping.wait_for(|stopping| *stopping) => {}
@@ -179,7 +184,7 @@ impl Delivery {
 
     async fn give_up(&self, shard: &str, condition: &str, batch: &Batch) {
         let (StreamMapping { function, table, .. }, count) = (&self.mapping, batch.records.len());
-        Console::default().warn(format!(
+        (self.destinations.warn)(format!(
             "stream: {function} gave up on {count} {} of {table} after {} attempts ({condition}){}",
             if count == 1 { "record" } else { "records" },
             batch.attempts,
@@ -191,7 +196,7 @@ impl Delivery {
         ));
         let mut failed = 0;
         while let Err(error) = self.send_away(shard, condition, batch).await {
-            Console::default().warn(format!("stream: the failure destination of {function} failed, retrying: {error}"));
+            (self.destinations.warn)(format!("stream: the failure destination of {function} failed, retrying: {error}"));
             failed += 1;
             self.pause(failed).await;
             if *self.stopping.borrow() {

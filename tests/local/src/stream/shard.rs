@@ -1,9 +1,8 @@
 //! One shard: its records are read in order, filtered, distributed over lanes, delivered and checkpointed.
 
 use super::checkpoint::Checkpoints;
-use super::delivery::Delivery;
+use super::delivery::{Delivery, Warn};
 use super::event::{self, Record};
-use crate::console::Console;
 use crate::dynamodb::cause;
 use crate::pattern::Pattern;
 use crate::template::StartingPosition;
@@ -63,13 +62,14 @@ pub(super) async fn run(context: Arc<Context>, shard: String) {
         lanes.spawn(lane(Arc::clone(&context), shard.clone(), Arc::clone(&in_flight), records));
     }
     let closed = tokio::select! {
+        biased;
         closed = read(&context, &shard, &in_flight, &queues) => closed,
         () = stopped(context.stopping.clone()) => false,
     };
     drop(queues);
     while let Some(ended) = lanes.join_next().await {
         if let Err(error) = ended {
-            Console::default().warn(format!(
+            (context.delivery.destinations.warn)(format!(
                 "stream: a lane of {} failed, so the next start will repeat its records: {error}",
                 mapping.name
             ));
@@ -112,7 +112,7 @@ async fn read(
             // The next turn asks for a new iterator after the last record read.
             Err(Problem::Expired) => continue,
             Err(Problem::Trimmed) => {
-                Console::default().warn(format!(
+                (context.delivery.destinations.warn)(format!(
                     "stream: records of {} were trimmed before they were read; continuing with the rest",
                     mapping.table
                 ));
@@ -120,18 +120,18 @@ async fn read(
                 continue;
             }
             Err(Problem::Gone) => {
-                Console::default().warn(format!(
+                (context.delivery.destinations.warn)(format!(
                     "stream: shard {shard} of {} is gone with its unread records; continuing with the other shards",
                     mapping.table
                 ));
                 return true;
             }
             Err(Problem::Other(cause)) => {
-                outage.pause(&mapping.table, &cause).await;
+                outage.pause(&context.delivery.destinations.warn, &mapping.table, &cause).await;
                 continue;
             }
         };
-        outage.over(&mapping.table);
+        outage.over(&context.delivery.destinations.warn, &mapping.table);
         let records = answer.records.unwrap_or_default();
         let none = records.is_empty();
         for source in &records {
@@ -309,18 +309,18 @@ struct Outage {
 }
 
 impl Outage {
-    async fn pause(&mut self, table: &str, cause: &str) {
+    async fn pause(&mut self, warn: &Warn, table: &str, cause: &str) {
         if self.failures == 0 {
-            Console::default().warn(format!("stream: cannot read the stream of {table}, retrying: {cause}"));
+            warn(format!("stream: cannot read the stream of {table}, retrying: {cause}"));
         }
         self.failures += 1;
         let pause = Duration::from_millis(50).saturating_mul(2_u32.saturating_pow(self.failures));
         time::sleep(pause.min(LONGEST_OUTAGE_PAUSE)).await;
     }
 
-    fn over(&mut self, table: &str) {
+    fn over(&mut self, warn: &Warn, table: &str) {
         if self.failures > 0 {
-            Console::default().warn(format!("stream: the stream of {table} can be read again"));
+            warn(format!("stream: the stream of {table} can be read again"));
         }
         self.failures = 0;
     }

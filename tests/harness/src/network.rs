@@ -1,0 +1,256 @@
+//! A call's way to the service and back, for tests that simulate the network.
+//!
+//! Without a network each call is applied while its caller waits. With one it travels on its own: what was sent may be
+//! applied after its caller gave up, was dropped, or has sent another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use crate::replica::Replica;
+use crate::{Call, Fault, World, cut, lock, response, sns};
+
+/// How long DynamoDB remembers the token of a transaction.
+const TOKEN_MEMORY: Duration = Duration::from_secs(600);
+
+/// How one call travels.
+#[derive(Clone, Debug, Default)]
+pub struct Path {
+    /// From the client to the service.
+    pub there: Duration,
+    /// The duration of a transaction, during which it holds its items.
+    pub work: Duration,
+    /// From the service to the client.
+    pub back: Duration,
+    /// After what time eventually consistent reads see what the call writes.
+    pub lag: Duration,
+    /// A fault on the way.
+    pub fault: Option<Fault>,
+    /// Which one of its reasons a cancelled transaction reports, modulo their number; `None`: all of them.
+    pub one_reason: Option<usize>,
+    /// Entries of a `PublishBatch` that SNS refuses, by their index.
+    pub refused_entries: BTreeSet<usize>,
+}
+
+/// What has happened to the calls of a network.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Conflicts {
+    /// Transactions that were cancelled because another one held an item.
+    pub transactions: u64,
+    /// Single writes that were refused because a transaction held the item.
+    pub writes: u64,
+    /// Transactions that were refused because one with their token was in progress.
+    pub in_progress: u64,
+    /// Transactions whose token was remembered.
+    pub tokens: u64,
+}
+
+/// The way of each call, the items that transactions hold, and their tokens.
+#[derive(Default)]
+pub(crate) struct Network {
+    path: Option<Box<dyn FnMut(&Call) -> Path + Send>>,
+    held: BTreeSet<String>,
+    tokens: BTreeMap<String, Token>,
+    conflicts: Conflicts,
+}
+
+struct Token {
+    writes: Value,
+    /// When it was applied; `None` while it is in progress.
+    applied: Option<Instant>,
+}
+
+impl World {
+    /// Lets each call from now on travel on a path that `path` chooses.
+    pub fn connect(&self, path: impl FnMut(&Call) -> Path + Send + 'static) {
+        lock(&self.0.network).path = Some(Box::new(path));
+    }
+
+    /// The conflicts so far.
+    pub fn conflicts(&self) -> Conflicts {
+        lock(&self.0.network).conflicts
+    }
+
+    /// The path of `call`, if there is a network.
+    pub(crate) fn path(&self, call: &Call) -> Option<Path> {
+        lock(&self.0.network).path.as_mut().map(|path| path(call))
+    }
+
+    /// Sends `call` on its way, and waits for its answer.
+    pub(crate) async fn send(&self, call: Call, path: Path) -> Result<HttpResponse, ConnectorError> {
+        let (answered, answer) = oneshot::channel();
+        let world = self.clone();
+        tokio::spawn(async move {
+            let result = world.carry(&call, path).await;
+            // The caller may be gone.
+            let _ = answered.send(result);
+        });
+        answer.await.unwrap_or_else(|_| Err(cut()))
+    }
+
+    async fn carry(&self, call: &Call, path: Path) -> Result<HttpResponse, ConnectorError> {
+        sleep(path.there).await;
+        let result = match &path.fault {
+            None => Ok(self.process(call, &path).await),
+            Some(Fault::Stall) => std::future::pending().await,
+            Some(Fault::ApplyAndStall) => {
+                self.process(call, &path).await;
+                std::future::pending().await
+            }
+            Some(Fault::Cut) => Err(cut()),
+            Some(Fault::ApplyAndCut) => {
+                self.process(call, &path).await;
+                Err(cut())
+            }
+            Some(Fault::ApplyTwice) => {
+                self.process(call, &path).await;
+                Ok(self.process(call, &path).await)
+            }
+            Some(Fault::Answer(status, body)) if call.is_dynamodb() => Ok(response(*status, body.to_string())),
+            Some(Fault::Answer(status, body)) => Ok(response(*status, sns::error(body))),
+        };
+        sleep(path.back).await;
+        result
+    }
+
+    async fn process(&self, call: &Call, path: &Path) -> HttpResponse {
+        if !call.is_dynamodb() {
+            let (status, body) = self.0.sns.apply(call, &path.refused_entries, |id| self.stored_step(id));
+            return response(status, body);
+        }
+        match call.name() {
+            "DescribeTable" | "DescribeStream" | "GetShardIterator" => self.0.shards.answer(call),
+            "GetRecords" => self.0.shards.records(call).await,
+            "TransactWriteItems" => self.transact(call, path).await,
+            "PutItem" | "UpdateItem" if self.is_held(call) => {
+                lock(&self.0.network).conflicts.writes += 1;
+                error("TransactionConflictException", "Transaction is ongoing for the item")
+            }
+            _ if Replica::answers(call) => {
+                let (status, body) = self.0.replica.get_or_init(Replica::new).read(call);
+                response(status, body)
+            }
+            _ => {
+                let (status, body) = self.0.dynamodb.apply(call);
+                self.written(call, status, path);
+                response(status, body)
+            }
+        }
+    }
+
+    /// Lets the stream and the indexes have what `call` wrote.
+    fn written(&self, call: &Call, status: u16, path: &Path) {
+        self.0.shards.applied(call, status);
+        if status == 200 {
+            self.0.replica.get_or_init(Replica::new).follow(call, &self.0.dynamodb, path.lag);
+        }
+    }
+
+    fn is_held(&self, call: &Call) -> bool {
+        let network = lock(&self.0.network);
+        call.keys().iter().any(|key| network.held.contains(key))
+    }
+
+    async fn transact(&self, call: &Call, path: &Path) -> HttpResponse {
+        let writes = &call.body["TransactItems"];
+        let token = call.body["ClientRequestToken"].as_str().map(str::to_owned);
+        let keys = call.keys();
+        {
+            let mut network = lock(&self.0.network);
+            let now = Instant::now();
+            network.tokens.retain(|_, token| token.applied.is_none_or(|at| now.duration_since(at) < TOKEN_MEMORY));
+            if let Some(known) = token.as_ref().and_then(|token| network.tokens.get(token)) {
+                let (same, done) = (known.writes == *writes, known.applied.is_some());
+                if !same {
+                    return error("IdempotentParameterMismatchException", "the token was used for another transaction");
+                }
+                if !done {
+                    network.conflicts.in_progress += 1;
+                    return error("TransactionInProgressException", "the transaction is in progress");
+                }
+                network.conflicts.tokens += 1;
+                return response(200, "{}".to_owned());
+            }
+            let conflicts: Vec<bool> = keys.iter().map(|key| network.held.contains(key)).collect();
+            if conflicts.contains(&true) {
+                network.conflicts.transactions += 1;
+                let code = |&conflict: &bool| if conflict { "TransactionConflict" } else { "None" };
+                let mut reasons = conflicts.iter().map(|conflict| json!({"Code": code(conflict)})).collect();
+                report_one(&mut reasons, path.one_reason);
+                return cancelled(reasons);
+            }
+            network.held.extend(keys.iter().cloned());
+            if let Some(token) = &token {
+                network.tokens.insert(token.clone(), Token { writes: writes.clone(), applied: None });
+            }
+        }
+        sleep(path.work).await;
+        let mut without_token = call.clone();
+        if let Some(body) = without_token.body.as_object_mut() {
+            body.remove("ClientRequestToken");
+        }
+        let (status, body) = self.0.dynamodb.apply(&without_token);
+        self.written(&without_token, status, path);
+        let mut network = lock(&self.0.network);
+        for key in &keys {
+            network.held.remove(key);
+        }
+        if let Some(token) = token {
+            if status == 200 {
+                network.tokens.insert(token, Token { writes: writes.clone(), applied: Some(Instant::now()) });
+            } else {
+                network.tokens.remove(&token);
+            }
+        }
+        response(status, if status == 200 { body } else { with_one_reason(body, path.one_reason) })
+    }
+}
+
+impl Call {
+    /// The items that a write is of, as texts.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        let alone = ["PutItem", "UpdateItem"].contains(&self.name()).then_some(&self.body);
+        let writes = self.body["TransactItems"].as_array().into_iter().flatten();
+        let writes = writes.filter_map(|write| write.as_object()?.values().next());
+        let key = |write: &Value| {
+            let key = write.get("Key").unwrap_or(&write["Item"]);
+            format!("{} {} {}", write["TableName"], key["pk"], key["sk"])
+        };
+        alone.into_iter().chain(writes).map(key).collect()
+    }
+}
+
+fn error(code: &str, message: &str) -> HttpResponse {
+    response(400, json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": message}).to_string())
+}
+
+fn cancelled(reasons: Vec<Value>) -> HttpResponse {
+    let body = json!({
+        "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
+        "Message": "Transaction cancelled", "CancellationReasons": reasons,
+    });
+    response(400, body.to_string())
+}
+
+/// The cancellation in `body`, with one of its reasons if `which` is given.
+fn with_one_reason(body: String, which: Option<usize>) -> String {
+    let Ok(mut error) = serde_json::from_str::<Value>(&body) else { return body };
+    let Some(reasons) = error["CancellationReasons"].as_array_mut() else { return body };
+    report_one(reasons, which);
+    error.to_string()
+}
+
+fn report_one(reasons: &mut Vec<Value>, which: Option<usize>) {
+    let Some(which) = which else { return };
+    let given: Vec<usize> = (0..reasons.len()).filter(|&at| reasons[at]["Code"] != "None").collect();
+    for &at in &given {
+        if at != given[which % given.len()] {
+            reasons[at] = json!({"Code": "None"});
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The functions in a simulated world.
+//!
+//! One seed fixes everything: what phones send, what fails and when, every latency, every uuid, every order of tasks.
+//! Time is paused and one thread schedules. The handlers and the SDK's clients are the real ones; under the clients is
+//! `harness`'s DynamoDB and SNS, and the stream is delivered by the event source mapping of the local cloud.
+
+pub mod checks;
+pub mod clock;
+pub mod cloud;
+pub mod coverage;
+pub mod dice;
+pub mod exhaustive;
+pub mod journal;
+pub mod network;
+pub mod phone;
+pub mod plan;
+pub mod run;
+pub mod shrink;

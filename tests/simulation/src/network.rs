@@ -1,0 +1,152 @@
+//! The network between the functions and AWS: latencies and faults by seed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use harness::{Call, Fault, Path};
+use serde_json::json;
+
+use crate::clock;
+use crate::dice::Dice;
+use crate::journal::Journal;
+use crate::plan::{Plan, Weather, WeatherFault};
+
+/// Latencies and faults of a plan.
+pub struct Network {
+    weather: Vec<Weather>,
+    dice: Dice,
+    journal: Journal,
+    /// The submissions of the latest transactions that score several.
+    chunks: Vec<BTreeSet<String>>,
+}
+
+impl Network {
+    /// The network of `plan`.
+    pub fn of(plan: &Plan, journal: Journal) -> Self {
+        Self { weather: plan.weather.clone(), dice: Dice::of(plan.seed, "network"), journal, chunks: Vec::new() }
+    }
+
+    /// The path of `call`.
+    pub fn path(&mut self, call: &Call) -> Path {
+        let name = call.name().to_owned();
+        let mut path = Path {
+            there: self.latency(),
+            work: Duration::from_millis(self.dice.within(1..=12)),
+            back: self.latency(),
+            lag: Duration::from_millis(self.dice.within(0..=200)),
+            ..Path::default()
+        };
+        // The reader of the stream is part of Lambda, and has retries of its own.
+        if ["GetRecords", "GetShardIterator", "DescribeStream", "DescribeTable"].contains(&name.as_str()) {
+            return path;
+        }
+        self.look_at(call);
+        let now = clock::elapsed().as_secs();
+        let weather: Vec<Weather> =
+            self.weather.iter().copied().filter(|weather| (weather.from..weather.to).contains(&now)).collect();
+        for weather in weather {
+            if self.dice.one_in(weather.one_in) {
+                self.hit(&mut path, call, weather.fault);
+            }
+        }
+        if let Some(fault) = &path.fault {
+            self.journal.note(format!("network: {} meets {}", call.operation, name_of(fault)));
+        }
+        path
+    }
+
+    /// Counts the branches that show in what is sent.
+    fn look_at(&mut self, call: &Call) {
+        if call.name() != "TransactWriteItems" {
+            return;
+        }
+        let updates = call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Update"));
+        let mut scored = BTreeSet::new();
+        for update in updates {
+            let key = update["Key"]["sk"]["S"].as_str().unwrap_or_default();
+            let values = &update["ExpressionAttributeValues"];
+            if key.starts_with("SUBMISSION#") && values.get(":score").is_some() {
+                scored.insert(key.to_owned());
+            }
+            if key == "PROFILE" && values.get(":pending").is_some() {
+                self.journal.met("branch: late submission evaluated again");
+            }
+        }
+        if self.chunks.iter().any(|chunk| scored.len() <= chunk.len().div_ceil(2) && scored.is_subset(chunk))
+            && !scored.is_empty()
+        {
+            self.journal.met("branch: chunk halved");
+        }
+        if scored.len() > 1 {
+            self.chunks.push(scored);
+        }
+    }
+
+    /// Most calls take some milliseconds, and a few much longer.
+    fn latency(&mut self) -> Duration {
+        let most = if self.dice.one_in(40) { 250 } else { 8 };
+        Duration::from_millis(self.dice.within(1..=most))
+    }
+
+    fn hit(&mut self, path: &mut Path, call: &Call, fault: WeatherFault) {
+        let sns = call.name() == "PublishBatch";
+        let write = sns || ["PutItem", "UpdateItem", "TransactWriteItems"].contains(&call.name());
+        let transaction = call.name() == "TransactWriteItems";
+        let (fault, met) = match fault {
+            WeatherFault::Throttle => (Fault::throttle(), "fault: throttled"),
+            WeatherFault::Error500 => (Fault::internal(), "fault: 500"),
+            WeatherFault::Error503 => {
+                (Fault::Answer(503, json!({"__type": "ServiceUnavailable", "message": "injected"})), "fault: 503")
+            }
+            WeatherFault::CutBefore => (Fault::Cut, "fault: connection cut before the write"),
+            WeatherFault::CutAfter if write => (Fault::ApplyAndCut, "fault: connection cut after the write"),
+            WeatherFault::Stall => (Fault::Stall, "fault: no answer, not applied"),
+            WeatherFault::ApplyAndStall if write => (Fault::ApplyAndStall, "fault: no answer, applied"),
+            WeatherFault::ApplyTwice if write => (Fault::ApplyTwice, "fault: applied twice"),
+            WeatherFault::Slow => {
+                // Around the time-outs of an attempt and of a call.
+                let slow = Duration::from_millis(*self.dice.pick(&[300, 395, 405, 900, 1_600, 2_900, 4_900, 9_000]));
+                let there = self.dice.one_in(2);
+                *(if there { &mut path.there } else { &mut path.back }) = slow;
+                return self.journal.met("fault: slow answer");
+            }
+            WeatherFault::LongTransactions if transaction => {
+                path.work = Duration::from_millis(self.dice.within(50..=700));
+                return self.journal.met("fault: transaction held its items for long");
+            }
+            WeatherFault::PartialReasons if transaction => {
+                path.one_reason = Some(self.dice.below(100) as usize);
+                return self.journal.met("fault: reasons of a cancellation reported in part");
+            }
+            WeatherFault::Behind if write && !sns => {
+                path.lag = Duration::from_secs(self.dice.within(1..=90));
+                return self.journal.met("fault: index or copy of the study behind");
+            }
+            WeatherFault::StudyUnreadable if call.body.to_string().contains("\"STUDY#") => {
+                (Fault::internal(), "fault: study unreadable")
+            }
+            WeatherFault::SnsDown if sns => {
+                let fault = [Fault::Stall, Fault::Cut, Fault::internal(), Fault::ApplyAndCut];
+                (self.dice.pick(&fault).clone(), "fault: SNS down")
+            }
+            WeatherFault::SnsPartial if sns => {
+                path.refused_entries = (0..10).filter(|_| self.dice.one_in(2)).collect();
+                return self.journal.met("fault: part of a batch refused by SNS");
+            }
+            _ => return,
+        };
+        path.fault = Some(fault);
+        self.journal.met(met);
+    }
+}
+
+fn name_of(fault: &Fault) -> &'static str {
+    match fault {
+        Fault::Stall => "no answer, and is not applied",
+        Fault::ApplyAndStall => "no answer, and is applied",
+        Fault::Cut => "a cut connection, and is not applied",
+        Fault::ApplyAndCut => "a cut connection, and is applied",
+        Fault::ApplyTwice => "a second application",
+        Fault::Answer(..) => "an error",
+    }
+}

@@ -1,0 +1,473 @@
+//! Runs a plan: the world, the functions, the stream, the phones, the schedule and the clinicians; then fair weather until
+//! nothing waits any more; then the checks.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::io;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::join_all;
+use harness::{Path, World, context};
+use lambda_runtime::LambdaEvent;
+use local::dynamodb::DynamoDb;
+use local::failures::Failures;
+use local::lambda::{Invocation, InvocationOutcome};
+use local::stream::{self, Destinations, Streams};
+use local::template::{StreamMapping, Template};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, LocalSet, spawn_local};
+use tokio::time::{sleep, sleep_until};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+
+use crate::cloud::{Cloud, Ended, Handler, Name};
+use crate::dice::Dice;
+use crate::journal::{Journal, Pages};
+use crate::network::Network;
+use crate::phone::{Phones, SECRET, gateway};
+use crate::plan::{Happening, Plan, SITES};
+use crate::{checks, clock};
+
+/// How long the world may take to settle in fair weather.
+const LONGEST_SETTLING: u64 = 6 * 3_600;
+/// How long eventually consistent reads may be behind.
+const LARGEST_LAG: Duration = Duration::from_secs(120);
+
+/// Runs `plan` on a thread of its own.
+pub fn run(plan: &Plan) -> Pages {
+    run_losing(plan, None)
+}
+
+/// Runs `plan` on a thread of its own. The invocation `lost`, by its index, loses its environment when it has been polled
+/// so often.
+pub fn run_losing(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
+    determinism::run(plan.seed, clock::time_of_day, || simulate(plan, lost))
+}
+
+/// A running simulation.
+pub struct Simulation {
+    /// AWS.
+    pub world: World,
+    /// The functions.
+    pub cloud: Rc<Cloud>,
+    /// The phones.
+    pub phones: Rc<Phones>,
+    /// What is written down.
+    pub journal: Journal,
+    plan: Plan,
+    /// The alerts that clinicians acknowledged.
+    acknowledged: RefCell<BTreeSet<String>>,
+    /// The versions of the study that were put in force after the first.
+    versions: Cell<u32>,
+}
+
+/// Runs `plan` on this thread.
+fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
+    let journal = Journal::default();
+    let log = Log::default();
+    let lines = log.clone();
+    let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(move || lines.clone());
+    // As in production: everything of this workspace, and the warnings of others.
+    let own = ["submit", "score", "sweep", "alerts", "api", "scoring", "records", "notifications", "invocation"];
+    let targets = own
+        .iter()
+        .fold(Targets::new().with_default(LevelFilter::WARN), |targets, own| targets.with_target(*own, LevelFilter::INFO));
+    let subscriber = tracing_subscriber::registry().with(layer).with(targets.with_target("aws", LevelFilter::OFF));
+    tracing::subscriber::with_default(subscriber, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+        let runtime = runtime.expect("a runtime without input and output needs no resources");
+        let local = LocalSet::new();
+        local.block_on(&runtime, whole(plan.clone(), lost, journal.clone(), log.clone()));
+    });
+    let pages = journal.pages().clone();
+    pages
+}
+
+async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log) {
+    clock::start();
+    let world = World::new();
+    world.connect(|_| Path::default());
+    world.put_instrument(&instrument()).await;
+    world.put_study(study(&plan, "1.0.0")).await;
+    let mut network = Network::of(&plan, journal.clone());
+    world.connect(move |call| network.path(call));
+    let cloud = Rc::new(Cloud::new(world.clone(), &plan, lost, journal.clone()));
+    let phones = Rc::new(Phones::new(Rc::clone(&cloud), &plan, journal.clone()));
+    let simulation = Rc::new(Simulation { world, cloud, phones, journal, plan, acknowledged: RefCell::default(), versions: Cell::new(0) });
+    simulation.live(&log).await;
+    simulation.journal.pages().invocations = simulation.cloud.invocations();
+}
+
+impl Simulation {
+    async fn live(self: &Rc<Self>, log: &Log) {
+        let reader = self.read_stream("first").await;
+        let mut tasks: Vec<JoinHandle<()>> = Vec::new();
+        for action in self.plan.actions.clone() {
+            let this = Rc::clone(self);
+            tasks.push(spawn_local(async move {
+                at(action.at).await;
+                this.phones.act(&action).await;
+            }));
+        }
+        let second = Rc::new(RefCell::new(None));
+        for event in self.plan.events.clone() {
+            let (this, second) = (Rc::clone(self), Rc::clone(&second));
+            tasks.push(spawn_local(async move {
+                at(event.at).await;
+                this.happen(event.what, &second).await;
+            }));
+        }
+        let (sweeper, clinicians) = (Rc::clone(self), Rc::clone(self));
+        let sweeper = spawn_local(async move { sweeper.sweep_on_schedule().await });
+        let clinicians = spawn_local(async move { clinicians.acknowledge_alerts().await });
+        join_all(tasks).await;
+        at(self.plan.length()).await;
+        self.cloud.set_clocks();
+        self.journal.note("the weather is fair from now on");
+        self.settle().await;
+        clinicians.abort();
+        sweeper.abort();
+        sleep(LARGEST_LAG).await;
+        checks::check(self, log).await;
+        reader.stop().await;
+        if let Some(second) = second.borrow_mut().take() {
+            Streams::stop(second).await;
+        }
+    }
+
+    /// The alerts that clinicians acknowledged.
+    pub fn acknowledged(&self) -> BTreeSet<String> {
+        self.acknowledged.borrow().clone()
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Waits until nothing waits any more.
+    async fn settle(&self) {
+        for _ in 0..LONGEST_SETTLING / 60 {
+            if self.waiting() == 0 {
+                return;
+            }
+            sleep(Duration::from_secs(60)).await;
+        }
+        self.journal.violation(format!("promises 2 and 4: {} items wait for ever", self.waiting()));
+    }
+
+    /// The number of items with something still to do.
+    fn waiting(&self) -> usize {
+        let waits = |item: &&Value| item["pending"].as_str().is_some_and(|list| !list.starts_with("QUARANTINE#"));
+        self.world.all_items().iter().filter(waits).count()
+    }
+
+    /// Whether a run of `sweep` would find something.
+    fn is_due(&self) -> bool {
+        let now = OffsetDateTime::UNIX_EPOCH + clock::time_of_day();
+        let sortable = |time: OffsetDateTime| {
+            let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+            time.format(format).unwrap_or_default()
+        };
+        let (now, waiting) = (sortable(now), sortable(now - Duration::from_secs(175)));
+        self.world.all_items().iter().any(|item| {
+            let since = item["pending_since"].as_str().unwrap_or_default();
+            match item["pending"].as_str() {
+                Some(list) if list.starts_with("OPEN#") => since <= now.as_str(),
+                Some(_) => since <= waiting.as_str(),
+                None => false,
+            }
+        })
+    }
+
+    /// Invokes `sweep` each minute. A run that would find nothing is left out mostly, since it costs time and shows
+    /// nothing.
+    async fn sweep_on_schedule(self: &Rc<Self>) {
+        let mut dice = Dice::of(self.plan.seed, "schedule");
+        loop {
+            sleep(Duration::from_secs(60)).await;
+            if self.is_due() || dice.one_in(20) {
+                let this = Rc::clone(self);
+                spawn_local(async move { this.sweep(json!({})).await });
+            }
+        }
+    }
+
+    /// Invokes `sweep` once.
+    pub async fn sweep(&self, event: Value) {
+        let ended = self.cloud.invoke(Name::Sweep, move |environment, remaining| {
+            let event = LambdaEvent::new(event, context(remaining));
+            async move {
+                let Handler::Sweep(sweep) = &environment.handler else { unreachable!("it is a sweep") };
+                Box::pin(sweep.handle(event)).await
+            }
+        });
+        match ended.await {
+            Ended::Returned(Ok(summary)) => {
+                self.journal.note(format!("sweep: {summary:?}"));
+                let mut pages = self.journal.pages();
+                pages.coverage.add("branch: swept submission", summary.submissions);
+                pages.coverage.add("branch: swept course", summary.courses);
+                pages.coverage.add("branch: swept alert", summary.alerts);
+                pages.coverage.add("branch: escalated", summary.escalated);
+                pages.coverage.add("branch: exhausted", summary.exhausted);
+            }
+            Ended::Returned(Err(error)) => self.journal.note(format!("sweep: {error}")),
+            Ended::TimedOut | Ended::Lost => self.journal.note("sweep: no result"),
+        }
+    }
+
+    /// Delivers the stream to `score` by the rules of the event source mapping.
+    pub async fn read_stream(self: &Rc<Self>, name: &str) -> Streams {
+        let config = self.world.sdk_config_in(&format!("stream-{:x}-{name}", self.plan.seed));
+        let streams = aws_sdk_dynamodbstreams::Client::new(&config);
+        let database = DynamoDb::of(aws_sdk_dynamodb::Client::new(&config), streams);
+        let mapping = StreamMapping {
+            batch_size: self.plan.batch_size,
+            parallelization_factor: self.plan.lanes,
+            ..mapping().clone()
+        };
+        let (invocations, mut queue) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
+        let this = Rc::clone(self);
+        spawn_local(async move {
+            while let Some((event, answer)) = queue.recv().await {
+                let this = Rc::clone(&this);
+                spawn_local(async move {
+                    let _ = answer.send(this.score(event).await);
+                });
+            }
+        });
+        let invoke = Arc::new(move |_: &str, event: Bytes| {
+            let (answered, answer) = oneshot::channel();
+            let sent = invocations.send((event, answered)).is_ok();
+            async move {
+                match answer.await {
+                    Ok(invocation) if sent => invocation,
+                    _ => ended(InvocationOutcome::Unavailable("the simulation ends".to_owned())),
+                }
+            }
+            .boxed()
+        });
+        let warned = self.journal.clone();
+        let destinations = Destinations {
+            failures: Failures::new(None),
+            publish: Arc::new(|_: &str, _| async { Ok(()) }.boxed()),
+            warn: Arc::new(move |text| warned.note(text)),
+        };
+        let streams = stream::start(&database, &[mapping], invoke, destinations, None).await;
+        streams.expect("the world has the table and its stream")
+    }
+
+    async fn score(&self, event: Bytes) -> Invocation {
+        let payload: Value = serde_json::from_slice(&event).expect("the mapping sends JSON");
+        let records = payload["Records"].as_array().map_or(0, Vec::len);
+        let result = self.cloud.invoke(Name::Score, move |environment, remaining| {
+            let event = LambdaEvent::new(payload, context(remaining));
+            async move {
+                let Handler::Score(score) = &environment.handler else { unreachable!("it is a score") };
+                Box::pin(score.handle(event)).await.map_err(|error| error.to_string())
+            }
+        });
+        let outcome = match result.await {
+            Ended::Returned(Ok(answer)) => {
+                let failed = answer.batch_item_failures.len();
+                self.journal.note(format!("score: {failed} of {records} records are not done"));
+                if failed > 0 {
+                    self.journal.met("branch: batch retried");
+                }
+                InvocationOutcome::Answer(serde_json::to_vec(&answer).unwrap_or_default().into())
+            }
+            Ended::Returned(Err(error)) => InvocationOutcome::FunctionError(error.into()),
+            Ended::TimedOut => InvocationOutcome::TimedOut,
+            Ended::Lost => InvocationOutcome::Crashed,
+        };
+        ended(outcome)
+    }
+
+    async fn happen(self: &Rc<Self>, what: Happening, second: &RefCell<Option<Streams>>) {
+        self.journal.note(format!("event: {what:?}"));
+        match what {
+            Happening::SplitShard => {
+                self.world.split_shard(self.plan.seed as usize);
+                self.journal.met("fault: shard split");
+            }
+            Happening::SecondReader => {
+                if second.borrow().is_none() {
+                    let reader = self.read_stream("second").await;
+                    *second.borrow_mut() = Some(reader);
+                    self.journal.met("fault: second reader of the stream");
+                }
+            }
+            Happening::BadRecord => {
+                let image = json!({"kind": {"S": "submission"}, "pk": {"S": "x"}, "answers": {"S": SECRET}});
+                let keys = json!({"pk": {"S": "PATIENT#DEMO#X"}, "sk": {"S": "SUBMISSION#x"}});
+                self.world.inject_record(json!({
+                    "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "eu-central-1",
+                    "dynamodb": {"Keys": keys, "NewImage": image, "ApproximateCreationDateTime": now_seconds()},
+                }));
+                self.journal.met("fault: record not readable");
+            }
+            Happening::Trim => {
+                self.world.trim_stream();
+                self.journal.met("fault: records trimmed");
+            }
+            Happening::NewStudyVersion => self.put_study_version().await,
+            Happening::DoubleSchedule => {
+                self.journal.met("fault: schedule fired twice");
+                futures::join!(self.sweep(json!({})), self.sweep(json!({"retry": "quarantine"})));
+            }
+        }
+    }
+
+    /// Puts another version of the study in force. It is the data manager's own connection that has no faults, so the
+    /// network is fair for everybody until it is done.
+    async fn put_study_version(&self) {
+        let number = self.versions.get() + 1;
+        self.versions.set(number);
+        let mut changed = study(&self.plan, &format!("1.{number}.0"));
+        changed["instruments"][0]["rules"] =
+            json!([{"id": "added", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 6}}}]);
+        self.world.connect(|_| Path::default());
+        self.world.put_study(changed).await;
+        let mut network = Network::of(&self.plan, self.journal.clone());
+        self.world.connect(move |call| network.path(call));
+        self.journal.met("fault: study changed");
+    }
+
+    /// Clinicians acknowledge some of the alerts that were published, some time after that.
+    async fn acknowledge_alerts(self: &Rc<Self>) {
+        let mut dice = Dice::of(self.plan.seed, "clinicians");
+        let mut read = 0;
+        loop {
+            sleep(Duration::from_secs(20)).await;
+            let published = self.world.published();
+            for message in &published[read..] {
+                if self.plan.acknowledge_one_in == 0 || !dice.one_in(self.plan.acknowledge_one_in) {
+                    continue;
+                }
+                let Some(alert) = message.body()["alertId"].as_str().map(str::to_owned) else { continue };
+                let after = Duration::from_secs(dice.below(2_400));
+                let this = Rc::clone(self);
+                spawn_local(async move {
+                    sleep(after).await;
+                    this.acknowledge(alert).await;
+                });
+            }
+            read = published.len();
+        }
+    }
+
+    /// Acknowledges `alert`, and repeats that until it is answered.
+    pub async fn acknowledge(&self, alert: String) {
+        loop {
+            let claims = [("role", "clinician"), ("sites", "S01 S02"), ("patient", ""), ("sub", "SECRET-dr")];
+            let claims = claims.map(|(name, value)| (name, value.to_owned())).to_vec();
+            let note = json!({"note": format!("{SECRET} called")}).to_string();
+            let (route, parameters) = ("POST /v1/alerts/{alertId}/acknowledge", vec![("alertId", alert.clone())]);
+            let answer = gateway(&self.cloud, Name::Alerts, route, parameters, String::new(), claims, Some(note)).await;
+            match answer.status {
+                200 => {
+                    self.journal.met("branch: acknowledged");
+                    self.journal.note(format!("clinician: {alert} is acknowledged"));
+                    self.acknowledged.borrow_mut().insert(alert);
+                    return;
+                }
+                500 | 503 | 504 => sleep(Duration::from_secs(30)).await,
+                other => {
+                    self.journal.violation(format!("the acknowledgement of a published alert was answered {other}"));
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn ended(outcome: InvocationOutcome) -> Invocation {
+    Invocation { request_id: "simulated".to_owned(), took: Duration::ZERO, outcome }
+}
+
+fn now_seconds() -> u64 {
+    clock::time_of_day().as_secs()
+}
+
+/// Waits until `seconds` after the start.
+async fn at(seconds: u64) {
+    let wait = Duration::from_secs(seconds).saturating_sub(clock::elapsed());
+    sleep_until(tokio::time::Instant::now() + wait).await;
+}
+
+/// The event source mapping of the template.
+fn mapping() -> &'static StreamMapping {
+    static MAPPING: OnceLock<StreamMapping> = OnceLock::new();
+    MAPPING.get_or_init(|| {
+        let text = include_str!("../../../template.yaml");
+        let issuer = ["TokenIssuer", "TokenAudience"].map(|name| (name.to_owned(), "https://issuer.example".to_owned()));
+        let template = Template::parse(std::path::Path::new("template.yaml"), text, &issuer.into());
+        template.expect("the template is valid").streams.remove(0)
+    })
+}
+
+/// The study, at `version`.
+fn study(plan: &Plan, version: &str) -> Value {
+    json!({
+        "version": version,
+        "sites": SITES.map(|site| json!({"id": site, "name": site, "timeZone": "Europe/Berlin"})),
+        "instruments": [{"id": "pain", "version": "1.0.0"}],
+        "alerts": {"escalation": {"afterMinutes": plan.escalation_minutes, "limit": plan.escalation_limit}},
+    })
+}
+
+/// An instrument with rules of every kind: on an answer, on the score, and some that look back, one with quiet hours. Its
+/// third item is nothing but a number to look for in logs.
+fn instrument() -> String {
+    let change = |against: &str, by: u32| json!({"of": "total", "against": against, "worse": "higher", "by": by});
+    json!({
+        "id": "pain", "version": "1.0.0", "title": {"en": "Pain"},
+        "licence": {"terms": "Public domain", "texts": "included"}, "sources": ["A test"],
+        "items": [
+            {"id": "1", "type": "integer", "min": 0, "max": 10, "text": {"en": "Pain?"}},
+            {"id": "2", "type": "boolean", "text": {"en": "Fever?"}},
+            {"id": "3", "type": "integer", "min": 0, "max": 999_999, "text": {"en": "Number?"}},
+        ],
+        "scores": [
+            {"id": "total", "value": "1", "range": [0, 10]},
+            {"id": "number", "value": "3", "range": [0, 999_999]},
+        ],
+        "rules": [
+            {"id": "safety", "severity": "critical", "when": {"item": {"of": "2", "atLeast": 1}}},
+            {"id": "high", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 10}}},
+            {"id": "lasting", "severity": "warning", "when": {"consecutive": {"of": "total", "atLeast": 7, "times": 3, "last": 3}}},
+            {"id": "worse", "severity": "warning", "quietHours": 24, "when": {"change": change("baseline", 4)}},
+            {"id": "jump", "severity": "info", "when": {"change": change("previous", 5)}},
+        ],
+    })
+    .to_string()
+}
+
+/// The log lines of a simulation.
+#[derive(Clone, Debug, Default)]
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// All lines so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
