@@ -74,6 +74,11 @@ impl Engine {
         serde_json::to_value(answer).expect("answers serialise").get_mut("Item").map(Value::take)
     }
 
+    /// As [`Engine::get`], as plain JSON.
+    pub(crate) fn item(&self, table: &str, key: &Value) -> Option<Value> {
+        self.get(table, key).as_ref().map(plain_item)
+    }
+
     pub(crate) fn put(&self, table: &str, item: Value) {
         let request = serde_json::from_value(json!({"TableName": table, "Item": item}));
         self.database.put_item(request.expect("a put is well formed")).expect("the table is there");

@@ -297,9 +297,9 @@ impl World {
         self.0.dynamodb.items(RECORDS)
     }
 
-    /// The items of the SiteCounts table, as plain JSON.
-    pub fn counts(&self) -> Vec<Value> {
-        self.0.dynamodb.items(COUNTS)
+    /// The item of the Records table with this key in DynamoDB's notation, as plain JSON.
+    pub fn item(&self, key: &Value) -> Option<Value> {
+        self.0.dynamodb.item(RECORDS, key)
     }
 
     /// Sets `attribute` of all items of `kind` in the Records table to the text `value`.

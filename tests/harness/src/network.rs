@@ -76,6 +76,12 @@ impl World {
         lock(&self.0.network).conflicts
     }
 
+    /// The items that were written through the network and are on a list now: the list's shard, and since when or from
+    /// when.
+    pub fn pending(&self) -> Vec<(String, String)> {
+        self.0.replica.get().map(Replica::pending).unwrap_or_default()
+    }
+
     /// The path of `call`, if there is a network.
     pub(crate) fn path(&self, call: &Call) -> Option<Path> {
         lock(&self.0.network).path.as_mut().map(|path| path(call))

@@ -1,6 +1,6 @@
 //! What eventually consistent reads see: the tables and their indexes as they were a short time ago.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use crate::{Call, RECORDS, lock};
 pub(crate) struct Replica {
     engine: Engine,
     behind: Mutex<VecDeque<Change>>,
+    /// The list of each item of the index `pending`, and its place in it, by key.
+    pending: Mutex<BTreeMap<String, (String, String)>>,
 }
 
 /// An item as a write left it, and when the copy has it.
@@ -25,7 +27,7 @@ struct Change {
 
 impl Replica {
     pub(crate) fn new() -> Self {
-        Self { engine: Engine::new(), behind: Mutex::default() }
+        Self { engine: Engine::new(), behind: Mutex::default(), pending: Mutex::default() }
     }
 
     /// Whether `call` is a read that may be behind.
@@ -48,9 +50,24 @@ impl Replica {
         let due = behind.back().map_or(due, |last| last.due.max(due));
         for (table, key) in call.written() {
             if let Some(item) = tables.get(&table, &key) {
+                let mut pending = lock(&self.pending);
+                match (item["pending"]["S"].as_str(), item["pending_since"]["S"].as_str()) {
+                    (Some(list), Some(since)) => {
+                        pending.insert(key.to_string(), (list.to_owned(), since.to_owned()));
+                    }
+                    _ => {
+                        pending.remove(&key.to_string());
+                    }
+                }
+                drop(pending);
                 behind.push_back(Change { due, table, item });
             }
         }
+    }
+
+    /// The items that are on a list: the list's shard, and since when or from when.
+    pub(crate) fn pending(&self) -> Vec<(String, String)> {
+        lock(&self.pending).values().cloned().collect()
     }
 
     pub(crate) fn read(&self, call: &Call) -> (u16, String) {

@@ -14,7 +14,7 @@ use crate::dynamodb::puts;
 use crate::{Call, RECORDS, World, lock, response};
 
 /// How long a read waits for a record.
-const LONGEST_READ: Duration = Duration::from_secs(60);
+const LONGEST_READ: Duration = Duration::from_secs(3_600);
 pub(crate) const STREAM: &str = "arn:aws:dynamodb:eu-central-1:000000000000:table/RecordsTable/stream/1";
 
 /// The shards of the stream.

@@ -91,9 +91,15 @@ impl DynamoDb {
         Ok(Self { endpoint, client, streams, engine: None })
     }
 
-    /// The database that these clients call.
-    pub fn of(client: aws_sdk_dynamodb::Client, streams: aws_sdk_dynamodbstreams::Client) -> Self {
+    /// The database that these clients call, for simulations: a read of its stream returns once there is something to
+    /// read.
+    pub fn simulated(client: aws_sdk_dynamodb::Client, streams: aws_sdk_dynamodbstreams::Client) -> Self {
         Self { endpoint: String::new(), client, streams, engine: None }
+    }
+
+    /// Whether it was made by [`DynamoDb::simulated`].
+    pub fn is_simulated(&self) -> bool {
+        self.endpoint.is_empty()
     }
 
     /// The address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.

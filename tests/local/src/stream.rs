@@ -29,9 +29,6 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 
-/// How often a stream is asked for new shards while none has ended.
-const DISCOVERY_INTERVAL: Duration = Duration::from_secs(30);
-
 /// How long a stop waits for running invocations.
 const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -85,7 +82,11 @@ pub async fn start(
             },
             stream_arn,
             checkpoints: checkpoints.clone(),
-            pace: if near { Pace::NEAR } else { Pace::FAR },
+            pace: match near {
+                _ if database.is_simulated() => Pace::WAITING,
+                true => Pace::NEAR,
+                false => Pace::FAR,
+            },
             stopping: stopping.clone(),
         };
         running.spawn(run(Arc::new(context)));
@@ -170,7 +171,7 @@ async fn run(context: Arc<Context>) {
         tokio::select! {
             biased;
             () = some_ended => {}
-            () = time::sleep(DISCOVERY_INTERVAL) => {}
+            () = time::sleep(context.pace.discovery) => {}
             _ = stopping.wait_for(|stopping| *stopping) => {}
         }
     }

@@ -8,13 +8,18 @@ use std::time::Duration;
 use invocation::Deadline;
 use serde_json::Value;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verification::{Settings, verify};
 
 use crate::clock;
 use crate::phone::{Known, SECRET};
-use crate::plan::SITES;
+use crate::plan::{Happening, SITES, Weather, WeatherFault};
 use crate::run::{Log, Simulation};
+
+/// How long a submission may wait for its score while only SNS fails: the batch before it publishes for at most a few
+/// seconds more.
+const LONGEST_TO_SCORE: time::Duration = time::Duration::seconds(20);
 
 /// Checks all promises of `simulation`.
 pub async fn check(simulation: &Simulation, log: &Log) {
@@ -22,6 +27,9 @@ pub async fn check(simulation: &Simulation, log: &Log) {
     submissions(simulation, &known);
     alerts(simulation);
     counts(simulation, &known);
+    calls(simulation);
+    bad_records(simulation);
+    scored_in_time(simulation);
     disclosures(simulation, log, &known);
     reference(simulation).await;
     branches(simulation, log);
@@ -153,7 +161,7 @@ fn alerts(simulation: &Simulation) {
 
 /// Promise 3: a site's counts equal what was accepted and raised at it.
 fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
-    let items = simulation.world.counts();
+    let items = simulation.world.counters();
     for site in SITES {
         let of_site = |name: &str| -> u64 {
             let items = items.iter().filter(|item| {
@@ -168,6 +176,48 @@ fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
             simulation.journal.violation(format!(
                 "promise 3: {site} counts {counted:?} submissions, pain diaries and alerts, and has {accepted} and {alerts}"
             ));
+        }
+    }
+}
+
+/// Promise 3: no call is counted twice.
+fn calls(simulation: &Simulation) {
+    let counted: u64 = simulation.world.counters().iter().filter_map(|item| item["api_calls"].as_u64()).sum();
+    let requests = u64::from(simulation.cloud.requests());
+    if counted > requests {
+        simulation.journal.violation(format!("promise 3: {counted} calls are counted, and {requests} were made"));
+    }
+}
+
+/// Promise 8: a record that cannot be read is quarantined.
+fn bad_records(simulation: &Simulation) {
+    let events = &simulation.plan().events;
+    if events.iter().any(|event| event.what == Happening::Trim) {
+        return;
+    }
+    let injected = events.iter().filter(|event| event.what == Happening::BadRecord).count();
+    let quarantined = simulation.world.items("quarantined");
+    if quarantined.len() != injected {
+        let reasons: Vec<&Value> = quarantined.iter().map(|item| &item["reason"]).collect();
+        simulation.journal.violation(format!("promise 8: of {injected} bad records are quarantined: {reasons:?}"));
+    }
+}
+
+/// An outage of SNS alone delays no score.
+fn scored_in_time(simulation: &Simulation) {
+    let only_sns = |weather: &Weather| {
+        matches!(weather.fault, WeatherFault::SnsDown | WeatherFault::SnsPartial | WeatherFault::AnswerLost)
+    };
+    let plan = simulation.plan();
+    if !plan.weather.iter().all(only_sns) || plan.events.iter().any(|event| event.what == Happening::Trim) {
+        return;
+    }
+    for item in simulation.world.items("submission") {
+        let time = |name: &str| OffsetDateTime::parse(item[name].as_str()?, &Rfc3339).ok();
+        let (Some(received), Some(scored)) = (time("received_at"), time("scored_at")) else { continue };
+        if scored - received > LONGEST_TO_SCORE {
+            let waited = scored - received;
+            simulation.journal.violation(format!("promise 2: {} waited {waited} for its score", item["id"]));
         }
     }
 }

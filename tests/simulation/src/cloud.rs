@@ -119,6 +119,7 @@ pub struct Cloud {
     environments: RefCell<Vec<Rc<Environment>>>,
     started: Cell<u32>,
     invocations: Cell<u32>,
+    requests: Cell<u32>,
     /// The index of an invocation that is lost, and after how many polls.
     lost: Option<(u32, u32)>,
     journal: Journal,
@@ -136,6 +137,7 @@ impl Cloud {
             environments: RefCell::default(),
             started: Cell::new(0),
             invocations: Cell::new(0),
+            requests: Cell::new(0),
             lost,
             journal,
         }
@@ -153,6 +155,11 @@ impl Cloud {
         self.invocations.get()
     }
 
+    /// The number of requests to the API so far.
+    pub fn requests(&self) -> u32 {
+        self.requests.get()
+    }
+
     /// Invokes `name`: `work` gets the environment, and what remains until the invocation is killed.
     pub async fn invoke<T, F>(&self, name: Name, work: impl FnOnce(Rc<Environment>, Duration) -> F) -> Ended<T>
     where
@@ -161,6 +168,9 @@ impl Cloud {
     {
         let environment = self.environment(name).await;
         let index = self.invocations.replace(self.invocations.get() + 1);
+        if matches!(name, Name::Submit | Name::Alerts) {
+            self.requests.set(self.requests.get() + 1);
+        }
         let mishap = match self.lost {
             Some((lost, at)) if lost == index => Mishap::LostAt(at),
             _ => self.mishap(),

@@ -14,5 +14,6 @@ pub mod journal;
 pub mod network;
 pub mod phone;
 pub mod plan;
+pub mod planted;
 pub mod run;
 pub mod shrink;

@@ -237,7 +237,7 @@ impl Plan {
         let fault = *dice.pick(&WeatherFault::ALL);
         let from = dice.below(length);
         let (lasts, one_in) = match fault {
-            WeatherFault::SnsDown => (dice.within(60..=3_600), 1),
+            WeatherFault::SnsDown => (if dice.one_in(4) { 3_600 } else { dice.within(60..=600) }, 1),
             WeatherFault::StudyUnreadable => (dice.within(10..=600), 1),
             WeatherFault::Behind => (dice.within(60..=3_600), 1),
             WeatherFault::Crash | WeatherFault::Freeze | WeatherFault::ClockStep | WeatherFault::ShortDeadline => {

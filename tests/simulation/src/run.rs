@@ -101,6 +101,11 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
     let phones = Rc::new(Phones::new(Rc::clone(&cloud), &plan, journal.clone()));
     let simulation = Rc::new(Simulation { world, cloud, phones, journal, plan, acknowledged: RefCell::default(), versions: Cell::new(0) });
     simulation.live(&log).await;
+    if std::env::var("COUNT").is_ok() {
+        let mut by: std::collections::BTreeMap<String, u32> = Default::default();
+        simulation.world.calls().iter().for_each(|c| *by.entry(c.operation.clone()).or_default() += 1);
+        simulation.journal.note(format!("{by:?}"));
+    }
     simulation.journal.pages().invocations = simulation.cloud.invocations();
 }
 
@@ -164,8 +169,7 @@ impl Simulation {
 
     /// The number of items with something still to do.
     fn waiting(&self) -> usize {
-        let waits = |item: &&Value| item["pending"].as_str().is_some_and(|list| !list.starts_with("QUARANTINE#"));
-        self.world.all_items().iter().filter(waits).count()
+        self.world.pending().iter().filter(|(list, _)| !list.starts_with("QUARANTINE#")).count()
     }
 
     /// Whether a run of `sweep` would find something.
@@ -176,13 +180,10 @@ impl Simulation {
             time.format(format).unwrap_or_default()
         };
         let (now, waiting) = (sortable(now), sortable(now - Duration::from_secs(175)));
-        self.world.all_items().iter().any(|item| {
-            let since = item["pending_since"].as_str().unwrap_or_default();
-            match item["pending"].as_str() {
-                Some(list) if list.starts_with("OPEN#") => since <= now.as_str(),
-                Some(_) => since <= waiting.as_str(),
-                None => false,
-            }
+        self.world.pending().iter().any(|(list, since)| match list.split('#').next() {
+            Some("OPEN") => *since <= now,
+            Some("PENDING") => *since <= waiting,
+            _ => false,
         })
     }
 
@@ -227,7 +228,7 @@ impl Simulation {
     pub async fn read_stream(self: &Rc<Self>, name: &str) -> Streams {
         let config = self.world.sdk_config_in(&format!("stream-{:x}-{name}", self.plan.seed));
         let streams = aws_sdk_dynamodbstreams::Client::new(&config);
-        let database = DynamoDb::of(aws_sdk_dynamodb::Client::new(&config), streams);
+        let database = DynamoDb::simulated(aws_sdk_dynamodb::Client::new(&config), streams);
         let mapping = StreamMapping {
             batch_size: self.plan.batch_size,
             parallelization_factor: self.plan.lanes,
@@ -266,7 +267,8 @@ impl Simulation {
 
     async fn score(&self, event: Bytes) -> Invocation {
         let payload: Value = serde_json::from_slice(&event).expect("the mapping sends JSON");
-        let records = payload["Records"].as_array().map_or(0, Vec::len);
+        let batch: Vec<Value> = payload["Records"].as_array().cloned().unwrap_or_default();
+        let records = batch.len();
         let result = self.cloud.invoke(Name::Score, move |environment, remaining| {
             let event = LambdaEvent::new(payload, context(remaining));
             async move {
@@ -281,6 +283,13 @@ impl Simulation {
                 if failed > 0 {
                     self.journal.met("branch: batch retried");
                 }
+                let named = |record: &&Value| {
+                    let number = &record["dynamodb"]["SequenceNumber"];
+                    answer.batch_item_failures.iter().any(|failure| *number == failure.item_identifier)
+                };
+                for record in batch.iter().filter(|record| !named(record)) {
+                    self.check_done(record);
+                }
                 InvocationOutcome::Answer(serde_json::to_vec(&answer).unwrap_or_default().into())
             }
             Ended::Returned(Err(error)) => InvocationOutcome::FunctionError(error.into()),
@@ -288,6 +297,16 @@ impl Simulation {
             Ended::Lost => InvocationOutcome::Crashed,
         };
         ended(outcome)
+    }
+
+    /// A record that the answer does not name is done: its submission is scored or quarantined.
+    fn check_done(&self, record: &Value) {
+        let number = &record["dynamodb"]["SequenceNumber"];
+        let quarantined = self.world.item(&json!({"pk": {"S": "QUARANTINE"}, "sk": {"S": number}})).is_some();
+        let scored = self.world.item(&record["dynamodb"]["Keys"]).is_some_and(|item| item["scored_at"].is_string());
+        if !quarantined && !scored {
+            self.journal.violation(format!("promise 2: score answered that record {number} is done, and it is not"));
+        }
     }
 
     async fn happen(self: &Rc<Self>, what: Happening, second: &RefCell<Option<Streams>>) {

@@ -19,7 +19,7 @@ use crate::items::counts::CountsAdded;
 use crate::items::profile::Profile;
 use crate::items::score::Score;
 use crate::items::submission::Submission;
-use crate::table::attributes::{Unreadable, instant, number};
+use crate::table::attributes::{Item, Unreadable, instant, number};
 use crate::table::calls::{IF_ABSENT, batch_get, put_if_absent, send};
 use crate::table::digest::token;
 use crate::table::keys::PK;
@@ -28,7 +28,7 @@ pub(crate) mod chunk;
 pub(crate) mod transaction;
 
 use chunk::{Chunk, ChunkOutcome, ToScore};
-use transaction::{Cancelled, Commit, Part, Rest, Transaction, token_parts};
+use transaction::{Cancelled, Commit, Found, Part, Rest, Transaction, found, token_parts};
 
 const OPERATION: &str = "TransactWriteItems of scores";
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
@@ -83,8 +83,28 @@ impl Store {
                     break;
                 }
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                    let Cancelled { commits, amended, rest } =
+                    let Cancelled { mut commits, mut amended, to_read, rest } =
                         transaction.cancelled(&cancelled.cancellation_reasons.unwrap_or_default());
+                    match self.found(&chunk.members, &to_read, deadline).await {
+                        Ok(found) => {
+                            for (index, found) in found {
+                                match found {
+                                    Found::Settled(commit) => drop(commits.insert(index, commit)),
+                                    Found::Amended(by) => drop(amended.insert(index, by)),
+                                    // No transaction writes an alert without the score.
+                                    Found::NotScored => {
+                                        let never = Commit::Never("its alert is stored without its score");
+                                        commits.insert(index, never);
+                                    }
+                                }
+                            }
+                        }
+                        Err(failure) => {
+                            chunk.settle(commits, &mut settled);
+                            chunk.settle_all(|| Commit::Failed(failure.clone()), &mut settled);
+                            break;
+                        }
+                    }
                     for (index, by) in amended {
                         if let Some((_, to_score)) = chunk.members.get_mut(index) {
                             to_score.submission.amended_by = Some(by);
@@ -135,6 +155,23 @@ impl Store {
             }
         }
         ChunkOutcome { settled, rest: Vec::new(), reevaluate }
+    }
+
+    /// The states of the submissions of those `members` that have an index in `to_read`.
+    async fn found<T>(
+        &self,
+        members: &[(T, ToScore<'_>)],
+        to_read: &BTreeSet<usize>,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<usize, Found>, Failure> {
+        if to_read.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let key = |index: &usize| members[*index].1.submission.key();
+        let keys = to_read.iter().map(key).collect();
+        let items = batch_get(&self.dynamodb, &self.tables.records, keys, "BatchGetItem of submissions", deadline).await?;
+        let of = |key: &Item| items.iter().find(|item| key.iter().all(|(name, value)| item.get(name) == Some(value)));
+        Ok(to_read.iter().map(|index| (*index, found(of(&key(index))))).collect())
     }
 
     /// The transaction that commits `members` on the current profiles.

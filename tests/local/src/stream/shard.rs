@@ -36,18 +36,29 @@ pub(super) struct Context {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// How often a shard without new records is polled.
+/// How often a shard without new records is polled, and how often a stream is asked for new shards while none has ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
     pub(super) busy: Duration,
     pub(super) idle: Duration,
+    pub(super) discovery: Duration,
 }
 
 impl Pace {
     /// An engine on this machine.
-    pub(super) const NEAR: Self = Self { busy: Duration::from_millis(10), idle: Duration::from_millis(50) };
+    pub(super) const NEAR: Self = Self {
+        busy: Duration::from_millis(10),
+        idle: Duration::from_millis(50),
+        discovery: Duration::from_secs(30),
+    };
     /// AWS allows five reads per second and shard; Lambda makes four.
-    pub(super) const FAR: Self = Self { busy: Duration::from_millis(250), idle: Duration::from_millis(250) };
+    pub(super) const FAR: Self = Self {
+        busy: Duration::from_millis(250),
+        idle: Duration::from_millis(250),
+        discovery: Duration::from_secs(30),
+    };
+    /// A simulated engine, whose reads wait for records.
+    pub(super) const WAITING: Self = Self { discovery: Duration::from_secs(3_600), ..Self::NEAR };
 }
 
 /// Reads a shard and delivers its records. Returns when the shard is closed and all of them are delivered, or when the

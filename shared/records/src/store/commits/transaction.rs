@@ -1,6 +1,6 @@
 //! The transaction that commits a chunk, and the consequences of its cancellation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
@@ -11,7 +11,7 @@ use invocation::aws::{Failure, is_transient};
 use crate::items::alert::Alert;
 use crate::items::score::Score;
 use crate::items::submission::Submission;
-use crate::table::attributes::Reader;
+use crate::table::attributes::{Item, Reader};
 use crate::table::calls::{CONDITION_FAILED, code};
 
 /// The outcome of committing one submission.
@@ -45,6 +45,9 @@ pub(super) struct Cancelled {
     pub(super) commits: BTreeMap<usize, Commit>,
     /// The members of which a correction is stored, with the correction.
     pub(super) amended: BTreeMap<usize, SubmissionId>,
+    /// The members of which only an alert was reported, which is stored. DynamoDB need not report every reason, so that
+    /// their submissions have to be read.
+    pub(super) to_read: BTreeSet<usize>,
     /// What to do with the members that are not settled.
     pub(super) rest: Rest,
 }
@@ -82,23 +85,26 @@ impl Transaction {
     pub(super) fn cancelled(&self, reasons: &[CancellationReason]) -> Cancelled {
         let mut settled = BTreeMap::new();
         let mut amended = BTreeMap::new();
+        let mut to_read = BTreeSet::new();
         let mut rest = Rest::Again;
         let mut explained = false;
         for (reason, &part) in reasons.iter().zip(&self.parts) {
             let Some(code) = code(reason) else { continue };
             explained = true;
             match (part, code) {
-                (Part::Submission(index), CONDITION_FAILED) => match found(reason) {
+                (Part::Submission(index), CONDITION_FAILED) => match found(reason.item()) {
                     Found::Settled(commit) => {
                         settled.insert(index, commit);
                     }
                     Found::Amended(by) => {
                         amended.insert(index, by);
                     }
+                    Found::NotScored => {
+                        settled.insert(index, Commit::Never("its stored score cannot be read"));
+                    }
                 },
-                // An alert on a submission that is not scored: no transaction writes one.
                 (Part::Alert(index), CONDITION_FAILED) => {
-                    settled.entry(index).or_insert(Commit::Never("its alert is stored without its score"));
+                    to_read.insert(index);
                 }
                 (Part::Profile, CONDITION_FAILED) => {}
                 (_, code) if is_transient(code) => rest = rest.max(Rest::Contended),
@@ -110,20 +116,23 @@ impl Transaction {
         if !explained {
             rest = Rest::Contended;
         }
-        Cancelled { commits: settled, amended, rest }
+        to_read.retain(|index| !settled.contains_key(index) && !amended.contains_key(index));
+        Cancelled { commits: settled, amended, to_read, rest }
     }
 }
 
-/// The state of a submission whose condition failed.
-enum Found {
+/// The state of a submission that a transaction could not score.
+pub(super) enum Found {
     Settled(Commit),
     /// Not scored; this correction was stored in the meantime.
     Amended(SubmissionId),
+    /// Not scored, and not corrected.
+    NotScored,
 }
 
-/// The state of a submission whose condition failed: it was scored before, or corrected, or it is not stored.
-fn found(reason: &CancellationReason) -> Found {
-    let Some(item) = reason.item().filter(|item| !item.is_empty()) else {
+/// The state of the submission with `item`: it was scored before, or corrected, or it is not stored.
+pub(super) fn found(item: Option<&Item>) -> Found {
+    let Some(item) = item.filter(|item| !item.is_empty()) else {
         return Found::Settled(Commit::Never("it is not in the table"));
     };
     match (Score::from_item(item), Reader(item).optional_parsed("amended_by")) {
@@ -131,6 +140,7 @@ fn found(reason: &CancellationReason) -> Found {
             Found::Settled(Commit::AlreadyScored(score.alerts.into_iter().map(|(_, rule)| rule).collect()))
         }
         (Ok(None), Ok(Some(by))) => Found::Amended(by),
+        (Ok(None), Ok(None)) => Found::NotScored,
         (Ok(None) | Err(_), _) => Found::Settled(Commit::Never("its stored score cannot be read")),
     }
 }
