@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use api::Handler;
 use clinical::instruments::Catalog;
-use harness::{Call, Fault, World, claims, context, request, stream_event};
+use harness::{Call, Fault, Path, World, claims, context, request, stream_event};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
 use records::SiteCounts;
@@ -187,6 +187,20 @@ async fn promise_2_a_repeated_record_is_scored_and_counted_once() {
     process_all(&world).await;
     all_promises_hold(&world, "S01", 5, 5).await;
     assert_eq!(world.published().len(), 5, "a repeat finds its alert sent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_8_a_scored_submission_is_recognised_whichever_reason_of_its_cancellation_is_reported() {
+    // The reasons are those of the submission, its alert and the alert's place; DynamoDB need not report all of them.
+    for reported in 0..3 {
+        let world = World::new();
+        send(&world, "S01", "P-1", &UNSAFE).await;
+        process_all(&world).await;
+        world.connect(move |_| Path { one_reason: Some(reported), ..Path::default() });
+        process_all(&world).await;
+        assert_eq!(world.items("quarantined"), Vec::<Value>::new(), "{reported}");
+        all_promises_hold(&world, "S01", 1, 1).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,5 +15,6 @@ pub mod network;
 pub mod phone;
 pub mod plan;
 pub mod planted;
+pub mod planting;
 pub mod run;
 pub mod shrink;

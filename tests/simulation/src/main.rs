@@ -2,7 +2,7 @@
 //! promises after each.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
-use std::io::IsTerminal;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -10,17 +10,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
+use authoring::error_chain;
+use authoring::progress::ProgressBar;
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use simulation::coverage::Coverage;
 use simulation::exhaustive::lose_everything;
 use simulation::journal::Pages;
 use simulation::plan::Plan;
+use simulation::planted::ALL;
+use simulation::planting::{Caught, Copy};
 use simulation::run::{run, run_losing};
 use simulation::shrink::shrink;
 
 /// The number of seeds from which on a fault or branch that was never met is an error.
 const ENOUGH: u64 = 2_000;
+const FEW_SEEDS: u64 = 100;
+/// The most seeds for each planted bug.
+const MOST_SEEDS: u64 = 5_000;
 
 /// Runs the functions in a simulated world with faults, seed by seed, and checks the ten promises after each.
 ///
@@ -29,9 +35,9 @@ const ENOUGH: u64 = 2_000;
 #[derive(Debug, Parser)]
 #[command(name = "simulation")]
 struct Arguments {
-    /// Run so many seeds
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    seeds: u64,
+    /// Run so many seeds; with --planted, at most so many for each bug [default: 100; with --planted 5000]
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -47,6 +53,12 @@ struct Arguments {
     /// Lose the invocation INDEX of a fixed scenario at its await AWAIT, and print the history
     #[arg(long, value_names = ["INDEX", "AWAIT"], num_args = 2, conflicts_with_all = ["seeds", "from", "seed", "plan"])]
     lose: Option<Vec<u32>>,
+    /// Plant bugs in a copy of the workspace, build it, and show after how many seeds each is caught
+    #[arg(long, conflicts_with_all = ["from", "seed", "plan", "lose"])]
+    planted: bool,
+    /// Run seeds in their order until one breaks a promise, and print how many that took
+    #[arg(long, hide = true)]
+    until_broken: bool,
     /// Lose each invocation of a fixed scenario at each of its awaits in turn
     #[arg(long, conflicts_with_all = ["seeds", "from", "seed", "plan", "lose"])]
     exhaustive: bool,
@@ -77,7 +89,56 @@ fn main() -> ExitCode {
     if arguments.exhaustive {
         return exhaustive();
     }
-    seeds(&arguments)
+    if arguments.planted {
+        return planted(arguments.seeds.unwrap_or(MOST_SEEDS));
+    }
+    let (from, count) = (arguments.from, arguments.seeds.unwrap_or(FEW_SEEDS));
+    if arguments.until_broken {
+        return until_broken(from..from + count);
+    }
+    seeds(from, count, arguments.jobs)
+}
+
+fn until_broken(seeds: Range<u64>) -> ExitCode {
+    // As in every other way of running: what is made once a process is made by the first run.
+    run(&Plan::of(0));
+    for (ran, seed) in seeds.enumerate() {
+        if let Some(violation) = run(&Plan::of(seed)).violations.first() {
+            println!("{}\t{violation}", ran + 1);
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn planted(seeds: u64) -> ExitCode {
+    let target = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.parent()?.to_owned()));
+    let Some(target) = target else {
+        eprintln!("error: the folder of this program is not known");
+        return ExitCode::from(2);
+    };
+    eprintln!("building a copy of the workspace with {} bugs in it", ALL.len());
+    let caught = Copy::build(&target).and_then(|copy| {
+        let bar = ProgressBar::new("bugs", ALL.len(), false);
+        copy.run_all(seeds, |_| bar.step())
+    });
+    let caught = match caught {
+        Ok(caught) => caught,
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&error));
+            return ExitCode::from(2);
+        }
+    };
+    println!("| bug | what is wrong | caught after seeds | by |\n|---|---|---|---|");
+    for Caught { bug, after } in &caught {
+        let (seeds, by) = after.clone().map_or((format!("SURVIVED {seeds}"), String::new()), |(seeds, by)| {
+            (seeds.to_string(), by.split(':').next().unwrap_or_default().to_owned())
+        });
+        println!("| {} | {} | {seeds} | {by} |", bug.name, bug.what);
+    }
+    let survived = caught.iter().filter(|caught| caught.after.is_none()).count();
+    println!("{} bugs, {survived} survived", caught.len());
+    if survived == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Prints the history of one run.
@@ -98,12 +159,9 @@ fn report(violations: &[String]) -> ExitCode {
 
 fn exhaustive() -> ExitCode {
     let started = Instant::now();
-    let bar = bar(0, "{spinner} {pos} awaits {msg}");
-    let result = lose_everything(|so_far| {
-        bar.set_position(so_far.runs);
-        bar.set_message(format!("· {} broken", so_far.broken.len()));
-    });
-    bar.finish_and_clear();
+    let bar = ProgressBar::new("invocations", 0, false);
+    let result = lose_everything(|so_far| bar.note(format!("{} awaits, {} broken", so_far.runs, so_far.broken.len())));
+    drop(bar);
     println!(
         "{} invocations, lost at each of {} awaits, in {:.1?}: {} runs broke a promise",
         result.invocations,
@@ -118,11 +176,11 @@ fn exhaustive() -> ExitCode {
     if result.broken.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn seeds(arguments: &Arguments) -> ExitCode {
+fn seeds(from: u64, count: u64, jobs: Option<u16>) -> ExitCode {
     let started = Instant::now();
-    let jobs = arguments.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
-    let bar = bar(arguments.seeds, "{bar:30} {pos} of {len} seeds · {per_sec} · {eta} left {msg}");
-    let (next, failed) = (AtomicU64::new(arguments.from), AtomicBool::new(false));
+    let jobs = jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let bar = ProgressBar::new("seeds", count as usize, false);
+    let (next, failed) = (AtomicU64::new(from), AtomicBool::new(false));
     let coverage = Mutex::new(Coverage::default());
     let failures = Mutex::new(Vec::new());
     // The first run makes what is made once a process: it would differ between seeds otherwise.
@@ -132,11 +190,11 @@ fn seeds(arguments: &Arguments) -> ExitCode {
             scope.spawn(|| {
                 while !failed.load(Ordering::Relaxed) {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= arguments.from + arguments.seeds {
+                    if seed >= from + count {
                         return;
                     }
                     let pages = run(&Plan::of(seed));
-                    bar.inc(1);
+                    bar.step();
                     lock(&coverage).merge(&pages.coverage);
                     if !pages.violations.is_empty() {
                         failed.store(true, Ordering::Relaxed);
@@ -146,8 +204,8 @@ fn seeds(arguments: &Arguments) -> ExitCode {
             });
         }
     });
-    bar.finish_and_clear();
-    let ran = next.load(Ordering::Relaxed).min(arguments.from + arguments.seeds) - arguments.from;
+    drop(bar);
+    let ran = next.load(Ordering::Relaxed).min(from + count) - from;
     let mut failures = failures.into_inner().unwrap_or_default();
     failures.sort_by_key(|(seed, _)| *seed);
     for (seed, pages) in failures.iter().take(1) {
@@ -172,21 +230,14 @@ fn seeds(arguments: &Arguments) -> ExitCode {
 fn explain(seed: u64, pages: &Pages) {
     println!("seed {seed} breaks a promise; replay: cargo run --profile quick --bin simulation -- --seed {seed}");
     pages.violations.iter().for_each(|violation| println!("  {violation}"));
-    let bar = bar(0, "{spinner} making the plan smaller, attempt {pos}");
+    eprintln!("making the plan smaller");
     let promise = |pages: &Pages| pages.violations.first().map(|first| first.split(':').next().map(str::to_owned));
     let broken = promise(pages);
-    let smallest = shrink(&Plan::of(seed), |plan| promise(&run(plan)) == broken, || bar.inc(1));
-    bar.finish_and_clear();
+    let smallest = shrink(&Plan::of(seed), |plan| promise(&run(plan)) == broken, || ());
     let history = run(&smallest);
     println!("the smallest plan that breaks it (keep it in tests/simulation/regressions):");
     println!("{}", serde_json::to_string_pretty(&smallest).unwrap_or_default());
     println!("its history:\n{}", history.text());
-}
-
-fn bar(length: u64, template: &str) -> ProgressBar {
-    let target = if std::io::stderr().is_terminal() { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::with_draw_target(Some(length), target).with_style(style)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

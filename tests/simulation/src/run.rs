@@ -101,11 +101,6 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
     let phones = Rc::new(Phones::new(Rc::clone(&cloud), &plan, journal.clone()));
     let simulation = Rc::new(Simulation { world, cloud, phones, journal, plan, acknowledged: RefCell::default(), versions: Cell::new(0) });
     simulation.live(&log).await;
-    if std::env::var("COUNT").is_ok() {
-        let mut by: std::collections::BTreeMap<String, u32> = Default::default();
-        simulation.world.calls().iter().for_each(|c| *by.entry(c.operation.clone()).or_default() += 1);
-        simulation.journal.note(format!("{by:?}"));
-    }
     simulation.journal.pages().invocations = simulation.cloud.invocations();
 }
 
