@@ -159,8 +159,7 @@ impl Shards {
     pub(crate) async fn records(&self, call: &Call) -> HttpResponse {
         let iterator = call.body["ShardIterator"].as_str().unwrap_or_default();
         let (shard, position) = iterator.split_once(':').expect("the reader sends an iterator of this file");
-        let (shard, position): (usize, usize) =
-            (shard.parse().expect("a number"), position.parse().expect("a number"));
+        let (shard, position): (usize, usize) = (shard.parse().expect("a number"), position.parse().expect("a number"));
         loop {
             let grown = self.grown.notified();
             {

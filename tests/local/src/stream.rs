@@ -158,9 +158,9 @@ async fn run(context: Arc<Context>) {
                     }
                 }
             }
-            Err(cause) => {
-                (context.delivery.destinations.warn)(format!("stream: cannot list the shards of {mapping}, retrying: {cause}"))
-            }
+            Err(cause) => (context.delivery.destinations.warn)(format!(
+                "stream: cannot list the shards of {mapping}, retrying: {cause}"
+            )),
         }
         let some_ended = async {
             match readers.join_next().await {

@@ -252,8 +252,7 @@ impl Cloud {
             Name::Sweep => Handler::Sweep(Sweep::new(store, self.world.topic_in(&region), self.escalation)),
             Name::Alerts => Handler::Alerts(Alerts::new(store)),
         };
-        let environment =
-            Rc::new(Environment { name, number, handler, clock: Cell::new(0), busy: Cell::new(true) });
+        let environment = Rc::new(Environment { name, number, handler, clock: Cell::new(0), busy: Cell::new(true) });
         self.environments.borrow_mut().push(Rc::clone(&environment));
         let start = self.dice.borrow_mut().within(5..=300);
         sleep(Duration::from_millis(start)).await;

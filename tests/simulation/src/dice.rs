@@ -13,9 +13,9 @@ impl Dice {
     /// A sequence of its own for the part `name` of a simulation, so that a change of one part leaves the others as
     /// they were.
     pub fn of(seed: u64, name: &str) -> Self {
-        let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
+        let hash = name
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3));
         let mut dice = Self(seed ^ hash);
         Self(dice.roll())
     }

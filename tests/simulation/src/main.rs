@@ -214,10 +214,14 @@ fn seeds(from: u64, count: u64, jobs: Option<u16>) -> ExitCode {
     let coverage = coverage.into_inner().unwrap_or_default();
     println!("met in {ran} seeds:");
     coverage.counts().for_each(|(name, times)| println!("{times:>10}  {name}"));
-    println!("{ran} seeds in {:.0?}: {}", started.elapsed(), match failures.len() {
-        0 => "every promise holds".to_owned(),
-        broken => format!("{broken} broke a promise"),
-    });
+    println!(
+        "{ran} seeds in {:.0?}: {}",
+        started.elapsed(),
+        match failures.len() {
+            0 => "every promise holds".to_owned(),
+            broken => format!("{broken} broke a promise"),
+        }
+    );
     let missing = coverage.missing();
     if !missing.is_empty() && ran >= ENOUGH {
         println!("a hole in the world: {} never came", missing.join(", "));

@@ -60,7 +60,8 @@ impl Network {
         if call.name() != "TransactWriteItems" {
             return;
         }
-        let updates = call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Update"));
+        let updates =
+            call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Update"));
         let mut scored = BTreeSet::new();
         for update in updates {
             let key = update["Key"]["sk"]["S"].as_str().unwrap_or_default();

@@ -215,7 +215,8 @@ impl Plan {
 
     fn what(dice: &mut Dice, diaries: &mut usize) -> What {
         let mut diary = |dice: &mut Dice, may_correct: bool| {
-            let corrects = (may_correct && *diaries > 0 && dice.one_in(3)).then(|| dice.below(*diaries as u64) as usize);
+            let corrects =
+                (may_correct && *diaries > 0 && dice.one_in(3)).then(|| dice.below(*diaries as u64) as usize);
             *diaries += 1;
             Diary {
                 quarters_ago: *dice.pick(&[0, 0, 4, 24, 96, 480]) + dice.below(4),

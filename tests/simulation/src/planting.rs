@@ -101,9 +101,9 @@ impl Copy {
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let after = match output.status.code() {
             Some(0) => None,
-            Some(1) => text.split_once('\t').and_then(|(seeds, promise)| {
-                Some((seeds.trim().parse().ok()?, promise.trim().to_owned()))
-            }),
+            Some(1) => text
+                .split_once('\t')
+                .and_then(|(seeds, promise)| Some((seeds.trim().parse().ok()?, promise.trim().to_owned()))),
             _ => {
                 let output = String::from_utf8_lossy(&output.stderr).into_owned();
                 return Err(PlantingError::Program { program: bug.name, output });

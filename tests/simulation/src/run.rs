@@ -75,9 +75,9 @@ fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
     let layer = tracing_subscriber::fmt::layer().json().flatten_event(true).with_writer(move || lines.clone());
     // As in production: everything of this workspace, and the warnings of others.
     let own = ["submit", "score", "sweep", "alerts", "api", "scoring", "records", "notifications", "invocation"];
-    let targets = own
-        .iter()
-        .fold(Targets::new().with_default(LevelFilter::WARN), |targets, own| targets.with_target(*own, LevelFilter::INFO));
+    let targets = own.iter().fold(Targets::new().with_default(LevelFilter::WARN), |targets, own| {
+        targets.with_target(*own, LevelFilter::INFO)
+    });
     let subscriber = tracing_subscriber::registry().with(layer).with(targets.with_target("aws", LevelFilter::OFF));
     tracing::subscriber::with_default(subscriber, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -99,7 +99,15 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
     world.connect(move |call| network.path(call));
     let cloud = Rc::new(Cloud::new(world.clone(), &plan, lost, journal.clone()));
     let phones = Rc::new(Phones::new(Rc::clone(&cloud), &plan, journal.clone()));
-    let simulation = Rc::new(Simulation { world, cloud, phones, journal, plan, acknowledged: RefCell::default(), versions: Cell::new(0) });
+    let simulation = Rc::new(Simulation {
+        world,
+        cloud,
+        phones,
+        journal,
+        plan,
+        acknowledged: RefCell::default(),
+        versions: Cell::new(0),
+    });
     simulation.live(&log).await;
     simulation.journal.pages().invocations = simulation.cloud.invocations();
 }
@@ -421,7 +429,8 @@ fn mapping() -> &'static StreamMapping {
     static MAPPING: OnceLock<StreamMapping> = OnceLock::new();
     MAPPING.get_or_init(|| {
         let text = include_str!("../../../template.yaml");
-        let issuer = ["TokenIssuer", "TokenAudience"].map(|name| (name.to_owned(), "https://issuer.example".to_owned()));
+        let issuer =
+            ["TokenIssuer", "TokenAudience"].map(|name| (name.to_owned(), "https://issuer.example".to_owned()));
         let template = Template::parse(std::path::Path::new("template.yaml"), text, &issuer.into());
         template.expect("the template is valid").streams.remove(0)
     })

@@ -31,7 +31,8 @@ pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool, mut tried: impl FnMut(
                 attempt(candidate, &mut smallest);
             }
         }
-        for simpler in [with_lanes as fn(&Plan) -> Plan, with_batches_of_one, without_acknowledgements, without_escalation]
+        for simpler in
+            [with_lanes as fn(&Plan) -> Plan, with_batches_of_one, without_acknowledgements, without_escalation]
         {
             attempt(simpler(&smallest), &mut smallest);
         }

@@ -169,7 +169,8 @@ impl Store {
         }
         let key = |index: &usize| members[*index].1.submission.key();
         let keys = to_read.iter().map(key).collect();
-        let items = batch_get(&self.dynamodb, &self.tables.records, keys, "BatchGetItem of submissions", deadline).await?;
+        let items =
+            batch_get(&self.dynamodb, &self.tables.records, keys, "BatchGetItem of submissions", deadline).await?;
         let of = |key: &Item| items.iter().find(|item| key.iter().all(|(name, value)| item.get(name) == Some(value)));
         Ok(to_read.iter().map(|index| (*index, found(of(&key(index))))).collect())
     }

@@ -196,7 +196,9 @@ impl Delivery {
         ));
         let mut failed = 0;
         while let Err(error) = self.send_away(shard, condition, batch).await {
-            (self.destinations.warn)(format!("stream: the failure destination of {function} failed, retrying: {error}"));
+            (self.destinations.warn)(format!(
+                "stream: the failure destination of {function} failed, retrying: {error}"
+            ));
             failed += 1;
             self.pause(failed).await;
             if *self.stopping.borrow() {

@@ -46,17 +46,11 @@ pub(super) struct Pace {
 
 impl Pace {
     /// An engine on this machine.
-    pub(super) const NEAR: Self = Self {
-        busy: Duration::from_millis(10),
-        idle: Duration::from_millis(50),
-        discovery: Duration::from_secs(30),
-    };
+    pub(super) const NEAR: Self =
+        Self { busy: Duration::from_millis(10), idle: Duration::from_millis(50), discovery: Duration::from_secs(30) };
     /// AWS allows five reads per second and shard; Lambda makes four.
-    pub(super) const FAR: Self = Self {
-        busy: Duration::from_millis(250),
-        idle: Duration::from_millis(250),
-        discovery: Duration::from_secs(30),
-    };
+    pub(super) const FAR: Self =
+        Self { busy: Duration::from_millis(250), idle: Duration::from_millis(250), discovery: Duration::from_secs(30) };
     /// A simulated engine, whose reads wait for records.
     pub(super) const WAITING: Self = Self { discovery: Duration::from_secs(3_600), ..Self::NEAR };
 }
