@@ -68,7 +68,7 @@ fn next_random(state: &mut u64) -> u64 {
 fn is_replaced() -> bool {
     // SAFETY: the name is a C string, and the look-up has no other requirement.
     let found = unsafe { libc::dlsym(libc::RTLD_DEFAULT, c"getrandom".as_ptr()) };
-    found as usize == linux::getrandom as *const () as usize
+    std::ptr::eq(found, linux::getrandom as *const std::ffi::c_void)
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -50,10 +50,12 @@ pub struct Conflicts {
     pub tokens: u64,
 }
 
+type ChoosePath = Box<dyn FnMut(&Call) -> Path + Send>;
+
 /// The way of each call, the items that transactions hold, and their tokens.
 #[derive(Default)]
 pub(crate) struct Network {
-    path: Option<Box<dyn FnMut(&Call) -> Path + Send>>,
+    path: Option<ChoosePath>,
     held: BTreeSet<String>,
     tokens: BTreeMap<String, Token>,
     conflicts: Conflicts,
@@ -186,7 +188,8 @@ impl World {
             if conflicts.contains(&true) {
                 network.conflicts.transactions += 1;
                 let code = |&conflict: &bool| if conflict { "TransactionConflict" } else { "None" };
-                let mut reasons = conflicts.iter().map(|conflict| json!({"Code": code(conflict)})).collect();
+                let mut reasons: Vec<Value> =
+                    conflicts.iter().map(|conflict| json!({"Code": code(conflict)})).collect();
                 report_one(&mut reasons, path.one_reason);
                 return cancelled(reasons);
             }
@@ -251,7 +254,7 @@ fn with_one_reason(body: String, which: Option<usize>) -> String {
     error.to_string()
 }
 
-fn report_one(reasons: &mut Vec<Value>, which: Option<usize>) {
+fn report_one(reasons: &mut [Value], which: Option<usize>) {
     let Some(which) = which else { return };
     let given: Vec<usize> = (0..reasons.len()).filter(|&at| reasons[at]["Code"] != "None").collect();
     for &at in &given {

@@ -257,7 +257,11 @@ pub const ALL: &[Planted] = &[
     Planted {
         name: "quiet-from-quiet",
         what: "the quiet period is counted from the last alert, a quiet one too",
-        edits: &[Edit { file: PROFILE, original: "        if !quiet {", planted: "        if !quiet || PLANTED {" }],
+        edits: &[Edit {
+            file: PROFILE,
+            original: "        if alert.status != AlertStatus::Quiet {",
+            planted: "        if alert.status != AlertStatus::Quiet || PLANTED {",
+        }],
     },
     Planted {
         name: "correction-ignored",

@@ -85,8 +85,7 @@ fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
         let local = LocalSet::new();
         local.block_on(&runtime, whole(plan.clone(), lost, journal.clone(), log.clone()));
     });
-    let pages = journal.pages().clone();
-    pages
+    std::mem::take(&mut *journal.pages())
 }
 
 async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log) {
@@ -144,7 +143,8 @@ impl Simulation {
         sleep(LARGEST_LAG).await;
         checks::check(self, log).await;
         reader.stop().await;
-        if let Some(second) = second.borrow_mut().take() {
+        let second = second.take();
+        if let Some(second) = second {
             Streams::stop(second).await;
         }
     }

@@ -23,10 +23,10 @@ pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool, mut tried: impl FnMut(
             let What::Batch(diaries) = smallest.actions[index].what.clone() else { continue };
             for left_out in (0..diaries.len()).rev() {
                 let mut candidate = smallest.clone();
-                if let What::Batch(diaries) = &mut candidate.actions[index].what {
-                    if left_out < diaries.len() && diaries.len() > 1 {
-                        diaries.remove(left_out);
-                    }
+                if let What::Batch(diaries) = &mut candidate.actions[index].what
+                    && diaries.len() > left_out.max(1)
+                {
+                    diaries.remove(left_out);
                 }
                 attempt(candidate, &mut smallest);
             }
