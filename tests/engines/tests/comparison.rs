@@ -52,7 +52,8 @@ async fn a_difference_is_found_and_narrowed_to_what_shows_it() {
     }
     let unknown = compare_with(&other).await.unknown.pop().expect("it is found");
     assert_eq!(unknown.engine, Kind::Moto);
-    // What stores the item, and what reads it.
-    assert_eq!(unknown.requests.len(), 2, "{unknown}");
-    assert_eq!(unknown.requests[1].body["IndexName"], "site", "{unknown}");
+    // A submission, the transaction that scores it, which puts its patient in the index, and what reads that. The whole
+    // sequence has at least nine.
+    assert!(unknown.requests.len() <= 3, "{unknown}");
+    assert_eq!(unknown.requests.last().unwrap().body["IndexName"], "site", "{unknown}");
 }
