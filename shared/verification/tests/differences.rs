@@ -132,6 +132,11 @@ fn alert(world: &World, rule: &str) -> Value {
     one(world, "alert", "rule", rule)
 }
 
+/// The place of the alert that two clinicians acknowledged.
+fn place(world: &World) -> Value {
+    one(world, "alert-id", "patient", "P-2")
+}
+
 /// The submission of the second day.
 fn submission(world: &World) -> Value {
     one(world, "submission", "authored_at", "2025-11-03T08:00:00Z")
@@ -172,7 +177,7 @@ const CASES: &[Case] = cases! {
         => [Unreadable, CountTooHigh];
     "an alert that cannot be read": |world| set(world, &alert(world, "high"), "/severity", text("grave"))
         => [Unreadable, CountTooHigh, AlertMissing, AlertNotStored, PlaceWithoutAlert];
-    "a place that cannot be read": |world| unset(world, &one(world, "alert-id", "rule", "safety"), "patient")
+    "a place that cannot be read": |world| unset(world, &place(world), "patient")
         => [Unreadable, PlaceMissing, AuditWithoutChange];
     "an item of no kind": |world| edit(world, &alert(world, "safety"), |raw| { raw["pk"] = text("OTHER"); raw["kind"] = text("other"); })
         => [Unreadable];
@@ -275,11 +280,11 @@ const CASES: &[Case] = cases! {
         => [NotInSiteIndex];
     "a profile in another place of the index": |world| set(world, &profile(world), "/site_key", text("SITE#DEMO#S02"))
         => [NotInSiteIndex];
-    "a place that is gone": |world| world.remove(RECORDS, &one(world, "alert-id", "rule", "safety"))
-        => [PlaceMissing];
-    "a place that leads elsewhere": |world| set(world, &one(world, "alert-id", "rule", "safety"), "/patient", text("P-9"))
-        => [PlaceMissing, PlaceWithoutAlert];
-    "a place of nothing": |world| edit(world, &one(world, "alert-id", "rule", "safety"), |raw| {
+    "a place that is gone": |world| world.remove(RECORDS, &place(world))
+        => [PlaceMissing, AuditWithoutChange];
+    "a place that leads elsewhere": |world| set(world, &place(world), "/patient", text("P-9"))
+        => [PlaceMissing, PlaceWithoutAlert, AuditWithoutChange];
+    "a place of nothing": |world| edit(world, &place(world), |raw| {
         raw["pk"] = text("ALERT#00bb2958-0000-8000-8000-000000000000");
     }) => [PlaceWithoutAlert];
     "a profile that is gone": |world| world.remove(RECORDS, &profile(world)) => [ProfileMissing];
