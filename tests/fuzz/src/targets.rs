@@ -10,12 +10,21 @@ mod submissions;
 
 use crate::{Memory, Target};
 
+/// As much as the findings of an answer take: 200 with pointers of 1,000 bytes, in a few copies.
+const FINDINGS: usize = 1024 * 1024;
+
 /// A tree of JSON values: an object with one member takes 640 bytes, and is written with 6, `{"":0}`.
-const TREE: Memory = Memory { for_each_byte: 128, constant: 256 * 1024 };
+const TREE: Memory = Memory { for_each_byte: 128, constant: FINDINGS };
+
+/// Two bytes of a list, `0,`, are a value in the tree, in its copy among the documents, and a rule of the pattern.
+const PATTERN: Memory = Memory { for_each_byte: 256, constant: FINDINGS };
+
+/// Two bytes of a list, `a,`, are a node of the YAML parser and one of the reader, each with its place and its text.
+const YAML: Memory = Memory { for_each_byte: 512, constant: FINDINGS };
 
 /// Three bytes are a row, `{},`, and a row without values has a finding for each required field. A batch has 50,000 rows
 /// at most.
-const REPORT: Memory = Memory { for_each_byte: 640, constant: 256 * 1024 };
+const REPORT: Memory = Memory { for_each_byte: 640, constant: FINDINGS };
 
 /// All targets.
 pub static TARGETS: [Target; 13] = [
@@ -88,7 +97,7 @@ pub static TARGETS: [Target; 13] = [
         about: "filter policies of SNS and patterns of Lambda, with a document to match",
         examples: &[],
         largest: 16 * 1024,
-        memory: TREE,
+        memory: PATTERN,
         run: cloud::policy,
     },
     Target {
@@ -96,7 +105,7 @@ pub static TARGETS: [Target; 13] = [
         about: "a SAM template, as the local cloud reads it",
         examples: &["template.yaml"],
         largest: 64 * 1024,
-        memory: TREE,
+        memory: YAML,
         run: cloud::template,
     },
     Target {
