@@ -307,7 +307,7 @@ fn a_template_that_is_nested_too_deep_or_has_aliases_is_refused_at_its_line() {
         let error = Template::parse(Path::new("template.yaml"), text, &BTreeMap::new()).expect_err("it is refused");
         (error.line, error.problem)
     };
-    let deep = format!("Resources:\n  A:\n{}", "- ".repeat(50_000));
+    let deep = format!("Resources:\n  A:\n    {}", "- ".repeat(50_000));
     assert_eq!(refused(&deep), (Some(3), "maps and lists are nested more than 100 deep".to_owned()));
     let deep = format!("Resources:\n  A: {}{}", "[".repeat(101), "]".repeat(101));
     assert_eq!(refused(&deep), (Some(2), "maps and lists are nested more than 100 deep".to_owned()));
