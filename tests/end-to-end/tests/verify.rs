@@ -29,8 +29,11 @@ async fn dynamodb(cloud: &Cloud, operation: &str, body: Value) -> Value {
         .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
         .header(
             "authorization",
-            "AWS4-HMAC-SHA256 Credential=local/20260101/local/dynamodb/aws4_request, \
-             SignedHeaders=host, Signature=0",
+            // Some engines keep the tables of each region apart.
+            format!(
+                "AWS4-HMAC-SHA256 Credential=local/20260101/{}/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+                store["region"].as_str().unwrap()
+            ),
         )
         .header("x-amz-date", "20260101T000000Z")
         .body(body.to_string());

@@ -10,9 +10,11 @@ import json
 import os
 import sys
 import threading
+from collections import defaultdict
 from pathlib import Path
 
-from moto.dynamodb.models.table import StreamShard
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.table import StreamShard, Table
 from moto.dynamodbstreams.models import ShardIterator
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from recording import kind
@@ -67,9 +69,42 @@ def get_from_current_shard(self, limit=1000, get=ShardIterator.get):
     return get(self, limit)
 
 
+# The partitions that the transaction of the moment writes to, by table and hash key; None for all.
+written = None
+
+
+def transact_write_items(self, transact_items, transact=DynamoDBBackend.transact_write_items):
+    """As moto's own, which copies each table before, to put it back if the transaction is cancelled. With thousands of
+    items a transaction would take seconds: only what it writes to is copied."""
+    global written
+    written = set()
+    for write in transact_items:
+        for of_write in write.values():
+            table = self.tables.get(of_write.get("TableName"))
+            if table:
+                key = of_write.get("Key") or of_write.get("Item")
+                written.add((table.name, json.dumps(key.get(table.hash_key_attr))))
+    try:
+        return transact(self, transact_items)
+    finally:
+        written = None
+
+
+def copy_of_table(self, memo):
+    table = copy.copy(self)
+    memo[id(self)] = table
+    table.items = defaultdict(dict)
+    for hash_key, partition in self.items.items():
+        if written is None or (self.name, json.dumps(hash_key.to_json())) in written:
+            table.items[hash_key] = copy.deepcopy(partition, memo)
+        else:
+            table.items[hash_key] = partition
+    table.stream_shard = copy.deepcopy(self.stream_shard, memo)
+    return table
+
+
 def copy_of_shard(self, memo):
-    """A copy of the shard with the records that it has, which nothing changes. moto copies a table with its stream
-    before each transaction; copies of all records would make a transaction take seconds after some hundred."""
+    """Nothing changes the records that a shard has."""
     shard = copy.copy(self)
     memo[id(self)] = shard
     shard.items = list(self.items)
@@ -79,6 +114,8 @@ def copy_of_shard(self, memo):
 
 def main():
     ShardIterator.get = get_from_current_shard
+    DynamoDBBackend.transact_write_items = transact_write_items
+    Table.__deepcopy__ = copy_of_table
     StreamShard.__deepcopy__ = copy_of_shard
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else None
     records = open(folder / f"moto-{os.getpid()}.jsonl", "w", encoding="utf-8") if folder else None
