@@ -252,9 +252,10 @@ impl Sequence {
                     return put(json!({
                         "TableName": RECORDS, "Item": item, "ConditionExpression": "revision = :after",
                         "ExpressionAttributeValues": {":after": {"N": after.to_string()}},
+                        "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
                     }));
                 }
-                item
+                return put(put_if_absent(item, true));
             }
         };
         extend(&mut item, json!({"payload": {"M": self.answers(2)}}));
@@ -286,7 +287,7 @@ impl Sequence {
         let (pending, open, quarantine) =
             (self.any_list("PENDING"), self.any_list("OPEN"), self.any_list("QUARANTINE"));
         let is_open = "pending = :open AND attribute_not_exists(acknowledged_at)";
-        let (set, condition, values) = match self.random.below(12) {
+        let (set, condition, values) = match self.random.below(13) {
             0 | 1 => (
                 "SET #status = :sent, sent_at = :at, message_id = :message, pending = :open, pending_since = :now",
                 "attribute_exists(pk) AND #status = :pending".to_owned(),
@@ -325,16 +326,21 @@ impl Sequence {
                 json!({":due": at, ":open": open}),
             ),
             8 => (
+                "SET pending_since = :due",
+                format!("{is_open} AND escalation = :step"),
+                json!({":due": at, ":open": open, ":step": step}),
+            ),
+            9 => (
                 "SET exhausted_at = :at REMOVE pending, pending_since",
                 format!("{is_open} AND escalation = :step"),
                 json!({":at": at, ":open": open, ":step": step}),
             ),
-            9 => (
+            10 => (
                 "SET pending = :quarantine",
                 "pending = :list".to_owned(),
                 json!({":quarantine": quarantine, ":list": pending}),
             ),
-            10 => (
+            11 => (
                 "REMOVE pending, pending_since",
                 "pending = :list AND attribute_exists(acknowledged_at) AND attribute_exists(sent_at)".to_owned(),
                 json!({":list": pending}),
