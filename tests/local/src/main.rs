@@ -142,8 +142,9 @@ struct SurgeArguments {
     /// functions, three times, which then starts again. May be given twice
     #[arg(long, value_name = "WHAT", value_parser = kill)]
     kill: Vec<Kill>,
-    /// Seconds to go on while nothing is accepted, scored or delivered
-    #[arg(long, value_name = "SECONDS", default_value_t = 180, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Seconds to go on while nothing is accepted, scored or delivered: the sweep takes up what waits for three minutes,
+    /// once a minute, and may meet a fault itself
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..))]
     patience: u32,
 }
 
