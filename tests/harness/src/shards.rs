@@ -26,6 +26,8 @@ pub(crate) struct Shards {
 struct State {
     shards: Vec<Shard>,
     sequence: u64,
+    /// Records come no more: their readers would find them trimmed.
+    loses_records: bool,
 }
 
 /// A shard has the items whose partition key's hash is in its range.
@@ -47,7 +49,7 @@ impl Shard {
 
 impl Default for Shards {
     fn default() -> Self {
-        let state = State { shards: vec![Shard::new(None, 0, u64::MAX)], sequence: 0 };
+        let state = State { shards: vec![Shard::new(None, 0, u64::MAX)], sequence: 0, loses_records: false };
         Self { state: Mutex::new(state), grown: Notify::new() }
     }
 }
@@ -59,12 +61,19 @@ impl World {
         self.0.shards.split(which);
     }
 
-    /// Trims all records that the stream has now: they are older than its retention.
+    /// Trims all records that the stream has now: they are older than its retention. So are those that follow, until
+    /// [`World::keep_records`].
     pub fn trim_stream(&self) {
         let mut state = lock(&self.0.shards.state);
+        state.loses_records = true;
         for shard in &mut state.shards {
             shard.trimmed = shard.records.len();
         }
+    }
+
+    /// Ends what [`World::trim_stream`] began: the stream has records again.
+    pub fn keep_records(&self) {
+        lock(&self.0.shards.state).loses_records = false;
     }
 
     /// Inserts `record` into the stream as it is, in the shard of the first range.
@@ -115,6 +124,9 @@ impl Shards {
     fn push(&self, hash: u64, mut record: Value) {
         let mut state = lock(&self.state);
         state.sequence += 1;
+        if state.loses_records {
+            return;
+        }
         let number = state.sequence;
         record["eventID"] = json!(format!("{number:032x}"));
         record["dynamodb"]["SequenceNumber"] = json!(format!("{:021}", 100_000 + number));

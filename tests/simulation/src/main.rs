@@ -14,6 +14,7 @@ use std::time::Instant;
 use authoring::error_chain;
 use authoring::progress::ProgressBar;
 use clap::Parser;
+use mimalloc::MiMalloc;
 use simulation::coverage::Coverage;
 use simulation::exhaustive::lose_everything;
 use simulation::journal::Pages;
@@ -22,6 +23,10 @@ use simulation::planted::ALL;
 use simulation::planting::{Caught, Copy};
 use simulation::run::{run, run_losing};
 use simulation::shrink::shrink;
+
+/// A fifth of a simulation is allocation.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The number of seeds from which on a fault or branch that was never met is an error.
 const ENOUGH: u64 = 2_000;

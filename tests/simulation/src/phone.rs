@@ -218,7 +218,9 @@ impl Phones {
             if let Some(answer) = self.post(patient, "POST /v1/submissions/batch", &batch).await {
                 if answer.status == 207 {
                     let results = results(&answer);
-                    if results[0].status != 422 {
+                    if results[0].status == 422 {
+                        self.journal.met("branch: 422 refused");
+                    } else {
                         self.journal.violation(format!("promise 8: an invalid entry got {}", results[0].status));
                     }
                     if self.settle(id, &body, &results[1], false) {

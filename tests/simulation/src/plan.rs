@@ -157,7 +157,7 @@ pub enum Happening {
     SecondReader,
     /// A record that cannot be read is in the stream.
     BadRecord,
-    /// All records of the stream are older than its retention.
+    /// All records of the stream are older than its retention, those of some minutes to come too.
     Trim,
     /// Another version of the study, with other rules, is put in force.
     NewStudyVersion,

@@ -36,6 +36,8 @@ use crate::{checks, clock};
 
 /// How long the world may take to settle in fair weather.
 const LONGEST_SETTLING: u64 = 6 * 3_600;
+/// How long the stream loses its records once it does.
+const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
 /// How long eventually consistent reads may be behind.
 const LARGEST_LAG: Duration = Duration::from_secs(120);
 
@@ -338,6 +340,8 @@ impl Simulation {
             Happening::Trim => {
                 self.world.trim_stream();
                 self.journal.met("fault: records trimmed");
+                sleep(OUT_OF_RETENTION).await;
+                self.world.keep_records();
             }
             Happening::NewStudyVersion => self.put_study_version().await,
             Happening::DoubleSchedule => {
