@@ -4,6 +4,7 @@
 //! Nothing listens on a port or sleeps in real time, so a test may pause the clock.
 
 mod dynamodb;
+mod isolation;
 mod network;
 mod recording;
 mod replica;
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpClient, SharedHttpConnector,
@@ -74,6 +75,8 @@ pub struct Call {
     pub operation: String,
     /// The body: the JSON of DynamoDB, or the form fields of SNS.
     pub body: Value,
+    /// The region of the client.
+    pub region: String,
 }
 
 /// A fault that is injected into a call.
@@ -89,6 +92,8 @@ pub enum Fault {
     ApplyAndCut,
     /// The call is applied twice, and the second answer is returned, as after a retry inside the SDK.
     ApplyTwice,
+    /// The call is applied, and answered with an internal server error.
+    ApplyAndFail,
     /// The call is not applied, and answered with this status and body.
     Answer(u16, Value),
 }
@@ -114,7 +119,12 @@ impl Fault {
 
     /// The cancellation of a transaction of `writes` writes, of which the one at the index `at` conflicted.
     pub fn conflict(writes: usize, at: usize) -> Self {
-        let reason = |index| if index == at { "TransactionConflict" } else { "None" };
+        Self::cancelled_by(writes, at, "TransactionConflict")
+    }
+
+    /// The cancellation of a transaction of `writes` writes, of which the one at the index `at` has the reason `code`.
+    pub fn cancelled_by(writes: usize, at: usize, code: &str) -> Self {
+        let reason = |index| if index == at { code } else { "None" };
         let reasons: Vec<Value> = (0..writes).map(|index| serde_json::json!({"Code": reason(index)})).collect();
         let body = serde_json::json!({
             "__type": "com.amazonaws.dynamodb.v20120810#TransactionCanceledException",
@@ -137,6 +147,8 @@ pub struct Published {
     pub attributes: BTreeMap<String, String>,
     /// The step of the escalation in the alert's row when SNS accepted the message; `None` if it had no row.
     pub stored_step: Option<u64>,
+    /// When SNS accepted it.
+    pub at: SystemTime,
 }
 
 impl Published {
@@ -383,6 +395,10 @@ impl World {
                 self.apply(&call);
                 Ok(self.apply(&call))
             }
+            Some(Fault::ApplyAndFail) => {
+                self.apply(&call);
+                Ok(internal_error(&call))
+            }
             Some(Fault::Answer(status, body)) if call.is_dynamodb() => Ok(response(status, body.to_string())),
             Some(Fault::Answer(status, body)) => Ok(response(status, sns::error(&body))),
         }
@@ -412,10 +428,11 @@ impl World {
 impl Call {
     fn of(request: &HttpRequest) -> Self {
         let bytes = request.body().bytes().expect("the SDK does not stream these bodies");
+        let region = region(request);
         let Some(target) = request.headers().get("x-amz-target") else {
             let form: BTreeMap<String, String> = form_urlencoded::parse(bytes).into_owned().collect();
             let operation = form.get("Action").cloned().unwrap_or_default();
-            return Self { operation, body: serde_json::json!(form) };
+            return Self { operation, body: serde_json::json!(form), region };
         };
         let body: Value = serde_json::from_slice(bytes).expect("the SDK sends JSON");
         let name = target.rsplit('.').next().unwrap_or_default();
@@ -425,7 +442,7 @@ impl Call {
             (None, None) => counts_alone(&body),
         };
         let operation = table.map_or_else(|| name.to_owned(), |table| format!("{name} {table}"));
-        Self { operation, body }
+        Self { operation, body, region }
     }
 
     fn is_dynamodb(&self) -> bool {
@@ -444,6 +461,18 @@ fn counts_alone(body: &Value) -> Option<&'static str> {
     let of_counts =
         |write: &Value| write.as_object().is_some_and(|write| write.values().all(|w| w["TableName"] == COUNTS));
     writes.all(of_counts).then_some(COUNTS)
+}
+
+/// The region in the signature's scope: `Credential=<key>/<date>/<region>/<service>/aws4_request`.
+fn region(request: &HttpRequest) -> String {
+    let authorization = request.headers().get("authorization").unwrap_or_default();
+    authorization.split('/').nth(2).unwrap_or_default().to_owned()
+}
+
+/// An internal server error of the service that `call` is to.
+fn internal_error(call: &Call) -> HttpResponse {
+    let Fault::Answer(status, body) = Fault::internal() else { unreachable!("it is an answer") };
+    response(status, if call.is_dynamodb() { body.to_string() } else { sns::error(&body) })
 }
 
 fn cut() -> ConnectorError {

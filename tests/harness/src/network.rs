@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use crate::isolation::Before;
 use crate::replica::Replica;
-use crate::{Call, Fault, World, cut, lock, response, sns};
+use crate::{Call, Fault, World, cut, internal_error, lock, response, sns};
 
 /// How long DynamoDB remembers the token of a transaction.
 const TOKEN_MEMORY: Duration = Duration::from_secs(600);
@@ -25,6 +26,9 @@ pub struct Path {
     pub there: Duration,
     /// The duration of a transaction, during which it holds its items.
     pub work: Duration,
+    /// For how long reads of several items may still see some items of a transaction as they were, and which ones, by
+    /// bits.
+    pub half_visible: Option<(Duration, u64)>,
     /// From the service to the client.
     pub back: Duration,
     /// After what time eventually consistent reads see what the call writes.
@@ -48,6 +52,12 @@ pub struct Conflicts {
     pub in_progress: u64,
     /// Transactions whose token was remembered.
     pub tokens: u64,
+    /// Cancellations with several reasons that reported one.
+    pub partial_reasons: u64,
+    /// Publications of which SNS accepted a part.
+    pub partial_batches: u64,
+    /// Items that a read saw as they were, while a transaction was being applied.
+    pub old_items: u64,
 }
 
 type ChoosePath = Box<dyn FnMut(&Call) -> Path + Send>;
@@ -59,6 +69,8 @@ pub(crate) struct Network {
     held: BTreeSet<String>,
     tokens: BTreeMap<String, Token>,
     conflicts: Conflicts,
+    transactions: u64,
+    before: Before,
 }
 
 struct Token {
@@ -119,6 +131,10 @@ impl World {
                 self.process(call, &path).await;
                 Ok(self.process(call, &path).await)
             }
+            Some(Fault::ApplyAndFail) => {
+                self.process(call, &path).await;
+                Ok(internal_error(call))
+            }
             Some(Fault::Answer(status, body)) if call.is_dynamodb() => Ok(response(*status, body.to_string())),
             Some(Fault::Answer(status, body)) => Ok(response(*status, sns::error(body))),
         };
@@ -129,6 +145,8 @@ impl World {
     async fn process(&self, call: &Call, path: &Path) -> HttpResponse {
         if !call.is_dynamodb() {
             let (status, body) = self.0.sns.apply(call, &path.refused_entries, |id| self.stored_step(id));
+            let is_partial = body.contains("<Failed><member>") && body.contains("<Successful><member>");
+            lock(&self.0.network).conflicts.partial_batches += u64::from(is_partial);
             return response(status, body);
         }
         match call.name() {
@@ -146,6 +164,9 @@ impl World {
             _ => {
                 let (status, body) = self.0.dynamodb.apply(call);
                 self.written(call, status, path);
+                let mut network = lock(&self.0.network);
+                let (body, old) = network.before.show(call, body);
+                network.conflicts.old_items += old;
                 response(status, body)
             }
         }
@@ -190,7 +211,7 @@ impl World {
                 let code = |&conflict: &bool| if conflict { "TransactionConflict" } else { "None" };
                 let mut reasons: Vec<Value> =
                     conflicts.iter().map(|conflict| json!({"Code": code(conflict)})).collect();
-                report_one(&mut reasons, path.one_reason);
+                network.conflicts.partial_reasons += u64::from(report_one(&mut reasons, path.one_reason));
                 return cancelled(reasons);
             }
             network.held.extend(keys.iter().cloned());
@@ -203,9 +224,22 @@ impl World {
         if let Some(body) = without_token.body.as_object_mut() {
             body.remove("ClientRequestToken");
         }
+        let transaction = {
+            let mut network = lock(&self.0.network);
+            network.transactions += 1;
+            let transaction = network.transactions;
+            if let Some((_, which)) = path.half_visible {
+                network.before.keep(transaction, call, &self.0.dynamodb, which);
+            }
+            transaction
+        };
         let (status, body) = self.0.dynamodb.apply(&without_token);
         self.written(&without_token, status, path);
+        if let Some((lasts, _)) = path.half_visible.filter(|_| status == 200) {
+            sleep(lasts).await;
+        }
         let mut network = lock(&self.0.network);
+        network.before.end(transaction);
         for key in &keys {
             network.held.remove(key);
         }
@@ -216,7 +250,12 @@ impl World {
                 network.tokens.remove(&token);
             }
         }
-        response(status, if status == 200 { body } else { with_one_reason(body, path.one_reason) })
+        if status == 200 {
+            return response(status, body);
+        }
+        let (body, is_partial) = with_one_reason(body, path.one_reason);
+        network.conflicts.partial_reasons += u64::from(is_partial);
+        response(status, body)
     }
 }
 
@@ -246,20 +285,22 @@ fn cancelled(reasons: Vec<Value>) -> HttpResponse {
     response(400, body.to_string())
 }
 
-/// The cancellation in `body`, with one of its reasons if `which` is given.
-fn with_one_reason(body: String, which: Option<usize>) -> String {
-    let Ok(mut error) = serde_json::from_str::<Value>(&body) else { return body };
-    let Some(reasons) = error["CancellationReasons"].as_array_mut() else { return body };
-    report_one(reasons, which);
-    error.to_string()
+/// The cancellation in `body`, with one of its reasons if `which` is given; and whether others are left out.
+fn with_one_reason(body: String, which: Option<usize>) -> (String, bool) {
+    let Ok(mut error) = serde_json::from_str::<Value>(&body) else { return (body, false) };
+    let Some(reasons) = error["CancellationReasons"].as_array_mut() else { return (body, false) };
+    let is_partial = report_one(reasons, which);
+    (error.to_string(), is_partial)
 }
 
-fn report_one(reasons: &mut [Value], which: Option<usize>) {
-    let Some(which) = which else { return };
+/// Leaves one of `reasons` if `which` is given. Returns whether others are left out.
+fn report_one(reasons: &mut [Value], which: Option<usize>) -> bool {
+    let Some(which) = which else { return false };
     let given: Vec<usize> = (0..reasons.len()).filter(|&at| reasons[at]["Code"] != "None").collect();
     for &at in &given {
         if at != given[which % given.len()] {
             reasons[at] = json!({"Code": "None"});
         }
     }
+    given.len() > 1
 }

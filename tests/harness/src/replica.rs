@@ -85,7 +85,7 @@ impl Replica {
 
 impl Call {
     /// The tables and keys of the items that a write is of.
-    fn written(&self) -> Vec<(String, Value)> {
+    pub(crate) fn written(&self) -> Vec<(String, Value)> {
         let alone = ["PutItem", "UpdateItem"].contains(&self.name()).then_some(&self.body);
         let writes = self.body["TransactItems"].as_array().into_iter().flatten();
         let writes = writes.filter_map(|write| write.as_object()?.values().next());

@@ -3,12 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::Mutex;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
 use crate::{Call, Published, lock};
 
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
+
+/// The most entries of a `PublishBatch`.
+const MOST_ENTRIES: usize = 10;
 
 #[derive(Default)]
 pub(crate) struct Sns(Mutex<Vec<Published>>);
@@ -31,9 +35,11 @@ impl Sns {
             "GetTopicAttributes" => "<GetTopicAttributesResult><Attributes/></GetTopicAttributesResult>".to_owned(),
             "PublishBatch" => {
                 let (mut successful, mut failed) = (String::new(), String::new());
+                let mut ids = BTreeSet::new();
                 for n in 1.. {
                     let entry = format!("PublishBatchRequestEntries.member.{n}");
                     let Some(id) = field(&format!("{entry}.Id")) else { break };
+                    assert!(n <= MOST_ENTRIES && ids.insert(id.clone()), "SNS takes ten entries with ids of their own");
                     if refused.contains(&(n - 1)) {
                         let error = "<Code>InternalError</Code><SenderFault>false</SenderFault>";
                         let _infallible = write!(failed, "<member><Id>{id}</Id>{error}</member>");
@@ -77,6 +83,7 @@ impl Sns {
             message,
             attributes,
             stored_step,
+            at: SystemTime::now(),
         });
         message_id
     }

@@ -57,19 +57,19 @@ impl Failures {
     /// If a file cannot be written.
     pub async fn put(&self, bucket: &str, key: &str, document: Value) -> io::Result<()> {
         let object = Object { bucket: bucket.to_owned(), key: key.to_owned(), last_modified: now(), document };
-        let place = Arc::clone(&self.place);
-        let write = move || match &*place {
-            Place::Folder(folder) => {
-                let file = folder.join(&object.bucket).join(&object.key);
-                if let Some(parent) = file.parent() {
-                    fs::create_dir_all(parent)?;
-                }
-                write_whole(&file, object.document.to_string().as_bytes())
-            }
+        let folder = match &*self.place {
+            Place::Folder(folder) => folder.clone(),
             Place::Memory(objects) => {
                 objects.lock().unwrap_or_else(PoisonError::into_inner).push(object);
-                Ok(())
+                return Ok(());
             }
+        };
+        let write = move || {
+            let file = folder.join(&object.bucket).join(&object.key);
+            if let Some(parent) = file.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            write_whole(&file, object.document.to_string().as_bytes())
         };
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
@@ -79,20 +79,19 @@ impl Failures {
     /// # Errors
     /// If a file cannot be read or is not a JSON document.
     pub async fn list(&self) -> io::Result<Vec<Object>> {
-        let place = Arc::clone(&self.place);
-        let read = move || {
-            let mut objects = match &*place {
-                Place::Folder(folder) => {
+        let mut objects = match &*self.place {
+            Place::Folder(folder) => {
+                let folder = folder.clone();
+                let read = move || {
                     let mut objects = Vec::new();
-                    collect(folder, folder, &mut objects)?;
-                    objects
-                }
-                Place::Memory(objects) => objects.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            };
-            objects.sort_by(|a, b| b.last_modified.cmp(&a.last_modified).then_with(|| b.key.cmp(&a.key)));
-            Ok(objects)
+                    collect(&folder, &folder, &mut objects).map(|()| objects)
+                };
+                tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??
+            }
+            Place::Memory(objects) => objects.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         };
-        tokio::task::spawn_blocking(read).await.map_err(io::Error::other)?
+        objects.sort_by(|a, b| b.last_modified.cmp(&a.last_modified).then_with(|| b.key.cmp(&a.key)));
+        Ok(objects)
     }
 
     /// `GET /local/failures`: `{"failures": […]}`, [`Object`]s, newest first.

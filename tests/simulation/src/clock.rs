@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::time::Duration;
 
+use time::OffsetDateTime;
 use tokio::time::Instant;
 
 /// When each simulation starts, since the Unix epoch: 2026-03-02 07:00 UTC.
@@ -20,6 +21,11 @@ pub fn start() {
     OFFSET.set(0);
 }
 
+/// The time of day at which every simulation starts.
+pub fn start_of_day() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + START
+}
+
 /// The time since the simulation started.
 pub fn elapsed() -> Duration {
     ORIGIN.get().map_or(Duration::ZERO, |origin| Instant::now().duration_since(origin))
@@ -30,6 +36,11 @@ pub fn time_of_day() -> Duration {
     let now = START + elapsed();
     let offset = Duration::from_millis(OFFSET.get().unsigned_abs());
     if OFFSET.get() < 0 { now.saturating_sub(offset) } else { now + offset }
+}
+
+/// As [`time_of_day`], with the date.
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::UNIX_EPOCH + time_of_day()
 }
 
 /// Runs `work` with a clock that is `offset` milliseconds fast.

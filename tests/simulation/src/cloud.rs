@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clock;
 use crate::dice::Dice;
 use crate::journal::Journal;
+use crate::network::Gone;
 use crate::plan::{Plan, Weather, WeatherFault};
 
 /// A function of the simulation.
@@ -99,11 +100,11 @@ pub enum Ended<T> {
 pub enum Mishap {
     /// Nothing.
     None,
-    /// Its environment is lost when it has been polled so often.
+    /// Its environment is lost after that many polls.
     LostAt(u32),
-    /// Its environment does not run for some time when it has been polled so often.
+    /// After that many polls, its environment does not run for some time.
     FrozenAt(u32, Duration),
-    /// Its clock is set by so many milliseconds when it has been polled so often.
+    /// After that many polls, its clock is set by so many milliseconds.
     ClockSetAt(u32, i64),
     /// It has only this long.
     Short(Duration),
@@ -113,7 +114,8 @@ pub enum Mishap {
 pub struct Cloud {
     world: World,
     escalation: Escalation,
-    seed: u64,
+    run: u64,
+    gone: Gone,
     weather: Vec<Weather>,
     dice: RefCell<Dice>,
     environments: RefCell<Vec<Rc<Environment>>>,
@@ -126,12 +128,14 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// A cloud without environments, in which the invocation `lost` is lost when it has been polled so often.
-    pub fn new(world: World, plan: &Plan, lost: Option<(u32, u32)>, journal: Journal) -> Self {
+    /// A cloud without environments, for a `run` of this process. The invocation `lost`, by its index, is lost after that
+    /// many polls.
+    pub fn new(world: World, run: u64, plan: &Plan, gone: Gone, lost: Option<(u32, u32)>, journal: Journal) -> Self {
         Self {
             world,
             escalation: Escalation { after_minutes: plan.escalation_minutes, limit: plan.escalation_limit },
-            seed: plan.seed,
+            run,
+            gone,
             weather: plan.weather.clone(),
             dice: RefCell::new(Dice::of(plan.seed, "cloud")),
             environments: RefCell::default(),
@@ -153,6 +157,11 @@ impl Cloud {
     /// The number of invocations so far.
     pub fn invocations(&self) -> u32 {
         self.invocations.get()
+    }
+
+    /// The environments that are gone.
+    pub fn gone(&self) -> Gone {
+        self.gone.clone()
     }
 
     /// The number of requests to the API so far.
@@ -180,10 +189,14 @@ impl Cloud {
             limit = short.min(limit);
             self.journal.met("fault: deadline shortened");
         }
+        // Its clocks stand still while it is frozen: when it goes on, it believes to have the time that it had before.
+        let believed = if let Mishap::FrozenAt(_, lasts) = mishap { limit + lasts } else { limit };
         let label = format!("{}#{}", name.as_str(), environment.number);
         let (returned, result) = oneshot::channel();
         let running = Running {
-            work: Some(Box::pin(clock::with_offset(environment.clock.get(), || work(Rc::clone(&environment), limit)))),
+            work: Some(Box::pin(clock::with_offset(environment.clock.get(), || {
+                work(Rc::clone(&environment), believed)
+            }))),
             environment: Rc::clone(&environment),
             mishap,
             polls: 0,
@@ -209,6 +222,7 @@ impl Cloud {
             }
             Ok(Ok((None, _))) | Ok(Err(_)) => {
                 self.remove(&environment);
+                self.gone.add(self.region(environment.number));
                 Ended::Lost
             }
             Err(_) => {
@@ -222,10 +236,17 @@ impl Cloud {
                 // A frozen one is not killed: it goes on when it thaws, while others have long repeated its work.
                 if !frozen {
                     task.abort();
+                    self.gone.add(self.region(environment.number));
                 }
                 Ended::TimedOut
             }
         }
+    }
+
+    /// The region of an environment. Each process has a budget of retries of its own, which the SDK keeps by region, for
+    /// all runs of this process.
+    fn region(&self, environment: u32) -> String {
+        format!("sim-{}-{environment}", self.run)
     }
 
     fn remove(&self, environment: &Rc<Environment>) {
@@ -243,8 +264,7 @@ impl Cloud {
         }
         let number = self.started.get() + 1;
         self.started.set(number);
-        // Each process has a budget of retries of its own, which the SDK keeps by region.
-        let region = format!("sim-{:x}-{number}", self.seed);
+        let region = self.region(number);
         let store = self.world.store_in(&region);
         let handler = match name {
             Name::Submit => Handler::Submit(Submit::new(store)),
@@ -264,7 +284,9 @@ impl Cloud {
         let now = clock::elapsed().as_secs();
         let mut dice = self.dice.borrow_mut();
         for weather in self.weather.iter().filter(|weather| (weather.from..weather.to).contains(&now)) {
-            let at = dice.below(60) as u32;
+            // Most invocations have few awaits, some have many.
+            let most = *dice.pick(&[6, 20, 60]);
+            let at = dice.below(most) as u32;
             if !dice.one_in(weather.one_in) {
                 continue;
             }
@@ -272,9 +294,10 @@ impl Cloud {
                 WeatherFault::Crash => Mishap::LostAt(at),
                 WeatherFault::Freeze => Mishap::FrozenAt(at, Duration::from_secs(dice.within(1..=300))),
                 WeatherFault::ClockStep => {
-                    Mishap::ClockSetAt(at, *dice.pick(&[-3_600_000, -30_000, -700, 800, 30_000, 3_600_000]))
+                    // Not before its first poll: it takes the deadline from the context first of all.
+                    Mishap::ClockSetAt(at.max(1), *dice.pick(&[-3_600_000, -30_000, -700, 800, 30_000, 3_600_000]))
                 }
-                WeatherFault::ShortDeadline => Mishap::Short(Duration::from_millis(dice.within(600..=6_000))),
+                WeatherFault::ShortDeadline => Mishap::Short(Duration::from_millis(dice.within(50..=6_000))),
                 _ => continue,
             };
         }

@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 /// Every fault and branch that a large number of seeds must meet.
-pub const EXPECTED: [&str; 58] = [
+pub const EXPECTED: [&str; 64] = [
     "fault: throttled",
     "fault: 500",
+    "fault: 500 after the write",
     "fault: 503",
     "fault: connection cut before the write",
     "fault: connection cut after the write",
@@ -16,6 +17,7 @@ pub const EXPECTED: [&str; 58] = [
     "fault: slow answer",
     "fault: transaction held its items for long",
     "fault: reasons of a cancellation reported in part",
+    "fault: item of a transaction seen as it was before",
     "fault: index or copy of the study behind",
     "fault: study unreadable",
     "fault: study changed",
@@ -36,6 +38,7 @@ pub const EXPECTED: [&str; 58] = [
     "phone: offline batch",
     "phone: correction",
     "phone: second device",
+    "phone: two devices at once",
     "phone: other body under the same id",
     "phone: invalid submission in a batch",
     "branch: 202 accepted",
@@ -49,6 +52,7 @@ pub const EXPECTED: [&str; 58] = [
     "branch: token remembered",
     "branch: chunk halved",
     "branch: batch retried",
+    "branch: batch given up",
     "branch: quarantined",
     "branch: corrected",
     "branch: late submission evaluated again",
@@ -61,7 +65,9 @@ pub const EXPECTED: [&str; 58] = [
     "branch: escalated",
     "branch: exhausted",
     "branch: acknowledged",
+    "branch: shown to its own caller",
     "branch: refused to another caller",
+    "branch: alert of another site not found",
     "branch: killed at the time-out",
 ];
 

@@ -27,6 +27,7 @@ pub fn scenario() -> Plan {
         acknowledge_one_in: 1,
         batch_size: 100,
         lanes: 1,
+        record_age: None,
         actions: vec![
             send(0, diary(3, false, None)),
             send(10, diary(8, true, None)),

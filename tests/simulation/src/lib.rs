@@ -12,6 +12,7 @@ pub mod dice;
 pub mod exhaustive;
 pub mod journal;
 pub mod network;
+mod panics;
 pub mod phone;
 pub mod plan;
 pub mod planted;

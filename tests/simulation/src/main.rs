@@ -20,7 +20,7 @@ use simulation::exhaustive::lose_everything;
 use simulation::journal::Pages;
 use simulation::plan::Plan;
 use simulation::planted::ALL;
-use simulation::planting::{Caught, Copy};
+use simulation::planting::{Caught, PlantedCopy};
 use simulation::run::{run, run_losing};
 use simulation::shrink::shrink;
 
@@ -41,7 +41,7 @@ const MOST_SEEDS: u64 = 5_000;
 #[derive(Debug, Parser)]
 #[command(name = "simulation")]
 struct Arguments {
-    /// Run so many seeds; with --planted, at most so many for each bug [default: 100; with --planted 5000]
+    /// The number of seeds; with --planted, the most for each bug [default: 100; with --planted 5000]
     #[arg(long, value_name = "N")]
     seeds: Option<u64>,
     /// The first seed
@@ -106,8 +106,6 @@ fn main() -> ExitCode {
 }
 
 fn until_broken(seeds: Range<u64>) -> ExitCode {
-    // As in every other way of running: what is made once a process is made by the first run.
-    run(&Plan::of(0));
     for (ran, seed) in seeds.enumerate() {
         if let Some(violation) = run(&Plan::of(seed)).violations.first() {
             println!("{}\t{violation}", ran + 1);
@@ -124,7 +122,7 @@ fn planted(seeds: u64) -> ExitCode {
         return ExitCode::from(2);
     };
     eprintln!("building a copy of the workspace with {} bugs in it", ALL.len());
-    let caught = Copy::build(&target).and_then(|copy| {
+    let caught = PlantedCopy::build(&target).and_then(|copy| {
         let bar = ProgressBar::new("bugs", ALL.len(), false);
         copy.run_all(seeds, |_| bar.step())
     });
@@ -189,8 +187,6 @@ fn seeds(from: u64, count: u64, jobs: Option<u16>) -> ExitCode {
     let (next, failed) = (AtomicU64::new(from), AtomicBool::new(false));
     let coverage = Mutex::new(Coverage::default());
     let failures = Mutex::new(Vec::new());
-    // The first run makes what is made once a process: it would differ between seeds otherwise.
-    run(&Plan::of(0));
     thread::scope(|scope| {
         for _ in 0..jobs {
             scope.spawn(|| {

@@ -1,6 +1,7 @@
 //! The network between the functions and AWS: latencies and faults by seed.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use harness::{Call, Fault, Path};
@@ -11,8 +12,24 @@ use crate::dice::Dice;
 use crate::journal::Journal;
 use crate::plan::{Plan, Weather, WeatherFault};
 
+/// The regions of the environments that are gone: what they left running sends nothing more.
+#[derive(Clone, Debug, Default)]
+pub struct Gone(Arc<Mutex<BTreeSet<String>>>);
+
+impl Gone {
+    /// The environment of `region` is gone.
+    pub fn add(&self, region: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(region);
+    }
+
+    fn has(&self, region: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(region)
+    }
+}
+
 /// Latencies and faults of a plan.
 pub struct Network {
+    gone: Gone,
     weather: Vec<Weather>,
     dice: Dice,
     journal: Journal,
@@ -22,17 +39,24 @@ pub struct Network {
 
 impl Network {
     /// The network of `plan`.
-    pub fn of(plan: &Plan, journal: Journal) -> Self {
-        Self { weather: plan.weather.clone(), dice: Dice::of(plan.seed, "network"), journal, chunks: Vec::new() }
+    pub fn of(plan: &Plan, gone: Gone, journal: Journal) -> Self {
+        Self { gone, weather: plan.weather.clone(), dice: Dice::of(plan.seed, "network"), journal, chunks: Vec::new() }
     }
 
     /// The path of `call`.
     pub fn path(&mut self, call: &Call) -> Path {
+        if self.gone.has(&call.region) {
+            return Path { fault: Some(Fault::Stall), ..Path::default() };
+        }
         let name = call.name().to_owned();
         let mut path = Path {
             there: self.latency(),
             work: Duration::from_millis(self.dice.within(1..=12)),
             back: self.latency(),
+            half_visible: self
+                .dice
+                .one_in(3)
+                .then(|| (Duration::from_millis(self.dice.within(1..=40)), self.dice.roll())),
             lag: Duration::from_millis(self.dice.within(0..=200)),
             ..Path::default()
         };
@@ -94,7 +118,15 @@ impl Network {
         let write = sns || ["PutItem", "UpdateItem", "TransactWriteItems"].contains(&call.name());
         let transaction = call.name() == "TransactWriteItems";
         let (fault, met) = match fault {
+            WeatherFault::Throttle if transaction && self.dice.one_in(2) => {
+                let writes = call.body["TransactItems"].as_array().map_or(0, Vec::len);
+                let at = self.dice.below(writes.max(1) as u64) as usize;
+                (Fault::cancelled_by(writes, at, "ThrottlingError"), "fault: throttled")
+            }
             WeatherFault::Throttle => (Fault::throttle(), "fault: throttled"),
+            WeatherFault::Error500 if write && !sns && self.dice.one_in(2) => {
+                (Fault::ApplyAndFail, "fault: 500 after the write")
+            }
             WeatherFault::Error500 => (Fault::internal(), "fault: 500"),
             WeatherFault::Error503 => {
                 (Fault::Answer(503, json!({"__type": "ServiceUnavailable", "message": "injected"})), "fault: 503")
@@ -106,7 +138,9 @@ impl Network {
             WeatherFault::ApplyTwice if write => (Fault::ApplyTwice, "fault: applied twice"),
             WeatherFault::Slow => {
                 // Around the time-outs of an attempt and of a call.
-                let slow = Duration::from_millis(*self.dice.pick(&[300, 395, 405, 900, 1_600, 2_900, 4_900, 9_000]));
+                let slow = Duration::from_millis(
+                    *self.dice.pick(&[300, 395, 405, 900, 990, 1_010, 1_600, 2_900, 4_900, 9_000]),
+                );
                 let there = self.dice.one_in(2);
                 *(if there { &mut path.there } else { &mut path.back }) = slow;
                 return self.journal.met("fault: slow answer");
@@ -117,7 +151,7 @@ impl Network {
             }
             WeatherFault::PartialReasons if transaction => {
                 path.one_reason = Some(self.dice.below(100) as usize);
-                return self.journal.met("fault: reasons of a cancellation reported in part");
+                return;
             }
             WeatherFault::Behind if write && !sns => {
                 path.lag = Duration::from_secs(self.dice.within(1..=90));
@@ -127,12 +161,14 @@ impl Network {
                 (Fault::internal(), "fault: study unreadable")
             }
             WeatherFault::SnsDown if sns => {
-                let fault = [Fault::Stall, Fault::Cut, Fault::internal(), Fault::ApplyAndCut];
+                let denied = json!({"__type": "AuthorizationError", "message": "injected"});
+                let denied = Fault::Answer(403, denied);
+                let fault = [Fault::Stall, Fault::Cut, Fault::internal(), Fault::ApplyAndCut, denied];
                 (self.dice.pick(&fault).clone(), "fault: SNS down")
             }
             WeatherFault::SnsPartial if sns => {
                 path.refused_entries = (0..10).filter(|_| self.dice.one_in(2)).collect();
-                return self.journal.met("fault: part of a batch refused by SNS");
+                return;
             }
             _ => return,
         };
@@ -148,6 +184,7 @@ fn name_of(fault: &Fault) -> &'static str {
         Fault::Cut => "a cut connection, and is not applied",
         Fault::ApplyAndCut => "a cut connection, and is applied",
         Fault::ApplyTwice => "a second application",
+        Fault::ApplyAndFail => "an error, and is applied",
         Fault::Answer(..) => "an error",
     }
 }

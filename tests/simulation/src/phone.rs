@@ -50,6 +50,8 @@ pub struct Known {
     pub bodies: Vec<Value>,
     /// The body that was answered with 2xx, and the receipt.
     pub accepted: Option<(Value, Value)>,
+    /// When a correction was last refused.
+    pub refused: Option<OffsetDateTime>,
 }
 
 /// All phones of a plan.
@@ -58,21 +60,15 @@ pub struct Phones {
     journal: Journal,
     losing: Vec<crate::plan::Weather>,
     dice: RefCell<Dice>,
-    diaries: RefCell<Vec<Vec<Option<Uuid>>>>,
+    diaries: RefCell<Vec<Vec<Uuid>>>,
     known: RefCell<BTreeMap<Uuid, Known>>,
-    refused: RefCell<BTreeSet<Uuid>>,
+    numbers: RefCell<BTreeSet<String>>,
     answers: RefCell<Vec<String>>,
 }
 
 /// The pseudonym of a patient. It must not be in a log line.
 pub fn pseudonym(patient: usize) -> String {
     format!("{SECRET}-P{patient}")
-}
-
-/// The answer to the item of the instrument that is nothing but a number to look for in the logs.
-fn marker(dice: &mut Dice) -> u64 {
-    // Times of day have whole milliseconds, so that no fraction of a second is mistaken for it.
-    dice.within(700..=799) * 1_000 + dice.within(1..=999)
 }
 
 impl Phones {
@@ -86,7 +82,7 @@ impl Phones {
             dice: RefCell::new(Dice::of(plan.seed, "phones")),
             diaries: RefCell::new(vec![Vec::new(); PATIENTS]),
             known: RefCell::default(),
-            refused: RefCell::default(),
+            numbers: RefCell::default(),
             answers: RefCell::default(),
         }
     }
@@ -96,9 +92,23 @@ impl Phones {
         self.known.borrow().clone()
     }
 
-    /// The bodies of all errors that the API answered.
-    pub fn errors(&self) -> Vec<String> {
+    /// The answers of the API that must not repeat what was sent: errors, and receipts.
+    pub fn answers(&self) -> Vec<String> {
         self.answers.borrow().clone()
+    }
+
+    /// The numbers that were sent only to be looked for.
+    pub fn numbers(&self) -> BTreeSet<String> {
+        self.numbers.borrow().clone()
+    }
+
+    /// The answer to the item of the instrument that is nothing but a number to look for.
+    fn number(&self) -> u64 {
+        let mut dice = self.dice.borrow_mut();
+        // Times of day have whole milliseconds, so that no fraction of a second is mistaken for it.
+        let number = dice.within(700..=799) * 1_000 + dice.within(1..=999);
+        self.numbers.borrow_mut().insert(number.to_string());
+        number
     }
 
     /// Does `action`, and returns once it is settled.
@@ -113,6 +123,14 @@ impl Phones {
                     self.send_one(patient, id, body, diary.corrects.is_some()).await;
                 }
             }
+            What::Twice(diary) => {
+                self.journal.met("phone: two devices at once");
+                if let Some((id, body)) = self.complete(action, diary).await {
+                    let corrects = diary.corrects.is_some();
+                    let first = self.send_one(patient, id, body.clone(), corrects);
+                    futures::join!(first, self.send_one(patient, id, body, corrects));
+                }
+            }
             What::Batch(diaries) => {
                 self.journal.met("phone: offline batch");
                 let mut batch = Vec::new();
@@ -124,7 +142,8 @@ impl Phones {
             What::PartlyInvalid(diary) => {
                 self.journal.met("phone: invalid submission in a batch");
                 if let Some((id, body)) = self.complete(action, diary).await {
-                    let invalid = json!({"id": "no uuid", "instrument": "pain", "answers": {"1": 99}});
+                    let answers = json!({"1": 99, "3": self.number(), SECRET: SECRET});
+                    let invalid = json!({"id": SECRET, "instrument": SECRET, "answers": answers, "reason": SECRET});
                     self.send_with_invalid(patient, id, body, invalid).await;
                 }
             }
@@ -135,13 +154,13 @@ impl Phones {
 
     /// A new body of `diary`; `None` if what it corrects was never sent.
     async fn complete(&self, action: &Action, diary: &Diary) -> Option<(Uuid, Value)> {
-        let (id, marker) = {
+        let id = {
             let mut dice = self.dice.borrow_mut();
-            let id = (u128::from(dice.roll()) << 64) | u128::from(dice.roll());
-            (Uuid::from_u128(id), marker(&mut dice))
+            Uuid::from_u128((u128::from(dice.roll()) << 64) | u128::from(dice.roll()))
         };
-        let original = diary.corrects.map(|index| self.diaries.borrow()[action.patient].get(index).copied().flatten());
-        self.diaries.borrow_mut()[action.patient].push(Some(id));
+        let number = self.number();
+        let original = diary.corrects.map(|index| self.diaries.borrow()[action.patient].get(index).copied());
+        self.diaries.borrow_mut()[action.patient].push(id);
         let amends = match original {
             None => None,
             Some(None) => return None,
@@ -155,12 +174,12 @@ impl Phones {
         if fast > 0 {
             self.journal.met("fault: clock of a phone wrong");
         }
-        let now = OffsetDateTime::UNIX_EPOCH + clock::time_of_day() + Duration::from_secs(fast);
+        let now = clock::now() + Duration::from_secs(fast);
         let authored = now - Duration::from_secs(900 * diary.quarters_ago);
         let body = json!({
             "id": id.to_string(), "instrument": "pain", "version": "1.0.0",
             "authoredAt": authored.format(&Rfc3339).ok()?, "sentAt": now.format(&Rfc3339).ok()?,
-            "answers": {"1": diary.pain, "2": diary.fever, "3": marker},
+            "answers": {"1": diary.pain, "2": diary.fever, "3": number},
             "amends": amends.map(|of| of.to_string()), "reason": amends.map(|_| format!("{SECRET} mistyped")),
         });
         Some((id, body))
@@ -242,7 +261,7 @@ impl Phones {
         let Some((id, body)) = self.complete(action, &diary).await else { return };
         let mut other = body.clone();
         other["answers"]["1"] = json!(pain);
-        other["answers"]["3"] = json!(marker(&mut self.dice.borrow_mut()));
+        other["answers"]["3"] = json!(self.number());
         if at_once {
             let (first, second) = (self.send_racing(patient, id, &body), self.send_racing(patient, id, &other));
             let (first, second) = futures::join!(first, second);
@@ -257,7 +276,7 @@ impl Phones {
         }
     }
 
-    /// Sends a body of which another may be stored, and returns whether it was accepted.
+    /// Sends a body whose id may already be stored with another body, and returns whether it was accepted.
     async fn send_racing(&self, patient: usize, id: Uuid, body: &Value) -> bool {
         let mut pause = Duration::from_secs(1);
         loop {
@@ -277,24 +296,36 @@ impl Phones {
         }
     }
 
-    /// Others ask for the latest submission of `patient`, and must not see it.
+    /// Those who may, and others, ask for the latest submission of `patient` that was accepted.
     async fn intrude(&self, patient: usize) {
-        let Some(id) = self.diaries.borrow()[patient].iter().rev().flatten().next().copied() else { return };
+        let is_stored = |id: &Uuid| self.known.borrow().get(id).is_some_and(|known| known.accepted.is_some());
+        let latest = self.diaries.borrow()[patient].iter().rev().copied().find(is_stored);
+        let Some(id) = latest else { return };
         let site = SITES[patient % SITES.len()];
         let other_site = SITES[(patient + 1) % SITES.len()];
         let other = pseudonym(patient + 1);
         let named = pseudonym(patient);
-        let intruders = [
+        let callers = [
+            ("the patient", vec![("sites", site), ("patient", &named)], 200),
+            ("staff of the site", vec![("role", "staff"), ("sites", site), ("patient", "")], 200),
             ("another patient", vec![("sites", site), ("patient", &other)], 404),
             ("another patient by name", vec![("sites", site), ("patient", &other)], 404),
             ("staff of another site", vec![("role", "staff"), ("sites", other_site), ("patient", "")], 404),
             ("staff without the scope", vec![("role", "staff"), ("sites", site), ("scope", "counts:read")], 403),
         ];
-        for (who, changes, expected) in intruders {
-            let query = if who == "another patient" { String::new() } else { format!("patient={named}") };
+        for (who, changes, expected) in callers {
+            let own = ["the patient", "another patient"].contains(&who);
+            let query = if own { String::new() } else { format!("patient={named}") };
             for _ in 0..20 {
                 let answer = self.get(&changes, &id.to_string(), &query).await;
                 match answer {
+                    Some(answer) if answer.status == 200 && expected == 200 => {
+                        if answer.body["id"] != id.to_string() {
+                            self.journal.violation(format!("promise 9: {who} was shown something else"));
+                        }
+                        self.journal.met("branch: shown to its own caller");
+                        break;
+                    }
                     Some(answer) if answer.status == expected => {
                         self.journal.met("branch: refused to another caller");
                         break;
@@ -345,12 +376,12 @@ impl Phones {
                 if !corrects {
                     self.journal.violation(format!("promise 5: {id} conflicts with itself"));
                 }
-                self.refused.borrow_mut().insert(id);
+                self.known.borrow_mut().entry(id).or_default().refused = Some(clock::now());
                 true
             }
             422 if corrects => {
                 self.journal.met("branch: 422 refused");
-                self.refused.borrow_mut().insert(id);
+                self.known.borrow_mut().entry(id).or_default().refused = Some(clock::now());
                 true
             }
             _ if self.is_to_repeat(answer) => false,
@@ -362,7 +393,7 @@ impl Phones {
     }
 
     /// Whether `answer` asks the caller to send the same again.
-    fn is_to_repeat(&self, answer: &Answer) -> bool {
+    pub fn is_to_repeat(&self, answer: &Answer) -> bool {
         match answer.status {
             503 | 504 => {
                 if answer.retry_after {
@@ -389,6 +420,20 @@ impl Phones {
         let (site, name) = (SITES[patient % SITES.len()], pseudonym(patient));
         let claims = [("sites", site.to_owned()), ("patient", name), ("sub", format!("{SECRET}-sub-{patient}"))];
         self.call(route, Vec::new(), String::new(), claims.to_vec(), Some(body.to_string())).await
+    }
+
+    /// A clinician of `sites` acknowledges `alert`, once.
+    pub async fn acknowledge(&self, alert: &str, sites: &str, clinician: &str) -> Answer {
+        let sub = format!("{SECRET}-dr-{clinician}");
+        let claims = [("role", "clinician"), ("sites", sites), ("patient", ""), ("sub", &sub)];
+        let claims = claims.map(|(name, value)| (name, value.to_owned())).to_vec();
+        let note = json!({"note": format!("{SECRET} called by the {clinician}")}).to_string();
+        let (route, parameters) = ("POST /v1/alerts/{alertId}/acknowledge", vec![("alertId", alert.to_owned())]);
+        let answer = gateway(&self.cloud, Name::Alerts, route, parameters, String::new(), claims, Some(note)).await;
+        if answer.status >= 400 {
+            self.answers.borrow_mut().push(answer.body.to_string());
+        }
+        answer
     }
 
     async fn get(&self, changes: &[(&'static str, &str)], id: &str, query: &str) -> Option<Answer> {
@@ -421,7 +466,7 @@ impl Phones {
         sleep(Duration::from_millis(back)).await;
         if let Some(answer) = &answer {
             self.journal.note(format!("phone: {route} is answered {}", answer.status));
-            if answer.status >= 400 {
+            if route.starts_with("POST") || answer.status >= 400 {
                 self.answers.borrow_mut().push(answer.body.to_string());
             }
         }
@@ -458,7 +503,7 @@ pub async fn gateway(
     match ended.await {
         Ended::Returned(Ok(response)) => Answer {
             status: response.status().as_u16(),
-            body: serde_json::from_slice(response.body().as_ref()).unwrap_or_default(),
+            body: serde_json::from_slice(response.body().as_ref()).unwrap_or_else(|_| json!("no JSON")),
             retry_after: response.headers().contains_key("retry-after"),
         },
         Ended::Returned(Err(never)) => match never {},

@@ -21,6 +21,9 @@ pub struct Plan {
     pub batch_size: usize,
     /// `ParallelizationFactor` of the event source mapping.
     pub lanes: usize,
+    /// `MaximumRecordAgeInSeconds` of the event source mapping; `None`: the template's.
+    #[serde(default)]
+    pub record_age: Option<u64>,
     /// What phones do, in the order of time.
     pub actions: Vec<Action>,
     /// The faults.
@@ -49,6 +52,8 @@ pub enum What {
     Send(Diary),
     /// Sends what it kept while it was offline.
     Batch(Vec<Diary>),
+    /// Two devices send the same diary at the same time.
+    Twice(Diary),
     /// Sends a diary under the id of the patient's latest one, with other answers.
     OtherBody {
         /// The answer of the other body.
@@ -82,7 +87,7 @@ pub struct Weather {
     pub from: u64,
     /// Seconds after the start at which it ends.
     pub to: u64,
-    /// It hits one of so many.
+    /// It hits one call or invocation in this many.
     pub one_in: u64,
     /// What it is.
     pub fault: WeatherFault,
@@ -157,7 +162,7 @@ pub enum Happening {
     SecondReader,
     /// A record that cannot be read is in the stream.
     BadRecord,
-    /// All records of the stream are older than its retention, those of some minutes to come too.
+    /// All records of the stream are older than its retention, and so are those of the next five minutes.
     Trim,
     /// Another version of the study, with other rules, is put in force.
     NewStudyVersion,
@@ -207,6 +212,7 @@ impl Plan {
             acknowledge_one_in: dice.below(4),
             batch_size: *dice.pick(&[1, 3, 100]),
             lanes: *dice.pick(&[1, 4]),
+            record_age: *dice.pick(&[None, None, Some(60), Some(600)]),
             actions,
             weather,
             events,
@@ -225,11 +231,12 @@ impl Plan {
                 corrects,
             }
         };
-        match dice.below(12) {
+        match dice.below(13) {
             0..=6 => What::Send(diary(dice, true)),
             7 | 8 => What::Batch((0..dice.within(2..=4)).map(|_| diary(dice, true)).collect()),
             9 => What::OtherBody { pain: dice.below(11), at_once: dice.one_in(2) },
             10 => What::PartlyInvalid(diary(dice, false)),
+            11 => What::Twice(diary(dice, true)),
             _ => What::Intrude,
         }
     }
@@ -244,9 +251,13 @@ impl Plan {
             WeatherFault::Crash | WeatherFault::Freeze | WeatherFault::ClockStep | WeatherFault::ShortDeadline => {
                 (dice.within(60..=7_200), dice.within(1..=4))
             }
+            _ if dice.one_in(5) => (dice.within(10..=600), 1),
             _ => (dice.within(10..=7_200), *dice.pick(&[2, 4, 10, 40])),
         };
-        Weather { from, to: (from + lasts).min(length), one_in, fault }
+        let to = from + lasts;
+        // An outage of SNS lasts as long as it must; other trouble ends with the plan.
+        let to = if fault == WeatherFault::SnsDown { to } else { to.min(length) };
+        Weather { from, to, one_in, fault }
     }
 
     /// The seconds after which the weather is fair and no more happens.

@@ -45,6 +45,7 @@ impl Planted {
 }
 
 const COMMITS: &str = "shared/records/src/store/commits.rs";
+const TRANSACTION: &str = "shared/records/src/store/commits/transaction.rs";
 const PROFILE: &str = "shared/records/src/items/profile.rs";
 const SUBMISSIONS: &str = "shared/records/src/store/submissions.rs";
 const SCORING: &str = "shared/scoring/src/lib.rs";
@@ -118,6 +119,16 @@ pub const ALL: &[Planted] = &[
                             break;
                         }
                         Rest::Contended => Failure::transient(",
+        }],
+    },
+    Planted {
+        name: "partial-reasons",
+        what: "a cancellation is taken for refused where only the alert's reason is reported",
+        edits: &[Edit {
+            file: TRANSACTION,
+            original: "                (Part::Alert(index), CONDITION_FAILED) => {",
+            planted: "                (Part::Alert(_), CONDITION_FAILED) if PLANTED => rest = rest.max(Rest::Refused),
+                (Part::Alert(index), CONDITION_FAILED) => {",
         }],
     },
     Planted {
@@ -227,8 +238,16 @@ pub const ALL: &[Planted] = &[
             Edit {
                 file: DEADLINE,
                 original: "        tokio::time::timeout_at(self.at, work).await.ok()",
-                planted: "        let at = if PLANTED { Instant::now() + self.remaining() } else { self.at };
-        tokio::time::timeout_at(at, work).await.ok()",
+                planted: "        if PLANTED {
+            let mut work = pin!(work);
+            while !self.remaining().is_zero() {
+                if let Ok(output) = tokio::time::timeout(Duration::from_millis(50), &mut work).await {
+                    return Some(output);
+                }
+            }
+            return None;
+        }
+        tokio::time::timeout_at(self.at, work).await.ok()",
             },
         ],
     },

@@ -46,9 +46,9 @@ pub enum PlantingError {
 
 /// The copy with all bugs, as a program.
 #[derive(Clone, Debug)]
-pub struct Copy(PathBuf);
+pub struct PlantedCopy(PathBuf);
 
-impl Copy {
+impl PlantedCopy {
     /// Builds the copy below the folder of Cargo's builds, `target`, whose compiled dependencies it uses.
     ///
     /// # Errors
@@ -133,6 +133,12 @@ fn plant(root: &Path, copy: &Path, file: &str) -> Result<(), PlantingError> {
         return Ok(());
     }
     let mut bytes = fs::read(&from).map_err(at(&from))?;
+    // Cargo keeps what it builds of a package by its name, version and place in the workspace. Without a version of their
+    // own, the packages of the copy would take the place of those of the workspace.
+    if file == "Cargo.toml" {
+        bytes =
+            String::from_utf8_lossy(&bytes).replacen("\nversion = \"", "\nversion = \"0.0.0-planted.", 1).into_bytes();
+    }
     for bug in ALL.iter().filter(|bug| bug.edits.iter().any(|edit| edit.file == file)) {
         let text = String::from_utf8_lossy(&bytes);
         bytes = bug.plant(file, &text).map_err(PlantingError::DoesNotFit)?.into_bytes();

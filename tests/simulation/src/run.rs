@@ -5,7 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -29,26 +30,36 @@ use tracing_subscriber::layer::SubscriberExt;
 use crate::cloud::{Cloud, Ended, Handler, Name};
 use crate::dice::Dice;
 use crate::journal::{Journal, Pages};
-use crate::network::Network;
-use crate::phone::{Phones, SECRET, gateway};
-use crate::plan::{Happening, Plan, SITES};
-use crate::{checks, clock};
+use crate::network::{Gone, Network};
+use crate::phone::{Phones, SECRET};
+use crate::plan::{Happening, Plan, SITES, WeatherFault};
+use crate::{checks, clock, panics};
 
 /// How long the world may take to settle in fair weather.
 const LONGEST_SETTLING: u64 = 6 * 3_600;
 /// How long the stream loses its records once it does.
-const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
-/// How long eventually consistent reads may be behind.
-const LARGEST_LAG: Duration = Duration::from_secs(120);
+pub(crate) const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
+/// How long eventually consistent reads may be behind, and frozen environments may go on.
+const AFTERMATH: Duration = Duration::from_secs(420);
 
 /// Runs `plan` on a thread of its own.
 pub fn run(plan: &Plan) -> Pages {
     run_losing(plan, None)
 }
 
-/// Runs `plan` on a thread of its own. The invocation `lost`, by its index, loses its environment when it has been polled
-/// so often.
+/// Runs `plan` on a thread of its own. The invocation `lost`, by its index, loses its environment after that many polls.
 pub fn run_losing(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
+    static WARM: Once = Once::new();
+    // What is made once a process would be made by the first plan, with its randomness: the same plan could have another
+    // history as the second one.
+    WARM.call_once(|| {
+        panics::record();
+        run_once(&Plan::of(0), None);
+    });
+    run_once(plan, lost)
+}
+
+fn run_once(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
     determinism::run(plan.seed, clock::time_of_day, || simulate(plan, lost))
 }
 
@@ -62,6 +73,10 @@ pub struct Simulation {
     pub phones: Rc<Phones>,
     /// What is written down.
     pub journal: Journal,
+    /// What the mapping of the stream has given up.
+    pub failures: Failures,
+    /// The number of this run in this process.
+    pub number: u64,
     plan: Plan,
     /// The alerts that clinicians acknowledged.
     acknowledged: RefCell<BTreeSet<String>>,
@@ -91,25 +106,34 @@ fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
 }
 
 async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log) {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
     clock::start();
+    panics::begin();
+    let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let world = World::new();
     world.connect(|_| Path::default());
     world.put_instrument(&instrument()).await;
     world.put_study(study(&plan, "1.0.0")).await;
-    let mut network = Network::of(&plan, journal.clone());
+    let gone = Gone::default();
+    let mut network = Network::of(&plan, gone.clone(), journal.clone());
     world.connect(move |call| network.path(call));
-    let cloud = Rc::new(Cloud::new(world.clone(), &plan, lost, journal.clone()));
+    let cloud = Rc::new(Cloud::new(world.clone(), number, &plan, gone, lost, journal.clone()));
     let phones = Rc::new(Phones::new(Rc::clone(&cloud), &plan, journal.clone()));
     let simulation = Rc::new(Simulation {
         world,
         cloud,
         phones,
         journal,
+        failures: Failures::new(None),
+        number,
         plan,
         acknowledged: RefCell::default(),
         versions: Cell::new(0),
     });
     simulation.live(&log).await;
+    for panic in panics::take() {
+        simulation.journal.violation(format!("something panicked: {panic}"));
+    }
     simulation.journal.pages().invocations = simulation.cloud.invocations();
 }
 
@@ -135,14 +159,18 @@ impl Simulation {
         let (sweeper, clinicians) = (Rc::clone(self), Rc::clone(self));
         let sweeper = spawn_local(async move { sweeper.sweep_on_schedule().await });
         let clinicians = spawn_local(async move { clinicians.acknowledge_alerts().await });
-        join_all(tasks).await;
+        for task in join_all(tasks).await {
+            if let Err(error) = task {
+                self.journal.violation(format!("an action did not end: {error}"));
+            }
+        }
         at(self.plan.length()).await;
         self.cloud.set_clocks();
         self.journal.note("the weather is fair from now on");
         self.settle().await;
         clinicians.abort();
         sweeper.abort();
-        sleep(LARGEST_LAG).await;
+        sleep(AFTERMATH).await;
         checks::check(self, log).await;
         reader.stop().await;
         let second = second.take();
@@ -179,7 +207,7 @@ impl Simulation {
 
     /// Whether a run of `sweep` would find something.
     fn is_due(&self) -> bool {
-        let now = OffsetDateTime::UNIX_EPOCH + clock::time_of_day();
+        let now = clock::now();
         let sortable = |time: OffsetDateTime| {
             let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
             time.format(format).unwrap_or_default()
@@ -192,13 +220,20 @@ impl Simulation {
         })
     }
 
+    /// Whether clocks are set now: a sweep whose clock is fast finds what is not due yet.
+    fn has_wrong_clocks(&self) -> bool {
+        let now = clock::elapsed().as_secs();
+        let mut weather = self.plan.weather.iter().filter(|weather| (weather.from..weather.to).contains(&now));
+        weather.any(|weather| weather.fault == WeatherFault::ClockStep)
+    }
+
     /// Invokes `sweep` each minute. A run that would find nothing is left out mostly, since it costs time and shows
     /// nothing.
     async fn sweep_on_schedule(self: &Rc<Self>) {
         let mut dice = Dice::of(self.plan.seed, "schedule");
         loop {
             sleep(Duration::from_secs(60)).await;
-            if self.is_due() || dice.one_in(20) {
+            if self.is_due() || self.has_wrong_clocks() || dice.one_in(20) {
                 let this = Rc::clone(self);
                 spawn_local(async move { this.sweep(json!({})).await });
             }
@@ -231,12 +266,13 @@ impl Simulation {
 
     /// Delivers the stream to `score` by the rules of the event source mapping.
     pub async fn read_stream(self: &Rc<Self>, name: &str) -> Streams {
-        let config = self.world.sdk_config_in(&format!("stream-{:x}-{name}", self.plan.seed));
+        let config = self.world.sdk_config_in(&format!("stream-{}-{name}", self.number));
         let streams = aws_sdk_dynamodbstreams::Client::new(&config);
         let database = DynamoDb::simulated(aws_sdk_dynamodb::Client::new(&config), streams);
         let mapping = StreamMapping {
             batch_size: self.plan.batch_size,
             parallelization_factor: self.plan.lanes,
+            maximum_record_age: self.plan.record_age.map(Duration::from_secs).or(mapping().maximum_record_age),
             ..mapping().clone()
         };
         let (invocations, mut queue) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
@@ -262,7 +298,7 @@ impl Simulation {
         });
         let warned = self.journal.clone();
         let destinations = Destinations {
-            failures: Failures::new(None),
+            failures: self.failures.clone(),
             publish: Arc::new(|_: &str, _| async { Ok(()) }.boxed()),
             warn: Arc::new(move |text| warned.note(text)),
         };
@@ -361,7 +397,7 @@ impl Simulation {
             json!([{"id": "added", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 6}}}]);
         self.world.connect(|_| Path::default());
         self.world.put_study(changed).await;
-        let mut network = Network::of(&self.plan, self.journal.clone());
+        let mut network = Network::of(&self.plan, self.cloud.gone(), self.journal.clone());
         self.world.connect(move |call| network.path(call));
         self.journal.met("fault: study changed");
     }
@@ -380,23 +416,26 @@ impl Simulation {
                 let Some(alert) = message.body()["alertId"].as_str().map(str::to_owned) else { continue };
                 let after = Duration::from_secs(dice.below(2_400));
                 let this = Rc::clone(self);
+                let twice = dice.one_in(3);
                 spawn_local(async move {
                     sleep(after).await;
-                    this.acknowledge(alert).await;
+                    this.acknowledge_elsewhere(&alert).await;
+                    let first = this.acknowledge(alert.clone(), "first");
+                    if twice {
+                        futures::join!(first, this.acknowledge(alert, "second"));
+                    } else {
+                        first.await;
+                    }
                 });
             }
             read = published.len();
         }
     }
 
-    /// Acknowledges `alert`, and repeats that until it is answered.
-    pub async fn acknowledge(&self, alert: String) {
+    /// A clinician acknowledges `alert`, and repeats that until it is answered.
+    pub async fn acknowledge(&self, alert: String, clinician: &str) {
         loop {
-            let claims = [("role", "clinician"), ("sites", "S01 S02"), ("patient", ""), ("sub", "SECRET-dr")];
-            let claims = claims.map(|(name, value)| (name, value.to_owned())).to_vec();
-            let note = json!({"note": format!("{SECRET} called")}).to_string();
-            let (route, parameters) = ("POST /v1/alerts/{alertId}/acknowledge", vec![("alertId", alert.clone())]);
-            let answer = gateway(&self.cloud, Name::Alerts, route, parameters, String::new(), claims, Some(note)).await;
+            let answer = self.phones.acknowledge(&alert, &SITES.join(" "), clinician).await;
             match answer.status {
                 200 => {
                     self.journal.met("branch: acknowledged");
@@ -404,12 +443,25 @@ impl Simulation {
                     self.acknowledged.borrow_mut().insert(alert);
                     return;
                 }
-                500 | 503 | 504 => sleep(Duration::from_secs(30)).await,
+                _ if self.phones.is_to_repeat(&answer) => sleep(Duration::from_secs(30)).await,
                 other => {
                     self.journal.violation(format!("the acknowledgement of a published alert was answered {other}"));
                     return;
                 }
             }
+        }
+    }
+
+    /// A clinician of another site tries to acknowledge `alert`, and must not find it.
+    async fn acknowledge_elsewhere(&self, alert: &str) {
+        let of_site =
+            |site: &str| self.world.items("alert").iter().any(|row| row["alert_id"] == alert && row["site"] == site);
+        let Some(elsewhere) = SITES.into_iter().find(|site| !of_site(site)) else { return };
+        let answer = self.phones.acknowledge(alert, elsewhere, "other").await;
+        if answer.status == 404 {
+            self.journal.met("branch: alert of another site not found");
+        } else if !self.phones.is_to_repeat(&answer) {
+            self.journal.violation(format!("promise 9: a clinician of another site was answered {}", answer.status));
         }
     }
 }

@@ -31,9 +31,13 @@ pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool, mut tried: impl FnMut(
                 attempt(candidate, &mut smallest);
             }
         }
-        for simpler in
-            [with_lanes as fn(&Plan) -> Plan, with_batches_of_one, without_acknowledgements, without_escalation]
-        {
+        for simpler in [
+            with_lanes as fn(&Plan) -> Plan,
+            with_the_age_of_the_template,
+            with_batches_of_one,
+            without_acknowledgements,
+            without_escalation,
+        ] {
             attempt(simpler(&smallest), &mut smallest);
         }
         for index in 0..smallest.actions.len() {
@@ -72,6 +76,10 @@ fn without_each<T: Clone>(
 
 fn with_lanes(plan: &Plan) -> Plan {
     Plan { lanes: 1, ..plan.clone() }
+}
+
+fn with_the_age_of_the_template(plan: &Plan) -> Plan {
+    Plan { record_age: None, ..plan.clone() }
 }
 
 fn with_batches_of_one(plan: &Plan) -> Plan {
