@@ -12,7 +12,9 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
-use aws_sdk_dynamodb::types::{KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{
+    ConditionCheck, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+};
 use aws_sdk_dynamodbstreams::types::ShardIteratorType;
 use aws_smithy_types::retry::RetryConfig;
 use local::dynamodb::DynamoDb;
@@ -357,6 +359,13 @@ fn write(write: &Value) -> TransactWriteItem {
             .set_expression_attribute_values(values(&put["ExpressionAttributeValues"]))
             .set_return_values_on_condition_check_failure(on_failure(put));
         return TransactWriteItem::builder().put(put.build().expect(complete)).build();
+    }
+    if let Some(check) = write.get("ConditionCheck") {
+        let check = ConditionCheck::builder()
+            .set_table_name(text(&check["TableName"]))
+            .set_key(Some(item(&check["Key"])))
+            .set_condition_expression(text(&check["ConditionExpression"]));
+        return TransactWriteItem::builder().condition_check(check.build().expect(complete)).build();
     }
     let update = &write["Update"];
     let update = Update::builder()

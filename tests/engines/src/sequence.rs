@@ -76,7 +76,8 @@ impl Sequence {
             78..83 => self.correct(),
             83..87 => self.put_study(),
             87..91 => self.count_calls(),
-            91..96 => self.reevaluate(),
+            91..94 => self.reevaluate(),
+            94..96 => self.check_unscored(),
             _ => self.repeat(),
         }
     }
@@ -694,6 +695,20 @@ impl Sequence {
     }
 
     /// `writes` as one transaction. One without a token of the functions gets a random one of the SDK.
+    /// The transaction that makes sure that some submissions of one patient have no score. The SDK gives it a token.
+    fn check_unscored(&mut self) -> Request {
+        let (patient, first) = self.place_of_submission();
+        let last = SUBMISSIONS.min(first + 1 + self.random.below(2));
+        let check = |n| {
+            json!({"ConditionCheck": {
+                "TableName": RECORDS, "Key": self.submission(patient, n),
+                "ConditionExpression": "attribute_not_exists(scored_at)",
+            }})
+        };
+        let checks = (first..last).map(check).collect();
+        self.transaction(checks, false)
+    }
+
     fn transaction(&mut self, writes: Vec<Value>, has_token: bool) -> Request {
         let mut body = json!({"TransactItems": writes});
         if has_token {

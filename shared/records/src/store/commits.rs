@@ -31,7 +31,7 @@ use chunk::{Chunk, ChunkOutcome, ToScore};
 use transaction::{Cancelled, Commit, Found, Part, Rest, Transaction, found, token_parts};
 
 const OPERATION: &str = "TransactWriteItems of scores";
-const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
+pub(super) const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
 /// The submission is stored and has no score yet.
 const NOT_SCORED: &str = "attribute_exists(pk) AND attribute_not_exists(scored_at)";
 /// The number of transient failures after which a chunk is returned, so that it delays no other.

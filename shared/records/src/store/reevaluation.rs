@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, TransactWriteItem, Update};
 use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use invocation::aws::{CallError, Failure, FailureKind};
 use invocation::{Backoff, Deadline, metrics};
@@ -19,13 +19,14 @@ use serde_json::Value;
 use time::OffsetDateTime;
 
 use super::Store;
+use super::commits::TRANSACTION;
 use super::definitions::{NotDefined, ScoredBy};
 use crate::items::alert::{Alert, AlertId};
 use crate::items::counts::CountsAdded;
 use crate::items::profile::Profile;
 use crate::items::score::Score;
 use crate::table::attributes::{Item, from_json};
-use crate::table::calls::GET;
+use crate::table::calls::{GET, TRANSACTION_WRITES, send};
 use crate::table::digest::token;
 
 mod changes;
@@ -88,6 +89,7 @@ impl Store {
             return Ok(());
         }
         let records = self.records_of(study, patient, deadline).await?;
+        self.check_unscored(&records.unscored, deadline).await?;
         let definitions = self.definitions(records.scored.values().map(|(submission, _)| submission), deadline).await;
         if let Some(failure) = definitions.failures().next() {
             return Err(failure.clone());
@@ -128,6 +130,36 @@ impl Store {
             metrics::count(metrics::NOT_REEVALUATED, unreadable as u64);
         }
         Ok(records)
+    }
+
+    /// Makes sure that the submissions under `keys`, which were read as not scored, have no score.
+    ///
+    /// A query may see a transaction half applied: the profile, read before it, with its new revision, and a submission
+    /// still without its score, which the evaluation would leave out for good. A transaction is not deceived: it fails
+    /// if another one has scored the submission or is about to. One that scores it later raises the revision.
+    async fn check_unscored(&self, keys: &[Item], deadline: Deadline) -> Result<(), Failure> {
+        const OPERATION: &str = "TransactWriteItems that checks what is not scored";
+        for keys in keys.chunks(TRANSACTION_WRITES) {
+            let checks = keys.iter().map(|key| {
+                let check = ConditionCheck::builder()
+                    .table_name(&self.tables.records)
+                    .set_key(Some(key.clone()))
+                    .condition_expression("attribute_not_exists(scored_at)")
+                    .build()
+                    .expect("table, key and condition are set");
+                TransactWriteItem::builder().condition_check(check).build()
+            });
+            // The SDK gives each a token of its own: a remembered one would be answered without a check.
+            let request = self.dynamodb.transact_write_items().set_transact_items(Some(checks.collect()));
+            match send(request, deadline, TRANSACTION).await {
+                Ok(_) => {}
+                Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(_))) => {
+                    return Err(Failure::transient(OPERATION, "a submission was scored in the meantime"));
+                }
+                Err(error) => return Err(error.into_failure(OPERATION)),
+            }
+        }
+        Ok(())
     }
 
     /// Writes `unit` and `profile` in one transaction, with the additions to the sites' counts.

@@ -15,7 +15,7 @@ use crate::items::score::Score;
 use crate::items::submission::{self, Submission};
 use crate::store::definitions::{NotDefined, ScoredBy};
 use crate::table::attributes::{Item, Reader, Unreadable, unreadable};
-use crate::table::keys::{ALERT, SK};
+use crate::table::keys::{self, ALERT, PK, SK};
 
 /// The largest number of writes in one transaction beside those of the profile and the counters; DynamoDB takes 100.
 const MOST_CHANGE_WRITES: usize = 80;
@@ -28,6 +28,8 @@ const CORRECTED: &str = "the submission was corrected before its course was eval
 #[derive(Default)]
 pub(super) struct Records {
     pub(super) scored: BTreeMap<SubmissionId, (Submission, Score)>,
+    /// The keys of the submissions that have no score.
+    pub(super) unscored: Vec<Item>,
     /// The alerts by submission and rule; `None` for one that cannot be read, which is neither raised again nor
     /// changed.
     alerts: BTreeMap<SubmissionId, BTreeMap<RuleId, Option<Alert>>>,
@@ -51,7 +53,8 @@ impl Records {
                 let score = Score::from_item(item)?;
                 self.scored.extend(score.map(|score| (submission.id, (submission, score))));
             }
-            submission::KIND | profile::KIND => {}
+            submission::KIND => self.unscored.push(keys::key(reader.text(PK)?, reader.text(SK)?)),
+            profile::KIND => {}
             _ => return Err(unreadable("kind", "is unknown")),
         }
         Ok(())
