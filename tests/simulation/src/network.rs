@@ -60,6 +60,10 @@ impl Network {
             lag: Duration::from_millis(self.dice.within(0..=200)),
             ..Path::default()
         };
+        // DynamoDB need not report all reasons of a cancellation.
+        if self.dice.one_in(3) {
+            path.one_reason = Some(self.dice.below(100) as usize);
+        }
         // The reader of the stream is part of Lambda, and has retries of its own.
         if ["GetRecords", "GetShardIterator", "DescribeStream", "DescribeTable"].contains(&name.as_str()) {
             return path;
@@ -70,7 +74,7 @@ impl Network {
             self.weather.iter().copied().filter(|weather| (weather.from..weather.to).contains(&now)).collect();
         for weather in weather {
             if self.dice.one_in(weather.one_in) {
-                self.hit(&mut path, call, weather.fault);
+                self.hit(&mut path, call, weather);
             }
         }
         if let Some(fault) = &path.fault {
@@ -113,7 +117,7 @@ impl Network {
         Duration::from_millis(self.dice.within(1..=most))
     }
 
-    fn hit(&mut self, path: &mut Path, call: &Call, fault: WeatherFault) {
+    fn hit(&mut self, path: &mut Path, call: &Call, Weather { fault, from, .. }: Weather) {
         let sns = call.name() == "PublishBatch";
         let write = sns || ["PutItem", "UpdateItem", "TransactWriteItems"].contains(&call.name());
         let transaction = call.name() == "TransactWriteItems";
@@ -164,7 +168,9 @@ impl Network {
                 let denied = json!({"__type": "AuthorizationError", "message": "injected"});
                 let denied = Fault::Answer(403, denied);
                 let fault = [Fault::Stall, Fault::Cut, Fault::internal(), Fault::ApplyAndCut, denied];
-                (self.dice.pick(&fault).clone(), "fault: SNS down")
+                // An outage has a character: most calls fail in the same way.
+                let which = if self.dice.one_in(5) { self.dice.roll() } else { from };
+                (fault[which as usize % fault.len()].clone(), "fault: SNS down")
             }
             WeatherFault::SnsPartial if sns => {
                 path.refused_entries = (0..10).filter(|_| self.dice.one_in(2)).collect();
