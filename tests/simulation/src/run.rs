@@ -406,11 +406,16 @@ impl Simulation {
     async fn acknowledge_alerts(self: &Rc<Self>) {
         let mut dice = Dice::of(self.plan.seed, "clinicians");
         let mut read = 0;
+        // An outage that cuts answers off has one message published hundreds of times.
+        let mut seen = BTreeSet::new();
         loop {
             sleep(Duration::from_secs(20)).await;
             let published = self.world.published();
             for message in &published[read..] {
-                if self.plan.acknowledge_one_in == 0 || !dice.one_in(self.plan.acknowledge_one_in) {
+                if !seen.insert(message.message.clone())
+                    || self.plan.acknowledge_one_in == 0
+                    || !dice.one_in(self.plan.acknowledge_one_in)
+                {
                     continue;
                 }
                 let Some(alert) = message.body()["alertId"].as_str().map(str::to_owned) else { continue };
