@@ -51,10 +51,19 @@ impl Engine {
     }
 
     pub(crate) fn items(&self, table: &str) -> Vec<Value> {
-        let request = serde_json::from_value(json!({"TableName": table})).expect("a scan needs a table");
-        let answer = self.database.scan(request).expect("the table is there");
-        let answer = serde_json::to_value(answer).expect("answers serialise");
-        answer["Items"].as_array().into_iter().flatten().map(plain_item).collect()
+        let mut items = Vec::new();
+        let mut request = json!({"TableName": table});
+        // A page has a megabyte at most.
+        loop {
+            let page = serde_json::from_value(request.clone()).expect("a scan needs a table");
+            let answer = self.database.scan(page).expect("the table is there");
+            let mut answer = serde_json::to_value(answer).expect("answers serialise");
+            items.extend(answer["Items"].as_array().into_iter().flatten().map(plain_item));
+            match answer.get_mut("LastEvaluatedKey").map(Value::take) {
+                Some(key) if !key.is_null() => request["ExclusiveStartKey"] = key,
+                _ => return items,
+            }
+        }
     }
 
     pub(crate) fn set(&self, table: &str, item: &Value, attribute: &str, value: Value) {
@@ -194,5 +203,22 @@ fn plain(value: &Value) -> Value {
             _ => value.clone(),
         },
         None => Value::Null,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_of_more_than_a_page_is_returned_whole() {
+        let engine = Engine::new();
+        for n in 0..20 {
+            engine.put(
+                RECORDS,
+                json!({"pk": {"S": "P"}, "sk": {"S": n.to_string()}, "text": {"S": "x".repeat(100_000)}}),
+            );
+        }
+        assert_eq!(engine.items(RECORDS).len(), 20);
     }
 }
