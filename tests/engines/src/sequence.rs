@@ -694,8 +694,7 @@ impl Sequence {
         self.transaction(writes, true)
     }
 
-    /// `writes` as one transaction. One without a token of the functions gets a random one of the SDK.
-    /// The transaction that makes sure that some submissions of one patient have no score. The SDK gives it a token.
+    /// The transaction that makes sure that some submissions of one patient have no score.
     fn check_unscored(&mut self) -> Request {
         let (patient, first) = self.place_of_submission();
         let last = SUBMISSIONS.min(first + 1 + self.random.below(2));
@@ -709,6 +708,7 @@ impl Sequence {
         self.transaction(checks, false)
     }
 
+    /// `writes` as one transaction. One without a token of the functions gets a random one of the SDK.
     fn transaction(&mut self, writes: Vec<Value>, has_token: bool) -> Request {
         let mut body = json!({"TransactItems": writes});
         if has_token {

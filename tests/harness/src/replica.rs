@@ -1,6 +1,6 @@
 //! What eventually consistent reads see: the tables and their indexes as they were a short time ago.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -13,16 +13,39 @@ use crate::{Call, RECORDS, lock};
 /// A copy of the tables that follows them with a lag.
 pub(crate) struct Replica {
     engine: Engine,
-    behind: Mutex<VecDeque<Change>>,
+    behind: Mutex<Behind>,
     /// The list of each item of the index `pending`, and its place in it, by key.
     pending: Mutex<BTreeMap<String, (String, String)>>,
 }
 
-/// An item as a write left it, and when the copy has it.
+/// Items as writes left them, by when the copy has them. Those of one item keep their order; there is none between
+/// items.
+#[derive(Default)]
+struct Behind {
+    changes: BTreeMap<(Instant, u64), Change>,
+    /// When the copy has the last change of an item.
+    last: BTreeMap<String, Instant>,
+    count: u64,
+}
+
 struct Change {
-    due: Instant,
     table: String,
     item: Value,
+}
+
+impl Behind {
+    fn add(&mut self, due: Instant, key: String, change: Change) {
+        let due = self.last.get(&key).map_or(due, |last| due.max(*last));
+        self.last.insert(key, due);
+        self.count += 1;
+        self.changes.insert((due, self.count), change);
+    }
+
+    /// The next change that is due by `now`.
+    fn next(&mut self, now: Instant) -> Option<Change> {
+        let first = self.changes.first_entry().filter(|first| first.key().0 <= now)?;
+        Some(first.remove())
+    }
 }
 
 impl Replica {
@@ -46,8 +69,6 @@ impl Replica {
     pub(crate) fn follow(&self, call: &Call, tables: &Engine, lag: Duration) {
         let mut behind = lock(&self.behind);
         let due = Instant::now() + lag;
-        // In the order of the writes, as an index is updated.
-        let due = behind.back().map_or(due, |last| last.due.max(due));
         for (table, key) in call.written() {
             if let Some(item) = tables.get(&table, &key) {
                 let mut pending = lock(&self.pending);
@@ -60,7 +81,7 @@ impl Replica {
                     }
                 }
                 drop(pending);
-                behind.push_back(Change { due, table, item });
+                behind.add(due, format!("{table} {key}"), Change { table, item });
             }
         }
     }
@@ -73,10 +94,8 @@ impl Replica {
     pub(crate) fn read(&self, call: &Call) -> (u16, String) {
         let now = Instant::now();
         let mut behind = lock(&self.behind);
-        while behind.front().is_some_and(|change| change.due <= now) {
-            if let Some(Change { table, item, .. }) = behind.pop_front() {
-                self.engine.put(&table, item);
-            }
+        while let Some(Change { table, item }) = behind.next(now) {
+            self.engine.put(&table, item);
         }
         drop(behind);
         self.engine.apply(call)

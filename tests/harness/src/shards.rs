@@ -26,7 +26,7 @@ pub(crate) struct Shards {
 struct State {
     shards: Vec<Shard>,
     sequence: u64,
-    /// Records come no more: their readers would find them trimmed.
+    /// New records are dropped, as if they were trimmed before they were read.
     loses_records: bool,
 }
 
@@ -79,11 +79,6 @@ impl World {
     /// Inserts `record` into the stream as it is, in the shard of the first range.
     pub fn inject_record(&self, record: Value) {
         self.0.shards.push(0, record);
-    }
-
-    /// The number of records of the stream so far.
-    pub fn stream_length(&self) -> u64 {
-        lock(&self.0.shards.state).sequence
     }
 }
 

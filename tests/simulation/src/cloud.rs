@@ -189,7 +189,7 @@ impl Cloud {
             limit = short.min(limit);
             self.journal.met("fault: deadline shortened");
         }
-        // Its clocks stand still while it is frozen: when it goes on, it believes to have the time that it had before.
+        // Its clocks stand still while it is frozen: when it goes on, it believes that it has as much time as before.
         let believed = if let Mishap::FrozenAt(_, lasts) = mishap { limit + lasts } else { limit };
         let label = format!("{}#{}", name.as_str(), environment.number);
         let (returned, result) = oneshot::channel();

@@ -18,7 +18,7 @@ pub struct Exhausted {
 
 /// The scenario.
 pub fn scenario() -> Plan {
-    let diary = |pain, fever, corrects| Diary { quarters_ago: 0, pain: Some(pain), fever, corrects };
+    let diary = |pain, fever, corrects| Diary { quarters_ago: 0, pain: Some(pain), fever, corrects, newer: false };
     let send = |at, diary| Action { at, patient: 0, device: 0, what: What::Send(diary) };
     Plan {
         seed: 1,

@@ -239,7 +239,7 @@ fn explain(seed: u64, pages: &Pages) {
     eprintln!("making the plan smaller");
     let promise = |pages: &Pages| pages.violations.first().map(|first| first.split(':').next().map(str::to_owned));
     let broken = promise(pages);
-    let smallest = shrink(&Plan::of(seed), |plan| promise(&run(plan)) == broken, || ());
+    let smallest = shrink(&Plan::of(seed), |plan| promise(&run(plan)) == broken);
     let history = run(&smallest);
     println!("the smallest plan that breaks it (keep it in tests/simulation/regressions):");
     println!("{}", serde_json::to_string_pretty(&smallest).unwrap_or_default());

@@ -28,6 +28,11 @@ const CORRECTION_TRIES: u32 = 4;
 /// In every note and reason; no log line, answer or message may have it.
 pub const SECRET: &str = "SECRET";
 
+/// The versions of the instrument.
+pub const OLDER: &str = "1.0.0";
+/// As [`OLDER`]; its scores continue the courses of the older one, and its rules differ.
+pub const NEWER: &str = "1.1.0";
+
 /// An answer of the API.
 #[derive(Clone, Debug)]
 pub struct Answer {
@@ -142,8 +147,10 @@ impl Phones {
             What::PartlyInvalid(diary) => {
                 self.journal.met("phone: invalid submission in a batch");
                 if let Some((id, body)) = self.complete(action, diary).await {
-                    let answers = json!({"1": 99, "3": self.number(), SECRET: SECRET});
-                    let invalid = json!({"id": SECRET, "instrument": SECRET, "answers": answers, "reason": SECRET});
+                    // No error may quote what is wrong.
+                    let answers = json!({"1": self.number(), "2": SECRET, "3": SECRET});
+                    let mut invalid = json!({"id": SECRET, "instrument": "pain", "version": OLDER, "answers": answers});
+                    invalid["authoredAt"] = json!(SECRET);
                     self.send_with_invalid(patient, id, body, invalid).await;
                 }
             }
@@ -177,7 +184,7 @@ impl Phones {
         let now = clock::now() + Duration::from_secs(fast);
         let authored = now - Duration::from_secs(900 * diary.quarters_ago);
         let body = json!({
-            "id": id.to_string(), "instrument": "pain", "version": "1.0.0",
+            "id": id.to_string(), "instrument": "pain", "version": if diary.newer { NEWER } else { OLDER },
             "authoredAt": authored.format(&Rfc3339).ok()?, "sentAt": now.format(&Rfc3339).ok()?,
             "answers": {"1": diary.pain, "2": diary.fever, "3": number},
             "amends": amends.map(|of| of.to_string()), "reason": amends.map(|_| format!("{SECRET} mistyped")),
@@ -257,7 +264,7 @@ impl Phones {
     async fn send_other(&self, action: &Action, pain: u64, at_once: bool) {
         self.journal.met("phone: other body under the same id");
         let patient = action.patient;
-        let diary = Diary { quarters_ago: 1, pain: Some(5), fever: false, corrects: None };
+        let diary = Diary { quarters_ago: 1, pain: Some(5), fever: false, corrects: None, newer: false };
         let Some((id, body)) = self.complete(action, &diary).await else { return };
         let mut other = body.clone();
         other["answers"]["1"] = json!(pain);

@@ -78,6 +78,9 @@ pub struct Diary {
     pub fever: bool,
     /// The index of the patient's earlier diary that it corrects.
     pub corrects: Option<usize>,
+    /// Whether the app has the newer version of the instrument already.
+    #[serde(default)]
+    pub newer: bool,
 }
 
 /// A fault that is likely for some time.
@@ -194,14 +197,26 @@ impl Plan {
         let patients = dice.within(1..=PATIENTS as u64);
         let mut diaries = [0; PATIENTS];
         let mut actions: Vec<Action> = Vec::new();
+        // Many send at the same time, as at eight in the morning, and trouble often begins then.
+        let rush = dice.one_in(3).then(|| dice.below(length));
         for _ in 0..dice.within(2..=11) {
             let patient = dice.below(patients) as usize;
             let device = usize::from(dice.one_in(3));
             let what = Self::what(&mut dice, &mut diaries[patient]);
-            actions.push(Action { at: dice.below(length), patient, device, what });
+            let (begins, lasts) = rush.map_or((0, length), |rush| (rush, 90));
+            let at = begins + dice.below(lasts);
+            actions.push(Action { at, patient, device, what });
         }
         actions.sort_by_key(|action| action.at);
-        let weather = (0..dice.below(6)).map(|_| Self::weather_of(&mut dice, length)).collect();
+        let weather = if dice.one_in(10) {
+            vec![Self::weather_of(&mut dice, WeatherFault::SnsDown, length, rush)]
+        } else {
+            let any = |dice: &mut Dice| {
+                let fault = *dice.pick(&WeatherFault::ALL);
+                Self::weather_of(dice, fault, length, rush)
+            };
+            (0..dice.below(6)).map(|_| any(&mut dice)).collect()
+        };
         let event = |dice: &mut Dice| Event { at: dice.below(length), what: *dice.pick(&Happening::ALL) };
         let mut events: Vec<Event> = (0..dice.below(4)).map(|_| event(&mut dice)).collect();
         events.sort_by_key(|event| event.at);
@@ -229,6 +244,7 @@ impl Plan {
                 pain: (!dice.one_in(12)).then(|| dice.below(11)),
                 fever: dice.one_in(5),
                 corrects,
+                newer: dice.one_in(4),
             }
         };
         match dice.below(13) {
@@ -241,9 +257,11 @@ impl Plan {
         }
     }
 
-    fn weather_of(dice: &mut Dice, length: u64) -> Weather {
-        let fault = *dice.pick(&WeatherFault::ALL);
-        let from = dice.below(length);
+    fn weather_of(dice: &mut Dice, fault: WeatherFault, length: u64, rush: Option<u64>) -> Weather {
+        let from = match rush {
+            Some(rush) if dice.one_in(2) => rush.saturating_sub(dice.below(60)),
+            _ => dice.below(length),
+        };
         let (lasts, one_in) = match fault {
             WeatherFault::SnsDown => (if dice.one_in(4) { 3_600 } else { dice.within(60..=600) }, 1),
             WeatherFault::StudyUnreadable => (dice.within(10..=600), 1),

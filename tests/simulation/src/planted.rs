@@ -123,11 +123,13 @@ pub const ALL: &[Planted] = &[
     },
     Planted {
         name: "partial-reasons",
-        what: "a cancellation is taken for refused where only the alert's reason is reported",
+        what: "a submission is quarantined where only its alert's reason of a cancellation is reported",
         edits: &[Edit {
             file: TRANSACTION,
             original: "                (Part::Alert(index), CONDITION_FAILED) => {",
-            planted: "                (Part::Alert(_), CONDITION_FAILED) if PLANTED => rest = rest.max(Rest::Refused),
+            planted: "                (Part::Alert(index), CONDITION_FAILED) if PLANTED => {
+                    settled.entry(index).or_insert(Commit::Never(\"an alert of it is stored\"));
+                }
                 (Part::Alert(index), CONDITION_FAILED) => {",
         }],
     },

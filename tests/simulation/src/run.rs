@@ -31,12 +31,14 @@ use crate::cloud::{Cloud, Ended, Handler, Name};
 use crate::dice::Dice;
 use crate::journal::{Journal, Pages};
 use crate::network::{Gone, Network};
-use crate::phone::{Phones, SECRET};
+use crate::phone::{NEWER, OLDER, Phones, SECRET};
 use crate::plan::{Happening, Plan, SITES, WeatherFault};
 use crate::{checks, clock, panics};
 
 /// How long the world may take to settle in fair weather.
 const LONGEST_SETTLING: u64 = 6 * 3_600;
+/// The sort key of a record that cannot be read.
+pub(crate) const BAD_RECORD: &str = "SUBMISSION#bad";
 /// How long the stream loses its records once it does.
 pub(crate) const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
 /// How long eventually consistent reads may be behind, and frozen environments may go on.
@@ -112,7 +114,9 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
     let number = RUNS.fetch_add(1, Ordering::Relaxed);
     let world = World::new();
     world.connect(|_| Path::default());
-    world.put_instrument(&instrument()).await;
+    for version in [OLDER, NEWER] {
+        world.put_instrument(&instrument(version)).await;
+    }
     world.put_study(study(&plan, "1.0.0")).await;
     let gone = Gone::default();
     let mut network = Network::of(&plan, gone.clone(), journal.clone());
@@ -366,7 +370,7 @@ impl Simulation {
             }
             Happening::BadRecord => {
                 let image = json!({"kind": {"S": "submission"}, "pk": {"S": "x"}, "answers": {"S": SECRET}});
-                let keys = json!({"pk": {"S": "PATIENT#DEMO#X"}, "sk": {"S": "SUBMISSION#x"}});
+                let keys = json!({"pk": {"S": "PATIENT#DEMO#X"}, "sk": {"S": BAD_RECORD}});
                 self.world.inject_record(json!({
                     "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "eu-central-1",
                     "dynamodb": {"Keys": keys, "NewImage": image, "ApproximateCreationDateTime": now_seconds()},
@@ -393,8 +397,9 @@ impl Simulation {
         let number = self.versions.get() + 1;
         self.versions.set(number);
         let mut changed = study(&self.plan, &format!("1.{number}.0"));
-        changed["instruments"][0]["rules"] =
-            json!([{"id": "added", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 6}}}]);
+        // Each time at another score.
+        let rule = json!({"of": "total", "atLeast": 7 - number % 3});
+        changed["instruments"][0]["rules"] = json!([{"id": "added", "severity": "warning", "when": {"score": rule}}]);
         self.world.connect(|_| Path::default());
         self.world.put_study(changed).await;
         let mut network = Network::of(&self.plan, self.cloud.gone(), self.journal.clone());
@@ -499,20 +504,22 @@ fn mapping() -> &'static StreamMapping {
 
 /// The study, at `version`.
 fn study(plan: &Plan, version: &str) -> Value {
+    let instruments = [OLDER, NEWER].map(|version| json!({"id": "pain", "version": version}));
     json!({
         "version": version,
         "sites": SITES.map(|site| json!({"id": site, "name": site, "timeZone": "Europe/Berlin"})),
-        "instruments": [{"id": "pain", "version": "1.0.0"}],
+        "instruments": instruments,
         "alerts": {"escalation": {"afterMinutes": plan.escalation_minutes, "limit": plan.escalation_limit}},
     })
 }
 
 /// An instrument with rules of every kind: on an answer, on the score, and some that look back, one with quiet hours. Its
 /// third item is nothing but a number to look for in logs.
-fn instrument() -> String {
+fn instrument(version: &str) -> String {
+    let is_newer = version == NEWER;
     let change = |against: &str, by: u32| json!({"of": "total", "against": against, "worse": "higher", "by": by});
-    json!({
-        "id": "pain", "version": "1.0.0", "title": {"en": "Pain"},
+    let mut instrument = json!({
+        "id": "pain", "version": version, "title": {"en": "Pain"},
         "licence": {"terms": "Public domain", "texts": "included"}, "sources": ["A test"],
         "items": [
             {"id": "1", "type": "integer", "min": 0, "max": 10, "text": {"en": "Pain?"}},
@@ -525,13 +532,16 @@ fn instrument() -> String {
         ],
         "rules": [
             {"id": "safety", "severity": "critical", "when": {"item": {"of": "2", "atLeast": 1}}},
-            {"id": "high", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 10}}},
+            {"id": "high", "severity": "warning", "when": {"score": {"of": "total", "atLeast": if is_newer { 9 } else { 10 }}}},
             {"id": "lasting", "severity": "warning", "when": {"consecutive": {"of": "total", "atLeast": 7, "times": 3, "last": 3}}},
             {"id": "worse", "severity": "warning", "quietHours": 24, "when": {"change": change("baseline", 4)}},
-            {"id": "jump", "severity": "info", "when": {"change": change("previous", 5)}},
+            {"id": "jump", "severity": "info", "when": {"change": change("previous", if is_newer { 3 } else { 5 })}},
         ],
-    })
-    .to_string()
+    });
+    if is_newer {
+        instrument["comparableTo"] = json!(OLDER);
+    }
+    instrument.to_string()
 }
 
 /// The log lines of a simulation.

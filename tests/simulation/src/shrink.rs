@@ -2,12 +2,10 @@
 
 use crate::plan::{Diary, Plan, What};
 
-/// The smallest plan found from which `fails` still returns `true`, which it does for `plan`. `tried` is called for each
-/// attempt.
-pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool, mut tried: impl FnMut()) -> Plan {
+/// The smallest plan found from which `fails` still returns `true`, which it does for `plan`.
+pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
     let mut smallest = plan.clone();
-    let mut attempt = |candidate: Plan, smallest: &mut Plan| {
-        tried();
+    let attempt = |candidate: Plan, smallest: &mut Plan| {
         let better = candidate != *smallest && fails(&candidate);
         if better {
             *smallest = candidate;
@@ -16,9 +14,9 @@ pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool, mut tried: impl FnMut(
     };
     loop {
         let before = smallest.clone();
-        without_each(&mut smallest, |plan| &mut plan.weather, &mut attempt);
-        without_each(&mut smallest, |plan| &mut plan.events, &mut attempt);
-        without_each(&mut smallest, |plan| &mut plan.actions, &mut attempt);
+        without_each(&mut smallest, |plan| &mut plan.weather, &attempt);
+        without_each(&mut smallest, |plan| &mut plan.events, &attempt);
+        without_each(&mut smallest, |plan| &mut plan.actions, &attempt);
         for index in 0..smallest.actions.len() {
             let What::Batch(diaries) = smallest.actions[index].what.clone() else { continue };
             for left_out in (0..diaries.len()).rev() {
@@ -57,7 +55,7 @@ pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool, mut tried: impl FnMut(
 fn without_each<T: Clone>(
     smallest: &mut Plan,
     list: impl Fn(&mut Plan) -> &mut Vec<T>,
-    attempt: &mut impl FnMut(Plan, &mut Plan) -> bool,
+    attempt: &impl Fn(Plan, &mut Plan) -> bool,
 ) {
     let mut part = list(smallest).len().div_ceil(2);
     while part > 0 {

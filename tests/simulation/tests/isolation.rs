@@ -17,10 +17,10 @@ use uuid::Uuid;
 use verification::{Settings, verify};
 
 const PLENTY: Duration = Duration::from_secs(60);
-/// The network is healthy; no evaluation can read a patient's records; a transaction with a score is half visible for a
-/// second, and what an evaluation writes arrives two seconds later.
 const HEALTHY: u8 = 0;
+/// No evaluation can read a patient's records.
 const NO_EVALUATION: u8 = 1;
+/// A transaction with a score is half visible for a second, and what an evaluation writes arrives after two.
 const HALF_VISIBLE: u8 = 2;
 
 fn pain() -> String {

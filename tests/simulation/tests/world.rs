@@ -82,7 +82,7 @@ fn a_failing_plan_is_reduced_to_what_fails() {
     let needed: (Action, Weather) = (large.actions[3].clone(), large.weather[1]);
     let fails =
         |plan: &Plan| plan.weather.contains(&needed.1) && plan.actions.iter().any(|action| action.at == needed.0.at);
-    let small = shrink(&large, fails, || ());
+    let small = shrink(&large, fails);
     assert_eq!((small.actions.len(), small.weather, small.events.len()), (1, vec![needed.1], 0));
     assert!(!matches!(&small.actions[0].what, What::Batch(diaries) if diaries.len() > 1));
 }
