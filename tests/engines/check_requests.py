@@ -26,7 +26,7 @@ from botocore.validate import ParamValidator
 SERVICES = {"DynamoDB_20120810": "dynamodb", "DynamoDBStreams_20120810": "dynamodbstreams", "sns": "sns"}
 # What the functions call. A recording without one of them is not a recording of their tests.
 EXPECTED = {
-    "dynamodb": {"BatchGetItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"},
+    "dynamodb": {"BatchGetItem", "GetItem", "PutItem", "Query", "Scan", "TransactWriteItems", "UpdateItem"},
     "sns": {"PublishBatch"},
 }
 JSON_TYPES = {

@@ -18,10 +18,19 @@ use crate::shrink::shrink;
 /// After as many findings a target ends: more are mostly the same.
 const MOST_FINDINGS: usize = 10;
 
+/// The least time in which a death must repeat: a process starts within it, and reads thousands of inputs.
+const REPEAT: Duration = Duration::from_secs(2);
+
 /// What was found, and the input that shows it.
 pub(crate) struct Finding {
     pub(crate) what: What,
     index: u64,
+    /// The input; `None` where it is not known which one it was.
+    input: Option<Input>,
+}
+
+/// The file of an input, and its length before and after it was made smaller.
+struct Input {
     file: PathBuf,
     bytes: (usize, usize),
 }
@@ -35,6 +44,8 @@ pub(crate) enum What {
     Hang,
     /// The process died: of its stack, for instance.
     Crash,
+    /// The process died, and another one that read the same inputs did not.
+    CrashOnce,
 }
 
 impl fmt::Display for What {
@@ -43,6 +54,9 @@ impl fmt::Display for What {
             Self::Panic(place) => write!(f, "panic at {place}"),
             Self::Hang => f.write_str("no end within the time of an input"),
             Self::Crash => f.write_str("the process died, of its stack or of its memory for instance"),
+            Self::CrashOnce => f.write_str(
+                "the process died after this input, and did not when it was repeated: it may have been killed",
+            ),
         }
     }
 }
@@ -86,9 +100,14 @@ pub(crate) fn run(arguments: &RunArguments) -> io::Result<ExitCode> {
     let inputs: u64 = outcomes.iter().map(|outcome| outcome.inputs).sum();
     println!("{} targets, {inputs} inputs by seed {}, {} findings", outcomes.len(), arguments.seed, findings.len());
     for (target, finding) in &findings {
-        let Finding { what, index, file, bytes: (before, after) } = finding;
-        println!("{}, input {index} ({before} bytes, {after} once shrunk): {what}", target.name);
-        println!("  fuzz replay {} {}", target.name, file.display());
+        let Finding { what, index, input } = finding;
+        match input {
+            Some(Input { file, bytes: (before, after) }) => {
+                println!("{}, input {index} ({before} bytes, {after} once shrunk): {what}", target.name);
+                println!("  fuzz replay {} {}", target.name, file.display());
+            }
+            None => println!("{}, input {index}: {what}", target.name),
+        }
     }
     Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -119,12 +138,12 @@ fn run_target(target: &'static Target, arguments: &RunArguments, progress: &Prog
     while next < end && outcome.findings.len() < MOST_FINDINGS {
         let left = time.saturating_sub(started.elapsed()).as_secs();
         let limit = match wanted {
-            Some(_) => Limit::Inputs(end - next),
+            Some(_) => Limit { inputs: Some(end - next), seconds: None },
             None if left == 0 => break,
-            None => Limit::Seconds(left),
+            None => Limit { inputs: None, seconds: Some(left) },
         };
-        let child = listen(target, arguments.seed, next, limit, false, &bar, arguments.first)?;
-        for (index, place) in child.panics {
+        let mut child = listen(target, arguments.seed, next, limit, false, &bar, arguments.first)?;
+        for (index, place) in std::mem::take(&mut child.panics) {
             // The same place was found by a process before.
             let what = What::Panic(place);
             if outcome.findings.iter().all(|known| known.what.key() != what.key()) {
@@ -138,12 +157,14 @@ fn run_target(target: &'static Target, arguments: &RunArguments, progress: &Prog
                 break;
             }
             End::Hang => (What::Hang, child.last),
-            // It died at some input after the last that it reported: the next process reports each.
-            End::Death => {
-                let careful =
-                    listen(target, arguments.seed, child.last, Limit::Inputs(u64::MAX), true, &bar, arguments.first)?;
-                (What::Crash, careful.last)
-            }
+            End::Death => match repeat(target, arguments, &child, end, &bar)? {
+                Some(repeated) => repeated,
+                None => {
+                    outcome.findings.push(Finding::without_input(child.last));
+                    next = child.last;
+                    continue;
+                }
+            },
         };
         outcome.findings.push(Finding::keep(what, index, target, arguments)?);
         next = index + 1;
@@ -154,11 +175,31 @@ fn run_target(target: &'static Target, arguments: &RunArguments, progress: &Prog
     Ok(outcome)
 }
 
-/// When a child ends.
+/// Repeats the death of `died`, and returns what was found and at which input; `None` if there was none. It died at some
+/// input after the last that it reported. This process reports each, and has several times as long as the other one was
+/// silent.
+fn repeat(
+    target: &Target,
+    arguments: &RunArguments,
+    died: &Child,
+    end: u64,
+    bar: &ProgressBar,
+) -> io::Result<Option<(What, u64)>> {
+    let seconds = (died.silent * 4 + REPEAT).as_secs();
+    let limit = Limit { inputs: Some(end - died.last), seconds: Some(seconds) };
+    let careful = listen(target, arguments.seed, died.last, limit, true, bar, arguments.first)?;
+    Ok(match careful.end {
+        End::Done => None,
+        End::Hang => Some((What::Hang, careful.last)),
+        End::Death => Some((What::Crash, careful.last)),
+    })
+}
+
+/// When a child ends: after as many inputs or as long.
 #[derive(Clone, Copy)]
-enum Limit {
-    Inputs(u64),
-    Seconds(u64),
+struct Limit {
+    inputs: Option<u64>,
+    seconds: Option<u64>,
 }
 
 /// What a child reported.
@@ -168,6 +209,8 @@ struct Child {
     /// The last index that it reported; once it is done, the first that it did not read.
     last: u64,
     memory: u64,
+    /// From its last report to its end.
+    silent: Duration,
 }
 
 enum End {
@@ -187,19 +230,22 @@ fn listen(
 ) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["child", target.name, "--seed", &seed.to_string(), "--first", &first.to_string()]);
-    match limit {
-        Limit::Inputs(inputs) => command.args(["--inputs", &inputs.to_string()]),
-        Limit::Seconds(seconds) => command.args(["--seconds", &seconds.to_string()]),
-    };
+    for (option, limit) in [("--inputs", limit.inputs), ("--seconds", limit.seconds)] {
+        if let Some(limit) = limit {
+            command.args([option, &limit.to_string()]);
+        }
+    }
     if careful {
         command.arg("--careful");
     }
     // A process that dies of its stack says so, and of its memory: the finding says it for both.
     let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn()?;
     let lines = process.stdout.take().map(BufReader::new).into_iter().flat_map(BufRead::lines);
-    let mut child = Child { panics: Vec::new(), end: End::Death, last: first, memory: 0 };
+    let mut child = Child { panics: Vec::new(), end: End::Death, last: first, memory: 0, silent: Duration::ZERO };
+    let mut reported = Instant::now();
     for line in lines {
         let line = line?;
+        reported = Instant::now();
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
         let (number, text) = rest.split_once(' ').unwrap_or((rest, ""));
         let Ok(number) = number.parse::<u64>() else { continue };
@@ -215,6 +261,7 @@ fn listen(
         }
         bar.set_position(child.last - start);
     }
+    child.silent = reported.elapsed();
     let status = process.wait()?;
     if status.code() == Some(2) {
         return Err(io::Error::other(format!("the process of {} cannot run: `fuzz child` says why", target.name)));
@@ -229,6 +276,7 @@ impl What {
             Self::Panic(place) => place.split(' ').next().unwrap_or_default(),
             Self::Hang => "hang",
             Self::Crash => "crash",
+            Self::CrashOnce => "crash once",
         }
     }
 }
@@ -241,7 +289,13 @@ impl Finding {
         fs::write(&file, &input)?;
         let shrunk = shrink(target, &what, &input, &file)?;
         fs::write(&file, &shrunk)?;
-        Ok(Self { what, index, file: absolute(&file), bytes: (input.len(), shrunk.len()) })
+        let input = Input { file: absolute(&file), bytes: (input.len(), shrunk.len()) };
+        Ok(Self { what, index, input: Some(input) })
+    }
+
+    /// A process died after the input `index`, and not again.
+    fn without_input(index: u64) -> Self {
+        Self { what: What::CrashOnce, index, input: None }
     }
 }
 

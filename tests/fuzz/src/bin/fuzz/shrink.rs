@@ -49,7 +49,7 @@ fn shows(target: &Target, what: &What, file: &Path) -> io::Result<bool> {
         What::Panic(_) => found.lines().any(|line| {
             line.strip_prefix("found ").is_some_and(|place| What::Panic(place.to_owned()).key() == what.key())
         }),
-        What::Crash => output.status.code().is_none(),
+        What::Crash | What::CrashOnce => output.status.code().is_none(),
         What::Hang => output.status.code() == Some(3),
     })
 }
