@@ -19,7 +19,7 @@ use records::Store;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::time::Instant;
-use verification::{Difference, Pass, Settings};
+use verification::{Difference, Kind, Pass, SYNCHRONIZED, Settings};
 
 /// How long before its deadline a run ends its steps, so that the state can still be written.
 const WRITE_MARGIN: Duration = Duration::from_secs(2);
@@ -54,9 +54,10 @@ pub struct ReconcileSummary {
     pub submissions: u64,
     /// Alerts that the pass has compared so far.
     pub alerts: u64,
-    /// Submissions, alerts and courses that wait, and are no difference yet.
+    /// Submissions, alerts and courses that wait for their score, publication or evaluation, for whatever time.
     pub waiting: u64,
-    /// Differences of the pass so far or, where those are more, of the last one that reached the end.
+    /// Differences of the pass or, until it is finished, of the last one that was finished where those are more. What
+    /// only waits too long is not among them.
     pub differences: u64,
     /// Whether the pass reached the end.
     pub finished: bool,
@@ -71,6 +72,14 @@ pub struct ReconcileError {
     source: Failure,
 }
 
+/// Whether alerts are escalated in studies that define no escalation: if `ESCALATION_LIMIT` is not 0.
+///
+/// # Errors
+/// If the variable is missing, is not a number, or is out of range.
+pub fn escalates(environment: &Environment) -> Result<bool, EnvironmentError> {
+    Ok(environment.number("ESCALATION_LIMIT", 0..=100)? > 0)
+}
+
 /// The time from the beginning of one pass to that of the next: `RECONCILE_HOURS`.
 ///
 /// # Errors
@@ -80,9 +89,12 @@ pub fn pause(environment: &Environment) -> Result<time::Duration, EnvironmentErr
 }
 
 impl Reconcile {
-    /// The function on `store`. A pass begins `pause` after the last one began.
-    pub fn new(store: Store, pause: time::Duration) -> Self {
-        Self::with_settings(store, pause, Settings::default())
+    /// The function on `store`. A pass begins `pause` after the last one began. `escalates` is whether alerts are escalated
+    /// in studies that define no escalation.
+    pub fn new(store: Store, pause: time::Duration, escalates: bool) -> Self {
+        // The largest number of escalations is not known: it may have been larger before.
+        let settings = Settings { escalates, clocks_apart: SYNCHRONIZED, ..Settings::default() };
+        Self::with_settings(store, pause, settings)
     }
 
     /// As [`Reconcile::new`], with `settings`.
@@ -127,7 +139,7 @@ impl Reconcile {
 
     async fn run(&self, begin: bool, clock: Clock, deadline: Deadline) -> Result<ReconcileSummary, Failure> {
         let stored = self.store.verification_state(deadline).await?;
-        let mut pass = Pass::resume(self.settings.clone(), &stored.content);
+        let mut pass = Pass::resume(self.settings.clone(), &stored);
         let mut revision = stored.revision;
         if pass.is_done() && (begin || pass.age(clock.now()) >= self.pause) {
             pass = pass.next();
@@ -143,7 +155,8 @@ impl Reconcile {
                     log(difference);
                 }
                 logged += differences.len();
-                if !self.store.put_verification_state(revision, pass.content(), deadline).await? {
+                let (content, known) = (pass.content(), pass.differences());
+                if !self.store.put_verification_state(revision, content, known, deadline).await? {
                     // The other run's state counts.
                     return Ok(ReconcileSummary { other_run: true, ..self.stored(deadline).await? });
                 }
@@ -189,7 +202,7 @@ impl Reconcile {
     /// The summary of the pass as it is stored.
     async fn stored(&self, deadline: Deadline) -> Result<ReconcileSummary, Failure> {
         let stored = self.store.verification_state(deadline).await?;
-        Ok(summary(&Pass::resume(self.settings.clone(), &stored.content)))
+        Ok(summary(&Pass::resume(self.settings.clone(), &stored)))
     }
 }
 
@@ -218,12 +231,11 @@ fn summary(pass: &Pass) -> ReconcileSummary {
 /// Logs ids and the kind only.
 fn log(difference: &Difference) {
     let Difference { kind, study, site, submission, alert, .. } = difference;
-    tracing::error!(
-        event = "record_differs",
-        kind = kind.name(),
-        study = study.as_ref().map(|study| study.as_str()),
-        site = site.as_ref().map(|site| site.as_str()),
-        submission = submission.map(|id| id.to_string()),
-        alert_id = alert.map(|id| id.to_string()),
-    );
+    let (study, site) = (study.as_ref().map(|study| study.as_str()), site.as_ref().map(|site| site.as_str()));
+    let (submission, alert_id) = (submission.map(|id| id.to_string()), alert.map(|id| id.to_string()));
+    match kind {
+        // While SNS is down this is no difference, and another alarm stays.
+        Kind::WaitsTooLong => tracing::warn!(event = "waits_too_long", study, site, submission, alert_id),
+        kind => tracing::error!(event = "record_differs", kind = kind.name(), study, site, submission, alert_id),
+    }
 }

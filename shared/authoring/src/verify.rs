@@ -7,7 +7,7 @@ use invocation::aws::{Failure, FailureKind};
 use invocation::{Backoff, Deadline};
 use records::Store;
 use time::OffsetDateTime;
-use verification::{Difference, Pass, Settings, Tally};
+use verification::{Difference, Pass, SYNCHRONIZED, Settings, Tally};
 
 use crate::connection::Target;
 use crate::outcome::ConnectError;
@@ -48,8 +48,8 @@ pub enum VerifyError {
 }
 
 /// Compares all that is stored with what follows from the submissions. Writes a line for each difference to `out` as it
-/// is found, and returns the numbers of what was compared. Reads only, and keeps in memory a page, one patient and a
-/// few numbers for each site.
+/// is found, and returns the numbers of what was compared. Reads only. In memory are a page of the table, all records of
+/// up to eight patients, the counters of all sites, and each version of a study that it met.
 ///
 /// # Errors
 /// If the store cannot be reached or read, or `out` cannot be written.
@@ -64,7 +64,8 @@ pub async fn verify(options: &VerifyOptions, out: impl Write) -> Result<Tally, V
 /// If the store cannot be read, or `out` cannot be written.
 pub async fn verify_store(store: &Store, options: &VerifyOptions, mut out: impl Write) -> Result<Tally, VerifyError> {
     let VerifyOptions { patience, escalation_limit, quiet, .. } = *options;
-    let mut pass = Pass::begin(Settings { patience, escalation_limit, ..Settings::default() });
+    let settings = Settings { patience, escalation_limit, clocks_apart: SYNCHRONIZED, ..Settings::default() };
+    let mut pass = Pass::begin(settings);
     let mut bar: Option<ProgressBar> = None;
     let mut done = 0;
     while !pass.is_done() {

@@ -61,7 +61,7 @@ pub use store::lists::Waiting;
 pub use store::reevaluation::Reevaluated;
 pub use store::studies::put::{InstrumentPut, StudyPut};
 pub use store::submissions::PutOutcome;
-pub use store::walk::{WalkPage, WalkPosition};
+pub use store::walk::{AllCounts, WalkPage, WalkPosition};
 pub use store::{Store, Tables};
 pub use table::attributes::Unreadable;
 pub use table::cursor::{Page, Position};

@@ -50,9 +50,9 @@ impl Counted {
         *self == Self::default()
     }
 
-    /// Each number, by its name.
+    /// Each number, by its name. No instrument has the name of another number.
     fn numbers(&self) -> BTreeMap<String, u64> {
-        let by_instrument = self.by_instrument.iter().map(|(id, number)| (id.to_string(), *number));
+        let by_instrument = self.by_instrument.iter().map(|(id, number)| (format!("instrument {id}"), *number));
         let all = [("submissions".to_owned(), self.submissions), ("alerts".to_owned(), self.alerts)];
         all.into_iter().chain(by_instrument).collect()
     }
@@ -106,9 +106,9 @@ impl Brackets {
     }
 
     /// The differences of a site whose counters have `after` now that the walk is over.
-    pub(crate) fn compare(&self, study: &StudyId, site: &SiteId, after: SiteCounts) -> Vec<Difference> {
+    pub(crate) fn compare(&self, study: &StudyId, site: &SiteId, after: &SiteCounts) -> Vec<Difference> {
         let Some(Bracket { before, found }) = self.sites.get(&name(study, site)) else { return Vec::new() };
-        let (before, found, after) = (before.numbers(), found.numbers(), Counted::from(after).numbers());
+        let (before, found, after) = (before.numbers(), found.numbers(), Counted::from(after.clone()).numbers());
         let names = before.keys().chain(found.keys()).chain(after.keys());
         let names: std::collections::BTreeSet<&String> = names.collect();
         let of = |numbers: &BTreeMap<String, u64>, name: &String| numbers.get(name).copied().unwrap_or_default();
@@ -144,4 +144,23 @@ impl Brackets {
 
 fn name(study: &StudyId, site: &SiteId) -> String {
     format!("{study}#{site}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instrument_that_is_named_like_a_counter_hides_none() {
+        let (study, site): (StudyId, SiteId) = ("DEMO".parse().unwrap(), "S01".parse().unwrap());
+        let instrument: InstrumentId = "alerts".parse().unwrap();
+        let by_instrument = BTreeMap::from([(instrument.clone(), 1)]);
+        let counts = SiteCounts { submissions: 1, alerts: 2, by_instrument, ..SiteCounts::default() };
+        let before = BTreeMap::from([((study.clone(), site.clone()), counts.clone())]);
+        let mut brackets = Brackets::begin(before, 0, 10);
+        brackets.add_submission(&study, &site, &instrument);
+        brackets.add_alert(&study, &site);
+        let found = brackets.compare(&study, &site, &counts);
+        assert_eq!(found, [Difference::new(Kind::CountTooHigh, &study).at_site(&site).about("alerts")]);
+    }
 }

@@ -5,13 +5,15 @@
 //! from that, and each site's counters the number of what was found. What still waits for its score, its publication or
 //! its evaluation is counted, and differs only after a while.
 //!
-//! It may run beside everything else without false alarms. A patient whose records differ is read again, because a read
-//! may have met a transaction half-way. Counters are compared with a bracket: what a counter had before the walk is at
-//! most what the walk finds, and that is at most what the counter has after it. If nothing is written meanwhile, all
-//! three are equal.
+//! It may run beside everything else without false alarms. What differs is read again, because reads may have met a
+//! transaction half-way: a scan sees its writes one by one. Counters are compared with a bracket: what a counter had
+//! before the walk is at most what the walk finds, and that is at most what the counter has after it. If nothing is
+//! written meanwhile, all three are equal.
 //!
 //! [`verify`] compares one store at once. [`Pass`] does so step by step, with a state that can be stored, so that a
-//! function goes on where it stopped, in memory that does not grow with the table.
+//! function goes on where it stopped. Its memory does not grow with the submissions: it holds a page of the table, all
+//! records of up to eight patients, the counters of the sites that it compares, and each version of a study that it
+//! met. To begin, it reads the counters of all sites.
 
 mod audit;
 mod counts;
@@ -40,6 +42,12 @@ pub struct Settings {
     /// The largest number of escalations that the deployment allows where a study defines none, now or ever before;
     /// `None` where that is not known. Then the steps are compared only for studies of which every version defines it.
     pub escalation_limit: Option<u32>,
+    /// Whether the deployment is known to escalate now where a study does not define it. Then each open critical alert
+    /// must be on the list of those that are due, even if `escalation_limit` is not known.
+    pub escalates: bool,
+    /// How far the clocks of two environments may be apart: of two alerts, the one that was raised later may have been
+    /// committed first by as much. [`SYNCHRONIZED`] where the platform sets the clocks.
+    pub clocks_apart: time::Duration,
     /// The number of items that are read at once.
     pub page: u16,
     /// The largest number of sites whose counters are compared in one pass. Of more, each pass compares a part.
@@ -48,9 +56,19 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { patience: time::Duration::minutes(15), escalation_limit: None, page: 250, most_sites: usize::MAX }
+        Self {
+            patience: time::Duration::minutes(15),
+            escalation_limit: None,
+            escalates: false,
+            clocks_apart: time::Duration::hours(6),
+            page: 250,
+            most_sites: usize::MAX,
+        }
     }
 }
+
+/// How far clocks may be apart that a platform keeps in step, with much to spare.
+pub const SYNCHRONIZED: time::Duration = time::Duration::minutes(1);
 
 /// The result of comparing a whole store.
 #[derive(Clone, Debug, Default)]

@@ -1,11 +1,16 @@
 //! A pass over a whole store, step by step.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use clinical::ids::{SiteId, StudyId};
 use futures::{StreamExt, TryStreamExt, stream};
 use invocation::aws::Failure;
 use invocation::{Backoff, Deadline};
-use records::{DocumentName, PatientRecords, Store, StoredDocument, WalkPosition, Walked};
+use records::{
+    AllCounts, DocumentName, PatientRecords, Store, StoredDocument, UnreadableItem, VerificationState, WalkPosition,
+    Walked,
+};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -44,7 +49,7 @@ struct State {
     phase: Phase,
     brackets: Brackets,
     tally: Tally,
-    /// The differences of the last pass that reached the end.
+    /// The differences of the last pass that was done.
     #[serde(default)]
     differences_before: u64,
 }
@@ -104,11 +109,18 @@ impl Pass {
         Self { settings, state, definitions: Definitions::default() }
     }
 
-    /// The pass whose stored state is `content`, or a new one where there is none or a later version wrote it otherwise.
-    pub fn resume(settings: Settings, content: &str) -> Self {
-        match serde_json::from_str(content) {
+    /// The pass whose stored state is `stored`, or a new one where there is none. One whose state another version of the
+    /// code wrote otherwise begins again, with the differences that were known.
+    pub fn resume(settings: Settings, stored: &VerificationState) -> Self {
+        match serde_json::from_str(&stored.content) {
             Ok(state) => Self { settings, state, definitions: Definitions::default() },
-            Err(_) => Self::begin(settings),
+            Err(_) if stored.revision == 0 => Self::begin(settings),
+            Err(error) => {
+                // Its text may quote the state, which names a patient.
+                let (line, column) = (error.line(), error.column());
+                tracing::error!(event = "verification_state_unreadable", revision = stored.revision, line, column);
+                Self::numbered(settings, 0, stored.differences)
+            }
         }
     }
 
@@ -120,7 +132,8 @@ impl Pass {
     /// The pass that follows this one, which is done.
     #[must_use]
     pub fn next(self) -> Self {
-        Self::numbered(self.settings, self.state.number + 1, self.state.tally.differences)
+        let differences = self.differences();
+        Self::numbered(self.settings, self.state.number + 1, differences)
     }
 
     /// Whether all was compared.
@@ -146,10 +159,11 @@ impl Pass {
         &self.state.tally
     }
 
-    /// The differences that are known: of this pass so far or, where those are more, of the last one that reached the
-    /// end.
+    /// The differences that are known: of this pass if it is done, else of this pass so far or, where those are more, of
+    /// the last one that was done. What only waits too long is not among them: it has an alarm of its own.
     pub fn differences(&self) -> u64 {
-        self.state.tally.differences.max(self.state.differences_before)
+        let of_pass = self.state.tally.altered();
+        if self.is_done() { of_pass } else { of_pass.max(self.state.differences_before) }
     }
 
     /// Compares the next part of the store at `now`, and returns what differs.
@@ -165,12 +179,21 @@ impl Pass {
         let mut state = self.state.clone();
         let differences = match &self.state.phase {
             Phase::Begin => {
-                let before = store.all_counts(deadline).await?;
-                state.brackets = Brackets::begin(before, state.number, self.settings.most_sites);
+                let AllCounts { sites, unreadable } = store.all_counts(deadline).await?;
+                // It may have met a transaction half-way, whose score the walk must not miss.
+                if !Backoff::new(LONGEST_WAIT, LONGEST_WAIT).wait(deadline, Duration::ZERO).await {
+                    return Err(no_time());
+                }
+                state.brackets = Brackets::begin(sites, state.number, self.settings.most_sites);
                 state.tally.submissions_before = state.brackets.submissions_before();
                 state.began_at = now.unix_timestamp();
                 state.phase = Phase::Records(None);
-                Vec::new()
+                let difference = |(of, item): (Option<(StudyId, SiteId)>, UnreadableItem)| {
+                    let (study, site) = of.unzip();
+                    let detail = item.to_string();
+                    Difference { kind: Kind::Unreadable, study, site, submission: None, alert: None, detail }
+                };
+                unreadable.into_iter().map(difference).collect()
             }
             Phase::Records(position) => {
                 let after = position.as_ref().map(|(pk, sk)| WalkPosition { pk: pk.clone(), sk: sk.clone() });
@@ -195,10 +218,14 @@ impl Pass {
             }
             Phase::Counts(after) => {
                 let (sites, next) = state.brackets.sites_after(after.as_deref(), SITES_AT_ONCE);
-                let counts = store.counts_of(&sites, deadline).await?;
-                let pairs = sites.iter().zip(counts);
-                let differences =
-                    pairs.flat_map(|((study, site), counts)| state.brackets.compare(study, site, counts)).collect();
+                let compare = async || {
+                    let counts = store.counts_of(&sites, deadline).await?;
+                    // One that cannot be read was reported when the counters were read before, or is in the next pass.
+                    let pairs = sites.iter().zip(&counts).filter_map(|(site, counts)| Some((site, counts.as_ref()?)));
+                    let brackets = &state.brackets;
+                    Ok(pairs.flat_map(|((study, site), counts)| brackets.compare(study, site, counts)).collect())
+                };
+                let differences = repeated(compare, deadline).await?;
                 state.phase = match next {
                     Some(next) => Phase::Counts(Some(next)),
                     None => {
@@ -219,7 +246,7 @@ impl Pass {
         Ok(differences)
     }
 
-    /// Compares `found`.
+    /// Compares `found`, and again where it differs.
     async fn part(
         &self,
         found: Walked,
@@ -227,23 +254,29 @@ impl Pass {
         now: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<Part, Failure> {
-        let differences = match found {
+        let found = match found {
             Walked::Patient(records) => {
                 let (records, compared) = self.patient(*records, store, now, deadline).await?;
                 return Ok(Part { differences: Vec::new(), patient: Some((records, compared)) });
             }
-            Walked::AlertPlace(id, place) => {
-                places::without_alert(id, &place, store, deadline).await?.into_iter().collect()
-            }
-            Walked::Audit(entry) => audit::without_change(&entry, store, deadline).await?.into_iter().collect(),
-            Walked::Document(document) => document_differs(&document, store, deadline).await?,
-            Walked::Unreadable(item) => {
-                let (kind, detail) = (Kind::Unreadable, item.to_string());
-                let submission = item.submission;
-                vec![Difference { kind, study: None, site: None, submission, alert: None, detail }]
-            }
+            found => found,
         };
-        Ok(Part { differences, patient: None })
+        let compare = async || {
+            Ok(match &found {
+                Walked::AlertPlace(id, place) => {
+                    places::without_alert(*id, place, store, deadline).await?.into_iter().collect()
+                }
+                Walked::Audit(entry) => audit::without_change(entry, store, deadline).await?.into_iter().collect(),
+                Walked::Document(document) => document_differs(document, store, deadline).await?,
+                Walked::Unreadable(item) => {
+                    let (kind, detail) = (Kind::Unreadable, item.to_string());
+                    let submission = item.submission;
+                    vec![Difference { kind, study: None, site: None, submission, alert: None, detail }]
+                }
+                Walked::Patient(_) => Vec::new(),
+            })
+        };
+        Ok(Part { differences: repeated(compare, deadline).await?, patient: None })
     }
 
     /// Compares a patient, and reads the records again where they differ: what does not differ each time was being
@@ -258,8 +291,11 @@ impl Pass {
         let mut compared = self.compare(&records, store, now, deadline).await?;
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
         for _ in 0..READS_AGAIN {
-            if compared.differences.is_empty() || !backoff.wait(deadline, FIRST_WAIT).await {
+            if compared.differences.is_empty() {
                 break;
+            }
+            if !backoff.wait(deadline, FIRST_WAIT).await {
+                return Err(no_time());
             }
             self.definitions.forget();
             records = store.patient_records(&records.study, &records.patient, deadline).await?;
@@ -284,6 +320,14 @@ impl Pass {
         compared.differences.extend(places::missing(records, store, deadline).await?);
         compared.differences.extend(audit::of_patient(records, store, deadline).await?);
         Ok(compared)
+    }
+}
+
+impl Tally {
+    /// The differences but for those of the kind [`Kind::WaitsTooLong`].
+    pub fn altered(&self) -> u64 {
+        let waits = self.by_kind.get(Kind::WaitsTooLong.name()).copied().unwrap_or_default();
+        self.differences.saturating_sub(waits)
     }
 }
 
@@ -312,15 +356,36 @@ async fn document_differs(
     let DocumentName::InForce(study, version) = &document.name else {
         return Ok(audit::of_document(document, store, deadline).await?.into_iter().collect());
     };
-    let is_latest = async || {
-        // The copy is read again after the walk found it: another version may be in force by now.
-        let Some(in_force) = store.document(&document.name, deadline).await? else { return Ok(false) };
-        let versions = store.study_versions(study, deadline).await?;
-        let latest = versions.iter().max_by(|one, other| one.version().cmp(other.version()));
-        Ok::<_, Failure>(latest.is_some_and(|latest| latest.hash() == in_force.hash))
-    };
-    // A version may have been stored between the two reads.
-    let differs = !is_latest().await? && !is_latest().await?;
+    // The copy is read again after the walk found it: another version may be in force by now.
+    let in_force = store.document(&document.name, deadline).await?;
+    let versions = store.study_versions(study, deadline).await?;
+    let latest = versions.iter().max_by(|one, other| one.version().cmp(other.version()));
+    let is_latest = in_force.zip(latest).is_some_and(|(in_force, latest)| latest.hash() == in_force.hash);
     let difference = || Difference::new(Kind::InForceDiffers, study).about(version);
-    Ok(differs.then(difference).into_iter().collect())
+    Ok((!is_latest).then(difference).into_iter().collect())
+}
+
+/// The differences that `compare` returns each time: what does not differ each time was being written.
+async fn repeated(
+    compare: impl AsyncFn() -> Result<Vec<Difference>, Failure>,
+    deadline: Deadline,
+) -> Result<Vec<Difference>, Failure> {
+    let mut differences = compare().await?;
+    let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
+    for _ in 0..READS_AGAIN {
+        if differences.is_empty() {
+            break;
+        }
+        if !backoff.wait(deadline, FIRST_WAIT).await {
+            return Err(no_time());
+        }
+        let again = compare().await?;
+        differences.retain(|difference| again.contains(difference));
+    }
+    Ok(differences)
+}
+
+/// What differs once is not reported without another look, for which the time is missing.
+fn no_time() -> Failure {
+    Failure::transient("the comparison of the records", "the time was too short to repeat it")
 }

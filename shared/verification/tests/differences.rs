@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use alerts::Alerts;
@@ -15,8 +15,9 @@ use serde_json::{Value, json};
 use submit::Submit;
 use sweep::Sweep;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
-use verification::{Kind, Report, Settings, verify};
+use verification::{Kind, Report, SYNCHRONIZED, Settings, verify};
 
 const PLENTY: Duration = Duration::from_secs(60);
 const LONG_AGO: &str = "2026-01-01T00:00:00.000000000Z";
@@ -240,6 +241,10 @@ const CASES: &[Case] = cases! {
             raw.as_object_mut().unwrap().retain(|name, _| name != "sent_at" && name != "message_id");
         });
     } => [QuietWithoutReason, LastAlertsDiffer];
+    "a quiet alert before which none was published": |world| {
+        let published = world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
+        raise_later(world, &published, time::Duration::hours(7));
+    } => [AlertAltered, NotInSiteIndex, QuietWithoutReason, LastAlertsDiffer];
     "an acknowledged alert that was never published": |world| {
         let acknowledged = one(world, "alert", "patient", "P-2");
         edit(world, &acknowledged, |raw| raw.as_object_mut().unwrap().retain(|name, _| {
@@ -346,6 +351,14 @@ const CASES: &[Case] = cases! {
     "a counter that is too high": |world| count(world, "submissions", 1) => [CountTooHigh];
     "a counter of alerts that is too high": |world| count(world, "alerts", 2) => [CountTooHigh];
     "a counter of an instrument that is too low": |world| count(world, "instrument#pain", -1) => [CountTooLow];
+    "a counter that cannot be read": |world| edit_counter(world, |raw| raw["submissions"] = text("many")) => [Unreadable];
+    "a counter of API calls that cannot be read": |world| edit_counter(world, |raw| {
+        raw["pk"] = text("COUNT#DEMO#S01#api_calls#0");
+        raw["api_calls"] = text("many");
+    }) => [Unreadable];
+    "a counter of no site": |world| edit_counter(world, |raw| raw["pk"] = text("COUNT#DEMO")) => [Unreadable];
+    "a counter of another metric": |world| edit_counter(world, |raw| raw["pk"] = text("COUNT#DEMO#S01#other#0"))
+        => [Unreadable];
     "counters that are gone": |world| {
         for counter in world.counters() {
             world.remove(COUNTS, &counter);
@@ -361,6 +374,18 @@ const CASES: &[Case] = cases! {
     "an escalation that is long due": |world| set(world, &alert(world, "safety"), "/pending_since", text(LONG_AGO))
         => [WaitsTooLong];
 };
+
+/// Moves the time at which `alert` was raised.
+fn raise_later(world: &World, alert: &Value, by: time::Duration) {
+    let raised_at = OffsetDateTime::parse(alert["raised_at"].as_str().unwrap(), &Rfc3339).unwrap();
+    set(world, alert, "/raised_at", text(&(raised_at + by).format(&Rfc3339).unwrap()));
+}
+
+/// Changes a counter of scored submissions.
+fn edit_counter(world: &World, change: impl FnOnce(&mut Value)) {
+    let counter = world.counters().into_iter().find(|counter| counter["submissions"].is_number()).unwrap();
+    world.edit(COUNTS, &counter, change);
+}
 
 /// Makes an audit entry one of its own.
 fn copy_of_entry(raw: &mut Value) {
@@ -415,6 +440,40 @@ async fn each_change_of_one_item_is_found_as_its_kind() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_alert_is_quiet_because_of_a_later_one_only_if_that_may_have_been_committed_first() {
+    let kinds = async |later: time::Duration, clocks_apart: time::Duration| {
+        let world = world().await;
+        let published =
+            world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
+        raise_later(&world, &published, later);
+        let report = verified(&world, Settings { clocks_apart, ..Settings::default() }).await;
+        report.differences.iter().any(|difference| difference.kind == Kind::QuietWithoutReason)
+    };
+    let minutes = time::Duration::minutes;
+    assert!(!kinds(minutes(14), SYNCHRONIZED).await, "an invocation lasts as long");
+    assert!(kinds(minutes(17), SYNCHRONIZED).await);
+    assert!(!kinds(minutes(17), minutes(60)).await, "its clock may have been behind");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_alert_on_no_list_is_found_where_the_deployment_escalates() {
+    let world = World::new();
+    world.put_instrument(&pain()).await;
+    let site = json!({"id": "S01", "name": "S01", "timeZone": "Europe/Berlin"});
+    world.put_study(json!({"sites": [site], "instruments": [{"id": "pain", "version": "1.0.0"}]})).await;
+    send(&world, "S01", "P-1", 1, json!({"1": 0, "2": true}), None).await;
+    score(&world).await;
+    let escalates = |escalates| Settings { escalates, ..Settings::default() };
+    assert!(verified(&world, escalates(true)).await.differences.is_empty());
+    edit(&world, &alert(&world, "safety"), |raw| {
+        raw.as_object_mut().unwrap().retain(|name, _| !name.starts_with("pending"));
+    });
+    let found = verified(&world, escalates(true)).await.differences;
+    assert_eq!(found.iter().map(|difference| difference.kind).collect::<Vec<_>>(), [Kind::ListDiffers]);
+    assert!(verified(&world, escalates(false)).await.differences.is_empty(), "nobody may ever have escalated it");
+}
+
 #[test]
 fn every_kind_has_a_case() {
     let covered: BTreeSet<Kind> = CASES.iter().flat_map(|case| case.kinds.iter().copied()).collect();
@@ -453,4 +512,116 @@ async fn an_evaluation_of_a_course_that_ends_between_two_transactions_is_resumed
     let report = verified(&world, Settings::default()).await;
     let differences: Vec<String> = report.differences.iter().map(ToString::to_string).collect();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+/// All items in DynamoDB's notation, by their table and key.
+fn images(world: &World) -> BTreeMap<(&'static str, String), Value> {
+    let of_table = |table: &'static str, items: Vec<Value>| {
+        items.into_iter().map(move |item| {
+            let mut image = Value::Null;
+            world.edit(table, &item, |raw| image = raw.clone());
+            ((table, format!("{} {}", image["pk"], image["sk"])), image)
+        })
+    };
+    of_table(RECORDS, world.all_items()).chain(of_table(COUNTS, world.counters())).collect()
+}
+
+/// Stores `image`, or removes it if it is `None`.
+fn store_image(world: &World, (table, key): &(&'static str, String), image: Option<&Value>) {
+    let items = if *table == COUNTS { world.counters() } else { world.all_items() };
+    match image {
+        Some(image) => world.edit(table, &items[0], |raw| raw.clone_from(image)),
+        None => {
+            let stored = items.iter().find(|item| format!("{} {}", text_of(&item["pk"]), text_of(&item["sk"])) == *key);
+            // One that was never stored in the last round is not there.
+            stored.into_iter().for_each(|stored| world.remove(table, stored));
+        }
+    }
+}
+
+/// A plain value as it is in an image.
+fn text_of(value: &Value) -> Value {
+    value.as_str().map_or(Value::Null, text)
+}
+
+/// Verifies once for each call of a verification: at that call one of the items that `after` changed can be read (or all
+/// but one can), and all of them 15 ms later, as DynamoDB shows the writes of a transaction to reads outside of it.
+async fn differs_beside(world: &World, before: &BTreeMap<(&'static str, String), Value>) -> Vec<String> {
+    let settings = Settings { clocks_apart: SYNCHRONIZED, ..Settings::default() };
+    let after = images(world);
+    let writes: Vec<_> = after.into_iter().filter(|(key, image)| before.get(key) != Some(image)).collect();
+    assert!(writes.len() >= 3, "{writes:?}");
+    let mut found = Vec::new();
+    for place in 0..writes.len() {
+        for at in 1.. {
+            for (key, _) in &writes {
+                store_image(world, key, before.get(key));
+            }
+            // One alone or all but one, in turn.
+            let only = (place + at) % 2 == 0;
+            let (images, changed, mut calls) = (writes.clone(), world.clone(), 0);
+            world.inject(move |_| {
+                calls += 1;
+                if calls == at {
+                    let (first, rest): (Vec<_>, Vec<_>) =
+                        images.iter().cloned().enumerate().partition(|(index, _)| (*index == place) == only);
+                    first.iter().for_each(|(_, (key, image))| store_image(&changed, key, Some(image)));
+                    let changed = changed.clone();
+                    tokio::spawn(async move {
+                        tokio::time::sleep(Duration::from_millis(15)).await;
+                        rest.iter().for_each(|(_, (key, image))| store_image(&changed, key, Some(image)));
+                    });
+                }
+                None
+            });
+            let calls = world.calls().len();
+            let report = verified(world, settings.clone()).await;
+            let calls = world.calls().len() - calls;
+            world.heal();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            for difference in report.differences {
+                found.push(format!("at call {at}, item {place} {only}: {difference}"));
+            }
+            if calls < at {
+                break;
+            }
+        }
+    }
+    for (key, image) in &writes {
+        store_image(world, key, Some(image));
+    }
+    found
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_differs_beside_a_transaction_that_each_read_may_meet_half_way() {
+    let world = World::new();
+    world.put_instrument(&pain()).await;
+    let study = |version: &str| {
+        let site = json!({"id": "S01", "name": "S01", "timeZone": "Europe/Berlin"});
+        json!({"version": version, "sites": [site], "instruments": [{"id": "pain", "version": "1.0.0"}]})
+    };
+    world.put_study(study("1.0.0")).await;
+    send(&world, "S01", "P-1", 1, json!({"1": 2, "2": false}), None).await;
+    score(&world).await;
+    let alerting = send(&world, "S01", "P-1", 2, json!({"1": 2, "2": true}), None).await;
+
+    let mut found = Vec::new();
+    let before = images(&world);
+    score(&world).await;
+    found.extend(differs_beside(&world, &before).await.into_iter().map(|what| format!("a score: {what}")));
+
+    let before = images(&world);
+    let alert = alert(&world, "safety")["alert_id"].as_str().unwrap().to_owned();
+    acknowledge(&world, "S01", "dr-chen", &alert).await;
+    found.extend(differs_beside(&world, &before).await.into_iter().map(|what| format!("an acknowledgement: {what}")));
+
+    let before = images(&world);
+    send(&world, "S01", "P-1", 2, json!({"1": 8, "2": true}), Some(&alerting)).await;
+    found.extend(differs_beside(&world, &before).await.into_iter().map(|what| format!("a correction: {what}")));
+
+    let before = images(&world);
+    world.put_study(study("1.1.0")).await;
+    found.extend(differs_beside(&world, &before).await.into_iter().map(|what| format!("a study: {what}")));
+    assert!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
 }

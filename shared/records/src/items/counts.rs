@@ -36,18 +36,23 @@ pub struct SiteCounts {
 }
 
 impl SiteCounts {
-    /// Adds the counts in `item`, which is one shard of one metric.
+    /// Adds the counts in `item`, which is one shard of one metric. One that cannot be read adds nothing.
     pub(crate) fn add(&mut self, item: &Item) -> Result<(), Unreadable> {
         let reader = Reader(item);
         let count = |name: &str| Ok(reader.optional_count(name)?.unwrap_or_default());
-        self.api_calls += count(API_CALLS)?;
-        self.submissions += count(SUBMISSIONS)?;
-        self.alerts += count(ALERTS)?;
+        let (api_calls, submissions, alerts) = (count(API_CALLS)?, count(SUBMISSIONS)?, count(ALERTS)?);
+        let mut by_instrument = Vec::new();
         for (name, value) in item {
             if let (Some(instrument), AttributeValue::N(_)) = (name.strip_prefix(INSTRUMENT), value) {
                 let instrument = instrument.parse().map_err(|_| unreadable(name, "names no instrument"))?;
-                *self.by_instrument.entry(instrument).or_default() += count(name)?;
+                by_instrument.push((instrument, count(name)?));
             }
+        }
+        self.api_calls += api_calls;
+        self.submissions += submissions;
+        self.alerts += alerts;
+        for (instrument, number) in by_instrument {
+            *self.by_instrument.entry(instrument).or_default() += number;
         }
         Ok(())
     }

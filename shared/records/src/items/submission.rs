@@ -132,7 +132,7 @@ impl Submission {
     }
 
     /// Whether it belongs to the data of the study of `protocol`, by the patient's own calendar.
-    pub(crate) fn is_in_study(&self, protocol: &Protocol) -> bool {
+    pub fn is_in_study(&self, protocol: &Protocol) -> bool {
         let at = self.place().at;
         protocol.has_begun(at.checked_to_offset(self.authored_at.offset()).unwrap_or(at))
     }

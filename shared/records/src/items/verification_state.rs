@@ -12,6 +12,9 @@ pub struct VerificationState {
     pub revision: u64,
     /// The state itself, in the notation of its owner; empty before the first.
     pub content: String,
+    /// The number of differences that are known. It is kept beside the state, so that it outlives a change of the
+    /// notation.
+    pub differences: u64,
 }
 
 impl VerificationState {
@@ -21,6 +24,7 @@ impl VerificationState {
             ("kind".to_owned(), text(KIND)),
             ("revision".to_owned(), number(self.revision)),
             ("content".to_owned(), text(&self.content)),
+            ("differences".to_owned(), number(self.differences)),
         ]);
         item
     }
@@ -30,6 +34,7 @@ impl VerificationState {
         Ok(Self {
             revision: revision.ok_or_else(|| unreadable("revision", "is missing"))?,
             content: Reader(item).owned_text("content")?,
+            differences: Reader(item).optional_count("differences")?.unwrap_or_default(),
         })
     }
 }

@@ -35,8 +35,8 @@ impl Store {
         VerificationState::from_item(&item).map_err(|_| Failure::unreadable(OPERATION, "the state cannot be read"))
     }
 
-    /// Stores `content` as the state that follows the one of revision `after`, and returns whether it is stored: not if
-    /// another run stored one since.
+    /// Stores `content`, with the number of known `differences`, as the state that follows the one of revision `after`,
+    /// and returns whether it is stored: not if another run stored one since.
     ///
     /// # Errors
     /// If the store did not confirm it.
@@ -44,9 +44,10 @@ impl Store {
         &self,
         after: u64,
         content: String,
+        differences: u64,
         deadline: Deadline,
     ) -> Result<bool, Failure> {
-        let state = VerificationState { revision: after + 1, content };
+        let state = VerificationState { revision: after + 1, content, differences };
         let item = state.to_item();
         let request = self
             .dynamodb

@@ -15,7 +15,7 @@ use super::Store;
 use crate::items::acknowledgement::AlertPlace;
 use crate::items::alert::{Alert, AlertId};
 use crate::items::audit::{Audit, AuditAction};
-use crate::items::counts::{SCORED, SiteCounts};
+use crate::items::counts::{API_CALLS, SCORED, SiteCounts};
 use crate::items::document;
 use crate::items::patient_records::{PatientRecords, UnreadableItem, patient_of};
 use crate::items::walked::{DocumentName, StoredDocument, Walked};
@@ -51,6 +51,15 @@ pub struct WalkPage {
     pub found: Vec<Walked>,
     /// Where the next page begins; `None` at the end.
     pub next: Option<WalkPosition>,
+}
+
+/// The counters of all sites.
+#[derive(Debug, Default)]
+pub struct AllCounts {
+    /// The submissions and alerts of each site, by study and site.
+    pub sites: BTreeMap<(StudyId, SiteId), SiteCounts>,
+    /// The counters that cannot be read, which are missing in `sites`, each with its site if its key names one.
+    pub unreadable: Vec<(Option<(StudyId, SiteId)>, UnreadableItem)>,
 }
 
 impl Store {
@@ -269,24 +278,20 @@ impl Store {
         Ok(items.iter().filter_map(|item| document::study(item).ok()).collect())
     }
 
-    /// The submissions and alerts that each site's counters have, by study and site, for every site that has a counter.
+    /// The counters of every site that has one, as far as they can be read.
     ///
     /// # Errors
-    /// If the store did not return all of them in time, or a counter cannot be read.
-    pub async fn all_counts(&self, deadline: Deadline) -> Result<BTreeMap<(StudyId, SiteId), SiteCounts>, Failure> {
+    /// If the store did not return all of them in time.
+    pub async fn all_counts(&self, deadline: Deadline) -> Result<AllCounts, Failure> {
         const OPERATION: &str = "Scan of the counts";
-        let mut counts: BTreeMap<(StudyId, SiteId), SiteCounts> = BTreeMap::new();
+        let mut counts = AllCounts::default();
         let mut from = None;
         loop {
             let request = self.dynamodb.scan().table_name(&self.tables.counts).consistent_read(true);
             let request = request.set_exclusive_start_key(from);
             let answer = send(request, deadline, SCAN).await.map_err(|error| error.into_failure(OPERATION))?;
             for item in answer.items.unwrap_or_default() {
-                let Some((study, site, metric)) = keys::counted(pk_of(&item)) else { continue };
-                if metric == SCORED {
-                    let counts = counts.entry((study, site)).or_default();
-                    counts.add(&item).map_err(|_| Failure::unreadable(OPERATION, "a counter cannot be read"))?;
-                }
+                counts.add(&item);
             }
             from = answer.last_evaluated_key;
             if from.is_none() {
@@ -295,16 +300,40 @@ impl Store {
         }
     }
 
-    /// The counts of each of `sites`, as [`site_counts`](Self::site_counts) returns them, for sites of any study.
+    /// The counts of each of `sites`, as [`site_counts`](Self::site_counts) returns them, for sites of any study; `None`
+    /// for one with a counter that cannot be read.
     ///
     /// # Errors
     /// If the store did not return all of them in time.
-    pub async fn counts_of(&self, sites: &[(StudyId, SiteId)], deadline: Deadline) -> Result<Vec<SiteCounts>, Failure> {
+    pub async fn counts_of(
+        &self,
+        sites: &[(StudyId, SiteId)],
+        deadline: Deadline,
+    ) -> Result<Vec<Option<SiteCounts>>, Failure> {
         let reads = sites.iter().map(|(study, site)| async move {
-            let mut counts = self.site_counts(study, std::slice::from_ref(site), deadline).await?;
-            Ok(counts.pop().unwrap_or_default())
+            match self.site_counts(study, std::slice::from_ref(site), deadline).await {
+                Ok(mut counts) => Ok(Some(counts.pop().unwrap_or_default())),
+                Err(failure) if failure.is_unreadable() => Ok(None),
+                Err(failure) => Err(failure),
+            }
         });
         stream::iter(reads.collect::<Vec<_>>()).buffered(READS_AT_ONCE).try_collect().await
+    }
+}
+
+impl AllCounts {
+    fn add(&mut self, item: &Item) {
+        let site = keys::counted(pk_of(item));
+        let read = match &site {
+            Some((study, site, SCORED)) => self.sites.entry((study.clone(), site.clone())).or_default().add(item),
+            Some((_, _, API_CALLS)) => SiteCounts::default().add(item),
+            Some(_) => Err(unreadable(PK, "names no metric")),
+            None => Err(unreadable(PK, "names no counter")),
+        };
+        if let Err(reason) = read {
+            let site = site.map(|(study, site, _)| (study, site));
+            self.unreadable.push((site, UnreadableItem { kind: "counter", submission: None, reason }));
+        }
     }
 }
 

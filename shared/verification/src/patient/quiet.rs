@@ -1,8 +1,11 @@
 //! Quiet periods.
 //!
 //! Which of two alerts that were raised at about the same time was committed first is not stored. These comparisons hold
-//! for either order: a quiet alert has a published one less than its period before it (or after it, which was committed
-//! first), and of two published ones the later is not within its period after the earlier.
+//! for either order: a quiet alert has a published one less than its period before it, or one after it that may have been
+//! committed first, and of two published ones the later is not within its period after the earlier.
+//!
+//! One that was raised later was committed first only if the invocation that raised the quiet one ran meanwhile, or if
+//! the clocks of both were apart.
 
 use std::collections::BTreeMap;
 
@@ -13,6 +16,9 @@ use time::{Duration, OffsetDateTime};
 use super::Patient;
 use super::states::was_quiet;
 use crate::difference::Kind;
+
+/// An invocation raises alerts at the time at which it began, and lasts at most this long.
+const LONGEST_INVOCATION: Duration = Duration::minutes(15);
 
 /// An alert, with the quiet period of its rule if that is known.
 struct Raised<'a> {
@@ -40,7 +46,11 @@ impl Patient<'_> {
             }
             for one in &quiet {
                 let Some(period) = one.period else { continue };
-                let starts = |other: &Raised<'_>| one.row.alert.raised_at - other.row.alert.raised_at < period;
+                let latest = LONGEST_INVOCATION + self.settings.clocks_apart;
+                let starts = |other: &Raised<'_>| {
+                    let after = one.row.alert.raised_at - other.row.alert.raised_at;
+                    -latest <= after && after < period
+                };
                 if period.is_zero() || !published.iter().any(starts) {
                     self.of_alert(Kind::QuietWithoutReason, one.row, rule);
                 }

@@ -4,6 +4,7 @@ use clinical::instruments::Severity;
 use records::{AlertStatus, List, OnList, StoredAlert};
 
 use super::Patient;
+use crate::Settings;
 use crate::difference::Kind;
 
 impl Patient<'_> {
@@ -95,7 +96,8 @@ impl Patient<'_> {
 
     /// Whether a version of the study, or the deployment, may let an alert rest that nobody acknowledges.
     fn may_never_escalate(&self) -> bool {
-        self.limits.never || self.settings.escalation_limit.map_or(self.limits.open, |limit| limit == 0)
+        let Settings { escalation_limit, escalates, .. } = self.settings;
+        self.limits.never || escalation_limit.map_or(self.limits.open && !escalates, |limit| limit == 0)
     }
 }
 
