@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::client::{Api, ApiError};
 use crate::cloud::CloudOptions;
 use crate::sts;
-use checks::Checks;
+use checks::{Checks, During};
 use cloud_process::CloudProcess;
 pub use cloud_process::ProcessError;
 use diary::Diary;
@@ -166,6 +166,12 @@ async fn surge(options: &SurgeOptions) -> Result<(String, Verdict), SurgeError> 
     result
 }
 
+/// Whether any request met an injected fault, by the body of `GET /local/faults`.
+fn has_faults(body: &Value) -> bool {
+    let services = body.as_object().into_iter().flatten();
+    services.filter_map(|(_, counts)| counts["faults"].as_object()).any(|kinds| !kinds.is_empty())
+}
+
 struct Surge<'a> {
     options: &'a SurgeOptions,
     api: Arc<Api>,
@@ -201,9 +207,11 @@ impl Surge<'_> {
         if let Some(process) = own.lock().await.as_mut() {
             process.ensure_running().await?;
         }
-        let mut findings = checks.run(&diaries, &tokens, &sent).await?;
+        let faults: Value = api.read("/local/faults", None).await?;
+        let during = During { faults: has_faults(&faults), timed_out: killed.timed_out };
+        let mut findings = checks.run(&diaries, &tokens, &sent, during).await?;
         recomputation::run(api, *patience, self.quiet, &mut findings).await?;
-        let faults: Value = api.read("/local/faults", None).await.unwrap_or_default();
+        let faults: Value = api.read("/local/faults", None).await?;
         let (connections, patients) = (*connections, *patients);
         let figures = report::Figures { patients, connections, sent: &sent, killed, faults: &faults };
         Ok(report::render(&figures, &findings))

@@ -39,6 +39,15 @@ pub(super) struct Checks<'a> {
     timed_out: u64,
 }
 
+/// What happened during the surge.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct During {
+    /// Whether faults were injected: then submissions may be left that were accepted in none of their tries.
+    pub(super) faults: bool,
+    /// The invocations that were stopped at their timeout in local clouds that were killed.
+    pub(super) timed_out: u64,
+}
+
 struct Site<'a> {
     id: &'a SiteId,
     staff: String,
@@ -113,13 +122,29 @@ impl<'a> Checks<'a> {
     }
 
     /// Waits until everything is scored and published, and checks it.
-    pub(super) async fn run(self, diaries: &[Diary], tokens: &[String], sent: &Sent) -> Result<Findings, ApiError> {
+    pub(super) async fn run(
+        self,
+        diaries: &[Diary],
+        tokens: &[String],
+        sent: &Sent,
+        during: During,
+    ) -> Result<Findings, ApiError> {
         let mut findings = Findings::default();
+        let mut unsettled = 0;
         for result in &sent.results {
-            if let Err(NotAccepted::Refused(status)) = result {
-                let what = if *status == StatusCode::CONFLICT { 5 } else { 1 };
-                findings.broken.push((what, format!("a valid submission with a new id was refused with {status}")));
+            match result {
+                Ok(_) => {}
+                Err(NotAccepted::Refused(status)) => {
+                    let what = if *status == StatusCode::CONFLICT { 5 } else { 1 };
+                    findings.broken.push((what, format!("a valid submission with a new id was refused with {status}")));
+                }
+                Err(NotAccepted::Unsettled) => unsettled += 1,
             }
+        }
+        // Otherwise the checks of what was accepted pass, because there is nothing to check.
+        if unsettled > 0 && (!during.faults || unsettled == diaries.len()) {
+            let why = format!("{unsettled} of {} submissions were accepted in none of their tries", diaries.len());
+            findings.broken.push((7, why));
         }
         self.wait_until_scored(sent, &mut findings).await?;
         let seen = self.read_scores(diaries, sent, &mut findings).await?;
@@ -127,9 +152,9 @@ impl<'a> Checks<'a> {
         self.check_alerts(&seen, &inbox, &mut findings);
         self.check_counts(&seen, &mut findings).await?;
         self.check_repeats(diaries, tokens, sent, &mut findings).await?;
-        self.check_others(&seen, tokens, &mut findings).await?;
+        self.check_others(&seen, diaries, tokens, &mut findings).await?;
         findings.given_up = failures(self.api).await?.saturating_sub(self.failures);
-        let late = timed_out(self.api).await?.saturating_sub(self.timed_out);
+        let late = (during.timed_out + timed_out(self.api).await?).saturating_sub(self.timed_out);
         if late > 0 {
             findings.broken.push((6, format!("{late} invocations were stopped at their timeout")));
         }
@@ -379,21 +404,20 @@ impl<'a> Checks<'a> {
     async fn check_others(
         &self,
         seen: &[Seen<'_>],
+        diaries: &[Diary],
         tokens: &[String],
         findings: &mut Findings,
     ) -> Result<(), ApiError> {
         let stored = seen.iter().find(|one| one.accepted && one.score.is_some());
-        let (Some(Seen { diary, .. }), Some(first), Some(last)) = (stored, tokens.first(), tokens.last()) else {
-            return Ok(());
-        };
+        let Some(Seen { diary, .. }) = stored else { return Ok(()) };
+        let of_others = diaries.iter().zip(tokens).filter(|(other, _)| other.patient != diary.patient);
+        let of_others: Vec<&String> = of_others.map(|(_, token)| token).collect();
         let path = format!("/v1/submissions/{}", diary.id);
-        let mut read = 0;
-        for token in [first, last] {
-            read += usize::from(self.api.get(&path, Some(token)).await?.status == StatusCode::OK);
-        }
-        // One of the two may be its own patient's.
-        if read > 1 {
-            findings.broken.push((9, format!("another patient reads submission {}", diary.id)));
+        // Patients of both sites.
+        for token in of_others.iter().take(2).chain(of_others.iter().skip(2).last()) {
+            if self.api.get(&path, Some(token)).await?.status == StatusCode::OK {
+                findings.broken.push((9, format!("another patient reads submission {}", diary.id)));
+            }
         }
         Ok(())
     }
@@ -441,7 +465,7 @@ async fn failures(api: &Api) -> Result<usize, ApiError> {
 }
 
 /// How many invocations were stopped at their timeout since the local cloud started.
-async fn timed_out(api: &Api) -> Result<u64, ApiError> {
+pub(super) async fn timed_out(api: &Api) -> Result<u64, ApiError> {
     let body: Value = api.read("/local/invocations", None).await?;
     let totals = body["totals"].as_object().into_iter().flatten();
     Ok(totals.filter_map(|(_, outcomes)| outcomes["timedOut"].as_u64()).sum())

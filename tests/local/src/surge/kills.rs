@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::SurgeError;
+use super::checks::timed_out;
 use super::cloud_process::CloudProcess;
 use super::phones::Phones;
 use crate::client::Api;
@@ -36,6 +37,9 @@ pub enum Kill {
 pub(super) struct Killed {
     pub(super) functions: usize,
     pub(super) clouds: usize,
+    /// Invocations that had been stopped at their timeout when the local cloud was killed, which counts them from its
+    /// start.
+    pub(super) timed_out: u64,
 }
 
 pub(super) struct Kills<'a> {
@@ -69,6 +73,10 @@ impl<'a> Kills<'a> {
             let due =
                 CLOUD_KILLS.get(self.killed.clouds).is_some_and(|part| phones.settled() * 8 >= self.patients * part);
             if due && self.kills.contains(&Kill::Cloud) {
+                match timed_out(self.api).await {
+                    Ok(number) => self.killed.timed_out += number,
+                    Err(error) => return error.into(),
+                }
                 let mut own = self.own.lock().await;
                 let Some(process) = own.as_mut() else { continue };
                 process.kill().await;

@@ -37,6 +37,9 @@ enum Defect {
     IssuesNewReceipts,
     AcceptsOtherAnswers,
     ShowsToOtherPatients,
+    ShowsToOneOtherPatient,
+    IsNeverAvailable,
+    IsNotAvailableToOne,
     TimesOut,
 }
 
@@ -89,6 +92,9 @@ async fn submit(State(cloud): State<Cloud>, Json(body): Json<Value>) -> Response
     let receipt = |number: usize| Json(json!({"id": id, "status": "queued", "number": number}));
     let affected = cloud.affects(&id);
     let mut stored = cloud.stored();
+    if cloud.is(Defect::IsNeverAvailable) || affected && cloud.is(Defect::IsNotAvailableToOne) {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    }
     if affected && cloud.is(Defect::RefusesNewOnes) {
         return StatusCode::CONFLICT.into_response();
     }
@@ -113,7 +119,9 @@ async fn submit(State(cloud): State<Cloud>, Json(body): Json<Value>) -> Response
 async fn state(State(cloud): State<Cloud>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let caller = headers["authorization"].to_str().expect("a token").trim_start_matches("Bearer ").to_owned();
     let diary = cloud.diary(&id);
-    let own = caller == "staff" || caller == diary.patient.as_str() || cloud.is(Defect::ShowsToOtherPatients);
+    let last = cloud.diaries.last().is_some_and(|last| caller == last.patient.as_str());
+    let other = cloud.is(Defect::ShowsToOtherPatients) || last && cloud.is(Defect::ShowsToOneOtherPatient);
+    let own = caller == "staff" || caller == diary.patient.as_str() || other;
     let Some(body) = cloud.stored().get(&id).cloned().filter(|_| own) else {
         return StatusCode::NOT_FOUND.into_response();
     };
@@ -185,8 +193,12 @@ async fn invocations(State(cloud): State<Cloud>) -> Json<Value> {
 
 /// The promises that the checks find broken.
 async fn broken(defect: Defect) -> BTreeSet<u8> {
+    broken_in(defect, PATIENTS, During::default()).await
+}
+
+async fn broken_in(defect: Defect, patients: usize, during: During) -> BTreeSet<u8> {
     let sites: Vec<SiteId> = ["S01", "S02"].map(|site| site.parse().expect("well formed")).into();
-    let diaries = Arc::new(diaries(&Protocol::of_no_study(), &sites, PATIENTS).expect("the instruments ship"));
+    let diaries = Arc::new(diaries(&Protocol::of_no_study(), &sites, patients).expect("the instruments ship"));
     let cloud = Cloud { defect, diaries: Arc::clone(&diaries), stored: Arc::default() };
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port is free");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -197,9 +209,9 @@ async fn broken(defect: Defect) -> BTreeSet<u8> {
     let study = "EPRO-DEMO".parse().expect("well formed");
     let checks = Checks::begin(&api, &study, &sites, patience, true).await.expect("it answers");
     let tokens: Vec<String> = diaries.iter().map(|diary| diary.patient.to_string()).collect();
-    let progress = ProgressBar::new("sent", PATIENTS, true);
+    let progress = ProgressBar::new("sent", patients, true);
     let sent = Phones::new(&api, 8, patience).send(&diaries, &tokens, &progress).await;
-    let findings = checks.run(&diaries, &tokens, &sent).await.expect("it answers");
+    let findings = checks.run(&diaries, &tokens, &sent, during).await.expect("it answers");
     server.abort();
     findings.broken.into_iter().map(|(promise, _)| promise).collect()
 }
@@ -225,8 +237,29 @@ async fn each_broken_promise_is_found_and_only_that_one() {
         (Defect::IssuesNewReceipts, &[5]),
         (Defect::AcceptsOtherAnswers, &[5]),
         (Defect::ShowsToOtherPatients, &[9]),
+        (Defect::ShowsToOneOtherPatient, &[9]),
+        (Defect::IsNotAvailableToOne, &[7]),
         (Defect::TimesOut, &[6]),
     ] {
         assert_eq!(broken(defect).await, expected.iter().copied().collect(), "{defect:?}");
     }
+}
+
+#[tokio::test]
+async fn a_surge_that_only_gets_503_fails_and_under_faults_some_submissions_may_stay_unsettled() {
+    let during = During { faults: true, ..During::default() };
+    assert_eq!(broken_in(Defect::IsNotAvailableToOne, PATIENTS, during).await, BTreeSet::new());
+    assert_eq!(broken_in(Defect::IsNeverAvailable, 3, During::default()).await, BTreeSet::from([7]));
+    assert_eq!(broken_in(Defect::IsNeverAvailable, 3, during).await, BTreeSet::from([7]));
+}
+
+#[tokio::test]
+async fn one_patient_alone_is_no_other_patient() {
+    assert_eq!(broken_in(Defect::None, 1, During::default()).await, BTreeSet::new());
+}
+
+#[tokio::test]
+async fn invocations_that_timed_out_before_the_cloud_was_killed_are_counted() {
+    let during = During { timed_out: 1, ..During::default() };
+    assert_eq!(broken_in(Defect::None, 3, during).await, BTreeSet::from([6]));
 }
