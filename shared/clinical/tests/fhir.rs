@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
+use std::sync::Arc;
+
 use clinical::fhir::{Response, import, questionnaire};
 use clinical::instruments::definition::{Apply, Operation};
 use clinical::instruments::{Catalog, Instrument, Outcome};
+use clinical::studies::Study;
 use serde_json::{Map, Value, json};
 
 const ORDINAL: &str = "http://hl7.org/fhir/StructureDefinition/ordinalValue";
@@ -272,6 +275,8 @@ fn a_number_that_is_the_code_of_one_choice_and_the_weight_of_another_is_rejected
         ("epds", "10", json!({"valueInteger": 3}), Ok(3)),
         // The codes of the RAND-36 are 1 to 5, its weights 0 to 100: a 5 can only be a code.
         ("rand-36", "1", json!({"valueInteger": 5}), Ok(5)),
+        // A weight that is no code is not ambiguous, and is refused as an answer.
+        ("rand-36", "1", json!({"valueInteger": 100}), Ok(100)),
         ("phq-9", "10", json!({"valueInteger": 3}), Ok(3)),
     ] {
         let read = answered(instrument(id), item, &number);
@@ -802,4 +807,296 @@ fn an_import_stays_within_the_limits_of_a_definition() {
     };
     let draft = imported(json!({"item": [heavy("1"), heavy("2")]}));
     assert!(has_note(&draft.notes, "the weights are too large for a sum"), "{:?}", draft.notes);
+}
+
+/// The draft that a Questionnaire with `changes` is converted to, and the notes.
+fn draft(changes: Value) -> (Value, Vec<String>) {
+    let mut source = json!({"resourceType": "Questionnaire", "id": "q", "title": "Q", "version": "1.0.0"});
+    source.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    let imported = import(&source).unwrap();
+    (serde_json::from_str(&imported.definition).unwrap(), imported.notes)
+}
+
+fn asked(link_id: &str, kind: &str, more: Value) -> Value {
+    let mut item = json!({"linkId": link_id, "type": kind, "text": "How?"});
+    item.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    item
+}
+
+/// Choices with a code and a weight each.
+fn weighed(choices: &[(&str, i64)]) -> Value {
+    let choices = choices.iter().map(|(code, weight)| {
+        json!({"valueCoding": {"code": code}, "extension": [{"url": ORDINAL, "valueDecimal": weight}]})
+    });
+    json!({"answerOption": choices.collect::<Vec<_>>()})
+}
+
+fn notes_of<'a>(notes: &'a [String], part: &str) -> Vec<&'a str> {
+    notes.iter().filter(|note| note.contains(part)).map(String::as_str).collect()
+}
+
+#[test]
+fn the_texts_of_an_import_are_in_its_language() {
+    // The longest tag that a definition may have has 35 bytes.
+    for (language, used) in [
+        (json!(null), "en"),
+        (json!("de"), "de"),
+        (json!("en-aaaaaaaa-bbbbbbbb-cccccccc-ddddd"), "en-aaaaaaaa-bbbbbbbb-cccccccc-ddddd"),
+    ] {
+        let (definition, notes) = draft(json!({"language": language, "item": [asked("1", "boolean", json!({}))]}));
+        assert_eq!(definition["items"][0]["text"], json!({used: "How?"}));
+        assert_eq!(notes_of(&notes, "language"), [""; 0]);
+    }
+    for language in ["English", "en-a", "en-a_b", "en-aaaaaaaaa", "en-aaaaaaaa-bbbbbbbb-cccccccc-dddddd"] {
+        let (definition, notes) = draft(json!({"language": language, "item": [asked("1", "boolean", json!({}))]}));
+        assert_eq!(definition["title"], json!({"en": "Q"}));
+        assert_eq!(notes_of(&notes, "language"), ["the language is not a tag such as en or zh-Hans; en is used"]);
+    }
+}
+
+#[test]
+fn an_import_notes_each_property_that_is_lost() {
+    let display = |link_id: &str| asked(link_id, "display", json!({"text": link_id}));
+    let yes = json!([{"question": "1", "operator": "=", "answerBoolean": true}]);
+    let group = |link_id: &str, more: Value| {
+        let mut group =
+            asked(link_id, "group", json!({"item": [asked(&format!("in-{link_id}"), "boolean", json!({}))]}));
+        group.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        group
+    };
+    let (definition, notes) = draft(json!({"item": [
+        display("first"), display("second"), asked("1", "boolean", json!({})), display("third"),
+        group("plain", json!({"repeats": false})), group("lossy", json!({"repeats": true, "enableWhen": yes})),
+        asked("open", "open-choice", weighed(&[("a", 0), ("b", 1)])),
+        asked("many", "choice", json!({"repeats": true, "answerOption": [{"valueInteger": 1}, {"valueInteger": 2}]})),
+        asked("often", "integer", json!({"repeats": true})),
+        asked("chosen", "boolean", json!({"initial": [{"valueBoolean": true}]})),
+        asked("computed", "integer", json!({"readOnly": true})),
+        asked("written", "integer", json!({"readOnly": false})),
+    ]}));
+    assert_eq!(definition["instruction"], json!({"en": "first"}));
+    let of = |part: &str| notes_of(&notes, part);
+    assert_eq!(of("second"), ["second: a text between questions is not converted"]);
+    assert_eq!(of("third"), ["third: a text between questions is not converted"]);
+    assert_eq!(of("plain"), [""; 0]);
+    assert_eq!(
+        of("lossy"),
+        ["lossy: the condition of a group is not converted", "lossy: the repetition of a group is not converted"]
+    );
+    assert_eq!(of("open"), ["open: free text beside the choices is not converted"]);
+    assert_eq!(of("many: now allows one answer"), [""; 0]);
+    assert_eq!(of("often: now"), ["often: now allows one answer; only choices can have several"]);
+    assert_eq!(of("chosen"), ["chosen: an initial answer is not converted: patients answer themselves"]);
+    assert_eq!(of("computed: is"), ["computed: is computed, not asked: define it as a score"]);
+    let ids: Vec<_> = definition["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["1", "in-plain", "in-lossy", "open", "many", "often", "chosen", "written"]);
+}
+
+#[test]
+fn a_condition_of_an_import_compares_with_the_same_answer() {
+    let when = |question: &str, operator: &str, name: &str, value: Value| json!({"question": question, "operator": operator, name: value});
+    let asked_when = |link_id: &str, conditions: Value, behavior: Value| {
+        asked(link_id, "boolean", json!({"enableWhen": conditions, "enableBehavior": behavior}))
+    };
+    let never = when("2", "=", "answerCoding", json!({"code": "never"}));
+    let daily = when("1", "=", "answerCoding", json!({"code": "daily"}));
+    let (definition, notes) = draft(json!({"item": [
+        asked("1", "choice", weighed(&[("seldom", 0), ("daily", 7)])),
+        asked("2", "choice", weighed(&[("never", 3), ("always", 4)])),
+        asked("3", "choice", weighed(&[("seldom", 0), ("daily", 7)])),
+        asked("4", "integer", json!({})),
+        asked_when("5", json!([never]), json!(null)),
+        asked_when("6", json!([daily, never]), json!("all")),
+        asked_when("7", json!([daily, never]), json!("any")),
+        asked_when("8", json!([when("4", ">=", "answerInteger", json!(3))]), json!(null)),
+        asked_when("9", json!([when("4", "<=", "answerInteger", json!(5))]), json!(null)),
+        asked_when("10", json!([when("4", ">", "answerInteger", json!(5))]), json!(null)),
+    ]}));
+    let items = definition["items"].as_array().unwrap();
+    // Equal choices share a list, and others do not.
+    let lists: Vec<_> = items[..3].iter().map(|item| item["codes"].as_str().unwrap()).collect();
+    assert_eq!(lists, ["list-1", "list-2", "list-1"]);
+    let conditions: Vec<_> = items[4..].iter().map(|item| item["enableWhen"].clone()).collect();
+    assert_eq!(
+        conditions,
+        [
+            json!({"equals": ["2", 3]}),
+            json!({"all": [{"equals": ["1", 7]}, {"equals": ["2", 3]}]}),
+            json!({"any": [{"equals": ["1", 7]}, {"equals": ["2", 3]}]}),
+            json!({"atLeast": ["4", 3]}),
+            json!({"atMost": ["4", 5]}),
+            json!(null),
+        ]
+    );
+    assert_eq!(notes_of(&notes, "condition"), ["10: its condition cannot be converted: write its `enableWhen`"]);
+}
+
+#[test]
+fn a_link_id_that_is_no_item_id_is_replaced_by_the_number_of_the_question() {
+    let (definition, notes) = draft(json!({"item": [
+        asked("a", "boolean", json!({})), asked("b", "boolean", json!({})), asked("(?)", "boolean", json!({})),
+    ]}));
+    assert_eq!(definition["items"][2]["id"], "3");
+    assert_eq!(notes_of(&notes, "is the item"), ["(?): is the item 3 now"]);
+}
+
+#[test]
+fn value_sets_are_read_up_to_their_limits_and_not_beyond() {
+    let set =
+        |id: String, compose: Value| json!({"resourceType": "ValueSet", "id": id, "compose": {"include": compose}});
+    let codes = |count: usize| {
+        let codes: Vec<Value> = (0..count).map(|code| json!({"code": code.to_string()})).collect();
+        json!([{"concept": codes}])
+    };
+    let read = |contained: Value| {
+        let (definition, notes) = draft(json!({"contained": contained, "item": [
+            asked("1", "boolean", json!({})), asked("2", "choice", json!({"answerValueSet": "#v0"})),
+        ]}));
+        let choices = definition["codeLists"]["list-1"].as_array().map_or(0, Vec::len);
+        let notes = notes.into_iter().find(|note| note.starts_with("2: ") && note.ends_with("omitted"));
+        (choices, notes.map(|note| note[..30].to_owned()))
+    };
+    let refused = |part: &str| (0, Some(part.to_owned()));
+    assert_eq!(read(json!([set("v0".to_owned(), codes(200))])), (200, None));
+    for beyond in [201, 202] {
+        assert_eq!(read(json!([set("v0".to_owned(), codes(beyond))])), refused("2: it has more than 200 choice"));
+    }
+    let chain = |length: usize| {
+        let link = |depth: usize| set(format!("v{depth}"), json!([{"valueSet": [format!("#v{}", depth + 1)]}]));
+        let mut sets: Vec<Value> = (0..length - 1).map(link).collect();
+        sets.push(set(format!("v{}", length - 1), codes(2)));
+        json!(sets)
+    };
+    assert_eq!(read(chain(8)), (2, None));
+    assert_eq!(read(chain(9)), refused("2: its choices are in the Valu"));
+    let wide = |others: usize| {
+        let named: Vec<Value> = (0..others).map(|other| json!({"valueSet": [format!("#e{other}")]})).collect();
+        let mut sets = vec![set("v0".to_owned(), json!(named))];
+        sets.extend((1..others).map(|other| set(format!("e{other}"), json!([{"concept": []}]))));
+        sets.push(set("e0".to_owned(), codes(2)));
+        json!(sets)
+    };
+    assert_eq!(read(wide(99)), (2, None));
+    assert_eq!(read(wide(100)), refused("2: its choices are in more tha"));
+}
+
+#[test]
+fn a_condition_is_exported_as_the_answers_that_meet_it() {
+    let exported = |condition: Value| {
+        let definition = json!({
+            "id": "asked", "version": "1.0.0", "title": {"en": "Asked"}, "sources": ["Nobody"],
+            "licence": {"terms": "Ours", "texts": "included"},
+            "codeLists": {"often": [
+                {"code": 0, "text": {"en": "a"}}, {"code": 1, "text": {"en": "b"}}, {"code": 2, "text": {"en": "c"}},
+                {"code": 9, "text": {"en": "d"}, "countsAsMissing": true},
+            ]},
+            "items": [
+                {"id": "often", "type": "code", "codes": "often", "text": {"en": "?"}},
+                {"id": "yes", "type": "boolean", "text": {"en": "?"}},
+                {"id": "days", "type": "integer", "min": 0, "max": 30, "text": {"en": "?"}},
+                {"id": "why", "type": "text", "text": {"en": "?"}, "enableWhen": condition},
+            ],
+            "scores": [{"id": "total", "value": "days", "range": [0, 30]}],
+        });
+        let instrument = Instrument::parse(&definition.to_string()).unwrap_or_else(|faults| panic!("{faults:?}"));
+        let item = questionnaire(&instrument, "en")["item"][3].clone();
+        let parts: Vec<String> = item["enableWhen"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|part| {
+                let answer = [&part["answerCoding"]["code"], &part["answerBoolean"], &part["answerInteger"]];
+                let answer = answer.into_iter().find(|answer| !answer.is_null()).unwrap();
+                format!("{} {} {answer}", part["question"].as_str().unwrap(), part["operator"].as_str().unwrap())
+            })
+            .collect();
+        let extension = item["extension"][0]["valueString"].as_str().map(|text| text.parse::<Value>().unwrap());
+        (parts.join(", "), item["enableBehavior"].as_str().unwrap_or("").to_owned(), extension)
+    };
+    let at_least = json!({"atLeast": ["days", 3]});
+    let yes = json!({"equals": ["yes", 1]});
+    for (condition, parts, behavior) in [
+        (json!({"equals": ["often", 1]}), r#"often = "1""#, ""),
+        (json!({"atLeast": ["often", 1]}), r#"often = "1", often = "2""#, "any"),
+        (json!({"atMost": ["often", 1]}), r#"often = "0", often = "1""#, "any"),
+        (json!("often"), r#"often = "1", often = "2""#, "any"),
+        (json!("yes"), "yes = true", ""),
+        (at_least.clone(), "days >= 3", ""),
+        (json!({"atMost": ["days", 3]}), "days <= 3", ""),
+        (json!("days"), "days != 0", ""),
+        (json!({"all": [yes, at_least]}), "yes = true, days >= 3", "all"),
+        (json!({"any": [yes, at_least]}), "yes = true, days >= 3", "any"),
+        (json!({"any": [{"atLeast": ["often", 1]}, yes]}), r#"often = "1", often = "2", yes = true"#, "any"),
+        (json!({"all": [{"atLeast": ["often", 1]}]}), r#"often = "1", often = "2""#, "any"),
+    ] {
+        assert_eq!(exported(condition.clone()), (parts.to_owned(), behavior.to_owned(), None), "{condition}");
+    }
+    // FHIR cannot express these: they stay in the format of the definition.
+    for condition in [
+        json!({"all": [{"atLeast": ["often", 1]}, yes]}),
+        json!({"any": [{"all": [yes, at_least]}, {"equals": ["often", 0]}]}),
+        json!({"atLeast": ["days", 2.5]}),
+        json!({"atLeast": [{"sum": ["days", "yes"]}, 2]}),
+    ] {
+        assert_eq!(exported(condition.clone()), (String::new(), String::new(), Some(condition)));
+    }
+}
+
+#[test]
+fn the_bounds_of_a_number_are_exported_in_its_type() {
+    let definition = json!({
+        "id": "asked", "version": "1.0.0", "title": {"en": "Asked"}, "sources": ["Nobody"],
+        "licence": {"terms": "Ours", "texts": "included"},
+        "items": [
+            {"id": "days", "type": "integer", "min": 0, "max": 30, "text": {"en": "?"}},
+            {"id": "hours", "type": "decimal", "min": 0.5, "max": 24, "text": {"en": "?"}},
+            {"id": "why", "type": "text", "text": {"en": "?"}, "neededWhen": {"atLeast": [{"sum": ["days", "hours"]}, 9]}},
+        ],
+        "scores": [{"id": "total", "value": "days", "range": [0, 30]}],
+    });
+    let exported = questionnaire(&Instrument::parse(&definition.to_string()).unwrap(), "en");
+    let extensions = |item: usize| -> Vec<Value> {
+        let extensions = exported["item"][item]["extension"].as_array().cloned().unwrap_or_default();
+        extensions
+            .into_iter()
+            .filter(|extension| !extension["url"].as_str().unwrap().ends_with("DecimalPlaces"))
+            .collect()
+    };
+    let bound = |name: &str, value: Value| json!({"url": format!("http://hl7.org/fhir/StructureDefinition/{name}Value"), (value["key"].as_str().unwrap()): value["value"]});
+    let integer = |value: i64| json!({"key": "valueInteger", "value": value});
+    let decimal = |value: Value| json!({"key": "valueDecimal", "value": value});
+    assert_eq!(extensions(0), [bound("min", integer(0)), bound("max", integer(30))]);
+    assert_eq!(extensions(1), [bound("min", decimal(json!(0.5))), bound("max", decimal(json!(24)))]);
+    // An item that may be left out is asked: a condition that FHIR cannot express is not needed.
+    assert_eq!(extensions(2), Vec::<Value>::new());
+}
+
+#[test]
+fn several_choices_are_several_answers() {
+    let definition = json!({
+        "id": "pick", "version": "1.0.0", "title": {"en": "Pick"}, "licence": {"terms": "Ours", "texts": "included"},
+        "sources": ["Nobody"], "codeLists": {"list": [{"code": 1, "text": {"en": "a"}}, {"code": 2, "text": {"en": "b"}}]},
+        "items": [
+            {"id": "many", "type": "codes", "codes": "list", "text": {"en": "?"}},
+            {"id": "days", "type": "integer", "min": 0, "max": 30, "text": {"en": "?"}},
+        ],
+        "scores": [{"id": "total", "value": "days", "range": [0, 30]}],
+    });
+    let study = json!({
+        "id": "ST", "version": "1.0.0", "title": {"en": "A study"}, "languages": ["en"],
+        "sites": [{"id": "S01", "name": "One", "timeZone": "Europe/Berlin"}],
+        "instruments": [{"id": "pick", "version": "1.0.0"}],
+    });
+    let own = Arc::new(Instrument::parse(&definition.to_string()).unwrap());
+    let protocol = Study::parse(&study.to_string()).unwrap().with_instruments(&[own], |_| true).unwrap();
+    let answers = |answers: Value| {
+        let mut response = response(json!([{"linkId": "many", "answer": answers}]));
+        response["questionnaire"] = json!("urn:epro:questionnaire:pick|1.0.0");
+        let read = Response::read(&response, protocol.catalog());
+        assert_eq!(read.findings, []);
+        read.submission["answers"].clone()
+    };
+    let choice = |code: &str| json!({"valueCoding": {"system": "urn:epro:questionnaire:pick:list", "code": code}});
+    assert_eq!(answers(json!([choice("2"), choice("1")])), json!({"many": [2, 1]}));
+    assert_eq!(answers(json!([{}])), json!({}));
 }

@@ -195,3 +195,79 @@ fn after(totals: &[i64]) -> History {
 fn scored(total: i64) -> EarlierScores {
     [("total".parse().unwrap(), Decimal::from(total))].into()
 }
+
+#[test]
+fn a_rule_that_never_fires_is_rejected() {
+    let fault = |when: Value| {
+        let rule: Vec<_> = serde_json::from_value(json!([{"id": "r", "severity": "info", "when": when}])).unwrap();
+        let own = with_rule(&json!({"score": {"of": "total", "atLeast": 5}}));
+        own.with_rules(&rule, &[]).map_or_else(|faults| faults[0].code, |_| "")
+    };
+    let change = |by: &str, number: Value| json!({"change": {"of": "total", "against": "previous", "worse": "higher", by: number}});
+    let times =
+        |times: u32, last: u32| json!({"consecutive": {"of": "total", "atLeast": 5, "times": times, "last": last}});
+    let score = |at_least: i64, at_most: i64| json!({"score": {"of": "total", "atLeast": at_least, "atMost": at_most}});
+    for possible in [
+        change("by", json!(0.1)),
+        change("byPercent", json!(0.1)),
+        times(2, 2),
+        times(2, 31),
+        score(3, 30),
+        score(-3, 3),
+    ] {
+        assert_eq!(fault(possible.clone()), "", "{possible}");
+    }
+    for never in [
+        change("by", json!(0)),
+        change("by", json!(-1)),
+        change("byPercent", json!(0)),
+        change("byPercent", json!(-1)),
+        times(1, 3),
+        times(3, 2),
+        times(2, 32),
+        times(2, 33),
+        // Beside the values on either side, and empty.
+        score(100, 200),
+        score(-200, -100),
+        score(5, 4),
+    ] {
+        assert_eq!(fault(never.clone()), "rule.never", "{never}");
+    }
+}
+
+#[test]
+fn a_rule_of_bands_names_some_of_the_scores_bands() {
+    let fault = |bands: Value| {
+        let json = with_rule(&json!({"score": {"of": "total", "atLeast": 5}})).json().to_owned();
+        let mut definition: Value = serde_json::from_str(&json).unwrap();
+        definition["scores"][0]["bands"] = json!([{"id": "low", "from": 0, "to": 5}, {"id": "high", "from": 6, "to": definition["scores"][0]["range"][1]}]);
+        definition["rules"] = json!([{"id": "r", "severity": "info", "when": {"band": {"of": "total", "in": bands}}}]);
+        Instrument::parse(&definition.to_string()).map_or_else(|faults| faults[0].code, |_| "")
+    };
+    assert_eq!(fault(json!(["high"])), "");
+    for bands in [json!([]), json!(["low", "high"]), json!(["high", "higher"]), json!(["higher"])] {
+        assert_eq!(fault(bands.clone()), "rule.band", "{bands}");
+    }
+}
+
+#[test]
+fn an_instrument_looks_back_as_far_as_its_rules() {
+    let consecutive = json!({"consecutive": {"of": "total", "atLeast": 5, "times": 2, "last": 4}});
+    let against = |what: &str| json!({"change": {"of": "total", "against": what, "worse": "higher", "by": 3}});
+    for (rule, back) in [
+        (consecutive, 3),
+        (against("previous"), 1),
+        (against("baseline"), 0),
+        (json!({"score": {"of": "total", "atLeast": 5}}), 0),
+    ] {
+        assert_eq!(with_rule(&rule).looks_back(), back, "{rule}");
+    }
+}
+
+#[test]
+fn a_rule_in_force_is_found_by_its_id() {
+    let instrument = with_rule(&json!({"score": {"of": "total", "atLeast": 5}}));
+    let rule = instrument.rule(&"watch".parse().unwrap()).unwrap();
+    assert_eq!((rule.rule.as_str(), rule.severity, rule.quiet_hours), ("watch", Severity::Warning, 72));
+    assert!(instrument.rule(&"other".parse().unwrap()).is_none());
+}

@@ -78,6 +78,9 @@ fn broken() -> Vec<Broken> {
         ("/sites/0/name", json!("x".repeat(201)), "bounds", "/sites/0/name"),
         ("/alerts", json!({"link": "https://a.example/alerts"}), "alerts.link", "/alerts/link"),
         ("/alerts", json!({"link": "javascript:x?{alertId}"}), "alerts.link", "/alerts/link"),
+        ("/alerts", json!({"link": "https://a.example/my alerts/{alertId}"}), "alerts.link", "/alerts/link"),
+        ("/alerts", json!({"link": link_of(201)}), "alerts.link", "/alerts/link"),
+        ("/alerts", json!({"link": link_of(202)}), "alerts.link", "/alerts/link"),
         (
             "/alerts",
             json!({"escalation": {"afterMinutes": 0, "limit": 3}}),
@@ -91,6 +94,11 @@ fn broken() -> Vec<Broken> {
             "/alerts/escalation/limit",
         ),
     ]
+}
+
+/// A link of `length` characters.
+fn link_of(length: usize) -> String {
+    format!("{:a<length$}", "https://a.example/{alertId}/")
 }
 
 fn study() -> Value {
@@ -209,9 +217,73 @@ fn a_study_can_use_its_own_instruments_in_existing_versions_only() {
 }
 
 #[test]
+fn a_study_at_its_limits_is_accepted_and_keeps_its_settings() {
+    let alerts = json!({"link": link_of(200), "escalation": {"afterMinutes": 10_080, "limit": 10}});
+    let protocol = load(&with("/alerts", alerts.clone()), &[]).unwrap();
+    let study = protocol.study().unwrap();
+    assert_eq!(serde_json::to_value(study.definition()).unwrap()["alerts"], alerts);
+    assert_eq!(protocol.alert_link(), Some(link_of(200).as_str()));
+    assert_eq!(
+        protocol.escalation().map(|escalation| (escalation.after_minutes, escalation.limit)),
+        Some((10_080, 10))
+    );
+    assert_eq!(study.site(&"S02".parse().unwrap()).unwrap().name, "Two");
+    assert!(study.site(&"S03".parse().unwrap()).is_none());
+    assert_eq!(study.hash().len(), 64);
+}
+
+#[test]
+fn a_protocol_answers_what_its_study_says() {
+    let later = json!({"id": "phq-9", "version": "1.0.0", "everyDays": 7, "sites": ["S01"]});
+    let mut study = with("/instruments/0", later);
+    study["patientsSeeScores"] = json!(true);
+    study["subjectsEnrolFirst"] = json!(true);
+    let of_study = load(&study, &[]).unwrap();
+    let plain = load(&self::study(), &[]).unwrap();
+    let nothing = Protocol::of_no_study();
+    let (phq_9, gad_7, version) = ("phq-9".parse().unwrap(), "gad-7".parse().unwrap(), "1.0.0".parse().unwrap());
+    let (one, two, three) = ("S01".parse().unwrap(), "S02".parse().unwrap(), "S03".parse().unwrap());
+    for (protocol, flags) in [(&of_study, (true, true)), (&plain, (false, false)), (&nothing, (false, false))] {
+        assert_eq!((protocol.patients_see_scores(), protocol.subjects_enrol_first()), flags);
+    }
+    assert_eq!([&one, &three].map(|site| of_study.has_site(site)), [true, false]);
+    assert!(nothing.has_site(&three));
+    assert_eq!([&one, &two].map(|site| of_study.asks(site, &phq_9, &version)), [true, false]);
+    assert_eq!([&one, &two].map(|site| of_study.asks(site, &gad_7, &version)), [true, true]);
+    assert!(nothing.asks(&three, &phq_9, &version));
+    assert_eq!([&phq_9, &gad_7].map(|id| of_study.every_days(id)), [Some(7), None]);
+    assert_eq!(of_study.instrument(&gad_7, &version).map(|asked| &asked.id), Some(&gad_7));
+    assert!(of_study.instrument(&gad_7, &"1.0.1".parse().unwrap()).is_none());
+    assert_eq!((plain.alert_link(), plain.escalation()), (None, None));
+}
+
+#[test]
+fn a_group_may_have_a_rule_that_others_do_not_have() {
+    let rule = |id: &str, at_least: i64| json!([{"id": id, "severity": "info", "when": {"item": {"of": "1", "atLeast": at_least}}}]);
+    let audit_c = json!({
+        "id": "audit-c", "version": "1.1.0", "languages": ["en"], "rules": rule("watch", 4), "byGroup": {"men": rule("men-only", 3)},
+    });
+    let protocol = load(&with("/instruments/0", audit_c), &[]).unwrap();
+    let (id, version) = ("audit-c".parse().unwrap(), "1.1.0".parse().unwrap());
+    let rules = |group: Option<&str>| {
+        let group = group.map(|group| group.parse().unwrap());
+        let instrument = protocol.instrument_for(&id, &version, group.as_ref()).unwrap();
+        instrument.rules().map(|rule| rule.to_string()).filter(|rule| rule != "threshold").collect::<Vec<_>>()
+    };
+    assert_eq!(
+        (rules(None), rules(Some("men"))),
+        (vec!["watch".to_owned()], vec!["watch".to_owned(), "men-only".to_owned()])
+    );
+}
+
+#[test]
 fn a_study_too_large_to_be_stored_is_rejected() {
-    let faults = load(&with("/sites/0/name", json!("x".repeat(360_000))), &[]).unwrap_err();
-    assert_eq!(faults[0].code, "study.too-large");
+    let named = |length: usize| with("/sites/0/name", json!("x".repeat(length)));
+    let most = 350_000 - Study::parse(&named(0).to_string()).unwrap().json().len();
+    for (length, refused) in [(most, false), (most + 1, true), (360_000, true)] {
+        let faults = load(&named(length), &[]).unwrap_err();
+        assert_eq!(faults.iter().any(|fault| fault.code == "study.too-large"), refused, "{length}");
+    }
 }
 
 #[test]

@@ -61,3 +61,36 @@ impl From<Finding> for Findings {
         findings
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finding(pointer: &str) -> Finding {
+        Finding { pointer: pointer.to_owned(), code: "test", detail: "a test".to_owned() }
+    }
+
+    #[test]
+    fn findings_beyond_those_that_are_listed_are_counted() {
+        let many = |count: usize| {
+            let mut findings = Findings::default();
+            (0..count).for_each(|_| findings.push_with(|| finding("/a")));
+            findings
+        };
+        let mut all = many(202);
+        all.append_with(many(203), Some);
+        assert_eq!((all.listed().len(), all.more()), (200, 2 + 203));
+        let mut some = many(1);
+        some.append_with(many(203), |_| None);
+        assert_eq!((some.listed().len(), some.more()), (1, 3));
+    }
+
+    #[test]
+    fn a_long_pointer_is_truncated() {
+        for (length, listed) in [(999, 999), (1_000, 1_000), (1_001, 1_001), (2_000, 1_001)] {
+            let findings = Findings::from(finding(&"x".repeat(length)));
+            let pointer = &findings.listed()[0].pointer;
+            assert_eq!((pointer.chars().count(), pointer.ends_with('…')), (listed, length > 1_000));
+        }
+    }
+}

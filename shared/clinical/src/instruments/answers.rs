@@ -87,3 +87,26 @@ impl fmt::Debug for Answers {
         write!(f, "Answers({} redacted)", self.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_answer_is_in_debug_output() {
+        let kinds = [
+            (Answer::Number(Decimal::from(23)), "Number(redacted)"),
+            (Answer::Boolean(true), "Boolean(redacted)"),
+            (Answer::Text("worse".to_owned()), "Text(redacted)"),
+            (Answer::Codes(vec![23]), "Codes(redacted)"),
+        ];
+        for (answer, debug) in &kinds {
+            assert_eq!(format!("{answer:?}"), *debug);
+        }
+        let id = |number: usize| number.to_string().parse().expect("a number is an item id");
+        let answers: Answers =
+            kinds.into_iter().enumerate().map(|(number, (answer, _))| (id(number), answer)).collect();
+        assert_eq!(format!("{answers:?}"), "Answers(4 redacted)");
+        assert!(!answers.is_empty() && Answers::new().is_empty());
+    }
+}

@@ -162,6 +162,22 @@ mod tests {
     }
 
     #[test]
+    fn a_history_states_whether_points_between_baseline_and_latest_are_unknown() {
+        for (days, more_expected) in [(1..=4, false), (1..=5, true), (1..=6, true)] {
+            let History::Known { baseline, latest, more } = course(days, 4).history() else { panic!("it is known") };
+            assert_eq!((baseline, latest.len(), more), (Some(point(1).scores), 4, more_expected));
+        }
+    }
+
+    #[test]
+    fn no_score_of_a_course_is_in_debug_output() {
+        let course = course(1..=2, 2);
+        assert_eq!(format!("{:?}", course.history()), "Known(2 redacted)");
+        let debug = format!("{:?}", course.last[0]);
+        assert!(debug.starts_with("Point { submission: ") && !debug.contains("total"), "{debug}");
+    }
+
+    #[test]
     fn points_before_the_study_starts_are_kept_and_are_no_baseline() {
         let course = course([-2, -1, 3], 2);
         assert_eq!(course.baseline, Some(point(3)));

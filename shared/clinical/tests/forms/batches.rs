@@ -84,6 +84,42 @@ fn a_row_with_very_many_columns_is_parsed_in_time() {
 }
 
 #[test]
+fn each_row_is_reported_with_the_values_of_its_own_key() {
+    let form = form(json!({"range": {"field": "A", "max": 5}}), None);
+    let batch = read(r#"[{"ID":"P-1","VISIT":1,"A":7},{"ID":{"a":1},"VISIT":[2],"A":7},{"ID":"P-3","VISIT":3,"A":7}]"#);
+    let answer = answer(&form, &batch.unwrap(), &context(), 1, false);
+    let keys: Vec<&Value> = answer["rows"].as_array().unwrap().iter().map(|row| &row["key"]).collect();
+    // Objects and lists do not help to find a row.
+    assert_eq!(keys, [&json!({"ID": "P-1", "VISIT": 1}), &json!({}), &json!({"ID": "P-3", "VISIT": 3})]);
+}
+
+#[test]
+fn no_value_of_a_batch_is_in_debug_output() {
+    let batch = read(r#"[{"ID":"P-1","A":77.5},{"ID":"P-2"}]"#).unwrap();
+    assert_eq!(format!("{batch:?}"), r#"Batch { columns: ["ID", "A"], rows: 2 }"#);
+    assert!(!batch.is_empty());
+}
+
+#[test]
+fn a_batch_of_the_most_rows_is_read_and_a_larger_one_is_refused() {
+    let head = r#"{"datasetJSONVersion":"1.1","columns":[{"name":"ID"}]}"#;
+    for (head, row) in [("", "{}"), (head, "[1]")] {
+        let lines = |rows: usize| format!("{head}\n{}", format!("{row}\n").repeat(rows));
+        assert_eq!(read(&lines(MOST_ROWS)).unwrap().len(), MOST_ROWS);
+        for more in [1, 2] {
+            assert_eq!(read(&lines(MOST_ROWS + more)).unwrap_err(), BatchError::TooManyRows);
+        }
+    }
+}
+
+#[test]
+fn lines_of_which_none_is_json_are_no_batch() {
+    let lines = |text: &str| Batch::read(text.as_bytes(), Notation::Lines).map(|batch| batch.len());
+    assert_eq!(lines("one\ntwo\n"), Err(BatchError::Syntax { line: 1, column: 1 }));
+    assert_eq!(lines("one\n{}\n"), Ok(2));
+}
+
+#[test]
 fn values_are_reported_only_on_request() {
     let form = form(json!({"range": {"field": "A", "max": 5}}), None);
     let batch = read(r#"[{"ID":"P-1","VISIT":3,"A":77.5,"EXTRA":1}]"#).unwrap();
@@ -153,4 +189,14 @@ fn writing_stops_on_request() {
         pieces < 4
     });
     assert_eq!(result, Err(2));
+}
+
+#[test]
+fn a_row_of_a_data_set_says_why_it_is_malformed() {
+    let document = json!({
+        "datasetJSONVersion": "1.1", "columns": [{"name": "ID"}, {"name": "A"}], "rows": [["x", 1], ["x"], {"ID": "x"}],
+    });
+    let rows = clinical::forms::Dataset::of(document).unwrap().rows;
+    let faults: Vec<String> = rows.iter().filter_map(|row| row.as_ref().err().map(ToString::to_string)).collect();
+    assert_eq!(faults, ["has 1 values for 2 columns", "is not a list"]);
 }

@@ -10,6 +10,7 @@ mod rules;
 mod samples;
 mod schema;
 mod shipped;
+mod texts;
 
 use clinical::forms::{Batch, CheckContext, Form, Notation, Register, ReportOptions, Workers};
 use serde_json::{Value, json};

@@ -106,6 +106,14 @@ fn a_range_is_checked_in_the_unit_of_the_row() {
 }
 
 #[test]
+fn a_check_at_its_limits_is_accepted() {
+    assert_eq!(summary(&form(json!({"range": {"field": "A", "min": 5, "max": 5}}), None), &json!([{"A": 5}])), [""]);
+    let product = json!({"product": ["B", "B"]});
+    let equals = form(json!({"equals": {"field": "A", "to": product, "decimals": 10}}), None);
+    assert_eq!(summary(&equals, &json!([{"A": 4, "B": 2}])), [""]);
+}
+
+#[test]
 fn an_impossible_value_is_not_also_unusual() {
     let form = clinical::forms::Catalog::shipped().find(&"vs".parse().unwrap(), &"1.0.0".parse().unwrap()).unwrap();
     let row = |result: u32| json!([{"USUBJID": "P-1", "VSTESTCD": "SYSBP", "VSORRES": result, "VSORRESU": "mmHg", "VSDTC": "2012-11-23"}]);
@@ -126,6 +134,14 @@ fn dates_must_be_in_order_and_not_in_the_future() {
             (json!({"D1": "2012-11-23"}), ""),
             (json!({"D1": "2012-11-31", "D2": "2012-11"}), "D1.type D1 | c field-unreadable"),
             (json!({"D1": "2012-11-31"}), "D1.type D1"),
+            // The same second, and one after it.
+            (json!({"D1": "2012-11-23T08:00:01", "D2": "2012-11-23T08:00:01"}), ""),
+            (json!({"D1": "2012-11-23T08:00:02", "D2": "2012-11-23T08:00:01"}), "c D2"),
+            // A local time may be up to 12 hours behind UTC.
+            (json!({"D1": "2012-11-24T07:59Z", "D2": "2012-11-23T20:00"}), ""),
+            (json!({"D1": "2012-11-24T08:01Z", "D2": "2012-11-23T20:00"}), "c D2"),
+            (json!({"D1": "2012-11-23T08:00+1:00"}), "D1.type D1"),
+            (json!({"D1": "2012-11-23T08:00+01:0"}), "D1.type D1"),
         ],
     );
     each(
@@ -234,6 +250,34 @@ fn rows_with_the_same_key_are_all_reported_with_each_other() {
 }
 
 #[test]
+fn the_findings_of_a_row_are_first_those_of_its_fields() {
+    let form = form(json!({"unique": ["ID"]}), None);
+    let row = json!({"ID": "P-1", "N": "?", "CODE": "C"});
+    assert_eq!(summary(&form, &json!([row, row])), ["CODE.codes CODE, N.type N, c -"; 2]);
+}
+
+#[test]
+fn an_impossible_value_hides_no_finding_of_another_kind() {
+    let form = form(json!({"range": {"field": "A", "max": 5}}), None);
+    assert_eq!(summary(&form, &json!([{"A": 7, "CODE": "C"}])), ["CODE.codes CODE, c A"]);
+    let mut definition = serde_json::to_value(form.definition()).unwrap();
+    let mut unusual = definition["checks"][0].clone();
+    (unusual["id"], unusual["severity"]) = (json!("unusual"), json!("soft"));
+    unusual["rule"] = json!({"range": {"field": "B", "max": 5}});
+    definition["checks"].as_array_mut().unwrap().push(unusual);
+    let both = clinical::forms::Form::parse(&definition.to_string()).unwrap();
+    assert_eq!(summary(&both, &json!([{"A": 7, "B": 7}])), ["c A, unusual B"]);
+}
+
+#[test]
+fn a_change_within_a_group_needs_each_value_that_makes_the_group() {
+    let rule = json!({"change": {"field": "A", "same": ["ID", "CODE"], "by": "D1", "most": 2}});
+    let row = |date: &str, value: i32| json!({"ID": "P-1", "D1": date, "A": value});
+    let rows = json!([row("2012-11-01", 1), row("2012-11-02", 9)]);
+    assert_eq!(summary(&form(rule, None), &rows), ["| c field-missing"; 2]);
+}
+
+#[test]
 fn a_check_once_per_group_is_reported_at_the_first_row() {
     let mut definition = serde_json::to_value(form(json!({"unique": ["ID", "VISIT"]}), None).definition()).unwrap();
     definition["checks"][0]["severity"] = json!("soft");
@@ -256,6 +300,8 @@ fn a_date_before_1900_is_found_and_still_compared() {
         &[
             (json!({"D1": "1900-01-01", "D2": "2012"}), ""),
             (json!({"D1": "1899-12-31", "D2": "2012"}), "D1.early D1"),
+            (json!({"D1": "1900-01-01T00:00:00", "D2": "2012"}), ""),
+            (json!({"D1": "1899-12-31T23:59:59", "D2": "2012"}), "D1.early D1"),
             (json!({"D1": "1900", "D2": "1899"}), "D2.early D2, c D2"),
             (json!({"D1": "0012-11-23T08:00"}), "D1.early D1"),
         ],
@@ -388,6 +434,14 @@ fn sites_and_subjects_are_checked_against_the_registers() {
 
     let rows = json!([{"ID": "P-1", "SITE": "S01"}, {"ID": "P-9", "SITE": "S03"}, {"ID": [], "SITE": 1}, {"VISIT": 1}]);
     let batch = Batch::read(rows.to_string().as_bytes(), Notation::Any).unwrap();
+    let asked = |rows: &Value| {
+        let batch = Batch::read(rows.to_string().as_bytes(), Notation::Any).unwrap();
+        let subjects = form(json!({"knownSubject": "ID"}), None).subjects(&batch);
+        subjects.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(asked(&rows), ["P-1", "P-9"]);
+    assert_eq!(asked(&json!([{"ID": " P-2 ", "SITE": "P-3"}, {"ID": " "}])), ["P-2"]);
+    assert!(form(json!({"knownSite": "SITE"}), None).subjects(&batch).is_empty());
     for (rule, known, third) in [
         (json!({"knownSite": "SITE"}), "c SITE", "ID.type ID, c SITE"),
         (json!({"knownSubject": "ID"}), "c ID", "ID.type ID | c field-unreadable"),
@@ -412,6 +466,7 @@ fn a_value_is_parsed_by_the_type_of_its_field() {
         (json!({"ID": 12, "VISIT": "3", "A": "3.50", "N": 2.0, "FLAG": true, "UNIT": "kg"}), ""),
         (json!({"ID": true}), "ID.type ID"),
         (json!({"ID": "x".repeat(200)}), ""),
+        (json!({"ID": "é".repeat(200)}), ""),
         (json!({"ID": "é".repeat(201)}), "ID.length ID"),
         (json!({"N": 2.5}), "N.type N"),
         (json!({"N": "1_000"}), "N.type N"),
@@ -419,6 +474,8 @@ fn a_value_is_parsed_by_the_type_of_its_field() {
         (json!({"A": false}), "A.type A"),
         (json!({"A": 1e300}), "A.type A"),
         (json!({"FLAG": "N"}), ""),
+        (json!({"FLAG": "Y"}), ""),
+        (json!({"FLAG": "true"}), ""),
         (json!({"FLAG": "yes"}), "FLAG.type FLAG"),
         (json!({"UNIT": "KG"}), "UNIT.unit UNIT"),
         (json!({"UNIT": 1}), "UNIT.type UNIT"),
