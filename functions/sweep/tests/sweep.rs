@@ -372,6 +372,62 @@ async fn a_run_that_ends_early_is_resumed_by_the_next() {
     assert_eq!(submissions_counted(&world, "S01").await, 120);
 }
 
+/// Sends the pain of one day of November, by the clock of the device.
+async fn send_pain(world: &World, day: u8, pain: u8) {
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "pain-nrs", "version": "1.0.0",
+        "authoredAt": format!("2025-11-{day:02}T08:00:00Z"), "answers": {"1": pain},
+    });
+    let claims = claims(&[("sites", "S01"), ("patient", "P-1")]);
+    let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_course_that_cannot_be_evaluated_fails_the_run_and_is_evaluated_by_the_next() {
+    let world = World::new();
+    let lasting = json!({"consecutive": {"of": "total", "atLeast": 8, "times": 3, "last": 3}});
+    let rules = json!([{"id": "lasting", "severity": "warning", "when": lasting}]);
+    world.put_study(json!({"instruments": [{"id": "pain-nrs", "version": "1.0.0", "rules": rules}]})).await;
+    send_pain(&world, 1, 8).await;
+    send_pain(&world, 3, 8).await;
+    score(&world, PLENTY).await;
+    let before = world.items("alert").len();
+    send_pain(&world, 2, 8).await;
+    // The records of a patient are read by the patient's key, and the lists by the index.
+    let of_a_patient = |call: &harness::Call| {
+        let condition = call.body["KeyConditionExpression"].as_str().unwrap_or_default();
+        condition.contains(":patient").then(|| Fault::error("ValidationException"))
+    };
+    world.inject(of_a_patient);
+    score(&world, PLENTY).await;
+    age(&world);
+    world.tamper_one(&world.items("profile")[0], "pending_since", LONG_AGO);
+    let failed = run(&world, NEVER, PLENTY).await.unwrap_err();
+    assert_eq!(failed.to_string(), "1 of the waiting items failed; the reasons are in the log");
+    assert!(!world.items("alert").iter().any(|alert| alert["rule"] == "lasting"));
+    world.heal();
+    let swept = run(&world, NEVER, PLENTY).await.unwrap();
+    assert_eq!((swept.courses, swept.finished), (1, true));
+    let raised: Vec<Value> = world.items("alert").into_iter().filter(|alert| alert["rule"] == "lasting").collect();
+    assert_eq!((raised.len(), &raised[0]["late"], &raised[0]["status"]), (1, &json!(true), &json!("SENT")));
+    assert!(world.items("alert").len() > before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_was_quarantined_before_its_first_escalation_has_nothing_to_publish() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    age(&world);
+    let alert = world.items("alert").remove(0);
+    let pending = alert["pending"].as_str().unwrap().replacen(list(&alert), "QUARANTINE", 1);
+    world.tamper_one(&alert, "pending", &pending);
+    let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
+    let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(retry).await.unwrap();
+    assert_eq!((swept.alerts, swept.escalated, steps(&world)), (0, 0, vec![0]));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_unreadable_alert_fails_the_run_and_delays_no_other() {
     let world = World::new();

@@ -346,3 +346,119 @@ pub fn is_transient(code: &str) -> bool {
             | "KMSThrottlingException"
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+    use aws_smithy_types::body::SdkBody;
+    use aws_smithy_types::error::metadata::ErrorMetadata;
+
+    use super::*;
+
+    const ONE: Duration = Duration::from_secs(1);
+
+    type Mock = SdkError<ErrorMetadata, HttpResponse>;
+
+    fn refused(status: u16, code: &str) -> Mock {
+        let status = status.try_into().expect("it is a status");
+        SdkError::service_error(
+            ErrorMetadata::builder().code(code).build(),
+            HttpResponse::new(status, SdkBody::empty()),
+        )
+    }
+
+    /// The failure, as callers see it, and whether it is invalid, unreadable, out of time.
+    fn failure(error: Mock) -> (FailureKind, String, [bool; 3]) {
+        let failure = CallError::from_sdk(error).into_failure("PutItem");
+        let is = [failure.is_invalid(), failure.is_unreadable(), failure.is_out_of_time()];
+        (failure.kind, failure.to_string(), is)
+    }
+
+    #[test]
+    fn each_error_of_the_sdk_states_what_is_known_of_the_effect() {
+        let nothing = [false; 3];
+        let no_response = || HttpResponse::new(200.try_into().expect("it is a status"), SdkBody::empty());
+        for (error, kind, reason, is) in [
+            (SdkError::timeout_error("t"), FailureKind::Unknown, "no answer in time", [false, false, true]),
+            (
+                SdkError::dispatch_failure(ConnectorError::io("c".into())),
+                FailureKind::Unknown,
+                "the connection failed",
+                nothing,
+            ),
+            (
+                SdkError::response_error("r", no_response()),
+                FailureKind::Unknown,
+                "the response was cut off or cannot be read",
+                nothing,
+            ),
+            (
+                SdkError::construction_failure("c"),
+                FailureKind::Refused,
+                "the request could not be built",
+                [false, true, false],
+            ),
+            (refused(500, "Internal"), FailureKind::Unknown, "the service failed (Internal)", nothing),
+            (
+                refused(400, "ThrottlingException"),
+                FailureKind::Transient,
+                "the service refused it (ThrottlingException)",
+                nothing,
+            ),
+            (
+                refused(400, "ValidationException"),
+                FailureKind::Refused,
+                "the service refused it (ValidationException)",
+                [true, false, false],
+            ),
+            (refused(400, "AccessDenied"), FailureKind::Refused, "the service refused it (AccessDenied)", nothing),
+            (
+                refused(400, "TransactionInProgressException"),
+                FailureKind::Unknown,
+                "an earlier attempt is still in progress (TransactionInProgressException)",
+                nothing,
+            ),
+        ] {
+            assert_eq!(failure(error), (kind, format!("PutItem did not succeed: {reason}"), is));
+        }
+    }
+
+    #[test]
+    fn a_failure_for_want_of_time_and_one_of_content_are_told_apart() {
+        let not_started = CallError::<ErrorMetadata>::NotStarted.into_failure("PutItem");
+        let failures = [
+            not_started,
+            Failure::invalid("PutItem", "it is too large"),
+            Failure::unreadable("GetItem", "it has no key"),
+            Failure::transient("PutItem", "other writes conflicted with it"),
+        ];
+        let is = |of: fn(&Failure) -> bool| failures.each_ref().map(of);
+        assert_eq!(is(Failure::is_out_of_time), [true, false, false, false]);
+        assert_eq!(is(Failure::is_invalid), [false, true, false, false]);
+        assert_eq!(is(Failure::is_unreadable), [false, false, true, false]);
+    }
+
+    /// The time limits of the first attempt and of the whole call that is made with `remaining` time.
+    async fn limits(remaining: Duration, most: Duration, least: Duration) -> Option<(Duration, Duration)> {
+        let mut applied = None;
+        let send = |timeouts: TimeoutConfig| {
+            applied = timeouts.operation_attempt_timeout().zip(timeouts.operation_timeout());
+            async { Ok::<(), Mock>(()) }
+        };
+        let called = call(Deadline::after(remaining), Limits { most, least }, send).await;
+        assert_eq!(called.is_ok(), applied.is_some());
+        applied
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_attempt_leaves_time_for_another() {
+        let least = ONE / 20;
+        assert_eq!(limits(ONE, ONE * 3, least).await, Some((ONE * 2 / 5, ONE)));
+        assert_eq!(limits(ONE * 9, ONE * 2, least).await, Some((ONE * 4 / 5, ONE * 2)));
+        // A healthy service answers within a second, and no attempt is shorter than the least or longer than the call.
+        assert_eq!(limits(ONE * 9, ONE * 5, least).await, Some((ONE, ONE * 5)));
+        assert_eq!(limits(least * 2, ONE, least).await, Some((least, least * 2)));
+        assert_eq!(limits(least, ONE, least).await, Some((least, least)));
+        assert_eq!(limits(least / 2, ONE, least).await, None);
+    }
+}

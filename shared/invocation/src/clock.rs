@@ -55,5 +55,6 @@ mod tests {
         assert_eq!(clock.now(), datetime!(2026-11-23 08:00:00.123 UTC));
         tokio::time::advance(std::time::Duration::from_millis(1_500)).await;
         assert_eq!(clock.now(), datetime!(2026-11-23 08:00:01.623 UTC));
+        assert_eq!(clock.elapsed(), std::time::Duration::from_millis(1_500));
     }
 }

@@ -79,6 +79,12 @@ mod tests {
     }
 
     #[test]
+    fn the_settings_are_the_variables_of_the_process() {
+        let path = std::env::var("PATH").unwrap();
+        assert_eq!(Environment::of_process().optional("PATH"), Some(path.as_str()));
+    }
+
+    #[test]
     fn an_empty_variable_counts_as_not_set() {
         let environment = Environment::from_iter([("A", "a"), ("B", "")]);
         assert_eq!(environment.optional("A"), Some("a"));

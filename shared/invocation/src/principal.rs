@@ -42,3 +42,14 @@ impl fmt::Debug for Principal {
         f.write_str("Principal(..)")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promise_10_no_identity_is_in_debug_output() {
+        let principal = Principal::new("subject-1", "https://issuer.example").unwrap();
+        assert_eq!(format!("{principal:?}"), "Principal(..)");
+    }
+}

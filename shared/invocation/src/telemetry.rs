@@ -59,3 +59,46 @@ pub fn invocation_span(ids: &InvocationIds<'_>) -> Span {
         xray_trace_id = ids.trace_id,
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex, PoisonError};
+
+    use serde_json::Value;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn only_the_first_invocation_of_an_environment_is_a_cold_start() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().json().with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            for request_id in ["r-1", "r-2"] {
+                let ids = InvocationIds { request_id, trace_id: None, correlation_id: Some("c-1") };
+                invocation_span(&ids).in_scope(|| tracing::info!(event = "done"));
+            }
+        });
+        let bytes = lines.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let text = String::from_utf8(bytes).unwrap();
+        let span = |line: &str| serde_json::from_str::<Value>(line).unwrap()["span"].clone();
+        let spans: Vec<Value> = text.lines().map(span).collect();
+        let shown = |span: &Value| (span["function_request_id"].clone(), span["cold_start"].clone());
+        let expected = [("r-1".into(), true.into()), ("r-2".into(), false.into())];
+        assert_eq!(spans.iter().map(shown).collect::<Vec<(Value, Value)>>(), expected);
+    }
+}

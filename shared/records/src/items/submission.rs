@@ -330,3 +330,132 @@ fn answers_from_reader(answers: Reader<'_>) -> Result<Answers, Unreadable> {
         })
         .collect()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use serde_json::Value;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::items::acknowledgement::Acknowledgement;
+    use crate::items::quarantine::Quarantined;
+    use crate::items::score::Score;
+    use crate::store::walk::WalkPosition;
+
+    /// A submission with an answer of each kind; the text and the reason have `length` characters each.
+    pub(crate) fn submission(length: usize) -> Submission {
+        let answers = [
+            ("number", Answer::Number(Decimal::new(75, 1))),
+            ("boolean", Answer::Boolean(true)),
+            ("text", Answer::Text("é".repeat(length))),
+            ("codes", Answer::Codes((1_000_000..1_000_000 + length as i64).collect())),
+        ];
+        let of: SubmissionId = Uuid::from_u128(6).into();
+        Submission {
+            study: "DEMO".parse().unwrap(),
+            site: "S01".parse().unwrap(),
+            patient: "P-1".parse().unwrap(),
+            group: Some("women".parse().unwrap()),
+            id: Uuid::from_u128(7).into(),
+            instrument: InstrumentRef {
+                id: "phq-9".parse().unwrap(),
+                version: "1.0.0".parse().unwrap(),
+                hash: "0".repeat(64),
+            },
+            answers: answers.into_iter().map(|(item, answer)| (item.parse().unwrap(), answer)).collect(),
+            authored_at: datetime!(2026-11-01 09:00 +1),
+            effective_at: datetime!(2026-11-01 08:00 UTC),
+            clock: Some(ClockNote { skew_seconds: Some(-3), used_received_at: true }),
+            received_at: datetime!(2026-11-01 08:00:01 UTC),
+            principal: Principal::new("subject-1", "https://issuer.example").unwrap(),
+            digest: "1".repeat(64),
+            correlation_id: "c-1".to_owned(),
+            request_id: "r-1".to_owned(),
+            nonce: Uuid::from_u128(8),
+            study_version: Some(("1.0.0".parse().unwrap(), "2".repeat(64))),
+            amends: Some(Amendment {
+                of,
+                reason: "é".repeat(length),
+                place: Place { at: datetime!(2026-10-31 08:00 UTC), id: of },
+            }),
+            amended_by: None,
+            device: Some(Device { app: Some("ePRO 3.1".to_owned()), os: Some("Android 17".to_owned()) }),
+            claimed: Claims::from_iter([("total".parse().unwrap(), Decimal::from(5))]),
+        }
+    }
+
+    #[test]
+    fn a_submission_survives_being_stored() {
+        let submission = submission(10);
+        assert_eq!(Submission::from_item(&submission.to_item()), Ok(submission));
+    }
+
+    /// The bytes of an attribute, by DynamoDB's rules for the size of an item.
+    fn bytes_of(value: &AttributeValue) -> usize {
+        match value {
+            AttributeValue::S(text) => text.len(),
+            AttributeValue::N(digits) => digits.len().div_ceil(2) + 2,
+            AttributeValue::L(list) => 3 + list.iter().map(|value| 1 + bytes_of(value)).sum::<usize>(),
+            AttributeValue::M(map) => {
+                3 + map.iter().map(|(name, value)| 1 + name.len() + bytes_of(value)).sum::<usize>()
+            }
+            _ => 1,
+        }
+    }
+
+    #[test]
+    fn the_bytes_of_a_submission_are_an_upper_bound_and_not_far_above() {
+        for length in [1, 10, 500, 2_000] {
+            let submission = submission(length);
+            let item: usize = submission.to_item().iter().map(|(name, value)| name.len() + bytes_of(value)).sum();
+            let bound = submission.bytes();
+            assert!((item..item + 4_000 + length * 22).contains(&bound), "{length}: {bound} for {item}");
+        }
+    }
+
+    #[test]
+    fn promise_10_nothing_that_a_patient_or_a_clinician_wrote_is_in_debug_output() {
+        let mut submission = submission(1);
+        if let Some(amendment) = &mut submission.amends {
+            amendment.reason = "a private reason".to_owned();
+        }
+        let debug = format!("{submission:?}");
+        assert!(debug.contains("Amendment { of: ") && debug.contains("Device(..)"), "{debug}");
+        for private in ["P-1", "private", "Android", "subject-1", "7.5", "é"] {
+            assert!(!debug.contains(private), "{private}: {debug}");
+        }
+        let (at, note) = (datetime!(2026-11-01 08:00 UTC), Some("a private note".to_owned()));
+        let acknowledgement = Acknowledgement { by: "clinician-1".to_owned(), at, note };
+        let debug = format!("{acknowledgement:?}");
+        assert!(debug.contains("clinician-1") && !debug.contains("private"), "{debug}");
+        let record = serde_json::json!({"dynamodb": {"SequenceNumber": "17", "NewImage": "private"}});
+        let quarantined = Quarantined { record: &record, reason: "it has no answers" };
+        let debug = format!("{quarantined:?}");
+        assert_eq!(debug, r#"Quarantined { id: "17", reason: "it has no answers", .. }"#);
+        let position = WalkPosition { pk: "PATIENT#DEMO#P-1".to_owned(), sk: "PROFILE".to_owned() };
+        assert_eq!(format!("{position:?}"), "WalkPosition(redacted)");
+        let score = Score {
+            scored_at: at,
+            instrument_hash: String::new(),
+            study: None,
+            scores: serde_json::json!([{"id": "total", "value": 23}]),
+            not_scored: Value::Null,
+            not_evaluated: Value::Null,
+            claimed_differs: Value::Null,
+            alerts: Vec::new(),
+        };
+        let debug = format!("{score:?}");
+        assert!(debug.starts_with("Score { scored_at: ") && !debug.contains("23"), "{debug}");
+    }
+
+    #[test]
+    fn a_record_is_quarantined_with_its_payload_up_to_the_size_of_an_item() {
+        let to_item = |bytes: usize| {
+            // Two quotation marks.
+            let record = Value::String("x".repeat(bytes - 2));
+            let quarantined = Quarantined { record: &record, reason: "it is large" };
+            quarantined.to_item(datetime!(2026-11-01 08:00 UTC)).is_some()
+        };
+        assert_eq!([390 * 1024 - 1, 390 * 1024, 390 * 1024 + 1].map(to_item), [true, true, false]);
+    }
+}

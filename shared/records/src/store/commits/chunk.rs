@@ -136,3 +136,37 @@ impl<'a, T> Chunk<'a, T> {
         settled.extend(self.members.drain(..).map(|(tag, to_score)| (tag, to_score, commit())));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clinical::instruments::Catalog;
+
+    use super::*;
+    use crate::items::submission::tests::submission;
+
+    #[test]
+    fn a_chunk_is_as_large_as_a_transaction_may_be() {
+        let protocol = Protocol::of_no_study();
+        let (mut by_count, mut by_writes, mut by_bytes) = (false, false, false);
+        for instrument in Catalog::shipped().iter() {
+            for length in [1, 2_000, 20_000] {
+                let one = || ((), ToScore { submission: submission(length), instrument, protocol: &protocol });
+                let (_, member) = one();
+                // Its score, the patient's profile, and for each rule an alert with its place; the counter once.
+                let (writes, bytes) = (2 + 2 * instrument.rules().len(), member.submission.bytes());
+                let fits =
+                    |members: usize| members <= 25 && 1 + members * writes <= 100 && members * bytes <= 3_000_000;
+                let most = (1..=25).rev().find(|members| fits(*members)).unwrap_or(1);
+                let sizes: Vec<usize> =
+                    chunks((0..60).map(|_| one()).collect()).iter().map(|chunk| chunk.members.len()).collect();
+                assert_eq!(sizes.iter().sum::<usize>(), 60);
+                let (last, others) = sizes.split_last().expect("there are chunks");
+                assert!(*last <= most && others.iter().all(|size| *size == most), "{sizes:?} and not {most}");
+                by_count |= most == 25;
+                by_writes |= 1 + (most + 1) * writes > 100;
+                by_bytes |= (most + 1) * bytes > 3_000_000;
+            }
+        }
+        assert!(by_count && by_writes && by_bytes, "each limit decides somewhere");
+    }
+}
