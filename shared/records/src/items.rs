@@ -12,7 +12,6 @@ pub(crate) mod patient_records;
 pub(crate) mod period;
 pub(crate) mod profile;
 pub(crate) mod quarantine;
-mod replay_entry;
 pub(crate) mod score;
 pub mod stream;
 pub(crate) mod submission;

@@ -26,8 +26,8 @@ struct Known {
 pub(crate) struct Definition {
     /// The instrument, with the rules that the study had for the patient's group.
     pub(crate) instrument: Arc<Instrument>,
-    /// The version of the study.
-    pub(crate) protocol: Arc<Protocol>,
+    /// Whether the submission belongs to the study's data.
+    pub(crate) in_study: bool,
 }
 
 /// The definition of each submission of a patient, or why it is missing.
@@ -92,8 +92,10 @@ impl Definitions {
             Err(_) => Err("the study does not have the instrument in this version"),
             Ok(instrument) if instrument.hash() != named.hash => Err("the instrument has another content"),
             Ok(instrument) => {
-                let instrument = Arc::clone(instrument);
-                Ok(Definition { instrument, protocol })
+                let at = submission.place().at;
+                // The patient's own calendar decides on the day.
+                let at = at.checked_to_offset(submission.authored_at.offset()).unwrap_or(at);
+                Ok(Definition { instrument: Arc::clone(instrument), in_study: protocol.has_begun(at) })
             }
         })
     }

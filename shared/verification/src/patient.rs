@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use clinical::ids::{InstrumentId, RuleId, SiteId, SubmissionId};
-use clinical::instruments::{Outcome, Replay, ReplayEntry, replay};
+use clinical::instruments::{Basis, CourseId, Outcome, Replay, ReplayEntry, Score, replay};
 use records::{List, OnList, PatientRecords, StoredAlert, StoredSubmission};
 use time::OffsetDateTime;
 
@@ -85,12 +85,26 @@ pub(crate) fn compare(
     patient.compared
 }
 
-/// The scored submissions as entries of the replay.
+/// The scored submissions as entries of the replay. Apart from what the functions do to the same end, so that a mistake
+/// there is not repeated by what should find it.
 fn entries<'a>(records: &'a PatientRecords, defined: &'a Defined) -> Vec<ReplayEntry<'a>> {
     let scored = records.submissions.iter().filter_map(|stored| Some((&stored.submission, stored.score.as_ref()?)));
     let entry = |(submission, score): (&'a records::Submission, &records::Score)| {
-        let definition = defined.get(&submission.id).and_then(|defined| defined.as_ref().ok());
-        submission.replay_entry(score, definition.map(|by| (&*by.instrument, &*by.protocol)))
+        let (basis, in_study) = match defined.get(&submission.id) {
+            Some(Ok(Definition { instrument, in_study })) => {
+                (Basis::Answers { instrument, answers: &submission.answers }, *in_study)
+            }
+            // Without its definition only its stored scores are known.
+            Some(Err(_)) | None => {
+                let (id, version) = (submission.instrument.id.clone(), submission.instrument.version.clone());
+                let scores: Vec<Score> = serde_json::from_value(score.scores.clone()).ok()?;
+                let scores = scores.into_iter().map(|score| (score.id, score.value)).collect();
+                let course = CourseId { instrument: id, version: version.clone() };
+                (Basis::Recorded { course, version, scores }, true)
+            }
+        };
+        let amends = submission.amends.as_ref().map(|amendment| amendment.of);
+        Some(ReplayEntry { id: submission.id, place: submission.place(), amends, in_study, basis })
     };
     scored.filter_map(entry).collect()
 }

@@ -5,7 +5,6 @@
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 #[test]
 fn a_death_that_does_not_repeat_is_a_finding_without_an_input_and_the_run_ends() {
@@ -21,7 +20,7 @@ fn a_death_that_does_not_repeat_is_a_finding_without_an_input_and_the_run_ends()
         if let Some(child) = children.split_whitespace().next() {
             break Command::new("kill").args(["-KILL", child]).status().unwrap();
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::yield_now();
     };
     assert!(killed.success());
     let output = run.wait_with_output().unwrap();

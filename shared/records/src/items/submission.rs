@@ -132,7 +132,7 @@ impl Submission {
     }
 
     /// Whether it belongs to the data of the study of `protocol`, by the patient's own calendar.
-    pub fn is_in_study(&self, protocol: &Protocol) -> bool {
+    pub(crate) fn is_in_study(&self, protocol: &Protocol) -> bool {
         let at = self.place().at;
         protocol.has_begun(at.checked_to_offset(self.authored_at.offset()).unwrap_or(at))
     }
@@ -340,7 +340,6 @@ pub(crate) mod tests {
     use crate::items::acknowledgement::Acknowledgement;
     use crate::items::quarantine::Quarantined;
     use crate::items::score::Score;
-    use crate::store::walk::WalkPosition;
 
     /// A submission with an answer of each kind; the text and the reason have `length` characters each.
     pub(crate) fn submission(length: usize) -> Submission {
@@ -432,8 +431,6 @@ pub(crate) mod tests {
         let quarantined = Quarantined { record: &record, reason: "it has no answers" };
         let debug = format!("{quarantined:?}");
         assert_eq!(debug, r#"Quarantined { id: "17", reason: "it has no answers", .. }"#);
-        let position = WalkPosition { pk: "PATIENT#DEMO#P-1".to_owned(), sk: "PROFILE".to_owned() };
-        assert_eq!(format!("{position:?}"), "WalkPosition(redacted)");
         let score = Score {
             scored_at: at,
             instrument_hash: String::new(),

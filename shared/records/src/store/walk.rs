@@ -354,3 +354,14 @@ fn whole(items: &[Item]) -> Walked {
         Err(reason) => Walked::Unreadable(UnreadableItem { kind: "patient", submission: None, reason }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn promise_10_a_position_names_no_patient_in_debug_output() {
+        let position = WalkPosition { pk: "PATIENT#DEMO#P-1".to_owned(), sk: "PROFILE".to_owned() };
+        assert_eq!(format!("{position:?}"), "WalkPosition(redacted)");
+    }
+}

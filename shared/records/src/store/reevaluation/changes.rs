@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use clinical::ids::{InstrumentId, RuleId, SubmissionId};
-use clinical::instruments::{CourseId, FiredRule, NotEvaluated, Outcome, ReplayEntry, replay};
+use clinical::ids::{InstrumentId, RuleId, ScoreId, SubmissionId};
+use clinical::instruments::{Basis, CourseId, FiredRule, NotEvaluated, Outcome, ReplayEntry, replay};
 use invocation::metrics;
+use rust_decimal::Decimal;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -85,10 +86,7 @@ impl Changes {
         let entries: Vec<ReplayEntry<'_>> = records
             .scored
             .values()
-            .filter_map(|(submission, score)| {
-                let scored_by = scored_by.get(&submission.id)?.as_ref().ok();
-                submission.replay_entry(score, scored_by.map(|by| (&*by.instrument, &*by.protocol)))
-            })
+            .filter_map(|(submission, score)| entry(submission, score, scored_by.get(&submission.id)?))
             .collect();
         let replayed = replay(&entries);
         let mut changes = Vec::new();
@@ -169,6 +167,32 @@ impl Change {
             Self::Mark { .. } | Self::Score { .. } => 1,
         }
     }
+}
+
+/// The entry of a submission in the replay. If its definition can no longer be read, its stored scores count.
+fn entry<'a>(
+    submission: &'a Submission,
+    score: &Score,
+    scored_by: &'a Result<ScoredBy, NotDefined>,
+) -> Option<ReplayEntry<'a>> {
+    let (basis, in_study) = match scored_by {
+        Ok(ScoredBy { instrument, protocol }) => {
+            let basis = Basis::Answers { instrument, answers: &submission.answers };
+            (basis, submission.is_in_study(protocol))
+        }
+        Err(_) => {
+            let of = &submission.instrument;
+            let course = CourseId { instrument: of.id.clone(), version: of.version.clone() };
+            (Basis::Recorded { course, version: of.version.clone(), scores: stored_scores(&score.scores)? }, true)
+        }
+    };
+    let amends = submission.amends.as_ref().map(|amendment| amendment.of);
+    Some(ReplayEntry { id: submission.id, place: submission.place(), amends, in_study, basis })
+}
+
+fn stored_scores(scores: &Value) -> Option<BTreeMap<ScoreId, Decimal>> {
+    let scores: Vec<clinical::instruments::Score> = serde_json::from_value(scores.clone()).ok()?;
+    Some(scores.into_iter().map(|score| (score.id, score.value)).collect())
 }
 
 /// The rules of a submission that are not evaluated, in the shape of the API.
