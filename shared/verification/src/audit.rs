@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use clinical::ids::SubmissionId;
+use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{
@@ -14,7 +15,7 @@ use records::{
 use time::OffsetDateTime;
 
 use crate::difference::{Difference, Kind};
-use crate::places;
+use crate::{AT_ONCE, places};
 
 /// The changes of a patient's records that do not have exactly one entry.
 pub(crate) async fn of_patient(
@@ -22,13 +23,13 @@ pub(crate) async fn of_patient(
     store: &Store,
     deadline: Deadline,
 ) -> Result<Vec<Difference>, Failure> {
-    let mut differences = Vec::new();
-    for row in &records.alerts {
-        differences.extend(of_acknowledgements(row, store, deadline).await?);
-    }
-    for stored in &records.submissions {
-        differences.extend(of_correction(&stored.submission, store, deadline).await?);
-    }
+    // Those of a patient who corrects everything would take longer than a run one after the other.
+    let of_alerts: Vec<_> = records.alerts.iter().map(|row| of_acknowledgements(row, store, deadline)).collect();
+    let submissions = records.submissions.iter().map(|stored| &stored.submission);
+    let of_corrections: Vec<_> = submissions.map(|submission| of_correction(submission, store, deadline)).collect();
+    let mut differences = stream::iter(of_alerts).buffered(AT_ONCE).try_concat().await?;
+    let of_corrections: Vec<Option<Difference>> = stream::iter(of_corrections).buffered(AT_ONCE).try_collect().await?;
+    differences.extend(of_corrections.into_iter().flatten());
     Ok(differences)
 }
 

@@ -99,6 +99,8 @@ pub async fn verify(
     Ok(Report { tally: pass.tally().clone(), differences })
 }
 
+/// What is compared at the same time: patients and, of each, audited changes.
+const AT_ONCE: usize = 8;
 /// The waits before a patient is read again.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(200);

@@ -18,10 +18,8 @@ use crate::counts::Brackets;
 use crate::definitions::Definitions;
 use crate::difference::{Difference, Kind};
 use crate::patient::{Compared, compare};
-use crate::{FIRST_WAIT, LONGEST_WAIT, Settings, audit, places};
+use crate::{AT_ONCE, FIRST_WAIT, LONGEST_WAIT, Settings, audit, places};
 
-/// What is compared at the same time.
-const AT_ONCE: usize = 8;
 /// How often a patient whose records differ is read again. A read may meet a transaction half-way, but not each time the
 /// same one.
 const READS_AGAIN: usize = 2;
