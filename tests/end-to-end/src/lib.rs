@@ -302,8 +302,9 @@ fn executable() -> PathBuf {
     static BUILT: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
         let mut build = std::process::Command::new(env!("CARGO"));
         build
-            .args(["build", "--quiet", "--package", "local", "--bin", "local"])
-            .current_dir(env!("CARGO_MANIFEST_DIR"));
+            // At the root, with the features of all packages united, as `cargo run` there.
+            .args(["build", "--quiet", "--bin", "local"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
         // Variables that cargo sets for a test count as changes to build scripts, which would then be built again.
         let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_", "LD_LIBRARY_"];
         for (name, _) in std::env::vars() {

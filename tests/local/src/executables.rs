@@ -47,20 +47,15 @@ pub async fn build(
     profile: &str,
     quiet: bool,
 ) -> Result<BTreeMap<String, PathBuf>, BuildError> {
-    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(&program);
-    command.current_dir(root).args(["build", "--message-format=json-render-diagnostics", "--profile", profile]);
+    let cargo = cargo(root);
+    let program = cargo.get_program().to_owned();
+    let mut command = Command::from(cargo);
+    command.args(["build", "--message-format=json-render-diagnostics", "--profile", profile]);
     if quiet {
         command.arg("--quiet");
     }
     for binary in binaries {
         command.args(["--bin", binary]);
-    }
-    // Build scripts would take variables that `cargo run` sets for its program for changes, and rebuild.
-    for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(is_of_cargo_run) {
-            command.env_remove(name);
-        }
     }
     let output = command
         .stdin(Stdio::null())
@@ -106,7 +101,21 @@ fn executables(output: &[u8]) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-fn is_of_cargo_run(name: &str) -> bool {
+/// Cargo, to be run at `root`. It gets none of the variables that cargo has set for this program: build scripts would take
+/// them for changes, and much would be built again.
+pub fn cargo(root: &Path) -> std::process::Command {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(program);
+    command.current_dir(root);
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_of_cargo) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+fn is_of_cargo(name: &str) -> bool {
     ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"].iter().any(|prefix| name.starts_with(prefix))
         || matches!(name, "CARGO_PRIMARY_PACKAGE" | "LD_LIBRARY_PATH" | "DYLD_FALLBACK_LIBRARY_PATH")
 }
