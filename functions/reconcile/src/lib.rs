@@ -27,8 +27,9 @@ const WRITE_MARGIN: Duration = Duration::from_secs(2);
 const LEAST: Duration = Duration::from_millis(500);
 /// How often the state is written. A run that is cut off loses at most what it did since.
 const WRITE_EVERY: Duration = Duration::from_secs(5);
-/// The largest number of sites whose counters one pass compares: their brackets have room in one item.
-const MOST_SITES: usize = 300;
+/// About how many bytes the counters of a pass take of its state, which has room in one item of 400 KB. The parts that
+/// sites are split into are not equally large.
+const MOST_BYTES: usize = 200_000;
 /// The largest number of differences that one run logs. The metric counts all.
 const MOST_LOGGED: usize = 100;
 const FIRST_WAIT: Duration = Duration::from_millis(50);
@@ -99,7 +100,7 @@ impl Reconcile {
 
     /// As [`Reconcile::new`], with `settings`.
     pub fn with_settings(store: Store, pause: time::Duration, settings: Settings) -> Self {
-        Self { store, pause, settings: Settings { most_sites: MOST_SITES.min(settings.most_sites), ..settings } }
+        Self { store, pause, settings: Settings { most_bytes: MOST_BYTES.min(settings.most_bytes), ..settings } }
     }
 
     /// Goes on with the pass, as far as the deadline allows.

@@ -301,6 +301,28 @@ async fn faults_of_the_store_are_waited_out() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wrong_counter_is_reported_by_the_passes_that_compare_other_sites_too() {
+    let world = world().await;
+    let counter = world.counters().into_iter().find(|counter| counter["submissions"].is_number()).unwrap();
+    let right = counter["submissions"].to_string();
+    world.edit(COUNTS, &counter, |raw| raw["submissions"] = json!({"N": "99"}));
+    // Each pass compares one of the two sites.
+    let settings = Settings { most_bytes: 200, ..Settings::default() };
+    let reconcile = Reconcile::with_settings(world.store(), DAY, settings);
+    let run = async || {
+        let event = LambdaEvent::new(json!({"begin": true}), context(PLENTY));
+        let summary = Box::pin(reconcile.handle(event)).await.unwrap();
+        assert!(summary.finished);
+        summary.differences
+    };
+    run().await;
+    assert_eq!([run().await, run().await, run().await], [1; 3]);
+    world.edit(COUNTS, &counter, |raw| raw["submissions"] = json!({"N": right}));
+    run().await;
+    assert_eq!([run().await, run().await], [0; 2]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_state_does_not_grow_with_the_patients() {
     let mut largest = Vec::new();
     for patients in [PATIENTS, 10 * PATIENTS] {

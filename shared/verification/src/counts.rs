@@ -59,9 +59,11 @@ impl Counted {
 }
 
 impl Brackets {
-    /// The brackets of pass `number` for the counters `before`, of at most about `most` sites.
+    /// The brackets of pass `number` for the counters `before`: of so many sites that they take about `most` bytes of the
+    /// state.
     pub(crate) fn begin(before: BTreeMap<(StudyId, SiteId), SiteCounts>, number: u64, most: usize) -> Self {
-        let parts = before.len().div_ceil(most.max(1)).max(1) as u64;
+        let bytes: usize = before.iter().map(|((study, site), counts)| bytes(study, site, counts)).sum();
+        let parts = bytes.div_ceil(most.max(1)).clamp(1, before.len().max(1)) as u64;
         let mut brackets = Self { parts, part: number % parts, sites: BTreeMap::new() };
         for ((study, site), counts) in before {
             if let Some(bracket) = brackets.of(&study, &site) {
@@ -69,6 +71,16 @@ impl Brackets {
             }
         }
         brackets
+    }
+
+    /// The number of parts that the sites are split into.
+    pub(crate) fn parts(&self) -> u64 {
+        self.parts
+    }
+
+    /// The part of the sites that is compared.
+    pub(crate) fn part(&self) -> u64 {
+        self.part
     }
 
     /// The number of submissions that were counted before the walk.
@@ -142,6 +154,12 @@ impl Brackets {
     }
 }
 
+/// The most that the bracket of a site takes of the state: its name and, twice, its numbers, of up to 20 digits.
+fn bytes(study: &StudyId, site: &SiteId, counts: &SiteCounts) -> usize {
+    let instruments: usize = counts.by_instrument.keys().map(|id| id.as_str().len() + 24).sum();
+    name(study, site).len() + 20 + 2 * (72 + instruments)
+}
+
 fn name(study: &StudyId, site: &SiteId) -> String {
     format!("{study}#{site}")
 }
@@ -149,6 +167,30 @@ fn name(study: &StudyId, site: &SiteId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brackets_take_no_more_of_the_state_than_they_may() {
+        let study: StudyId = "DEMO".parse().unwrap();
+        let by_instrument: BTreeMap<InstrumentId, u64> =
+            (0..40).map(|n| (format!("{}-{n:02}", "i".repeat(61)).parse().unwrap(), u64::MAX)).collect();
+        let counts = SiteCounts { submissions: u64::MAX, alerts: u64::MAX, by_instrument, ..SiteCounts::default() };
+        let before: BTreeMap<_, _> =
+            (0..200).map(|n| ((study.clone(), format!("S{n}").parse().unwrap()), counts.clone())).collect();
+        let most = 250_000;
+        let mut compared = 0;
+        let parts = Brackets::begin(before.clone(), 0, most).parts();
+        assert!(parts > 3, "{parts}");
+        for number in 0..parts {
+            let mut brackets = Brackets::begin(before.clone(), number, most);
+            for bracket in brackets.sites.values_mut() {
+                bracket.found = bracket.before.clone();
+            }
+            let size = serde_json::to_string(&brackets).unwrap().len();
+            assert!(size < most * 3 / 2, "part {number}: {size}");
+            compared += brackets.sites.len();
+        }
+        assert_eq!(compared, 200);
+    }
 
     #[test]
     fn an_instrument_that_is_named_like_a_counter_hides_none() {

@@ -50,8 +50,9 @@ pub struct Settings {
     pub clocks_apart: time::Duration,
     /// The number of items that are read at once.
     pub page: u16,
-    /// The largest number of sites whose counters are compared in one pass. Of more, each pass compares a part.
-    pub most_sites: usize,
+    /// About how many bytes of the state the counters of the sites may take. If they are more, each pass compares a part
+    /// of the sites.
+    pub most_bytes: usize,
 }
 
 impl Default for Settings {
@@ -62,7 +63,7 @@ impl Default for Settings {
             escalates: false,
             clocks_apart: time::Duration::hours(6),
             page: 250,
-            most_sites: usize::MAX,
+            most_bytes: usize::MAX,
         }
     }
 }

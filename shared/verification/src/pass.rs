@@ -47,9 +47,15 @@ struct State {
     phase: Phase,
     brackets: Brackets,
     tally: Tally,
-    /// The differences of the last pass that was done.
+    /// The differences that were known when the last pass was done.
     #[serde(default)]
     differences_before: u64,
+    /// The part of the sites whose counters are compared.
+    #[serde(default)]
+    part: u64,
+    /// The differences of the counters of each part when it was last compared.
+    #[serde(default)]
+    of_parts: BTreeMap<u64, u64>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -102,8 +108,16 @@ impl Pass {
     }
 
     fn numbered(settings: Settings, number: u64, differences_before: u64) -> Self {
-        let (brackets, tally) = (Brackets::default(), Tally::default());
-        let state = State { number, began_at: 0, phase: Phase::Begin, brackets, tally, differences_before };
+        let state = State {
+            number,
+            began_at: 0,
+            phase: Phase::Begin,
+            brackets: Brackets::default(),
+            tally: Tally::default(),
+            differences_before,
+            part: 0,
+            of_parts: BTreeMap::new(),
+        };
         Self { settings, state, definitions: Definitions::default() }
     }
 
@@ -131,7 +145,9 @@ impl Pass {
     #[must_use]
     pub fn next(self) -> Self {
         let differences = self.differences();
-        Self::numbered(self.settings, self.state.number + 1, differences)
+        let mut next = Self::numbered(self.settings, self.state.number + 1, differences);
+        next.state.of_parts = self.state.of_parts;
+        next
     }
 
     /// Whether all was compared.
@@ -158,9 +174,12 @@ impl Pass {
     }
 
     /// The differences that are known: of this pass if it is done, else of this pass so far or, where those are more, of
-    /// the last one that was done. What only waits too long is not among them: it has an alarm of its own.
+    /// the last one that was done. Those of counters that another pass compares stay until it does. What only waits too
+    /// long is not among them: it has an alarm of its own.
     pub fn differences(&self) -> u64 {
-        let of_pass = self.state.tally.altered();
+        let of_others: u64 =
+            self.state.of_parts.iter().filter(|(part, _)| **part != self.state.part).map(|one| one.1).sum();
+        let of_pass = self.state.tally.altered() + of_others;
         if self.is_done() { of_pass } else { of_pass.max(self.state.differences_before) }
     }
 
@@ -182,7 +201,9 @@ impl Pass {
                 if !Backoff::new(LONGEST_WAIT, LONGEST_WAIT).wait(deadline, Duration::ZERO).await {
                     return Err(no_time());
                 }
-                state.brackets = Brackets::begin(sites, state.number, self.settings.most_sites);
+                state.brackets = Brackets::begin(sites, state.number, self.settings.most_bytes);
+                state.part = state.brackets.part();
+                state.of_parts.retain(|part, _| *part < state.brackets.parts());
                 state.tally.submissions_before = state.brackets.submissions_before();
                 state.began_at = now.unix_timestamp();
                 state.phase = Phase::Records(None);
@@ -224,6 +245,9 @@ impl Pass {
                     Ok(pairs.flat_map(|((study, site), counts)| brackets.compare(study, site, counts)).collect())
                 };
                 let differences = repeated(compare, deadline).await?;
+                let known =
+                    if after.is_none() { 0 } else { state.of_parts.get(&state.part).copied().unwrap_or_default() };
+                state.of_parts.insert(state.part, known + differences.len() as u64);
                 state.phase = match next {
                     Some(next) => Phase::Counts(Some(next)),
                     None => {
