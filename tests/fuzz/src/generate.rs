@@ -106,6 +106,8 @@ const TEXTS: [&str; 46] = [
 
 /// The largest number of changes of one input.
 const MOST_CHANGES: u32 = 6;
+/// One input in so many is full, where the product reads larger ones than are generated otherwise.
+const FULL: u64 = 5_000;
 /// Examples above this size are taken seldom: they cost much and show little more.
 const LARGE_EXAMPLE: usize = 4 * 1024;
 
@@ -116,6 +118,7 @@ pub struct Generator {
     /// The words and texts of the examples.
     words: Vec<Vec<u8>>,
     largest: usize,
+    full: usize,
     /// Of the target and the seed.
     seed: u64,
 }
@@ -139,7 +142,8 @@ impl Generator {
         words.dedup();
         let mut hasher = DefaultHasher::new();
         (target.name, seed).hash(&mut hasher);
-        Ok(Self { examples, words, largest: target.largest, seed: hasher.finish() })
+        let Target { largest, full, .. } = *target;
+        Ok(Self { examples, words, largest, full, seed: hasher.finish() })
     }
 
     /// The input of this index.
@@ -154,7 +158,26 @@ impl Generator {
                 input.truncate(self.largest);
             }
         }
+        if index % FULL == FULL - 1 && self.full > self.largest {
+            self.fill(&mut input, &mut rng);
+        }
         input
+    }
+
+    /// Repeats a piece of `input`, a small one as often as a large one, until it is full.
+    fn fill(&self, input: &mut Vec<u8>, rng: &mut Rng) {
+        let tokens = tokens(input);
+        let span = match tokens.len() {
+            0 => 0..0,
+            number => with_separator(input, value_at(input, &tokens, rng.usize(..number))),
+        };
+        let mut piece = input[span.clone()].to_vec();
+        if piece.last() != Some(&b',') {
+            // The last of a list, or a line.
+            piece.insert(0, if rng.bool() { b',' } else { b'\n' });
+        }
+        let times = self.full.saturating_sub(input.len()) / piece.len();
+        replace(input, span.end..span.end, &piece.repeat(times));
     }
 
     fn example(&self, rng: &mut Rng) -> &[u8] {
@@ -385,6 +408,17 @@ mod tests {
         assert_eq!(inputs("submission", 1), inputs("submission", 1));
         assert_ne!(inputs("submission", 1), inputs("submission", 2));
         assert_ne!(inputs("submission", 1), inputs("batch", 1));
+    }
+
+    #[test]
+    fn some_inputs_are_as_large_as_the_product_accepts() {
+        for name in ["batch", "rows"] {
+            let target = Target::named(name).unwrap();
+            let generator = Generator::new(target, 1).unwrap();
+            let full = (1..10).map(|n| generator.input(n * FULL - 1).len()).filter(|length| length * 2 > target.full);
+            assert!(full.count() > 5, "{name}");
+            assert!(generator.input(FULL).len() <= target.largest);
+        }
     }
 
     #[test]

@@ -31,8 +31,10 @@ pub struct Target {
     pub about: &'static str,
     /// Examples elsewhere in the repository, beside those in `tests/fuzz/corpus`.
     pub examples: &'static [&'static str],
-    /// The bytes of the largest generated input.
+    /// The bytes of the largest generated input, but for a few full ones.
     pub largest: usize,
+    /// The bytes of a full input: as many as the product reads.
+    pub full: usize,
     /// The memory that an input may take.
     pub memory: Memory,
     /// Reads an input.
@@ -46,12 +48,14 @@ pub struct Memory {
     pub for_each_byte: usize,
     /// Bytes whatever the input.
     pub constant: usize,
+    /// The most bytes whatever the input: as many as the function has.
+    pub most: usize,
 }
 
 impl Memory {
     /// The limit for an input of `length` bytes.
     pub fn limit(self, length: usize) -> usize {
-        self.constant + self.for_each_byte * length
+        self.most.min(self.constant + self.for_each_byte * length)
     }
 }
 
