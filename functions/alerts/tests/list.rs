@@ -113,7 +113,12 @@ async fn a_page_is_filled_with_alerts_that_match_the_filter() {
     world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
     score(&world, Duration::from_secs(3)).await;
     world.heal();
+    // The escalations of three alerts ended, one of which was acknowledged in the end.
+    for row in &world.items("alert")[3..6] {
+        world.tamper_one(row, "exhausted_at", "2026-11-23T09:00:00.000000000Z");
+    }
     for (query, expected) in [
+        ("status=exhausted&limit=1", 2),
         ("status=acknowledged&limit=3", 4),
         ("status=sent&limit=3", 10),
         ("status=pending&limit=3", 1),

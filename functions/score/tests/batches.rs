@@ -496,6 +496,19 @@ async fn promise_8_a_submission_that_the_store_always_refuses_is_found_among_its
 }
 
 #[tokio::test(start_paused = true)]
+async fn promise_8_a_refusal_that_is_not_for_the_content_quarantines_nothing() {
+    let world = World::new();
+    send(&world, "S01", "P-1", &CALM).await;
+    let stream = world.stream();
+    world.inject_into("TransactWriteItems", usize::MAX, Fault::error("AccessDeniedException"));
+    assert_eq!(process(&world, &stream, PLENTY).await, [number(&stream[0])]);
+    assert_eq!(world.items("quarantined"), Vec::<Value>::new());
+    world.heal();
+    process_all(&world).await;
+    assert_eq!(counts(&world, "S01").await.submissions, 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_alert_does_not_wait_for_a_neighbour_that_conflicts() {
     let world = World::new();
     send(&world, "S01", "P-1", &UNSAFE).await;

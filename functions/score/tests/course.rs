@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use api::Handler;
 use clinical::instruments::Catalog;
-use harness::{World, claims, request, stream_event};
+use harness::{RECORDS, World, claims, request, stream_event};
+use invocation::metrics::{Captured, NOT_REEVALUATED};
 use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
@@ -182,6 +183,26 @@ async fn a_submission_is_scored_under_the_study_version_that_accepted_it_even_if
     assert_eq!(alerts(&world, "added").len(), 1);
     assert_eq!(stored(&world, &body)["score"]["study"]["version"], "1.0.0");
     assert_eq!(world.items("quarantined"), Vec::<Value>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_whose_definition_is_lost_counts_with_its_stored_scores_and_is_reported() {
+    let world = World::new();
+    put_study(&world, "1.0.0", lasting(), json!({})).await;
+    let (first, late, third) = (pain(1, 8), pain(2, 8), pain(3, 8));
+    for body in [&first, &third] {
+        send(&world, body).await;
+    }
+    score(&world, 0).await;
+    world.edit(RECORDS, &stored(&world, &first), |raw| raw["instrument"]["M"]["hash"] = json!({"S": "other content"}));
+    let metrics = Captured::begin();
+    send(&world, &late).await;
+    score(&world, 2).await;
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
+    assert_eq!(metrics.sum(NOT_REEVALUATED), Some(1));
+    let lost = json!([{"rule": "all", "reason": "the definition that it was scored by can no longer be read"}]);
+    assert_eq!(stored(&world, &first)["score"]["not_evaluated"], lost);
 }
 
 #[tokio::test(start_paused = true)]

@@ -443,6 +443,24 @@ async fn an_unreadable_alert_fails_the_run_and_delays_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_unreadable_patient_and_an_item_of_an_unknown_kind_fail_the_run_and_delay_no_other() {
+    let world = World::new();
+    send(&world, "S01", "P-1", CALM).await;
+    score(&world, PLENTY).await;
+    let profile = world.items("profile").remove(0);
+    for (attribute, value) in [("pending", "PENDING#3"), ("pending_since", LONG_AGO), ("patient", "")] {
+        world.tamper_one(&profile, attribute, value);
+    }
+    let other = [("sk", "MEMO"), ("kind", "memo"), ("pending", "PENDING#5"), ("pending_since", LONG_AGO)];
+    world.copy(&world.items("submission")[0], &other);
+    send(&world, "S01", "P-2", CALM).await;
+    age(&world);
+    let swept = run(&world, AT_ONCE, PLENTY).await.unwrap_err();
+    assert_eq!(swept.to_string(), "2 of the waiting items failed; the reasons are in the log");
+    assert_eq!(submissions_counted(&world, "S01").await, 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn promise_6_whatever_stalls_a_run_ends_before_the_reserve_and_the_next_completes_it() {
     let stalls = [
         "Query RecordsTable",
