@@ -154,3 +154,13 @@ async fn calls_during_a_slow_write_are_counted_in_one_transaction() {
     assert!(world.count_calls(COUNT) <= 3, "{}", world.count_calls(COUNT));
     assert_eq!(counts(&world, &sites).await, [50]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_count_is_confirmed_by_a_store_that_takes_seconds_to_answer() {
+    let world = World::new();
+    world.delay(Duration::from_secs(3));
+    let (store, sites) = (world.store(), sites(1));
+    store.count_call(&study(), &sites[0], "r-0", Deadline::after(Duration::from_secs(20))).await.unwrap();
+    world.delay(Duration::ZERO);
+    assert_eq!(counts(&world, &sites).await, [1]);
+}

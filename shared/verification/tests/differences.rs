@@ -474,6 +474,27 @@ async fn a_critical_alert_on_no_list_is_found_where_the_deployment_escalates() {
     assert!(verified(&world, escalates(false)).await.differences.is_empty(), "nobody may ever have escalated it");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_escalation_that_waits_for_its_publication_is_no_difference() {
+    let world = World::new();
+    world.put_instrument(&pain()).await;
+    let site = json!({"id": "S01", "name": "S01", "timeZone": "Europe/Berlin"});
+    world.put_study(json!({"sites": [site], "instruments": [{"id": "pain", "version": "1.0.0"}]})).await;
+    send(&world, "S01", "P-1", 1, json!({"1": 0, "2": true}), None).await;
+    score(&world).await;
+    for time in ["sent_at", "pending_since"] {
+        world.tamper_one(&alert(&world, "safety"), time, LONG_AGO);
+    }
+    world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
+    let at_once = Escalation { after_minutes: 0, limit: 3 };
+    let run = Sweep::new(world.store(), world.topic(), at_once);
+    Box::pin(run.handle(LambdaEvent::new(json!({}), context(PLENTY)))).await.unwrap_err();
+    let waits = alert(&world, "safety");
+    assert_eq!((&waits["escalation"], &waits["escalated_at"]), (&json!(1), &Value::Null));
+    let settings = Settings { escalates: true, ..Settings::default() };
+    assert_eq!(verified(&world, settings).await.differences, []);
+}
+
 #[test]
 fn every_kind_has_a_case() {
     let covered: BTreeSet<Kind> = CASES.iter().flat_map(|case| case.kinds.iter().copied()).collect();
