@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, Scope, WriteFailure, counted, http, protocol_for};
 use clinical::ids::SiteId;
-use lambda_http::http::StatusCode;
+use lambda_http::http::{Method, StatusCode};
 use lambda_http::{Body, Request, Response};
 use records::{SiteCounts, Store};
 use serde::Serialize;
@@ -52,6 +52,11 @@ impl Handler for Counts {
             "GET /v1/sites/{site}/counts" => self.counts_of_one(invocation, request).await,
             _ => Err(http::no_such_route()),
         }
+    }
+
+    fn out_of_time(&self, _route: &str, method: &Method) -> ProblemKind {
+        // The call of a request without an Idempotency-Key may be counted twice.
+        if method.is_safe() { ProblemKind::NotDone } else { ProblemKind::MayRepeat }
     }
 }
 

@@ -18,7 +18,7 @@ use clinical::ids::PatientId;
 use invocation::Deadline;
 use invocation::aws::Failure;
 use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, VARY};
-use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::http::{HeaderValue, Method, StatusCode};
 use lambda_http::{Body, Request, RequestExt, Response};
 use records::Store;
 use tokio::runtime::Handle;
@@ -68,6 +68,11 @@ impl Handler for Validate {
             "POST /v1/forms/{form}/{version}/validate" => self.validate(invocation, request).await,
             _ => Err(http::no_such_route()),
         }
+    }
+
+    fn out_of_time(&self, _route: &str, _method: &Method) -> ProblemKind {
+        // It stores nothing.
+        ProblemKind::NotDone
     }
 }
 

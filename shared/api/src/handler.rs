@@ -49,6 +49,12 @@ pub trait Handler: Sync {
         ProblemFormat::Problem
     }
 
+    /// What is answered to a request of `route` that overruns its deadline, whatever became of it. Each step obeys the
+    /// deadline by itself and knows better, so this is the last resort.
+    fn out_of_time(&self, _route: &str, method: &Method) -> ProblemKind {
+        if method.is_safe() { ProblemKind::NotDone } else { ProblemKind::OutcomeUnknown }
+    }
+
     /// Handles one request from entry to answer: makes its deadline (a `Request-Timeout` header, in seconds, shortens
     /// it), turns a problem into an answer, puts `x-correlation-id` on every answer, and logs one line.
     ///
@@ -86,7 +92,7 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
     async {
         let result = match deadline.bound(Box::pin(handler.answer(&route, invocation, request))).await {
             Some(result) => result,
-            None => Err(out_of_time(&method)),
+            None => Err(out_of_time(handler.out_of_time(&route, &method))),
         };
         let problem = result.as_ref().err().map(Problem::kind);
         let mut response = result.unwrap_or_else(|problem| problem.into_response_in(format, &correlation_id));
@@ -112,14 +118,13 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
     .await
 }
 
-/// The answer where a handler overruns its deadline. Each step obeys the deadline by itself and knows better what
-/// became of it, so this is the last resort.
-fn out_of_time(method: &Method) -> Problem {
-    if method.is_safe() {
-        Problem::new(ProblemKind::NotDone, "time ran out; ask again")
-    } else {
-        Problem::new(ProblemKind::MayRepeat, "time ran out, and whether it was done is not known")
-    }
+fn out_of_time(kind: ProblemKind) -> Problem {
+    let detail = match kind {
+        ProblemKind::OutcomeUnknown => "time ran out; send the same again, which settles it",
+        ProblemKind::MayRepeat => "time ran out, and whether it was done is not known",
+        _ => "time ran out; ask again",
+    };
+    Problem::new(kind, detail)
 }
 
 fn requested_timeout(request: &Request) -> Option<Duration> {
@@ -182,6 +187,18 @@ mod tests {
             let response = answer(request(remaining, &[]), stalled).await;
             assert_eq!(response.status(), 503, "{remaining}");
             assert!(start.elapsed() <= Duration::from_millis(remaining.saturating_sub(250)), "{remaining}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn promise_7_a_handler_that_stalls_on_a_write_is_answered_as_one_to_repeat() {
+        for (method, problem) in [(Method::POST, "outcome-unknown"), (Method::GET, "not-done")] {
+            let mut request = request(500, &[]);
+            *request.method_mut() = method;
+            let response = answer(request, stalled).await;
+            assert_eq!(response.headers()["retry-after"], "1");
+            let Body::Text(body) = response.into_body() else { panic!("a problem is text") };
+            assert!(body.contains(&format!("urn:epro:problem:{problem}")), "{body}");
         }
     }
 
