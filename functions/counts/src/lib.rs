@@ -54,7 +54,7 @@ impl Handler for Counts {
         }
     }
 
-    fn out_of_time(&self, _route: &str, method: &Method) -> ProblemKind {
+    fn overrun(&self, method: &Method) -> ProblemKind {
         // The call of a request without an Idempotency-Key may be counted twice.
         if method.is_safe() { ProblemKind::NotDone } else { ProblemKind::MayRepeat }
     }

@@ -59,6 +59,11 @@ fn mend(world: &World) {
     }
 }
 
+/// A counter of scored submissions.
+fn scored(world: &World) -> Value {
+    world.counters().into_iter().find(|counter| counter["submissions"].is_number()).unwrap()
+}
+
 fn reconcile(world: &World) -> Reconcile {
     Reconcile::with_settings(world.store(), DAY, Settings { page: 3, ..Settings::default() })
 }
@@ -182,7 +187,7 @@ async fn what_waits_too_long_has_another_alarm() {
 #[tokio::test(start_paused = true)]
 async fn a_counter_that_cannot_be_read_is_a_difference_and_fails_no_run() {
     let world = world().await;
-    let counter = world.counters().into_iter().find(|counter| counter["submissions"].is_number()).unwrap();
+    let counter = scored(&world);
     world.edit(COUNTS, &counter, |raw| raw["submissions"] = json!({"S": "many"}));
     let (summary, _) = finish(&world).await;
     assert_eq!((summary.patients, summary.differences), (9, 1));
@@ -303,7 +308,7 @@ async fn faults_of_the_store_are_waited_out() {
 #[tokio::test(start_paused = true)]
 async fn a_wrong_counter_is_reported_by_the_passes_that_compare_other_sites_too() {
     let world = world().await;
-    let counter = world.counters().into_iter().find(|counter| counter["submissions"].is_number()).unwrap();
+    let counter = scored(&world);
     let right = counter["submissions"].to_string();
     world.edit(COUNTS, &counter, |raw| raw["submissions"] = json!({"N": "99"}));
     // Each pass compares one of the two sites.

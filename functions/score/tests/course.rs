@@ -92,15 +92,21 @@ async fn an_offline_batch_in_any_order_fires_a_rule_that_looks_back() {
     }
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_late_submission_fires_the_rules_of_its_successors_once_as_late_alerts() {
+/// Three days of which the first and the third are scored, and the second was not sent yet.
+async fn without_the_second() -> (World, [Value; 3]) {
     let world = World::new();
     put_study(&world, "1.0.0", lasting(), json!({})).await;
-    let (first, late, third) = (pain(1, 8), pain(2, 8), pain(3, 8));
-    for body in [&first, &third] {
+    let days = [pain(1, 8), pain(2, 8), pain(3, 8)];
+    for body in [&days[0], &days[2]] {
         send(&world, body).await;
     }
     score(&world, 0).await;
+    (world, days)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_submission_fires_the_rules_of_its_successors_once_as_late_alerts() {
+    let (world, [_, late, third]) = without_the_second().await;
     assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
     // From another site: a patient has one course.
     send_from(&world, "S02", "POST /v1/submissions", &late).await;
@@ -187,13 +193,7 @@ async fn a_submission_is_scored_under_the_study_version_that_accepted_it_even_if
 
 #[tokio::test(start_paused = true)]
 async fn a_submission_whose_definition_is_lost_counts_with_its_stored_scores_and_is_reported() {
-    let world = World::new();
-    put_study(&world, "1.0.0", lasting(), json!({})).await;
-    let (first, late, third) = (pain(1, 8), pain(2, 8), pain(3, 8));
-    for body in [&first, &third] {
-        send(&world, body).await;
-    }
-    score(&world, 0).await;
+    let (world, [first, late, third]) = without_the_second().await;
     world.edit(RECORDS, &stored(&world, &first), |raw| raw["instrument"]["M"]["hash"] = json!({"S": "other content"}));
     let metrics = Captured::begin();
     send(&world, &late).await;

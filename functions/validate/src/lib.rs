@@ -70,7 +70,7 @@ impl Handler for Validate {
         }
     }
 
-    fn out_of_time(&self, _route: &str, _method: &Method) -> ProblemKind {
+    fn overrun(&self, _method: &Method) -> ProblemKind {
         // It stores nothing.
         ProblemKind::NotDone
     }

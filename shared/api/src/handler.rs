@@ -49,9 +49,9 @@ pub trait Handler: Sync {
         ProblemFormat::Problem
     }
 
-    /// What is answered to a request of `route` that overruns its deadline, whatever became of it. Each step obeys the
-    /// deadline by itself and knows better, so this is the last resort.
-    fn out_of_time(&self, _route: &str, method: &Method) -> ProblemKind {
+    /// What is answered to a request that overran its deadline, whatever became of it. Each step obeys the deadline by
+    /// itself and knows better, so this is the last resort.
+    fn overrun(&self, method: &Method) -> ProblemKind {
         if method.is_safe() { ProblemKind::NotDone } else { ProblemKind::OutcomeUnknown }
     }
 
@@ -92,7 +92,7 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
     async {
         let result = match deadline.bound(Box::pin(handler.answer(&route, invocation, request))).await {
             Some(result) => result,
-            None => Err(out_of_time(handler.out_of_time(&route, &method))),
+            None => Err(out_of_time(handler.overrun(&method))),
         };
         let problem = result.as_ref().err().map(Problem::kind);
         let mut response = result.unwrap_or_else(|problem| problem.into_response_in(format, &correlation_id));

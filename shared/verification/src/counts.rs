@@ -83,6 +83,11 @@ impl Brackets {
         self.part
     }
 
+    /// Ends the comparison. Which part was compared stays known.
+    pub(crate) fn forget(&mut self) {
+        self.sites.clear();
+    }
+
     /// The number of submissions that were counted before the walk.
     pub(crate) fn submissions_before(&self) -> u64 {
         self.sites.values().map(|bracket| bracket.before.submissions).sum()

@@ -50,9 +50,6 @@ struct State {
     /// The differences that were known when the last pass was done.
     #[serde(default)]
     differences_before: u64,
-    /// The part of the sites whose counters are compared.
-    #[serde(default)]
-    part: u64,
     /// The differences of the counters of each part when it was last compared.
     #[serde(default)]
     of_parts: BTreeMap<u64, u64>,
@@ -115,7 +112,6 @@ impl Pass {
             brackets: Brackets::default(),
             tally: Tally::default(),
             differences_before,
-            part: 0,
             of_parts: BTreeMap::new(),
         };
         Self { settings, state, definitions: Definitions::default() }
@@ -178,7 +174,7 @@ impl Pass {
     /// long is not among them: it has an alarm of its own.
     pub fn differences(&self) -> u64 {
         let of_others: u64 =
-            self.state.of_parts.iter().filter(|(part, _)| **part != self.state.part).map(|one| one.1).sum();
+            self.state.of_parts.iter().filter(|(part, _)| **part != self.state.brackets.part()).map(|one| one.1).sum();
         let of_pass = self.state.tally.altered() + of_others;
         if self.is_done() { of_pass } else { of_pass.max(self.state.differences_before) }
     }
@@ -202,7 +198,6 @@ impl Pass {
                     return Err(no_time());
                 }
                 state.brackets = Brackets::begin(sites, state.number, self.settings.most_bytes);
-                state.part = state.brackets.part();
                 state.of_parts.retain(|part, _| *part < state.brackets.parts());
                 state.tally.submissions_before = state.brackets.submissions_before();
                 state.began_at = now.unix_timestamp();
@@ -245,14 +240,17 @@ impl Pass {
                     Ok(pairs.flat_map(|((study, site), counts)| brackets.compare(study, site, counts)).collect())
                 };
                 let differences = repeated(compare, deadline).await?;
-                let known =
-                    if after.is_none() { 0 } else { state.of_parts.get(&state.part).copied().unwrap_or_default() };
-                state.of_parts.insert(state.part, known + differences.len() as u64);
+                let known = if after.is_none() {
+                    0
+                } else {
+                    state.of_parts.get(&state.brackets.part()).copied().unwrap_or_default()
+                };
+                state.of_parts.insert(state.brackets.part(), known + differences.len() as u64);
                 state.phase = match next {
                     Some(next) => Phase::Counts(Some(next)),
                     None => {
                         state.tally.sites = state.brackets.number();
-                        state.brackets = Brackets::default();
+                        state.brackets.forget();
                         Phase::Done
                     }
                 };

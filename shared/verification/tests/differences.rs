@@ -456,14 +456,20 @@ async fn an_alert_is_quiet_because_of_a_later_one_only_if_that_may_have_been_com
     assert!(!kinds(minutes(17), minutes(60)).await, "its clock may have been behind");
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_critical_alert_on_no_list_is_found_where_the_deployment_escalates() {
+/// A critical alert in a study that defines no escalation.
+async fn with_critical_alert() -> World {
     let world = World::new();
     world.put_instrument(&pain()).await;
     let site = json!({"id": "S01", "name": "S01", "timeZone": "Europe/Berlin"});
     world.put_study(json!({"sites": [site], "instruments": [{"id": "pain", "version": "1.0.0"}]})).await;
     send(&world, "S01", "P-1", 1, json!({"1": 0, "2": true}), None).await;
     score(&world).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_critical_alert_on_no_list_is_found_where_the_deployment_escalates() {
+    let world = with_critical_alert().await;
     let escalates = |escalates| Settings { escalates, ..Settings::default() };
     assert!(verified(&world, escalates(true)).await.differences.is_empty());
     edit(&world, &alert(&world, "safety"), |raw| {
@@ -476,12 +482,7 @@ async fn a_critical_alert_on_no_list_is_found_where_the_deployment_escalates() {
 
 #[tokio::test(start_paused = true)]
 async fn an_escalation_that_waits_for_its_publication_is_no_difference() {
-    let world = World::new();
-    world.put_instrument(&pain()).await;
-    let site = json!({"id": "S01", "name": "S01", "timeZone": "Europe/Berlin"});
-    world.put_study(json!({"sites": [site], "instruments": [{"id": "pain", "version": "1.0.0"}]})).await;
-    send(&world, "S01", "P-1", 1, json!({"1": 0, "2": true}), None).await;
-    score(&world).await;
+    let world = with_critical_alert().await;
     for time in ["sent_at", "pending_since"] {
         world.tamper_one(&alert(&world, "safety"), time, LONG_AGO);
     }
