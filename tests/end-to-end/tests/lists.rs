@@ -34,6 +34,13 @@ async fn staff_page_through_their_patients_and_each_read_and_correction_is_in_th
         Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"] == 4)
     })
     .await;
+    // The correction is scored by one transaction and takes its place in the course by the next, which marks the alert.
+    let clinician = cloud.token(json!({"role": "clinician", "study": "DEMO", "sites": "S01"})).await;
+    until("the correction has taken its place", async || {
+        let answer = cloud.get("/v1/sites/S01/alerts", Some(&clinician)).await;
+        Some(()).filter(|()| answer.body["alerts"].as_array().unwrap().iter().any(|alert| alert["corrected"] == true))
+    })
+    .await;
 
     let first = cloud.get("/v1/sites/S01/patients?limit=2", Some(&staff)).await;
     let next = first.body["next"].as_str().unwrap();
