@@ -163,11 +163,12 @@ async fn the_report_is_limited_to_its_site_and_period() {
     send(&world, "S01", "P-004", "2026-11-15T04:59:59+05:00", 0).await;
     send(&world, "S01", "P-004", "2026-11-15T05:00:00+05:00", 0).await;
     score_all(&world).await;
+    world.tamper("alert", "raised_at", "2026-11-03T08:00:02Z");
     let text = text(&answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await);
     for expected in ["Patients  4 4 with", "Submissions  13", "P-003  phq-9  1 no", "P-004  phq-9  2 no"] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    assert!(!text.contains("P-100"), "{text}");
+    assert!(!text.contains("P-100") && !text.contains("critical  P-003"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,10 +9,11 @@ use std::time::Duration;
 use api::Handler;
 use clinical::instruments::Catalog;
 use harness::{Call, Fault, Path, Published, World, claims, context, request, stream_event};
-use invocation::Deadline;
+use invocation::{Clock, Deadline};
 use lambda_runtime::LambdaEvent;
 use records::SiteCounts;
 use score::{BatchError, Score};
+use scoring::{Queue, Scoring, StagesEnded};
 use serde_json::{Value, json};
 use submit::Submit;
 use tokio::time::Instant;
@@ -653,4 +654,39 @@ async fn promise_6_whatever_stalls_the_answer_is_returned_before_the_reserve_wit
 
 fn transactions(world: &World) -> Vec<Call> {
     world.calls().into_iter().filter(|call| call.operation == "TransactWriteItems").collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_whose_publication_is_cut_off_are_reported_as_unpublished() {
+    let world = World::new();
+    for patient in ["P-1", "P-2", "P-3"] {
+        send(&world, "S01", patient, &[(9, 1)]).await;
+    }
+    let LambdaEvent { payload, .. } = stream_event(&world.stream(), PLENTY);
+    let scoring = Scoring::new(world.store(), world.topic());
+    let (clock, deadline) = (Clock::system(), Deadline::after(PLENTY));
+    let records = payload["Records"].as_array().unwrap();
+    let commit = async |queue: Queue, commit_by: Deadline| {
+        assert_eq!(scoring.commit(records, &queue, clock, commit_by).await, [0; 0]);
+    };
+    world.inject_into("PublishBatch", usize::MAX, Fault::Stall);
+    let ended = scoring.commit_and_publish(commit, Some(Duration::from_secs(1)), |_, _| {}, clock, deadline).await;
+    assert_eq!(ended, StagesEnded { committed: true, unpublished: 3 });
+    assert!(world.items("alert").iter().all(|row| row["pending"].is_string()), "the sweep finds them");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_meets_conflicts_is_written_and_one_that_is_refused_ends_at_once() {
+    let conflict = || Fault::error("TransactionConflictException");
+    for (times, fault, status) in
+        [(3, conflict(), "SENT"), (usize::MAX, Fault::error("ValidationException"), "PENDING")]
+    {
+        let world = World::new();
+        send(&world, "S01", "P-1", &[(9, 1)]).await;
+        world.inject_into("UpdateItem RecordsTable", times, fault);
+        let began = Instant::now();
+        assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+        assert_eq!((&world.items("alert")[0]["status"], world.published().len()), (&json!(status), 1));
+        assert!(began.elapsed() < Duration::from_secs(3), "{status}: {:?}", began.elapsed());
+    }
 }

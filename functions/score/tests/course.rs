@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use api::Handler;
 use clinical::instruments::Catalog;
-use harness::{RECORDS, World, claims, request, stream_event};
+use harness::{Call, Fault, RECORDS, World, claims, request, stream_event};
 use invocation::metrics::{Captured, NOT_REEVALUATED};
 use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 const PLENTY: Duration = Duration::from_secs(60);
@@ -220,4 +221,148 @@ async fn a_submission_of_a_reset_phone_is_no_baseline_in_a_study_with_a_start_da
         assert_eq!(alerts(&world, "worse").len(), expected, "{starts_on}");
         assert!(stored(&world, &reset)["scored_at"].is_string(), "kept and scored");
     }
+}
+
+/// The number of writes of `call`, if it is the transaction of an evaluated course.
+fn writes_of_course(call: &Call) -> Option<usize> {
+    let writes = call.body["TransactItems"].as_array().filter(|_| call.name() == "TransactWriteItems")?;
+    let body = call.body.to_string();
+    (body.contains("open_alerts") && !body.contains("scored_at = :at")).then_some(writes.len())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_course_whose_transaction_meets_a_conflict_is_evaluated_by_the_same_run() {
+    let (world, [_, late, third]) = without_the_second().await;
+    send(&world, &late).await;
+    let mut conflicts = 2;
+    world.inject(move |call| {
+        let writes = writes_of_course(call).filter(|_| conflicts > 0)?;
+        conflicts -= 1;
+        Some(Fault::conflict(writes, 0))
+    });
+    score(&world, 2).await;
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
+    assert_eq!(world.items("profile")[0]["pending"], Value::Null);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_course_that_dynamodb_does_not_accept_ends_the_attempt_and_not_the_time() {
+    let (world, [_, late, _]) = without_the_second().await;
+    send(&world, &late).await;
+    world.inject(|call| writes_of_course(call).map(|writes| Fault::cancelled_by(writes, 0, "ValidationError")));
+    let began = Instant::now();
+    let event = stream_event(&world.stream()[2..], PLENTY);
+    let answer = Score::new(world.store(), world.topic()).handle(event).await.unwrap();
+    assert_eq!((answer.batch_item_failures, began.elapsed().as_secs()), (vec![], 0));
+    assert!(world.items("profile")[0]["pending"].is_string(), "the sweep finds it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_course_that_a_run_left_is_evaluated_when_its_record_is_delivered_again() {
+    let (world, [_, late, third]) = without_the_second().await;
+    send(&world, &late).await;
+    world.inject(|call| (call.name() == "Query").then(|| Fault::error("AccessDeniedException")));
+    score(&world, 2).await;
+    assert!(stored(&world, &late)["scored_at"].is_string());
+    assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
+    world.heal();
+    score(&world, 2).await;
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_whose_score_a_read_does_not_see_yet_is_not_left_out_of_the_course() {
+    let (world, [first, late, third]) = without_the_second().await;
+    send(&world, &late).await;
+    // The query sees the transaction that scored the first submission half applied; the next transaction sees it whole.
+    let (seen, item) = (world.clone(), stored(&world, &first));
+    let mut hidden: Option<Value> = None;
+    let mut hide = true;
+    world.inject(move |call| {
+        if call.name() == "Query" && std::mem::take(&mut hide) {
+            seen.edit(RECORDS, &item, |raw| {
+                hidden = Some(raw.clone());
+                raw.as_object_mut().unwrap().retain(|name, _| !["score", "scored_at"].contains(&name.as_str()));
+            });
+        } else if call.name() == "TransactWriteItems"
+            && let Some(whole) = hidden.take()
+        {
+            seen.edit(RECORDS, &item, |raw| *raw = whole);
+        }
+        None
+    });
+    score(&world, 2).await;
+    assert!(stored(&world, &first)["scored_at"].is_string());
+    let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
+    assert_eq!((&course["count"], &course["baseline"]["submission"]), (&json!(3), &first["id"]));
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
+}
+
+fn line_and_lasting() -> Value {
+    let line = json!({"id": "line", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 10}}});
+    json!([line, lasting()[0]])
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_alert_is_reported_when_its_course_is_evaluated_and_an_unscored_submission_is_not() {
+    for (severity, reported) in [("warning", None), ("dreadful", Some(1))] {
+        let world = World::new();
+        put_study(&world, "1.0.0", line_and_lasting(), json!({})).await;
+        for body in [&pain(1, 10), &pain(3, 8)] {
+            send(&world, body).await;
+        }
+        score(&world, 0).await;
+        world.tamper("alert", "severity", severity);
+        for body in [&pain(2, 8), &pain(4, 8)] {
+            send(&world, body).await;
+        }
+        let metrics = Captured::begin();
+        let event = stream_event(&world.stream()[2..3], PLENTY);
+        Score::new(world.store(), world.topic()).handle(event).await.unwrap();
+        assert_eq!(metrics.sum(NOT_REEVALUATED), reported, "{severity}");
+        assert_eq!(alerts(&world, "lasting").len(), 1, "{severity}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn alerts_of_a_submission_whose_definition_is_lost_keep_their_marks() {
+    let world = World::new();
+    put_study(&world, "1.0.0", line_and_lasting(), json!({})).await;
+    let days = [pain(1, 10), pain(2, 8), pain(3, 8)];
+    for body in &days {
+        send(&world, body).await;
+    }
+    score(&world, 0).await;
+    send(&world, &correction(&days[1], 4, 0)).await;
+    score(&world, 3).await;
+    let superseded = |rule: &str| alerts(&world, rule)[0]["superseded"].as_bool().unwrap_or_default();
+    assert!(superseded("lasting") && !superseded("line"));
+    for lost in [&days[0], &days[2]] {
+        let hash = json!({"S": "other content"});
+        world.edit(RECORDS, &stored(&world, lost), |raw| raw["instrument"]["M"]["hash"] = hash);
+    }
+    let late = pain(2, 1);
+    send(&world, &late).await;
+    score(&world, 4).await;
+    assert_eq!(world.items("profile")[0]["courses"]["pain-nrs#1.0.0"]["count"], 4);
+    assert!(superseded("lasting") && !superseded("line"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_rules_of_a_submission_that_is_corrected_before_they_are_evaluated_say_so() {
+    let (world, [_, late, _]) = without_the_second().await;
+    send(&world, &late).await;
+    world.inject(|call| (call.name() == "Query").then(|| Fault::error("AccessDeniedException")));
+    score(&world, 2).await;
+    let reason = || stored(&world, &late)["score"]["not_evaluated"].clone();
+    assert_eq!(reason(), json!([{"rule": "lasting", "reason": "the patient's course is being evaluated again"}]));
+    send(&world, &correction(&late, 4, 0)).await;
+    world.heal();
+    score(&world, 3).await;
+    let corrected = "the submission was corrected before its course was evaluated";
+    assert_eq!(reason(), json!([{"rule": "lasting", "reason": corrected}]));
+    assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
 }

@@ -9,6 +9,7 @@ use harness::{Fault, World, claims, request};
 use lambda_http::{Body, Response};
 use serde_json::{Value, json};
 use submit::Submit;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 const PLENTY: Duration = Duration::from_secs(10);
@@ -204,7 +205,9 @@ async fn a_correction_that_conflicts_with_the_scoring_of_its_original_is_retried
     for at in 0..3 {
         let world = world_with(&[&original]).await;
         world.inject_into(TRANSACTION, 3, Fault::conflict(3, at));
+        let began = Instant::now();
         assert_eq!(send(&world, &correction(&original)).await.0, 202, "{at}");
+        assert!(began.elapsed() > Duration::from_millis(40), "it waits before it tries again: {:?}", began.elapsed());
     }
     let world = world_with(&[&original]).await;
     world.inject_into(TRANSACTION, 1, Fault::error("TransactionInProgressException"));

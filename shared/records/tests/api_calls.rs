@@ -164,3 +164,18 @@ async fn a_count_is_confirmed_by_a_store_that_takes_seconds_to_answer() {
     world.delay(Duration::ZERO);
     assert_eq!(counts(&world, &sites).await, [1]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_no_attempt_applied_are_counted_however_long_the_store_refuses_them() {
+    let world = World::new();
+    let (store, sites, metrics) = (world.store(), sites(1), Captured::begin());
+    world.inject_into(COUNT, usize::MAX, Fault::throttle());
+    request(&store, &sites, "r-0").await;
+    tokio::time::sleep(Duration::from_secs(20 * 60)).await;
+    let attempts = world.count_calls(COUNT);
+    assert!((20..300).contains(&attempts), "it waits longer and longer, and not for ever: {attempts}");
+    world.heal();
+    request(&store, &sites, "r-1").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!((counts(&world, &sites).await, metrics.sum(API_CALLS_NOT_COUNTED)), (vec![2], None));
+}

@@ -77,6 +77,7 @@ async fn a_site_lists_its_own_entries_and_those_of_its_study_newest_first() {
             assert!(page_number <= 30, "{most}: the list ends");
             let page = store.audit_entries(study, site, below.as_deref(), most, plenty()).await.unwrap();
             assert!(page.entries.len() == most || page.next.is_none());
+            assert!(!page.entries.is_empty(), "{most}: no page is empty");
             seen.extend(page.entries.into_iter().map(|entry| entry.subject.unwrap()));
             below = page.next;
             if below.is_none() {
@@ -88,4 +89,17 @@ async fn a_site_lists_its_own_entries_and_those_of_its_study_newest_first() {
         seen.retain(|subject| subject != "100");
         assert_eq!(seen, expected, "{most}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_site_whose_study_has_no_entries_is_listed_in_pages_too() {
+    let world = World::new();
+    let store = world.store();
+    for minute in 0..3 {
+        store.audit(&entry(Some("S01"), minute), plenty()).await.unwrap();
+    }
+    let (study, site) = (&"DEMO".parse().unwrap(), &"S01".parse().unwrap());
+    let page = store.audit_entries(study, site, None, 2, plenty()).await.unwrap();
+    let rest = store.audit_entries(study, site, page.next.as_deref(), 2, plenty()).await.unwrap();
+    assert_eq!((page.entries.len(), rest.entries.len(), rest.next), (2, 1, None));
 }

@@ -58,7 +58,7 @@ pub struct Scoring {
 pub struct StagesEnded {
     /// Whether committing ended within its share of the time.
     pub committed: bool,
-    /// The number of queued alerts that are not published. They stay on the list of waiting items.
+    /// The number of queued alerts whose publication did not end. They stay on the list of waiting items.
     pub unpublished: u64,
 }
 

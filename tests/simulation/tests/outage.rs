@@ -10,6 +10,7 @@ use harness::{Fault, World, claims, context, request, stream_event};
 use lambda_runtime::LambdaEvent;
 use score::Score;
 use serde_json::{Value, json};
+use simulation::run::Log;
 use submit::Submit;
 use sweep::{Sweep, SweepError, SweepSummary};
 use tokio::time::Instant;
@@ -176,8 +177,18 @@ async fn an_unreadable_alert_does_not_prevent_the_publication_of_others() {
     world.heal();
     let bad = world.items("alert").into_iter().find(|row| row["patient"] == "P-1").unwrap();
     world.tamper_one(&bad, "severity", "dreadful");
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt().json().with_writer(move || lines.clone()).finish();
+    let logged = tracing::subscriber::set_default(subscriber);
     assert_eq!(score.handle(stream_event(&stream, PLENTY)).await.unwrap().batch_item_failures, []);
     assert_eq!(sent(&world), 2);
+    let of_unreadable = || log.text().lines().filter(|line| line.contains("alerts_unreadable")).count();
+    assert_eq!(of_unreadable(), 1, "operators see it");
+    send_unsafe(&world, "S01", "P-3").await;
+    score.handle(stream_event(&world.stream()[3..], PLENTY)).await.unwrap();
+    assert_eq!((sent(&world), of_unreadable()), (3, 1), "nothing is reported where all can be read");
+    drop(logged);
 }
 
 #[tokio::test(start_paused = true)]

@@ -268,7 +268,7 @@ mod tests {
     #[test]
     fn every_action_is_read_as_it_is_written() {
         for action in AuditAction::ALL {
-            assert_eq!(action.as_str().parse(), Ok(action));
+            assert_eq!(action.to_string().parse(), Ok(action));
         }
         assert_eq!("patients-deleted".parse::<AuditAction>(), Err(UnknownName("audit action")));
     }

@@ -215,3 +215,43 @@ fn kind_is(item: &Item, kind: &str) -> Result<(), Unreadable> {
 fn in_item(kind: &'static str, submission: Option<SubmissionId>, reason: Unreadable) -> UnreadableItem {
     UnreadableItem { kind, submission, reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use clinical::instruments::{FiredRule, Severity};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::items::submission::tests::submission;
+
+    fn alert() -> Item {
+        let fired = FiredRule { rule: "safety".parse().unwrap(), severity: Severity::Critical, quiet_hours: 0 };
+        Alert::raise(&submission(1), &fired, datetime!(2026-11-01 08:00:02 UTC), false).to_item()
+    }
+
+    fn records_of(item: &Item) -> PatientRecords {
+        PatientRecords::of(&text_of(item, PK), std::slice::from_ref(item)).unwrap()
+    }
+
+    fn text_of(item: &Item, name: &str) -> String {
+        item[name].as_s().unwrap().clone()
+    }
+
+    #[test]
+    fn an_item_whose_attributes_name_something_else_than_its_key_is_unreadable() {
+        assert_eq!(records_of(&alert()).alerts.len(), 1);
+        for (name, value, why) in [
+            ("patient", "P-2", "does not agree with the other attributes"),
+            ("rule", "severe", "does not agree with the other attributes"),
+            ("submission", "00000000-0000-0000-0000-000000000009", "does not agree with the other attributes"),
+            ("kind", "profile", "does not agree with the key"),
+        ] {
+            let mut item = alert();
+            item.insert(name.to_owned(), text(value));
+            let records = records_of(&item);
+            let unreadable: Vec<String> = records.unreadable.iter().map(ToString::to_string).collect();
+            assert!(unreadable[0].starts_with("alert: ") && unreadable[0].ends_with(why), "{name}: {unreadable:?}");
+            assert_eq!((records.alerts.len(), unreadable.len()), (0, 1), "{name}");
+        }
+    }
+}

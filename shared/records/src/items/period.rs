@@ -199,3 +199,47 @@ fn first_scored(profile: Reader<'_>) -> Result<Option<OffsetDateTime>, Unreadabl
 fn earliest(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> Option<OffsetDateTime> {
     one.into_iter().chain(other).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use clinical::instruments::{Course, Point};
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::items::profile::Profile;
+    use crate::items::submission::Submission;
+    use crate::items::submission::tests::submission;
+
+    #[test]
+    fn the_first_submission_is_the_earliest_baseline_or_submission_of_the_period() {
+        let (from, until) = (datetime!(2026-11-01 00:00 UTC), datetime!(2026-12-01 00:00 UTC));
+        let mut later = submission(1);
+        (later.amends, later.effective_at) = (None, datetime!(2026-11-20 08:00 UTC));
+        let mut earlier = later.clone();
+        (earlier.id, earlier.effective_at) = (uuid::Uuid::from_u128(9).into(), datetime!(2026-11-10 08:00 UTC));
+        let mut profile = Profile::before(&later);
+        let baseline = Point {
+            submission: later.id,
+            place: Place { at: datetime!(2026-10-01 08:00 UTC), id: later.id },
+            version: "1.0.0".parse().unwrap(),
+            in_study: true,
+            scores: BTreeMap::new(),
+        };
+        let course = Course { baseline: Some(baseline), last: Vec::new(), count: 3 };
+        profile.courses.insert("phq-9#1.0.0".parse().unwrap(), course);
+        let of_profile = profile.to_attributes().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let of = |items: &[&Item]| {
+            let mut period = PatientPeriod::new(later.patient.clone());
+            items.iter().for_each(|item| period.add(item, &later.site, from, until).unwrap());
+            period.sort();
+            (period.first_submission, period.submissions.iter().map(|one| one.id).collect::<Vec<_>>())
+        };
+        let submissions = [&later, &earlier].map(Submission::to_item);
+        let in_order = vec![earlier.id, later.id];
+        assert_eq!(of(&[&submissions[0], &submissions[1]]), (Some(earlier.effective_at), in_order.clone()));
+        let before = Some(datetime!(2026-10-01 08:00 UTC));
+        assert_eq!(of(&[&submissions[0], &submissions[1], &of_profile]), (before, in_order));
+    }
+}

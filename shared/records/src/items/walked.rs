@@ -129,3 +129,25 @@ fn agrees(item: &Item, expected: &Item) -> Result<(), Unreadable> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use invocation::Principal;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::items::audit::{Actor, AuditAction};
+
+    #[test]
+    fn an_item_under_the_key_of_another_one_is_unreadable() {
+        let principal = Principal::new("staff-1", "https://issuer.example").unwrap();
+        let actor = Actor { principal, role: "staff".to_owned() };
+        let at = datetime!(2026-11-01 08:00 UTC);
+        let entry = Audit::in_request(actor, AuditAction::AuditRead, &"DEMO".parse().unwrap(), at, "r-1", "c-1");
+        let mut item = entry.to_item();
+        assert!(matches!(Walked::of(&item), Some(Walked::Audit(_))));
+        item.insert(PK.to_owned(), text("AUDIT#OTHER"));
+        let Some(Walked::Unreadable(unreadable)) = Walked::of(&item) else { panic!("its key is of another study") };
+        assert!(unreadable.to_string().contains("does not agree with the other attributes"), "{unreadable}");
+    }
+}

@@ -256,3 +256,25 @@ impl Cancelled {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transactions_of_other_parts_have_other_names_for_their_tokens() {
+        let parts = [Parts::All, Parts::WithoutProfile, Parts::Later(0), Parts::Later(1)];
+        let names: std::collections::BTreeSet<String> = parts.map(Parts::name).into();
+        assert_eq!(names.len(), parts.len(), "DynamoDB refuses another transaction under a token that it knows");
+    }
+
+    #[test]
+    fn an_alert_that_is_not_there_is_not_a_wrong_count_of_open_alerts() {
+        let reason = |code: &str| CancellationReason::builder().code(code).build();
+        let refused = |reasons: &[CancellationReason]| matches!(Cancelled::read(reasons), Cancelled::Refused);
+        let none_open = |reasons: &[CancellationReason]| matches!(Cancelled::read(reasons), Cancelled::NoneOpen);
+        // The condition of the alert failed, and DynamoDB returned no item.
+        assert!(refused(&[reason(CONDITION_FAILED), reason("None"), reason("None")]));
+        assert!(none_open(&[reason("None"), reason(CONDITION_FAILED), reason("None")]));
+    }
+}

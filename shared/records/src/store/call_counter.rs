@@ -162,3 +162,26 @@ pub(super) fn report_lost(calls: u64, reason: &'static str) {
     tracing::error!(event = "api_calls_not_counted", calls, reason);
     metrics::count(metrics::API_CALLS_NOT_COUNTED, calls);
 }
+
+#[cfg(test)]
+mod tests {
+    use invocation::metrics::{API_CALLS_NOT_COUNTED, Captured};
+
+    use super::*;
+
+    #[test]
+    fn where_too_many_sites_are_unconfirmed_only_calls_of_further_sites_are_lost_and_reported() {
+        let (counter, metrics) = (CallCounter::default(), Captured::begin());
+        let study: StudyId = "DEMO".parse().expect("it is an id");
+        let sites: Vec<SiteId> = (0..=MOST_SITES).map(|n| format!("S{n:04}").parse().expect("it is an id")).collect();
+        counter.add(&study, &sites, "r-0");
+        counter.add(&study, [&sites[0], &sites[MOST_SITES]], "r-1");
+        let mut calls = BTreeMap::new();
+        while let Some(batch) = counter.next() {
+            calls.extend(batch.calls);
+            counter.done();
+        }
+        assert_eq!((calls.len(), calls[&(study, sites[0].clone())]), (MOST_SITES, 2));
+        assert_eq!(metrics.sum(API_CALLS_NOT_COUNTED), Some(2));
+    }
+}

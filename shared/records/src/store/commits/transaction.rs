@@ -150,3 +150,24 @@ pub(super) fn token_parts(submission: &Submission, outcome: &Outcome) -> Vec<Str
     let outcome = serde_json::to_string(outcome).expect("an outcome is names and numbers");
     vec![submission.patient.as_str().to_owned(), submission.id.to_string(), submission.nonce.to_string(), outcome]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::attributes::text;
+
+    #[test]
+    fn a_submission_that_the_reasons_settle_is_not_read_again() {
+        let parts = vec![Part::Submission(0), Part::Alert(0), Part::Submission(1), Part::Alert(1), Part::Alert(2)];
+        let (token, writes, alerts, reevaluate) = (String::new(), Vec::new(), Vec::new(), Vec::new());
+        let transaction = Transaction { token, writes, parts, alerts, reevaluate };
+        let failed = |item: Option<Item>| CancellationReason::builder().code(CONDITION_FAILED).set_item(item).build();
+        let amended = Item::from([("amended_by".to_owned(), text("00000000-0000-0000-0000-000000000009"))]);
+        // The first is not in the table any more, the second was corrected; of the third only the alert is reported.
+        let reasons = [failed(None), failed(None), failed(Some(amended)), failed(None), failed(None)];
+        let cancelled = transaction.cancelled(&reasons);
+        assert_eq!(cancelled.to_read, BTreeSet::from([2]));
+        assert!(matches!(cancelled.commits.get(&0), Some(Commit::Never(_))));
+        assert_eq!(cancelled.amended.keys().copied().collect::<Vec<_>>(), [1]);
+    }
+}
