@@ -366,3 +366,24 @@ async fn the_rules_of_a_submission_that_is_corrected_before_they_are_evaluated_s
     assert_eq!(reason(), json!([{"rule": "lasting", "reason": corrected}]));
     assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_course_with_more_changes_than_a_transaction_takes_is_evaluated_by_several_from_one_reading() {
+    let world = World::new();
+    let rules = json!([{"id": "worse", "severity": "warning", "when": {"change": {"of": "total", "against": "baseline", "worse": "higher", "by": 3}}}]);
+    put_study(&world, "1.0.0", rules, json!({})).await;
+    for day in 2..=30 {
+        send(&world, &pain(day, 7)).await;
+    }
+    score(&world, 0).await;
+    assert_eq!(alerts(&world, "worse"), Vec::<Value>::new());
+    // An alert with its place and a score of each of the 29.
+    send(&world, &pain(1, 2)).await;
+    let (readings, transactions) = (world.count_calls("Query RecordsTable"), world.calls().len());
+    score(&world, 29).await;
+    assert_eq!((alerts(&world, "worse").len(), world.published().len()), (29, 29));
+    assert_eq!(world.count_calls("Query RecordsTable"), readings + 1);
+    let of_course = world.calls()[transactions..].iter().filter(|call| writes_of_course(call).is_some()).count();
+    assert_eq!(of_course, 2);
+    assert_eq!(world.items("profile")[0]["open_alerts"], 29);
+}
