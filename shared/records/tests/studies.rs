@@ -12,6 +12,8 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 const READ: &str = "GetItem RecordsTable";
+/// How long a request waits for a study that is outdated.
+const WAIT: Duration = Duration::from_millis(300);
 
 /// Uses the study as a request does, and returns how long that took.
 async fn used(store: &Store) -> Duration {
@@ -36,9 +38,9 @@ async fn a_study_whose_read_stalls_delays_one_request_and_is_read_once_at_a_time
     sleep(Duration::from_secs(61)).await;
     world.inject_into(READ, usize::MAX, Fault::Stall);
     let reads = world.count_calls(READ);
-    assert_eq!(used(&store).await, Duration::from_millis(300));
+    assert!(used(&store).await >= WAIT);
     for _ in 0..3 {
-        assert_eq!(used(&store).await, Duration::ZERO);
+        assert!(used(&store).await < WAIT / 10);
         sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(world.count_calls(READ), reads + 1);
@@ -53,7 +55,7 @@ async fn a_study_that_cannot_be_read_again_is_tried_every_few_seconds() {
     for pause in [0, 1, 1, 4] {
         sleep(Duration::from_secs(pause)).await;
         let before = world.count_calls(READ);
-        assert_eq!(used(&store).await, Duration::ZERO, "the one that it has stays in force");
+        assert!(used(&store).await < WAIT / 10, "the one that it has stays in force");
         sleep(Duration::from_millis(1)).await;
         reads.push(world.count_calls(READ) - before);
     }

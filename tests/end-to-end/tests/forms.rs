@@ -20,7 +20,7 @@ async fn every_finding_of_a_batch_is_returned_in_its_row_and_only_to_staff() {
     let staff = cloud.staff("S01").await;
     let rows = json!([
         row("WEEK 2", "2026-03-02", "128"),
-        row("WEEK 4", "2026-02-30", "900"),
+        row("WEEK 4", "2026-02-30", "98761234"),
         row("WEEK 2", "2026-03-02", "128"),
     ]);
     let answer = cloud.post(ROUTE, Some(&staff), &rows).await;
@@ -35,7 +35,7 @@ async fn every_finding_of_a_batch_is_returned_in_its_row_and_only_to_staff() {
         .collect();
     assert!(faulty[1], "an invalid date, and an impossible pressure: {}", answer.body);
     assert!(faulty[2], "the same measurement twice: {}", answer.body);
-    assert!(!answer.body.to_string().contains("900"), "the values are not repeated");
+    assert!(!answer.body.to_string().contains("98761234"), "the values are not repeated");
     for found in returned_rows.iter().flat_map(|row| row["findings"].as_array().into_iter().flatten()) {
         assert!(found["check"].is_string() && found["version"].is_string() && found["query"] == "open", "{found}");
     }
