@@ -667,7 +667,7 @@ async fn alerts_whose_publication_is_cut_off_are_reported_as_unpublished() {
     let (clock, deadline) = (Clock::system(), Deadline::after(PLENTY));
     let records = payload["Records"].as_array().unwrap();
     let commit = async |queue: Queue, commit_by: Deadline| {
-        assert_eq!(scoring.commit(records, &queue, clock, commit_by).await, [0; 0]);
+        assert!(scoring.commit(records, &queue, clock, commit_by).await.is_empty());
     };
     world.inject_into("PublishBatch", usize::MAX, Fault::Stall);
     let ended = scoring.commit_and_publish(commit, Some(Duration::from_secs(1)), |_, _| {}, clock, deadline).await;

@@ -70,6 +70,14 @@ async fn score(world: &World, from: usize) {
     assert_eq!(answer.batch_item_failures, []);
 }
 
+async fn send_and_score(world: &World, bodies: impl IntoIterator<Item = &Value>) {
+    let before = world.stream().len();
+    for body in bodies {
+        send(world, body).await;
+    }
+    score(world, before).await;
+}
+
 fn alerts(world: &World, rule: &str) -> Vec<Value> {
     world.items("alert").into_iter().filter(|alert| alert["rule"] == rule).collect()
 }
@@ -98,10 +106,7 @@ async fn without_the_second() -> (World, [Value; 3]) {
     let world = World::new();
     put_study(&world, "1.0.0", lasting(), json!({})).await;
     let days = [pain(1, 8), pain(2, 8), pain(3, 8)];
-    for body in [&days[0], &days[2]] {
-        send(&world, body).await;
-    }
-    score(&world, 0).await;
+    send_and_score(&world, [&days[0], &days[2]]).await;
     (world, days)
 }
 
@@ -129,15 +134,11 @@ async fn a_correction_counts_at_the_time_of_the_submission_that_it_corrects() {
     let world = World::new();
     put_study(&world, "1.0.0", lasting(), json!({})).await;
     let days = [pain(1, 8), pain(2, 0), pain(3, 8)];
-    for body in &days {
-        send(&world, body).await;
-    }
-    score(&world, 0).await;
+    send_and_score(&world, &days).await;
     assert_eq!(alerts(&world, "lasting"), Vec::<Value>::new());
     // Made days later.
     let correction = correction(&days[1], 9, 8);
-    send(&world, &correction).await;
-    score(&world, 3).await;
+    send_and_score(&world, [&correction]).await;
     let raised = alerts(&world, "lasting");
     assert_eq!((raised.len(), &raised[0]["submission"]), (1, &days[2]["id"]));
     let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
@@ -153,10 +154,8 @@ async fn alerts_of_a_corrected_submission_stay_and_are_marked() {
     let rules = json!([{"id": "line", "severity": "warning", "when": {"score": {"of": "total", "atLeast": 9}}}]);
     put_study(&world, "1.0.0", rules, json!({})).await;
     let mistyped = pain(1, 10);
-    send(&world, &mistyped).await;
-    score(&world, 0).await;
-    send(&world, &correction(&mistyped, 1, 1)).await;
-    score(&world, 1).await;
+    send_and_score(&world, [&mistyped]).await;
+    send_and_score(&world, [&correction(&mistyped, 1, 1)]).await;
     let raised = alerts(&world, "line");
     assert_eq!((raised.len(), &raised[0]["corrected"], &raised[0]["status"]), (1, &json!(true), &json!("SENT")));
 }
@@ -169,8 +168,7 @@ async fn a_correction_that_is_scored_first_still_replaces_the_original() {
     let mistyped = pain(1, 10);
     send(&world, &mistyped).await;
     let correction = correction(&mistyped, 1, 1);
-    send(&world, &correction).await;
-    score(&world, 1).await;
+    send_and_score(&world, [&correction]).await;
     score(&world, 0).await;
     assert_eq!(alerts(&world, "line"), Vec::<Value>::new());
     let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
@@ -197,8 +195,7 @@ async fn a_submission_whose_definition_is_lost_counts_with_its_stored_scores_and
     let (world, [first, late, third]) = without_the_second().await;
     world.edit(RECORDS, &stored(&world, &first), |raw| raw["instrument"]["M"]["hash"] = json!({"S": "other content"}));
     let metrics = Captured::begin();
-    send(&world, &late).await;
-    score(&world, 2).await;
+    send_and_score(&world, [&late]).await;
     let raised = alerts(&world, "lasting");
     assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
     assert_eq!(metrics.sum(NOT_REEVALUATED), Some(1));
@@ -214,10 +211,7 @@ async fn a_submission_of_a_reset_phone_is_no_baseline_in_a_study_with_a_start_da
         put_study(&world, "1.0.0", rules, json!({"startsOn": starts_on})).await;
         let mut reset = pain(1, 9);
         reset["authoredAt"] = json!("2010-01-01T00:03:00+01:00");
-        for body in [&reset, &pain(2, 2), &pain(3, 7)] {
-            send(&world, body).await;
-        }
-        score(&world, 0).await;
+        send_and_score(&world, [&reset, &pain(2, 2), &pain(3, 7)]).await;
         assert_eq!(alerts(&world, "worse").len(), expected, "{starts_on}");
         assert!(stored(&world, &reset)["scored_at"].is_string(), "kept and scored");
     }
@@ -247,7 +241,7 @@ async fn a_course_whose_transaction_meets_a_conflict_is_evaluated_by_the_same_ru
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_course_that_dynamodb_does_not_accept_ends_the_attempt_and_not_the_time() {
+async fn a_course_that_dynamodb_refuses_is_left_to_the_sweep_at_once() {
     let (world, [_, late, _]) = without_the_second().await;
     send(&world, &late).await;
     world.inject(|call| writes_of_course(call).map(|writes| Fault::cancelled_by(writes, 0, "ValidationError")));
@@ -311,10 +305,7 @@ async fn an_unreadable_alert_is_reported_when_its_course_is_evaluated_and_an_uns
     for (severity, reported) in [("warning", None), ("dreadful", Some(1))] {
         let world = World::new();
         put_study(&world, "1.0.0", line_and_lasting(), json!({})).await;
-        for body in [&pain(1, 10), &pain(3, 8)] {
-            send(&world, body).await;
-        }
-        score(&world, 0).await;
+        send_and_score(&world, [&pain(1, 10), &pain(3, 8)]).await;
         world.tamper("alert", "severity", severity);
         for body in [&pain(2, 8), &pain(4, 8)] {
             send(&world, body).await;
@@ -332,12 +323,8 @@ async fn alerts_of_a_submission_whose_definition_is_lost_keep_their_marks() {
     let world = World::new();
     put_study(&world, "1.0.0", line_and_lasting(), json!({})).await;
     let days = [pain(1, 10), pain(2, 8), pain(3, 8)];
-    for body in &days {
-        send(&world, body).await;
-    }
-    score(&world, 0).await;
-    send(&world, &correction(&days[1], 4, 0)).await;
-    score(&world, 3).await;
+    send_and_score(&world, &days).await;
+    send_and_score(&world, [&correction(&days[1], 4, 0)]).await;
     let superseded = |rule: &str| alerts(&world, rule)[0]["superseded"].as_bool().unwrap_or_default();
     assert!(superseded("lasting") && !superseded("line"));
     for lost in [&days[0], &days[2]] {
@@ -345,8 +332,7 @@ async fn alerts_of_a_submission_whose_definition_is_lost_keep_their_marks() {
         world.edit(RECORDS, &stored(&world, lost), |raw| raw["instrument"]["M"]["hash"] = hash);
     }
     let late = pain(2, 1);
-    send(&world, &late).await;
-    score(&world, 4).await;
+    send_and_score(&world, [&late]).await;
     assert_eq!(world.items("profile")[0]["courses"]["pain-nrs#1.0.0"]["count"], 4);
     assert!(superseded("lasting") && !superseded("line"));
 }
@@ -372,10 +358,8 @@ async fn a_course_with_more_changes_than_a_transaction_takes_is_evaluated_by_sev
     let world = World::new();
     let rules = json!([{"id": "worse", "severity": "warning", "when": {"change": {"of": "total", "against": "baseline", "worse": "higher", "by": 3}}}]);
     put_study(&world, "1.0.0", rules, json!({})).await;
-    for day in 2..=30 {
-        send(&world, &pain(day, 7)).await;
-    }
-    score(&world, 0).await;
+    let days: Vec<Value> = (2..=30).map(|day| pain(day, 7)).collect();
+    send_and_score(&world, &days).await;
     assert_eq!(alerts(&world, "worse"), Vec::<Value>::new());
     // An alert with its place and a score of each of the 29.
     send(&world, &pain(1, 2)).await;

@@ -130,7 +130,15 @@ async fn a_batch_of_rows_is_validated_row_by_row_and_needs_the_store_for_the_reg
     let cloud = cloud().await;
     let validate = function_within(&cloud, "ValidateFunction", SHORT).await;
 
-    let report = answer(&validate, &event("validate-post"), 200).await;
+    // Values that no id and no time in the log has by chance.
+    let mut rows = event("validate-post");
+    let values = [("720", "98761234"), ("154.5", "154.51234")];
+    for (value, unusual) in values {
+        let body = rows["body"].as_str().unwrap();
+        assert!(body.contains(value));
+        rows["body"] = json!(body.replace(value, unusual));
+    }
+    let report = answer(&validate, &rows, 200).await;
     assert_eq!((&report["counts"]["clean"], &report["counts"]["rejected"]), (&json!(1), &json!(2)), "{report}");
     let found = |row: usize| -> Vec<&str> {
         report["rows"][row]["findings"]
@@ -145,14 +153,9 @@ async fn a_batch_of_rows_is_validated_row_by_row_and_needs_the_store_for_the_reg
     answer(&validate, &event("validate-post-invalid"), 422).await;
 
     let log = validate.log().unwrap();
-    for secret in ["P-001", "P-002", "eyJ"] {
+    assert!(log.contains(r#""service":"#), "the function logs: {log}");
+    for secret in ["P-001", "P-002", "eyJ"].into_iter().chain(values.map(|(_, unusual)| unusual)) {
         assert!(!log.contains(secret), "{secret} is in the log");
-    }
-    // As numbers: an id or a time may have the same digits.
-    let logged: Vec<&str> = log.split(|one: char| !one.is_ascii_alphanumeric() && one != '.').collect();
-    assert!(logged.contains(&"validate"), "the function logs: {log}");
-    for value in ["720", "154.5"] {
-        assert!(!logged.contains(&value), "{value} is in the log");
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::fmt;
 
-use clinical::ids::{PatientId, RuleId, StudyId, SubmissionId};
+use clinical::ids::{PatientId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
 use super::alert::{self, Alert};
 use super::profile::{self, Profile};
 use super::score::Score;
 use super::submission::{self, Submission};
+use super::walked::agrees;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::keys::{self, ALERT, PATIENT, PK, PROFILE, SITE_KEY, SITE_SORT, SK, SUBMISSION};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
@@ -138,11 +139,9 @@ impl PatientRecords {
         let reader = Reader(item);
         let sk = reader.text(SK).unwrap_or_default();
         if let Some(rest) = sk.strip_prefix(ALERT) {
-            let named = rest.split_once('#').and_then(|(id, rule)| Some((id.parse().ok()?, rule.parse().ok()?)));
-            let (id, rule): (SubmissionId, RuleId) =
-                named.ok_or_else(|| in_item(alert::KIND, None, unreadable(SK, "names no alert")))?;
-            let stored = StoredAlert::of(item, &id, &rule).map_err(|reason| in_item(alert::KIND, Some(id), reason))?;
-            self.alerts.push(stored);
+            let submission = rest.split_once('#').and_then(|(id, _)| id.parse().ok());
+            let stored = StoredAlert::of(item);
+            self.alerts.push(stored.map_err(|reason| in_item(alert::KIND, submission, reason))?);
         } else if let Some(id) = sk.strip_prefix(SUBMISSION) {
             let stored = StoredSubmission::of(item);
             self.submissions.push(stored.map_err(|reason| in_item(submission::KIND, id.parse().ok(), reason))?);
@@ -167,13 +166,10 @@ impl StoredSubmission {
 }
 
 impl StoredAlert {
-    fn of(item: &Item, submission: &SubmissionId, rule: &RuleId) -> Result<Self, Unreadable> {
+    fn of(item: &Item) -> Result<Self, Unreadable> {
         kind_is(item, alert::KIND)?;
         let alert = Alert::from_item(item)?;
-        let agrees = |name: &str| alert.key().get(name) == item.get(name);
-        if !agrees(PK) || !agrees(SK) || alert.submission != *submission || alert.rule != *rule {
-            return Err(unreadable(PK, "does not agree with the other attributes"));
-        }
+        agrees(item, &alert.key())?;
         let index = keys::alert_of_site(alert.raised_at, &alert.id.to_string());
         Ok(Self {
             is_in_site_index: item.get(SITE_KEY) == Some(&text(keys::site(&alert.study, &alert.site)))
@@ -190,9 +186,7 @@ impl StoredProfile {
     fn of(item: &Item) -> Result<Self, Unreadable> {
         kind_is(item, profile::KIND)?;
         let profile = Profile::from_item(item)?;
-        if profile.key().iter().any(|(name, value)| item.get(name) != Some(value)) {
-            return Err(unreadable(PK, "does not agree with the other attributes"));
-        }
+        agrees(item, &profile.key())?;
         Ok(Self {
             is_in_site_index: item.get(SITE_KEY) == Some(&text(keys::site(&profile.study, &profile.site)))
                 && item.get(SITE_SORT) == Some(&text(keys::patient_of_site(&profile.patient))),

@@ -122,7 +122,7 @@ fn stored(item: &Item, name: DocumentName, hash: &str) -> Result<Walked, Unreada
 }
 
 /// Whether `item` has the values of `expected` under its keys.
-fn agrees(item: &Item, expected: &Item) -> Result<(), Unreadable> {
+pub(super) fn agrees(item: &Item, expected: &Item) -> Result<(), Unreadable> {
     let differs = |(name, value): &(&String, &AttributeValue)| item.get(*name) != Some(*value);
     match expected.iter().find(|pair| [PK, SK, "version", "rank"].contains(&pair.0.as_str()) && differs(pair)) {
         Some((name, _)) => Err(unreadable(name, "does not agree with the other attributes")),

@@ -85,13 +85,10 @@ impl Store {
                         Cancelled::Before(known) if known.later.len() >= MOST_LATER => {
                             return Err(Failure::invalid(OPERATION, "the alert takes no more acknowledgements"));
                         }
-                        Cancelled::Before(known) if deadline.clamp(TRANSACTION.least, TRANSACTION.least).is_some() => {
+                        Cancelled::Before(known) => {
                             parts = Parts::Later(known.later.len());
                             before = Some(known);
                             continue;
-                        }
-                        Cancelled::Before(_) => {
-                            Failure::transient(OPERATION, "another acknowledgement conflicted with it")
                         }
                         Cancelled::NoneOpen if parts == Parts::All => {
                             // This must not happen. The acknowledgement matters more than a count that is wrong
