@@ -1,4 +1,4 @@
-//! Reads the repository for its tests: crates with their dependencies, source files, guides.
+//! Reads the repository for its tests: crates with their dependencies, source files, guides, the template.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
+
+pub mod template;
 
 /// The root of the repository.
 pub fn root() -> PathBuf {

@@ -72,17 +72,20 @@ struct Api {
 impl<'a> Reader<'a> {
     fn resources(&mut self) -> Result<(), TemplateError> {
         let resources = self.root.required("Resources")?.entries()?;
+        let mut made = Vec::new();
+        for (id, resource) in &resources {
+            let is_made = resource.get("Condition").map(|condition| self.names.condition(&condition)).transpose()?;
+            if is_made.unwrap_or(true) {
+                made.push((*id, resource.clone()));
+            }
+        }
         let of = |kind: &'static str| {
             let names = &self.names;
-            resources.iter().filter(|(id, _)| names.kind(id) == Some(kind)).cloned().collect::<Vec<_>>()
+            made.iter().filter(|(id, _)| names.kind(id) == Some(kind)).cloned().collect::<Vec<_>>()
         };
         let (apis, functions, tables) = (of(HTTP_API), of(FUNCTION), of(TABLE));
         let (topics, buckets, subscriptions) = (of(TOPIC), of(BUCKET), of(SUBSCRIPTION));
-        for (id, resource) in &resources {
-            let made = [HTTP_API, FUNCTION, TABLE, TOPIC, BUCKET, SUBSCRIPTION].map(Some);
-            if resource.get("Condition").is_some() && made.contains(&self.names.kind(id)) {
-                self.notice(format!("{id} has a Condition, which is ignored: the resource is created"));
-            }
+        for (id, _) in &made {
             let kind = self.names.kind(id).unwrap_or_default();
             if matches!(kind, "AWS::Lambda::Function" | "AWS::Serverless::Api" | "AWS::ApiGatewayV2::Api") {
                 self.notice(format!("{id} is a {kind}: only {FUNCTION} and {HTTP_API} run here"));

@@ -93,7 +93,8 @@ impl<'a> Names<'a> {
         }
     }
 
-    fn condition(&self, at: &At<'_>) -> Result<bool, TemplateError> {
+    /// Whether the condition of this name holds.
+    pub(super) fn condition(&self, at: &At<'_>) -> Result<bool, TemplateError> {
         let name = plain(at)?;
         let known = "Name a condition that is defined before";
         self.conditions

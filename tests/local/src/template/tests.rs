@@ -302,6 +302,25 @@ fn a_setting_can_depend_on_a_condition_and_be_absent() {
 }
 
 #[test]
+fn a_resource_whose_condition_does_not_hold_is_not_made() {
+    let template = |endpoint: &str| {
+        let conditions = "Conditions:\n  HasEndpoint: !Not [!Equals [!Ref Endpoint, \"\"]]\nGlobals:";
+        let text =
+            SMALL.replacen("Globals:", conditions, 1).replacen("  Hook:\n", "  Hook:\n    Condition: HasEndpoint\n", 1);
+        text.replacen("Endpoint: \"https://x.test/\"", "Endpoint: !Ref Endpoint", 1).replacen(
+            "Endpoint: {Type: String, Default: \"\"}",
+            &format!("Endpoint: {{Type: String, Default: {endpoint:?}}}"),
+            1,
+        )
+    };
+    assert_eq!(parse(&template("")).unwrap().subscriptions, []);
+    let read = parse(&template("https://y.test/")).unwrap();
+    assert_eq!(read.subscriptions.iter().map(|hook| hook.endpoint.as_str()).collect::<Vec<_>>(), ["https://y.test/"]);
+    let unknown = SMALL.replacen("  Hook:\n", "  Hook:\n    Condition: Elsewhere\n", 1);
+    assert!(parse(&unknown).unwrap_err().to_string().contains("there is no condition Elsewhere"));
+}
+
+#[test]
 fn a_template_that_is_nested_too_deep_or_has_aliases_is_refused_at_its_line() {
     let refused = |text: &str| {
         let error = Template::parse(Path::new("template.yaml"), text, &BTreeMap::new()).expect_err("it is refused");
