@@ -29,6 +29,11 @@ impl Template {
         [access::faults(self, permissions), settings::faults(self), alarms::faults(self, guide)].concat()
     }
 
+    /// The names of its parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        entries(&self.root["Parameters"]).map(|(name, _)| name)
+    }
+
     /// Who may do what with which resource, under which condition: one line each.
     pub fn permissions(&self) -> BTreeSet<String> {
         access::permissions(self)

@@ -284,3 +284,15 @@ fn the_scopes_of_the_user_pool_are_those_of_the_routes() {
     assert!(of_pool.len() > 9, "{of_pool:?}");
     assert_eq!(of_routes, of_pool);
 }
+
+#[test]
+fn the_guide_of_deployment_explains_each_parameter() {
+    let guide = text(&root().join("functions/DEPLOYMENT.md"));
+    let table: Vec<&str> = guide.lines().filter(|line| line.starts_with("| `")).collect();
+    let template = Template::parse(&text(&root().join("template.yaml")));
+    let parameters: Vec<&str> = template.parameters().collect();
+    assert!(parameters.len() > 15, "{parameters:?}");
+    for name in parameters {
+        assert!(table.iter().any(|line| line.contains(&format!("`{name}`"))), "DEPLOYMENT.md does not explain {name}");
+    }
+}
