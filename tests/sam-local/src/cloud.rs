@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::thread;
 
 use bytes::Bytes;
 use http::Request;
@@ -15,8 +16,8 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-use crate::Relay;
 use crate::http_client::send;
+use crate::{Relay, permissions};
 
 /// The variable with the endpoint of another DynamoDB than AWS's.
 pub const DYNAMODB: &str = "AWS_ENDPOINT_URL_DYNAMODB";
@@ -114,6 +115,14 @@ impl Cloud {
         }
     }
 
+    /// The functions' requests so far that AWS would refuse, because the template gives their roles no permission.
+    pub fn refused(&self) -> Vec<String> {
+        let template = std::fs::read_to_string(self.template.path.as_path()).unwrap_or_default();
+        let permissions = house::template::Template::parse(&template).permissions();
+        let connections = self.store.sent().into_iter().chain(self.topic.sent());
+        connections.flat_map(|sent| permissions::refused(&sent, &permissions)).collect()
+    }
+
     /// Calls the engine with DynamoDB's protocol, without the relay.
     async fn call(&self, operation: &str, body: &Value) -> io::Result<Value> {
         let signature = "AWS4-HMAC-SHA256 Credential=test/20260115/us-east-1/dynamodb/aws4_request, \
@@ -137,5 +146,9 @@ impl Cloud {
 impl Drop for Cloud {
     fn drop(&mut self) {
         self.sns_task.abort();
+        if !thread::panicking() {
+            let refused = self.refused();
+            assert!(refused.is_empty(), "AWS would refuse: {}", refused.join("\n"));
+        }
     }
 }

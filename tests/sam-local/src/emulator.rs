@@ -61,7 +61,8 @@ impl Emulator {
             .env_clear()
             .envs(&function.environment)
             .env("AWS_REGION", REGION)
-            .env("AWS_ACCESS_KEY_ID", "emulated")
+            // By which a request is known to be the function's.
+            .env("AWS_ACCESS_KEY_ID", &function.name)
             .env("AWS_SECRET_ACCESS_KEY", "emulated")
             .env("AWS_LAMBDA_FUNCTION_NAME", &function.name)
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", function.memory.to_string())

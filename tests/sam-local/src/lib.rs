@@ -7,4 +7,5 @@ pub use relay::{Flow, Relay};
 mod cloud;
 mod emulator;
 mod http_client;
+mod permissions;
 mod relay;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -25,8 +26,12 @@ pub enum Flow {
 pub struct Relay {
     address: SocketAddr,
     flow: watch::Sender<Flow>,
+    sent: Sent,
     task: JoinHandle<()>,
 }
+
+/// What clients sent, by connection.
+type Sent = Arc<Mutex<Vec<Vec<u8>>>>;
 
 impl Relay {
     /// Accepts connections on `listen` for the store at `to`.
@@ -37,17 +42,24 @@ impl Relay {
         let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let (flow, watched) = watch::channel(Flow::Open);
+        let sent = Sent::default();
+        let kept = Arc::clone(&sent);
         let task = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                tokio::spawn(pass(connection, to, watched.clone()));
+                tokio::spawn(pass(connection, to, watched.clone(), Arc::clone(&kept)));
             }
         });
-        Ok(Self { address, flow, task })
+        Ok(Self { address, flow, sent, task })
     }
 
     /// The address, for the functions' `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// What clients sent so far, by connection, whether it was passed on or not.
+    pub fn sent(&self) -> Vec<Vec<u8>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Changes what is passed on from now on.
@@ -62,14 +74,22 @@ impl Drop for Relay {
     }
 }
 
-async fn pass(client: TcpStream, to: SocketAddr, flow: watch::Receiver<Flow>) {
+async fn pass(client: TcpStream, to: SocketAddr, flow: watch::Receiver<Flow>, sent: Sent) {
     // A store that cannot be reached looks like one that closes the connection: the client is dropped.
     let Ok(store) = TcpStream::connect(to).await else { return };
     let (from_client, to_client) = client.into_split();
     let (from_store, to_store) = store.into_split();
+    let connection = {
+        let mut sent = sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.push(Vec::new());
+        sent.len() - 1
+    };
+    let keep = |bytes: &[u8]| {
+        sent.lock().unwrap_or_else(PoisonError::into_inner)[connection].extend_from_slice(bytes);
+    };
     tokio::select! {
-        _ = copy(from_client, to_store, Flow::NoRequests, flow.clone()) => {}
-        _ = copy(from_store, to_client, Flow::NoAnswers, flow) => {}
+        _ = copy(from_client, to_store, Flow::NoRequests, flow.clone(), keep) => {}
+        _ = copy(from_store, to_client, Flow::NoAnswers, flow, |_| ()) => {}
     }
 }
 
@@ -80,6 +100,7 @@ async fn copy(
     mut to: impl AsyncWrite + Unpin,
     stopped_by: Flow,
     mut flow: watch::Receiver<Flow>,
+    keep: impl Fn(&[u8]),
 ) -> io::Result<()> {
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -87,6 +108,7 @@ async fn copy(
         if read == 0 {
             return Ok(());
         }
+        keep(&buffer[..read]);
         if *flow.borrow_and_update() == stopped_by {
             // An error means that the relay is gone, and with it the reason to wait.
             return flow.changed().await.map_err(io::Error::other);
