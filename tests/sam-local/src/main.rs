@@ -146,7 +146,11 @@ fn invoke(function: &str, event: &Path, environment: &Path, template: &Path) -> 
         .args(env::args_os().skip(1))
         .current_dir(Cloud::root())
         // Any credentials will do: nothing leaves this machine. By the key a request is known to be the function's.
-        .envs([("AWS_ACCESS_KEY_ID", function), ("AWS_SECRET_ACCESS_KEY", "local"), ("AWS_DEFAULT_REGION", "us-east-1")])
+        .envs([
+            ("AWS_ACCESS_KEY_ID", function),
+            ("AWS_SECRET_ACCESS_KEY", "local"),
+            ("AWS_DEFAULT_REGION", "us-east-1"),
+        ])
         .stdin(Stdio::null())
         .output()
         .map_err(|e| format!("sam does not start: {e}: pip install aws-sam-cli"))?;
