@@ -153,9 +153,9 @@ const WEAKNESSES: [(&str, &str, &str); 52] = [
         "RecordsTable: it is not encrypted by the customer's key",
     ),
     (
-        "  SiteCountsTable:\n    Type: AWS::DynamoDB::Table\n    DeletionPolicy: !If [IsProd, Retain, Delete]",
+        "  SiteCountsTable:\n    Type: AWS::DynamoDB::Table\n    DeletionPolicy: Retain",
         "  SiteCountsTable:\n    Type: AWS::DynamoDB::Table\n    DeletionPolicy: Delete",
-        "SiteCountsTable: DeletionPolicy does not retain it in prod",
+        "SiteCountsTable: DeletionPolicy does not retain it",
     ),
     (
         "    Default: prod\n    AllowedValues: [dev, prod]",

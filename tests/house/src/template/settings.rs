@@ -270,13 +270,13 @@ fn schedules(template: &Template, fault: &mut Fault<'_>) {
     }
 }
 
-/// Tables and bucket are encrypted by the customer's key where there is one, recoverable, and stay in production.
+/// Tables and bucket are encrypted by the customer's key where there is one, recoverable, and outlive the stack.
 fn stored(template: &Template, fault: &mut Fault<'_>) {
     for kind in [TABLE, BUCKET] {
         for (id, resource) in template.of(kind) {
             for policy in ["DeletionPolicy", "UpdateReplacePolicy"] {
-                if resource[policy] != json!({"Fn::If": ["IsProd", "Retain", "Delete"]}) {
-                    fault(id, &format!("{policy} does not retain it in prod"));
+                if resource[policy] != "Retain" {
+                    fault(id, &format!("{policy} does not retain it"));
                 }
             }
         }
