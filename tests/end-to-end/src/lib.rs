@@ -194,6 +194,38 @@ impl Cloud {
         prlimit(pid, Resource::Fsize, limit).expect("a process of this user may be limited");
     }
 
+    /// Sends a request to its DynamoDB, past the functions, and returns the answer.
+    pub async fn dynamodb(&self, operation: &str, body: Value) -> Value {
+        let store = self.get("/local/store", None).await.body;
+        let request = self
+            .http
+            .post(store["dynamodb"].as_str().unwrap())
+            .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header(
+                "authorization",
+                // Some engines keep the tables of each region apart.
+                format!(
+                    "AWS4-HMAC-SHA256 Credential=local/20260101/{}/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
+                    store["region"].as_str().unwrap()
+                ),
+            )
+            .header("x-amz-date", "20260101T000000Z")
+            .body(body.to_string());
+        let answer = request.send().await.unwrap();
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert!(status.is_success(), "{status} {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
+    /// The items of a table, `recordsTable` or `countsTable`, past the functions. A page of it: a test stores little.
+    pub async fn items(&self, table: &str) -> Vec<Value> {
+        let name = self.get("/local/store", None).await.body[table].clone();
+        let page = self.dynamodb("Scan", json!({"TableName": name, "ConsistentRead": true})).await;
+        assert!(page["LastEvaluatedKey"].is_null(), "the table has more than one page");
+        page["Items"].as_array().unwrap().clone()
+    }
+
     /// Runs a command of the local cloud's binary against this cloud, such as `study put FILE`.
     pub async fn command(&self, arguments: &[&str]) -> std::process::Output {
         let port = self.address.rsplit(':').next().expect("an address has a port");

@@ -20,29 +20,6 @@ async fn verify(cloud: &Cloud) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// Sends a request to the local cloud's DynamoDB, past the functions.
-async fn dynamodb(cloud: &Cloud, operation: &str, body: Value) -> Value {
-    let store = cloud.get("/local/store", None).await.body;
-    let request = reqwest::Client::new()
-        .post(store["dynamodb"].as_str().unwrap())
-        .header("content-type", "application/x-amz-json-1.0")
-        .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
-        .header(
-            "authorization",
-            // Some engines keep the tables of each region apart.
-            format!(
-                "AWS4-HMAC-SHA256 Credential=local/20260101/{}/dynamodb/aws4_request, SignedHeaders=host, Signature=0",
-                store["region"].as_str().unwrap()
-            ),
-        )
-        .header("x-amz-date", "20260101T000000Z")
-        .body(body.to_string());
-    let answer = request.send().await.unwrap();
-    let (status, text) = (answer.status(), answer.text().await.unwrap());
-    assert!(status.is_success(), "{status} {text}");
-    serde_json::from_str(&text).unwrap()
-}
-
 #[tokio::test]
 async fn an_untouched_table_has_no_difference_and_a_tampered_one_has_one() {
     for tampered in [false, true] {
@@ -64,7 +41,7 @@ async fn an_untouched_table_has_no_difference_and_a_tampered_one_has_one() {
                 "TableName": table, "Key": key, "UpdateExpression": "SET open_alerts = :n",
                 "ExpressionAttributeValues": {":n": {"N": "7"}},
             });
-            dynamodb(&cloud, "UpdateItem", update).await;
+            cloud.dynamodb("UpdateItem", update).await;
         }
         let differences = u64::from(tampered);
         let (code, text) = verify(&cloud).await;
