@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use end_to_end::Cloud;
 use regex_lite::Regex;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::{Instant, sleep, timeout};
@@ -134,7 +134,10 @@ async fn walk(cloud: &Cloud, guide: &Path) -> usize {
             }
             let is_late = is_write || Instant::now() > end;
             let Step { commands, answer, .. } = step;
-            assert!(!is_late, "{place}: status {status}\n{commands}\n-- printed --\n{printed}\n-- shown --\n{answer:?}");
+            assert!(
+                !is_late,
+                "{place}: status {status}\n{commands}\n-- printed --\n{printed}\n-- shown --\n{answer:?}"
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
