@@ -216,7 +216,7 @@ export class Outbox {
 
   /** Writes a file that is either whole or not there, and is on the disk when this resolves. */
   async #write(part, id, content) {
-    const temporary = this.#path(part, `${id}.tmp`);
+    const temporary = this.#path(part, `${id}.${randomBytes(4).toString("hex")}.tmp`);
     const file = await open(temporary, "w", 0o600);
     await file.writeFile(JSON.stringify(content));
     await file.sync();
