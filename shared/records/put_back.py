@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Takes over from one Records table what another one lacks, after a restore.
 
-    put_back.py SOURCE TARGET                  lists the submissions that TARGET lacks, and changes nothing
-    put_back.py SOURCE TARGET --write          stores them in TARGET, not scored, so that score or sweep scores them
+    put_back.py SOURCE TARGET                  lists submissions, audit entries and acknowledgements that TARGET lacks
+    put_back.py SOURCE TARGET --write          stores them in TARGET, submissions not scored: score or sweep does that
     put_back.py SOURCE TARGET --as-is          lists all items that TARGET lacks
     put_back.py SOURCE TARGET --as-is --write  stores them as they are
 
 The first pair is for a TARGET that was restored and has never counted them: scores, alerts, profiles and counts follow
-from the submissions, and alerts get the ids that they had, so that receivers recognise them. `--as-is` is for a TARGET
+from the submissions, and alerts get the ids that they had, so that receivers recognise them. An acknowledgement needs its
+alert, so repeat it once the submissions are scored. `--as-is` is for a TARGET
 that lost items which its counters still have. Nothing that TARGET has is changed. Needs boto3, and credentials that may
 scan SOURCE and write to TARGET; on AWS both are in one account and region. functions/RESTORE.md says when.
 """
@@ -46,9 +47,10 @@ def not_scored(item):
 
 
 def writes(item):
-    new = item if options.as_is else not_scored(item)
+    is_new = not options.as_is and item["kind"]["S"] == "submission"
+    new = not_scored(item) if is_new else item
     put = {"TableName": options.target, "Item": new, "ConditionExpression": "attribute_not_exists(pk)"}
-    if options.as_is or "amends" not in item:
+    if not is_new or "amends" not in item:
         return [{"Put": put}]
     # A correction marks what it corrects, as submit does, in the same transaction.
     key = {"pk": item["pk"], "sk": {"S": "SUBMISSION#" + item["amends"]["S"]}}
@@ -58,19 +60,41 @@ def writes(item):
     return [{"Put": put}, {"Update": mark}]
 
 
+def acknowledgement(old, new):
+    """What an acknowledgement of the alert `old` writes to `new`, but its audit entry, which is taken over as it is."""
+    names = [name for name in ("acknowledged_by", "acknowledged_at", "note", "later_acknowledgements") if name in old]
+    alert = {"TableName": options.target, "Key": {"pk": new["pk"], "sk": new["sk"]},
+             "UpdateExpression": "SET #status = :acknowledged, " + ", ".join(f"{name} = :{name}" for name in names),
+             "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(acknowledged_at)",
+             "ExpressionAttributeNames": {"#status": "status"},
+             "ExpressionAttributeValues": {":acknowledged": {"S": "ACKNOWLEDGED"}, **{f":{name}": old[name] for name in names}}}
+    profile = {"TableName": options.target, "Key": {"pk": new["pk"], "sk": {"S": "PROFILE"}},
+               "UpdateExpression": "SET open_alerts = open_alerts - :one, revision = revision + :one",
+               "ConditionExpression": "open_alerts >= :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
+    return [{"Update": alert}, {"Update": profile}]
+
+
 def items(client, table):
     wanted = {} if options.as_is else {
-        "FilterExpression": "kind = :kind", "ExpressionAttributeValues": {":kind": {"S": "submission"}}}
+        "FilterExpression": "kind IN (:submission, :audit, :alert)",
+        "ExpressionAttributeValues": {f":{kind}": {"S": kind} for kind in ("submission", "audit", "alert")}}
     pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True, **wanted)
     return {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
 
 
-there = items(target, options.target)
-lacking = [item for key, item in items(source, options.source).items() if key not in there]
+there, waiting, tasks = items(target, options.target), 0, []
+for key, item in items(source, options.source).items():
+    if not options.as_is and item["kind"]["S"] == "alert":
+        if "acknowledged_at" in item and key not in there:
+            waiting += 1
+        elif "acknowledged_at" in item and "acknowledged_at" not in there[key]:
+            tasks.append(("acknowledgement", item["acknowledged_at"]["S"], item, acknowledgement(item, there[key])))
+    elif key not in there:
+        tasks.append((item["kind"]["S"], item.get("received_at", {"S": ""})["S"], item, writes(item)))
 # By time of receipt, so that originals come before their corrections.
-for item in sorted(lacking, key=lambda item: item.get("received_at", {"S": ""})["S"]):
+for kind, at, item, transaction in sorted(tasks, key=lambda task: task[1]):
     if options.write:
-        target.transact_write_items(TransactItems=writes(item))
+        target.transact_write_items(TransactItems=transaction)
     # A key would name the patient.
-    print(item["kind"]["S"], *(item[name]["S"] for name in ("received_at", "id", "alert_id") if name in item))
-print(f"{len(lacking)} {'stored' if options.write else 'lacking'}, {len(there)} there before")
+    print(kind, *([at] if at else []), *(item[name]["S"] for name in ("id", "alert_id", "audit_id") if name in item))
+print(f"{len(tasks)} {'stored' if options.write else 'lacking'}, {waiting} acknowledgements wait for their alerts")
