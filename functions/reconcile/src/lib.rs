@@ -116,9 +116,10 @@ impl Reconcile {
             let result = run.await.unwrap_or_else(|| Err(out_of_time()));
             match &result {
                 Ok(summary) => {
-                    metrics::count(metrics::RECORDS_DIFFER, summary.differences);
+                    metrics::report(metrics::RECORDS_DIFFER, summary.differences);
                     tracing::info!(
                         event = "reconciled",
+                        outcome = "ok",
                         pass = summary.pass,
                         patients = summary.patients,
                         submissions = summary.submissions,
@@ -233,10 +234,10 @@ fn summary(pass: &Pass) -> ReconcileSummary {
 fn log(difference: &Difference) {
     let Difference { kind, study, site, submission, alert, .. } = difference;
     let (study, site) = (study.as_ref().map(|study| study.as_str()), site.as_ref().map(|site| site.as_str()));
-    let (submission, alert_id) = (submission.map(|id| id.to_string()), alert.map(|id| id.to_string()));
+    let (submission_id, alert_id) = (submission.map(|id| id.to_string()), alert.map(|id| id.to_string()));
     match kind {
         // While SNS is down this is no difference, and another alarm stays.
-        Kind::WaitsTooLong => tracing::warn!(event = "waits_too_long", study, site, submission, alert_id),
-        kind => tracing::error!(event = "record_differs", kind = kind.name(), study, site, submission, alert_id),
+        Kind::WaitsTooLong => tracing::warn!(event = "waits_too_long", study, site, submission_id, alert_id),
+        kind => tracing::error!(event = "record_differs", kind = kind.name(), study, site, submission_id, alert_id),
     }
 }

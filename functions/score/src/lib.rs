@@ -2,9 +2,10 @@
 //! records that are not done, and the stream delivers again from the first of them.
 
 use invocation::event_function::in_invocation;
+use invocation::metrics;
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;
-use records::Store;
+use records::{Store, stream};
 use scoring::Scoring;
 use serde::Serialize;
 use serde_json::Value;
@@ -56,11 +57,18 @@ impl Score {
         let LambdaEvent { payload, context } = event;
         in_invocation(&context, async |clock, deadline| {
             let records = payload.get("Records").and_then(Value::as_array).ok_or(BatchError::NoRecords)?;
+            let lag = records.iter().filter_map(stream::written_at).min();
+            let lag_seconds = lag.map(|oldest| (clock.now().unix_timestamp() - oldest).max(0).unsigned_abs());
+            if let Some(seconds) = lag_seconds {
+                metrics::report(metrics::STREAM_LAG_SECONDS, seconds);
+            }
             let not_done = self.scoring.process(records, clock, deadline).await;
             tracing::info!(
                 event = "batch_processed",
-                records = records.len(),
+                outcome = if not_done.is_empty() { "ok" } else { "not-done" },
+                batch_size = records.len(),
                 not_done = not_done.len(),
+                lag_seconds,
                 ms = clock.elapsed().as_millis() as u64,
                 remaining_ms = deadline.remaining().as_millis() as u64,
             );
@@ -73,7 +81,7 @@ impl Score {
 impl BatchAnswer {
     fn new(not_done: &[usize], records: &[Value]) -> Result<Self, BatchError> {
         let batch_item_failures = not_done.iter().map(|&index| {
-            let number = records::stream::sequence_number(&records[index]).ok_or(BatchError::NoSequenceNumber)?;
+            let number = stream::sequence_number(&records[index]).ok_or(BatchError::NoSequenceNumber)?;
             Ok(BatchItemFailure { item_identifier: number.to_owned() })
         });
         Ok(Self { batch_item_failures: batch_item_failures.collect::<Result<_, _>>()? })

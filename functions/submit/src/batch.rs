@@ -117,6 +117,11 @@ impl ParsedEntry {
 }
 
 impl Results {
+    /// The problems of the entries that were not accepted.
+    pub(crate) fn problems(&self) -> impl Iterator<Item = &Problem> {
+        self.0.iter().filter_map(|(_, _, result)| result.as_ref().err())
+    }
+
     /// The body of the answer.
     pub(crate) fn body(&self, correlation_id: &CorrelationId) -> Value {
         let entries = self.0.iter().map(|(index, id, result)| {

@@ -33,6 +33,7 @@ use clinical::ids::{PatientId, SiteId, SubmissionId};
 use clinical::instruments::Catalog;
 use clinical::studies::Protocol;
 use invocation::aws::{Failure, FailureKind};
+use invocation::metrics;
 use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
@@ -94,10 +95,10 @@ impl Submit {
 impl Handler for Submit {
     async fn answer(&self, route: &str, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         match route {
-            "POST /v1/submissions" => self.post(invocation, request, NATIVE).await,
-            "POST /v1/submissions/batch" => self.post_batch(invocation, request).await,
+            "POST /v1/submissions" => Self::reported(self.post(invocation, request, NATIVE)).await,
+            "POST /v1/submissions/batch" => Self::reported(self.post_batch(invocation, request)).await,
             "GET /v1/submissions/{id}" => self.get(invocation, request).await,
-            "POST /v1/fhir/QuestionnaireResponse" => self.post(invocation, request, FHIR).await,
+            "POST /v1/fhir/QuestionnaireResponse" => Self::reported(self.post(invocation, request, FHIR)).await,
             "GET /v1/fhir/Questionnaire/{id}" => self.questionnaire(invocation, request).await,
             _ => Err(http::no_such_route()),
         }
@@ -126,6 +127,16 @@ impl Submit {
         counted(&self.store, &invocation, caller.study(), [site], work).await
     }
 
+    /// As `answer`, which answers a request with submissions, with a metric where it is refused as a whole.
+    async fn reported(
+        answer: impl Future<Output = Result<Response<Body>, Problem>>,
+    ) -> Result<Response<Body>, Problem> {
+        // On the heap: the future of the request is large, and would be here twice.
+        Box::pin(answer).await.inspect_err(|problem| {
+            metrics::report_of(metrics::SUBMISSIONS_REFUSED, problem.kind().name(), 1);
+        })
+    }
+
     /// Accepts several submissions, one after the other.
     async fn post_batch(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
@@ -136,18 +147,48 @@ impl Submit {
             Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
         let work = async {
             let entries = batch::entries(&request)?;
+            tracing::info!(event = "batch_received", site = site.as_str(), batch_size = entries.len());
             let study = self.study_status(sender).await?;
             let context = study.context(sender);
             let results =
                 batch::accept_all(&entries, context, |read, json| self.accept(read, json, NATIVE, &study, sender))
                     .await;
+            results.problems().for_each(|problem| {
+                metrics::report_of(metrics::SUBMISSIONS_REFUSED, problem.kind().name(), 1);
+            });
             Ok(http::json(StatusCode::MULTI_STATUS, &results.body(&invocation.correlation_id)))
         };
         counted(&self.store, &invocation, caller.study(), [site], work).await
     }
 
-    /// Accepts the submission `json`, which was read as `read`: stores it, unless it is stored already.
+    /// Accepts the submission `json`, which was read as `read`: stores it, unless it is stored already. Logs the outcome.
     async fn accept(
+        &self,
+        read: Result<ParsedSubmission, Rejection>,
+        json: Value,
+        format: Format,
+        study: &StudyStatus,
+        sender: Sender<'_>,
+    ) -> Result<(StatusCode, Submission), Problem> {
+        let id = read.as_ref().map_or_else(|rejection| rejection.not_asked, |parsed| Some(parsed.id));
+        let accepted = self.accept_unlogged(read, json, format, study, sender).await;
+        let outcome = match &accepted {
+            Ok((StatusCode::ACCEPTED, _)) => {
+                metrics::report(metrics::SUBMISSIONS_ACCEPTED, 1);
+                "accepted"
+            }
+            Ok(_) => {
+                metrics::report(metrics::SUBMISSIONS_REPEATED, 1);
+                "repeated"
+            }
+            Err(problem) => problem.kind().name(),
+        };
+        let submission_id = id.map(|id| id.to_string());
+        tracing::info!(event = "submission_received", submission_id, site = sender.site.as_str(), outcome);
+        accepted
+    }
+
+    async fn accept_unlogged(
         &self,
         read: Result<ParsedSubmission, Rejection>,
         json: Value,

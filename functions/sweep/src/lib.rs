@@ -105,8 +105,13 @@ impl Sweep {
                 run.unfinished();
             }
             let (summary, failures) = run.result();
+            if !summary.finished {
+                metrics::report(metrics::DEADLINE_STOPS, 1);
+            }
+            self.report_unacknowledged(&run).await;
             tracing::info!(
                 event = "swept",
+                outcome = if failures == 0 { "ok" } else { "not-done" },
                 submissions = summary.submissions,
                 courses = summary.courses,
                 alerts = summary.alerts,
@@ -118,14 +123,24 @@ impl Sweep {
                 ms = clock.elapsed().as_millis() as u64,
                 remaining_ms = deadline.remaining().as_millis() as u64,
             );
-            metrics::seconds(metrics::OLDEST_PENDING_SECONDS, summary.oldest_pending_seconds);
-            metrics::count(metrics::SWEEP_FAILURES, failures);
+            metrics::report(metrics::OLDEST_PENDING_SECONDS, summary.oldest_pending_seconds);
+            metrics::report(metrics::ITEMS_PENDING, run.pending.load(Ordering::Relaxed));
+            metrics::report(metrics::ITEMS_SWEPT, summary.submissions + summary.courses + summary.alerts);
+            metrics::report(metrics::SWEEP_FAILURES, failures);
             if summary.exhausted > 0 {
-                metrics::count(metrics::ALERTS_EXHAUSTED, summary.exhausted);
+                metrics::report(metrics::ALERTS_EXHAUSTED, summary.exhausted);
             }
             if failures == 0 { Ok(summary) } else { Err(SweepError { failures }) }
         })
         .await
+    }
+
+    /// Reports how many alerts wait for an acknowledgement. A run that has no time for it reports nothing.
+    async fn report_unacknowledged(&self, run: &Run) {
+        match self.store.count_listed(List::Open, run.deadline).await {
+            Ok(open) => metrics::report(metrics::ALERTS_UNACKNOWLEDGED, open),
+            Err(failure) => tracing::warn!(event = "open_alerts_not_counted", %failure),
+        }
     }
 
     /// Scores what waits, and at the same time publishes the alerts that wait or are raised.
@@ -152,6 +167,8 @@ impl Sweep {
     async fn pending(&self, list: List, before: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
         let process = async |waiting: Waiting| {
             run.saw_oldest(waiting.oldest);
+            let found = waiting.submissions.len() + waiting.alerts.len() + waiting.patients.len() + waiting.unreadable;
+            run.pending.fetch_add(found as u64, Ordering::Relaxed);
             let (unpublished, acknowledged): (Vec<_>, Vec<_>) =
                 waiting.alerts.into_iter().partition(|alert| alert.unpublished().is_some());
             queue.extend(unpublished);
@@ -196,7 +213,7 @@ impl Sweep {
         match AssertUnwindSafe(self.review(alert.clone(), now, deadline, run)).catch_unwind().await {
             Ok(due) => due,
             Err(_) => {
-                metrics::count(metrics::RECORDS_QUARANTINED, 1);
+                metrics::report(metrics::RECORDS_QUARANTINED, 1);
                 tracing::error!(event = "alert_quarantined", alert_id = %alert.id, reason = "its escalation panicked");
                 let quarantined = self.store.quarantine_alert(&alert, deadline).await;
                 run.failed(&quarantined.err().unwrap_or_else(|| {
@@ -266,7 +283,7 @@ impl Sweep {
             Ok(protocol) => protocol.escalation().unwrap_or(self.escalation),
             Err(failure) => {
                 tracing::warn!(event = "study_not_read", %failure);
-                metrics::count(metrics::STUDY_NOT_READ, 1);
+                metrics::report(metrics::STUDY_NOT_READ, 1);
                 self.escalation
             }
         }
@@ -284,6 +301,7 @@ struct Run {
     exhausted: AtomicU64,
     courses: AtomicU64,
     oldest_pending_seconds: AtomicU64,
+    pending: AtomicU64,
     failures: AtomicU64,
     unfinished: AtomicBool,
 }
@@ -300,6 +318,7 @@ impl Run {
             exhausted: AtomicU64::new(0),
             courses: AtomicU64::new(0),
             oldest_pending_seconds: AtomicU64::new(0),
+            pending: AtomicU64::new(0),
             failures: AtomicU64::new(0),
             unfinished: AtomicBool::new(false),
         }

@@ -5,7 +5,7 @@ use std::fmt;
 use uuid::Uuid;
 
 /// The id that connects a request with its log lines, the records that it stores and the alerts that follow: the
-/// caller's own (`x-correlation-id`) if it is well formed, else a new UUID.
+/// caller's own (`x-correlation-id`) if it is well formed, else API Gateway's id of the request, else a new UUID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CorrelationId(String);
 
@@ -20,6 +20,13 @@ impl CorrelationId {
             Some(id) if is_well_formed(id) => Self(id.to_owned()),
             _ => Self(Uuid::new_v4().to_string()),
         }
+    }
+
+    /// As [`given_or_new`](Self::given_or_new), with `gateway`, API Gateway's id of the request, in place of a new one.
+    /// It may end with `=`, as Base64 does, which is no character of a correlation id and is left out.
+    pub fn given_or_of_gateway(given: Option<&str>, gateway: Option<String>) -> Self {
+        let gateway = gateway.as_deref().map(|id| id.trim_end_matches('='));
+        Self::given_or_new(given.filter(|id| is_well_formed(id)).or(gateway))
     }
 
     /// As text.
@@ -45,6 +52,18 @@ mod tests {
     #[test]
     fn a_well_formed_id_is_kept() {
         assert_eq!(CorrelationId::given_or_new(Some("app-7.31_b")).as_str(), "app-7.31_b");
+    }
+
+    #[test]
+    fn without_one_it_is_that_of_the_gateway() {
+        let of = |given, gateway: Option<&str>| CorrelationId::given_or_of_gateway(given, gateway.map(str::to_owned));
+        assert_eq!(of(Some("app-7"), Some("JKJaXmPLvHcESHA=")).as_str(), "app-7");
+        for given in [None, Some("not well formed")] {
+            assert_eq!(of(given, Some("JKJaXmPLvHcESHA=")).as_str(), "JKJaXmPLvHcESHA", "{given:?}");
+            for gateway in [None, Some(""), Some("="), Some("a b")] {
+                assert!(Uuid::parse_str(of(given, gateway).as_str()).is_ok(), "{gateway:?}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use invocation::telemetry::{self, InvocationIds};
 use invocation::{Clock, Deadline, Environment, FunctionError, metrics};
 use lambda_http::http::header::CACHE_CONTROL;
 use lambda_http::http::{HeaderValue, Method, StatusCode};
+use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response, service_fn};
 use tracing::Instrument;
 
@@ -20,9 +21,9 @@ const ANSWERING: Duration = Duration::from_millis(10);
 
 /// Reads the settings of the function, and starts its logs and metrics. `crate_name` is the function's own, which its
 /// `main` knows as `env!("CARGO_CRATE_NAME")`.
-pub fn start(crate_name: &str) -> Environment {
+pub fn start(crate_name: &'static str) -> Environment {
     let environment = Environment::of_process();
-    telemetry::start(&environment, &[crate_name, "api", "records", "invocation", "clinical"]);
+    telemetry::start(&environment, crate_name, &["api", "records", "invocation", "clinical"]);
     environment
 }
 
@@ -75,13 +76,14 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
     let invocation = Invocation {
         deadline: deadline.earlier_by(ANSWERING),
         clock: Clock::system(),
-        correlation_id: CorrelationId::given_or_new(given),
+        correlation_id: CorrelationId::given_or_of_gateway(given, gateway_id(&request)),
         request_id: context.request_id.clone(),
     };
     let correlation_id = invocation.correlation_id.clone();
     let clock = invocation.clock;
     let ids = InvocationIds {
         request_id: &context.request_id,
+        function_arn: &context.invoked_function_arn,
         trace_id: context.xray_trace_id.as_deref(),
         correlation_id: Some(correlation_id.as_str()),
     };
@@ -90,10 +92,9 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
     let format = handler.problem_format(&route);
 
     async {
-        let result = match deadline.bound(Box::pin(handler.answer(&route, invocation, request))).await {
-            Some(result) => result,
-            None => Err(out_of_time(handler.overrun(&method))),
-        };
+        let answered = deadline.bound(Box::pin(handler.answer(&route, invocation, request))).await;
+        let overran = answered.is_none();
+        let result = answered.unwrap_or_else(|| Err(out_of_time(handler.overrun(&method))));
         let problem = result.as_ref().err().map(Problem::kind);
         let mut response = result.unwrap_or_else(|problem| problem.into_response_in(format, &correlation_id));
         if let Ok(value) = HeaderValue::from_str(correlation_id.as_str()) {
@@ -101,21 +102,37 @@ async fn handle<H: Handler + ?Sized>(handler: &H, request: Request) -> Result<Re
         }
         // Answers, and errors too, are for one caller. What a cache may keep has the header already.
         response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+        let remaining_ms = deadline.remaining().as_millis() as u64;
+        metrics::report(metrics::REMAINING_MILLISECONDS, remaining_ms);
         if matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            metrics::count(metrics::REFUSED, 1);
+            metrics::report(metrics::REFUSED, 1);
+        }
+        if response.status().is_server_error() {
+            metrics::report(metrics::SERVER_ERRORS, 1);
+        }
+        if overran || remaining_ms <= ANSWERING.as_millis() as u64 || problem == Some(ProblemKind::TimedOut) {
+            metrics::report(metrics::DEADLINE_STOPS, 1);
         }
         tracing::info!(
             event = "answered",
             route,
             status = response.status().as_u16(),
-            problem = problem.map(tracing::field::debug),
+            outcome = problem.map_or("ok", ProblemKind::name),
             ms = clock.elapsed().as_millis() as u64,
-            remaining_ms = deadline.remaining().as_millis() as u64,
+            remaining_ms,
         );
         Ok(response)
     }
     .instrument(span)
     .await
+}
+
+/// API Gateway's id of `request`, which is in its access log too.
+fn gateway_id(request: &Request) -> Option<String> {
+    match request.request_context_ref()? {
+        RequestContext::ApiGatewayV2(context) => context.request_id.clone(),
+        _ => None,
+    }
 }
 
 fn out_of_time(kind: ProblemKind) -> Problem {
@@ -225,6 +242,33 @@ mod tests {
         }
         answer(request(3_000, &[]), || async { Ok(json(StatusCode::OK, &[1])) }).await;
         assert_eq!(metrics.sum(metrics::REFUSED), Some(2));
+        assert_eq!(metrics.sum(metrics::SERVER_ERRORS), None);
+        assert_eq!(
+            metrics.reports().iter().filter(|report| report.metric == metrics::REMAINING_MILLISECONDS).count(),
+            5
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_fault_or_a_deadline_ends_is_a_metric() {
+        for (kind, errors, stops) in [
+            (ProblemKind::Internal, Some(1), None),
+            (ProblemKind::NotDone, Some(1), None),
+            (ProblemKind::TimedOut, Some(1), Some(1)),
+            (ProblemKind::Invalid, None, None),
+        ] {
+            let metrics = Captured::begin();
+            answer(request(3_000, &[]), || async move { Err(Problem::new(kind, "")) }).await;
+            assert_eq!(
+                (metrics.sum(metrics::SERVER_ERRORS), metrics.sum(metrics::DEADLINE_STOPS)),
+                (errors, stops),
+                "{kind:?}"
+            );
+        }
+        let metrics = Captured::begin();
+        answer(request(3_000, &[]), stalled).await;
+        assert_eq!((metrics.sum(metrics::SERVER_ERRORS), metrics.sum(metrics::DEADLINE_STOPS)), (Some(1), Some(1)));
+        assert_eq!(metrics.sum(metrics::REMAINING_MILLISECONDS), Some(0));
     }
 
     #[tokio::test]

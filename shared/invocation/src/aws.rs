@@ -1,5 +1,6 @@
 //! The AWS SDK: its configuration, made once an environment, and calls that obey the deadline.
 
+use std::any::type_name;
 use std::error::Error;
 use std::fmt;
 use std::future::Future;
@@ -124,10 +125,25 @@ where
         .build();
     // A second bound, which does not depend on the SDK's own.
     // On the heap: a future of the SDK has some 8 KB, which each level above it would contain.
-    match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
+    let started = Instant::now();
+    let result = match deadline.no_later_than(time).bound(Box::pin(send(timeouts))).await {
         None => Err(CallError::Unknown { reason: NO_ANSWER, code: None }),
         Some(result) => result.map_err(CallError::from_sdk),
-    }
+    };
+    tracing::debug!(
+        event = "service_called",
+        operation = operation::<T>(),
+        outcome = result.as_ref().err().map_or("ok", CallError::name),
+        ms = started.elapsed().as_millis() as u64,
+        remaining_ms = deadline.remaining().as_millis() as u64,
+    );
+    result
+}
+
+/// The operation whose output is a `T`: `PutItem` of `PutItemOutput`.
+fn operation<T>() -> &'static str {
+    let name = type_name::<T>();
+    name.rsplit("::").next().unwrap_or(name).trim_end_matches("Output")
 }
 
 /// An interceptor that adapts the attempt timeout of a client's calls to how slow the service is. After an attempt that
@@ -233,6 +249,16 @@ impl<E: ProvideErrorMetadata> CallError<E> {
             _ => "the SDK failed",
         };
         Self::Unknown { reason, code: None }
+    }
+
+    /// What is known of it, for the log.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NotStarted => "not-started",
+            Self::NotBuilt => "not-built",
+            Self::Unknown { .. } => "unknown",
+            Self::Refused(_) => "refused",
+        }
     }
 
     /// The failure of `operation`, without the service's own error type.

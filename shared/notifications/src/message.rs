@@ -30,6 +30,8 @@ pub struct Notification {
     pub raised_at: OffsetDateTime,
     /// The submission that raised the alert.
     pub submission_id: SubmissionId,
+    /// The correlation id of the request that brought the submission.
+    pub correlation_id: String,
     /// The link template of its study; `None` for that of the topic.
     pub link: Option<LinkTemplate>,
     /// The step of the escalation; 0 for the first notification, whose message has no `escalation`.
@@ -96,7 +98,8 @@ impl Notification {
         .to_string()
     }
 
-    /// The attributes that subscribers filter by.
+    /// The attributes: those that subscribers filter by, and the correlation id, which leads to the log. SNS takes no
+    /// empty one.
     pub(crate) fn attributes(&self) -> impl Iterator<Item = (&'static str, String)> {
         [
             ("study", self.study.as_str().to_owned()),
@@ -106,6 +109,7 @@ impl Notification {
         ]
         .into_iter()
         .chain(self.step().map(|step| ("escalation", step.to_string())))
+        .chain(Some(("correlationId", self.correlation_id.clone())).filter(|(_, id)| !id.is_empty()))
     }
 
     /// The step of the escalation; `None` for the first notification.
@@ -173,6 +177,7 @@ mod tests {
             rule: "safety".parse().unwrap(),
             raised_at: datetime!(2026-11-23 07:58:05.25 UTC),
             submission_id: "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap(),
+            correlation_id: "c-1".to_owned(),
             link: None,
             escalation: 0,
         }
@@ -200,9 +205,9 @@ mod tests {
         let attributes =
             |notification: &Notification| notification.attributes().map(|(name, _)| name).collect::<Vec<_>>();
         let first = notification("S01");
-        assert_eq!(attributes(&first), ["study", "site", "severity", "rule"]);
+        assert_eq!(attributes(&first), ["study", "site", "severity", "rule", "correlationId"]);
         let second = Notification { escalation: 2, ..first };
-        assert_eq!(attributes(&second), ["study", "site", "severity", "rule", "escalation"]);
+        assert_eq!(attributes(&second), ["study", "site", "severity", "rule", "escalation", "correlationId"]);
         let message = by_protocol(&second, "https://a.example");
         let body: Value = serde_json::from_str(message["default"].as_str().unwrap()).unwrap();
         assert_eq!(body["escalation"], 2);

@@ -80,7 +80,9 @@ impl Scoring {
         let publish_for = Some(self.publisher.share());
         let stages = self.commit_and_publish(commit, publish_for, |_, _| {}, clock, run_until);
         // Each step keeps to the deadline by itself; this holds even if one does not.
-        deadline.bound(stages).await;
+        if !deadline.bound(stages).await.is_some_and(|ended| ended.committed) {
+            metrics::report(metrics::DEADLINE_STOPS, 1);
+        }
         completion.not_done()
     }
 
@@ -201,6 +203,7 @@ impl Scoring {
             let mut unscorable = Vec::new();
             let mut repeated = Vec::new();
             for (indices, to_score, commit) in committed.settled {
+                log(&to_score.submission, &commit);
                 match commit {
                     Commit::Committed(alerts) => {
                         stage.queue.extend(alerts);
@@ -245,7 +248,7 @@ impl Scoring {
             let id = quarantined.id();
             match self.store.quarantine(&quarantined, stage.clock.now(), stage.deadline).await {
                 Ok(()) => {
-                    metrics::count(metrics::RECORDS_QUARANTINED, 1);
+                    metrics::report(metrics::RECORDS_QUARANTINED, 1);
                     tracing::error!(event = "record_quarantined", record = id, reason);
                     stage.completion.mark_done([index]);
                 }
@@ -253,6 +256,19 @@ impl Scoring {
             }
         }
     }
+}
+
+/// Logs the outcome of `submission`, so that the request that brought it can be followed to its alerts.
+fn log(submission: &Submission, commit: &Commit) {
+    let (outcome, alerts) = match commit {
+        Commit::Committed(alerts) => ("scored", Some(alerts.len())),
+        Commit::AlreadyScored(_) => ("scored-before", None),
+        Commit::Never(_) => ("never", None),
+        Commit::Failed(_) => ("not-confirmed", None),
+    };
+    let (submission_id, site) = (submission.id.to_string(), submission.site.as_str());
+    let correlation_id = submission.correlation_id.as_str();
+    tracing::info!(event = "submission_settled", submission_id, site, correlation_id, outcome, alerts);
 }
 
 /// The stage that commits: what all of its steps need, and what they defer to its end.

@@ -119,12 +119,13 @@ impl Publisher {
         self.failed.store(true, Ordering::Relaxed);
         let published = self.send(&notifications, deadline).await;
         self.failed.store(published.iter().all(Result::is_err), Ordering::Relaxed);
+        report(alerts, &published);
         let marks = alerts.iter().zip(published).map(|(alert, published)| async move {
             let marked = match published {
                 Ok(message_id) => self.store.mark_published(alert, &message_id, clock.now(), deadline).await,
                 Err(NotPublished::Failed(failure)) => Err(failure),
                 Err(NotPublished::Panicked) => {
-                    metrics::count(metrics::RECORDS_QUARANTINED, 1);
+                    metrics::report(metrics::RECORDS_QUARANTINED, 1);
                     tracing::error!(event = "alert_quarantined", alert_id = %alert.id, reason = "publishing it panicked");
                     let quarantined = self.store.quarantine_alert(alert, deadline).await;
                     quarantined.and(Err(Failure::unreadable(OPERATION, "publishing it panicked")))
@@ -164,13 +165,38 @@ impl Publisher {
                 Ok(protocol) => Some((study.clone(), LinkTemplate::new(protocol.alert_link()?))),
                 Err(failure) => {
                     tracing::warn!(event = "study_not_read", %failure);
-                    metrics::count(metrics::STUDY_NOT_READ, 1);
+                    metrics::report(metrics::STUDY_NOT_READ, 1);
                     None
                 }
             }
         });
         join_all(links).await.into_iter().flatten().collect()
     }
+}
+
+/// Reports, as metrics and in the log, which of `alerts` SNS confirmed.
+fn report(alerts: &[Alert], published: &[Result<String, NotPublished>]) {
+    let mut confirmed: BTreeMap<&'static str, u64> = BTreeMap::new();
+    let mut escalated = 0;
+    for (alert, result) in alerts.iter().zip(published) {
+        let Ok(message_id) = result else { continue };
+        *confirmed.entry(alert.severity.as_str()).or_default() += 1;
+        let escalation = alert.unpublished().unwrap_or_default();
+        escalated += u64::from(escalation > 0);
+        tracing::info!(
+            event = "alert_published",
+            alert_id = %alert.id,
+            submission_id = %alert.submission,
+            site = alert.site.as_str(),
+            correlation_id = alert.correlation_id.as_str(),
+            message_id = message_id.as_str(),
+            escalation,
+        );
+    }
+    let failed = published.iter().filter(|result| result.is_err()).count() as u64;
+    confirmed.into_iter().for_each(|(severity, count)| metrics::report_of(metrics::ALERTS_PUBLISHED, severity, count));
+    let counts = [(metrics::ALERTS_ESCALATED, escalated), (metrics::ALERTS_NOT_PUBLISHED, failed)];
+    counts.into_iter().filter(|(_, count)| *count > 0).for_each(|(metric, count)| metrics::report(metric, count));
 }
 
 /// The reason why an alert was not published.
@@ -188,6 +214,7 @@ fn notification(alert: &Alert, link: Option<&LinkTemplate>) -> Notification {
         rule: alert.rule.clone(),
         raised_at: alert.raised_at,
         submission_id: alert.submission,
+        correlation_id: alert.correlation_id.clone(),
         link: link.cloned(),
         escalation: alert.unpublished().unwrap_or_default(),
     }

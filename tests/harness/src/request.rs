@@ -56,7 +56,7 @@ pub fn request(
         "requestContext": {
             "accountId": "000000000000", "apiId": "local", "domainName": "localhost", "domainPrefix": "localhost",
             "http": {"method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": "test"},
-            "requestId": "r", "routeKey": route, "stage": "$default",
+            "requestId": Uuid::new_v4().to_string(), "routeKey": route, "stage": "$default",
             "time": "23/Nov/2026:08:00:00 +0000", "timeEpoch": 1_795_420_800_000_u64,
         },
         "pathParameters": parameters, "isBase64Encoded": false,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use api::Handler;
 use clinical::studies::Escalation;
 use harness::{Fault, World, claims, context, request, stream_event};
+use invocation::{Environment, telemetry};
 use lambda_runtime::LambdaEvent;
 use score::Score;
 use serde_json::{Value, json};
@@ -179,7 +180,7 @@ async fn an_unreadable_alert_does_not_prevent_the_publication_of_others() {
     world.tamper_one(&bad, "severity", "dreadful");
     let log = Log::default();
     let lines = log.clone();
-    let subscriber = tracing_subscriber::fmt().json().with_writer(move || lines.clone()).finish();
+    let subscriber = telemetry::subscriber(&Environment::default(), "score", &[], move |line| lines.add(line));
     let logged = tracing::subscriber::set_default(subscriber);
     assert_eq!(score.handle(stream_event(&stream, PLENTY)).await.unwrap().batch_item_failures, []);
     assert_eq!(sent(&world), 2);

@@ -52,6 +52,11 @@ impl ProblemKind {
         }
     }
 
+    /// Its name: the end of its `type`.
+    pub fn name(self) -> &'static str {
+        self.name_and_title().0.trim_start_matches("urn:epro:problem:")
+    }
+
     pub(super) fn name_and_title(self) -> (&'static str, &'static str) {
         match self {
             Self::Unauthenticated => ("urn:epro:problem:unauthenticated", "Access token missing or malformed"),

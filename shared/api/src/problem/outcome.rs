@@ -10,7 +10,7 @@ pub(super) fn operation_outcome(kind: ProblemKind, body: &ProblemDetails<'_>) ->
     let mut issues = vec![json!({
         "severity": "error",
         "code": issue_type(kind),
-        "details": coded("urn:epro:problem", body.name.trim_start_matches("urn:epro:problem:"), &body.detail),
+        "details": coded("urn:epro:problem", kind.name(), &body.detail),
         "diagnostics": format!("correlation id {}", body.correlation_id),
     })];
     issues.extend(body.errors.iter().map(|finding| {

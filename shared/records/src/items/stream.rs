@@ -13,6 +13,12 @@ pub fn sequence_number(record: &Value) -> Option<&str> {
     record.pointer("/dynamodb/SequenceNumber")?.as_str().filter(|number| !number.is_empty())
 }
 
+/// When the change that `record` is of was made, in seconds since the Unix epoch; `None` if the record does not say it.
+pub fn written_at(record: &Value) -> Option<i64> {
+    // A number with a fraction in some events, which is zero.
+    record.pointer("/dynamodb/ApproximateCreationDateTime")?.as_f64().map(|seconds| seconds as i64)
+}
+
 /// The permanent id of `record`: its sequence number, or a digest of it where it has none.
 pub fn identity(record: &Value) -> String {
     match sequence_number(record) {

@@ -160,7 +160,7 @@ impl CallCounter {
 /// Reports calls that are given up, so that the counts lack them.
 pub(super) fn report_lost(calls: u64, reason: &'static str) {
     tracing::error!(event = "api_calls_not_counted", calls, reason);
-    metrics::count(metrics::API_CALLS_NOT_COUNTED, calls);
+    metrics::report(metrics::API_CALLS_NOT_COUNTED, calls);
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWrite
 use clinical::ids::{PatientId, RuleId};
 use clinical::instruments::Outcome;
 use clinical::studies::Study;
-use invocation::Deadline;
 use invocation::aws::{CallError, Failure, FailureKind, Limits};
+use invocation::{Deadline, metrics};
 use time::OffsetDateTime;
 
 use super::Store;
@@ -28,7 +28,7 @@ pub(crate) mod chunk;
 pub(crate) mod transaction;
 
 use chunk::{Chunk, ChunkOutcome, ToScore};
-use transaction::{Cancelled, Commit, Found, Part, Rest, Transaction, found, token_parts};
+use transaction::{Cancelled, Commit, Evaluated, Found, Part, Rest, Transaction, found, token_parts};
 
 const OPERATION: &str = "TransactWriteItems of scores";
 pub(super) const TRANSACTION: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
@@ -77,6 +77,7 @@ impl Store {
             };
             let failure = match self.transact(&transaction.token, &transaction.writes, deadline).await {
                 Ok(()) => {
+                    transaction.report();
                     reevaluate.extend(transaction.reevaluate);
                     let committed = |alerts| Commit::Committed(alerts);
                     chunk.settle(transaction.alerts.into_iter().map(committed).enumerate().collect(), &mut settled);
@@ -115,6 +116,9 @@ impl Store {
                         reevaluate.extend(transaction.reevaluate);
                     }
                     chunk.settle(commits, &mut settled);
+                    if rest == Rest::Contended {
+                        metrics::report(metrics::TRANSACTION_CONFLICTS, 1);
+                    }
                     match rest {
                         Rest::Again => continue,
                         Rest::Contended => Failure::transient(OPERATION, "other transactions conflicted with it"),
@@ -190,6 +194,7 @@ impl Store {
         content.extend(profiles.values().map(|profile| format!("{}@{}", profile.patient.as_str(), profile.revision)));
         let mut never = BTreeMap::new();
         let mut counted = CountsAdded::default();
+        let mut evaluated = Evaluated::default();
         let (mut writes, mut parts, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (_, to_score)) in members.iter().enumerate() {
             let ToScore { submission, protocol, .. } = to_score;
@@ -199,6 +204,7 @@ impl Store {
                 continue;
             };
             counted.add(&submission.instrument.id, raised.len() as u64);
+            evaluated.add(&outcome, profile.marked_since().is_some());
             content.extend(token_parts(submission, &outcome));
             let score = TransactWriteItem::builder().update(self.set_score(
                 submission,
@@ -227,7 +233,7 @@ impl Store {
         let token = token(content.iter().map(String::as_bytes));
         let marked = profiles.into_values().filter(|profile| profile.reevaluate.is_some());
         let reevaluate = marked.map(|profile| (profile.study, profile.patient)).collect();
-        Ok(Transaction { token, writes, parts, alerts, reevaluate })
+        Ok(Transaction { token, writes, parts, alerts, reevaluate, evaluated })
     }
 
     /// The profile of each patient among `members`, as stored or as before the first submission.

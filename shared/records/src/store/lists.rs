@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::Select;
 use clinical::ids::{PatientId, StudyId};
+use futures::future::try_join_all;
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits};
 use serde_json::Value;
@@ -72,6 +74,39 @@ impl Store {
             page.add(item, list);
         }
         Ok(page)
+    }
+}
+
+impl Store {
+    /// The number of items on `list`, those that are not due yet included.
+    ///
+    /// # Errors
+    /// If the store did not return it in time.
+    pub async fn count_listed(&self, list: List, deadline: Deadline) -> Result<u64, Failure> {
+        let shards = List::shards().map(|shard| self.count_in_shard(list, shard, deadline));
+        Ok(try_join_all(shards).await?.into_iter().sum())
+    }
+
+    async fn count_in_shard(&self, list: List, shard: u32, deadline: Deadline) -> Result<u64, Failure> {
+        let mut count = 0;
+        let mut position = None;
+        loop {
+            let request = self
+                .dynamodb
+                .query()
+                .table_name(&self.tables.records)
+                .index_name(PENDING)
+                .key_condition_expression("pending = :list")
+                .expression_attribute_values(":list", text(list.shard_key(shard)))
+                .select(Select::Count)
+                .set_exclusive_start_key(position);
+            let answer = send(request, deadline, QUERY).await.map_err(|error| error.into_failure("Query of a list"))?;
+            count += u64::try_from(answer.count).unwrap_or_default();
+            position = answer.last_evaluated_key;
+            if position.is_none() {
+                return Ok(count);
+            }
+        }
     }
 }
 

@@ -20,6 +20,7 @@ use time::OffsetDateTime;
 
 use super::Store;
 use super::commits::TRANSACTION;
+use super::commits::transaction::report_raised;
 use super::definitions::{NotDefined, ScoredBy};
 use crate::items::alert::{Alert, AlertId};
 use crate::items::counts::CountsAdded;
@@ -110,10 +111,12 @@ impl Store {
             profile.reevaluate = profile.reevaluate.filter(|_| !last);
             self.write_unit(&unit, &profile, deadline).await?;
             profile.revision += 1;
+            let before = raised.len();
             raised.extend(unit.into_iter().filter_map(|change| match change {
                 Change::Raise(alert, _) => Some(*alert),
                 _ => None,
             }));
+            report_raised(&raised[before..]);
             if last {
                 return Ok(());
             }
@@ -127,7 +130,7 @@ impl Store {
         let unreadable = items.iter().filter(|item| records.add(item).is_err()).count();
         if unreadable > 0 {
             tracing::error!(event = "records_unreadable", unreadable);
-            metrics::count(metrics::NOT_REEVALUATED, unreadable as u64);
+            metrics::report(metrics::NOT_REEVALUATED, unreadable as u64);
         }
         Ok(records)
     }

@@ -86,7 +86,7 @@ impl Store {
             }
             Err(failure) => {
                 tracing::warn!(event = "study_not_read_again", %failure);
-                metrics::count(metrics::STUDY_NOT_READ, 1);
+                metrics::report(metrics::STUDY_NOT_READ, 1);
                 if let Some(cached) = protocols.get_mut(&study) {
                     cached.read_again = Instant::now() + EXTENSION;
                     cached.extend();

@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
 use clinical::ids::{PatientId, RuleId, StudyId, SubmissionId};
 use clinical::instruments::Outcome;
 use invocation::aws::{Failure, is_transient};
+use invocation::metrics;
 
 use crate::items::alert::Alert;
 use crate::items::score::Score;
@@ -37,6 +38,25 @@ pub(super) struct Transaction {
     pub(super) alerts: Vec<Vec<Alert>>,
     /// The patients whose courses are due for a replay.
     pub(super) reevaluate: Vec<(StudyId, PatientId)>,
+    /// What its metrics report.
+    pub(super) evaluated: Evaluated,
+}
+
+/// What metrics report of the submissions of a transaction.
+#[derive(Default)]
+pub(super) struct Evaluated {
+    submissions: u64,
+    late: u64,
+    rules_not_evaluated: u64,
+}
+
+impl Evaluated {
+    /// Adds a submission with this `outcome`. `is_late`: whether its patient's courses are to be evaluated again.
+    pub(super) fn add(&mut self, outcome: &Outcome, is_late: bool) {
+        self.submissions += 1;
+        self.late += u64::from(is_late);
+        self.rules_not_evaluated += outcome.not_evaluated.len() as u64;
+    }
 }
 
 /// The consequences of a cancelled transaction.
@@ -81,6 +101,18 @@ pub(super) enum Rest {
 }
 
 impl Transaction {
+    /// Reports, as metrics, what it has committed.
+    pub(super) fn report(&self) {
+        let Evaluated { submissions, late, rules_not_evaluated } = self.evaluated;
+        let counts = [
+            (metrics::SUBMISSIONS_SCORED, submissions),
+            (metrics::SUBMISSIONS_LATE, late),
+            (metrics::RULES_NOT_EVALUATED, rules_not_evaluated),
+        ];
+        counts.into_iter().filter(|(_, count)| *count > 0).for_each(|(metric, count)| metrics::report(metric, count));
+        report_raised(self.alerts.iter().flatten());
+    }
+
     /// The consequences of its cancellation for `reasons`.
     pub(super) fn cancelled(&self, reasons: &[CancellationReason]) -> Cancelled {
         let mut settled = BTreeMap::new();
@@ -119,6 +151,15 @@ impl Transaction {
         to_read.retain(|index| !settled.contains_key(index) && !amended.contains_key(index));
         Cancelled { commits: settled, amended, to_read, rest }
     }
+}
+
+/// Reports, as metrics, that `alerts` were raised.
+pub(crate) fn report_raised<'a>(alerts: impl IntoIterator<Item = &'a Alert>) {
+    let mut raised: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for alert in alerts {
+        *raised.entry(alert.severity.as_str()).or_default() += 1;
+    }
+    raised.into_iter().for_each(|(severity, count)| metrics::report_of(metrics::ALERTS_RAISED, severity, count));
 }
 
 /// The state of a submission that a transaction could not score.
@@ -160,7 +201,7 @@ mod tests {
     fn a_submission_that_the_reasons_settle_is_not_read_again() {
         let parts = vec![Part::Submission(0), Part::Alert(0), Part::Submission(1), Part::Alert(1), Part::Alert(2)];
         let (token, writes, alerts, reevaluate) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-        let transaction = Transaction { token, writes, parts, alerts, reevaluate };
+        let transaction = Transaction { token, writes, parts, alerts, reevaluate, evaluated: Evaluated::default() };
         let failed = |item: Option<Item>| CancellationReason::builder().code(CONDITION_FAILED).set_item(item).build();
         let amended = Item::from([("amended_by".to_owned(), text("00000000-0000-0000-0000-000000000009"))]);
         // The first is not in the table any more, the second was corrected; of the third only the alert is reported.

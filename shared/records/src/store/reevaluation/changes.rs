@@ -119,8 +119,8 @@ impl Changes {
             let not_evaluated = not_evaluated(score, outcome, corrected);
             if alerts != score.alerts || not_evaluated != score.not_evaluated {
                 if outcome.is_none() && !corrected {
-                    metrics::count(metrics::NOT_REEVALUATED, 1);
-                    tracing::error!(event = "not_reevaluated", submission = %id, reason = LOST);
+                    metrics::report(metrics::NOT_REEVALUATED, 1);
+                    tracing::error!(event = "not_reevaluated", submission_id = %id, reason = LOST);
                 }
                 changes.push(Change::Score { key: submission.key(), alerts, not_evaluated });
             }

@@ -1,0 +1,186 @@
+//! Lines of the log. The formatter of `tracing-subscriber` nests the fields of a span, where Powertools has them beside
+//! those of the event, and takes 60 KB of a bootstrap more.
+
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::ser::{Error, Serialize, SerializeMap, Serializer};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::layer::Context;
+use tracing_subscriber::registry::LookupSpan;
+
+use super::INVOCATION;
+use crate::Environment;
+
+/// The most bytes of a text in a line.
+const LONGEST_TEXT: usize = 1_000;
+
+/// RFC 3339 to the millisecond, also where that ends with zeros.
+const TIMESTAMP: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+
+/// Whether this is the first time that it is asked in this process.
+pub(super) fn is_cold_start() -> bool {
+    static WARM: AtomicBool = AtomicBool::new(false);
+    !WARM.swap(true, Ordering::Relaxed)
+}
+
+/// Writes each event as a line.
+pub(super) struct Lines<W> {
+    /// Those of the function, on every line.
+    keys: Vec<(&'static str, Value)>,
+    level: Level,
+    rate: f64,
+    write: W,
+}
+
+/// The fields of a span or an event.
+#[derive(Default)]
+struct Fields(Vec<(&'static str, Value)>);
+
+/// An invocation that logs from `debug` on.
+struct Sampled;
+
+impl<W> Lines<W> {
+    pub(super) fn new(environment: &Environment, service: &'static str, level: Level, rate: f64, write: W) -> Self {
+        let memory = environment.optional("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.parse::<u64>().ok());
+        let keys = [
+            ("service", Some(service.into())),
+            ("function_name", environment.optional("AWS_LAMBDA_FUNCTION_NAME").map(Into::into)),
+            ("function_memory_size", memory.map(Into::into)),
+            ("sampling_rate", Some(rate.into()).filter(|_| rate > 0.0)),
+        ];
+        let keys = keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Self { keys, level, rate, write }
+    }
+
+    /// Whether the invocation `request_id` is sampled: by the id, which is random, so that all its lines are, and a test
+    /// knows which.
+    fn samples(&self, request_id: &str) -> bool {
+        let mut hasher = DefaultHasher::new();
+        request_id.hash(&mut hasher);
+        (hasher.finish() as f64) < self.rate * u64::MAX as f64
+    }
+}
+
+impl<S, W> Layer<S> for Lines<W>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Fn(&str) + 'static,
+{
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let Some(span) = context.span(id) else { return };
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if span.name() == INVOCATION && fields.text("function_request_id").is_some_and(|id| self.samples(id)) {
+            fields.0.push(("sampled", true.into()));
+            span.extensions_mut().insert(Sampled);
+        }
+        span.extensions_mut().insert(fields);
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let level = *event.metadata().level();
+        let spans = || context.event_scope(event).into_iter().flat_map(|scope| scope.from_root());
+        let is_sampled = || spans().any(|span| span.extensions().get::<Sampled>().is_some());
+        // The filter lets more pass where invocations are sampled.
+        if level > self.level && !is_sampled() {
+            return;
+        }
+        let mut of_event = Fields::default();
+        event.record(&mut of_event);
+        let mut of_spans = Fields::default();
+        for span in spans() {
+            let extensions = span.extensions();
+            let fields = extensions.get::<Fields>().map_or(&[][..], |fields| &fields.0);
+            of_spans.0.extend(fields.iter().filter(|(key, _)| of_event.get(key).is_none()).cloned());
+        }
+        let line = Line { level, keys: &self.keys, of_spans, of_event };
+        // A line is names, texts and numbers, which always serialise.
+        if let Ok(mut line) = serde_json::to_string(&line) {
+            line.push('\n');
+            (self.write)(&line);
+        }
+    }
+}
+
+struct Line<'a> {
+    level: Level,
+    keys: &'a [(&'static str, Value)],
+    of_spans: Fields,
+    of_event: Fields,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { level, keys, of_spans, of_event } = self;
+        let timestamp = OffsetDateTime::now_utc().format(TIMESTAMP).map_err(S::Error::custom)?;
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("level", level.as_str())?;
+        // The name of the event, unless it has a text of its own.
+        line.serialize_entry("message", of_event.get("message").or(of_event.get("event")).unwrap_or(&Value::Null))?;
+        line.serialize_entry("timestamp", &timestamp)?;
+        let others = of_event.0.iter().filter(|(key, _)| *key != "message");
+        for (key, value) in keys.iter().chain(&of_spans.0).chain(others) {
+            line.serialize_entry(key, value)?;
+        }
+        line.end()
+    }
+}
+
+impl Fields {
+    fn get(&self, key: &str) -> Option<&Value> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    fn text(&self, key: &str) -> Option<&str> {
+        self.get(key)?.as_str()
+    }
+
+    fn push(&mut self, field: &Field, value: impl Into<Value>) {
+        self.0.push((field.name(), value.into()));
+    }
+}
+
+impl Visit for Fields {
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.push(field, value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.push(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.push(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.push(field, value);
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.push(field, bounded(value));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.push(field, bounded(&format!("{value:?}")));
+    }
+}
+
+/// `text`, cut off after a kilobyte: a reason may quote names, of which there may be any number.
+fn bounded(text: &str) -> String {
+    if text.len() <= LONGEST_TEXT {
+        return text.to_owned();
+    }
+    let end = (0..=LONGEST_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+    format!("{}…", &text[..end])
+}
