@@ -64,6 +64,33 @@ async fn a_submission_is_scored_and_counted_and_its_alert_delivered_within_two_s
     for secret in ["P-SECRET-1", patient.as_str(), staff.as_str(), "\"answers\"", "\"9\":", "mild", "\"value\""] {
         assert!(!log.contains(secret), "promise 10: {secret} in the logs");
     }
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(&line[line.find('{')?..]).ok());
+    let (reports, events): (Vec<Value>, Vec<Value>) = lines.partition(|line| line["_aws"].is_object());
+    for line in events.iter().filter(|line| line["event"] == "answered" || line["event"] == "batch_processed") {
+        for key in ["level", "message", "timestamp", "service", "function_name", "function_arn", "function_request_id"]
+        {
+            assert!(line[key].as_str().is_some_and(|text| !text.is_empty()), "{key} of {line}");
+        }
+        assert!(line["cold_start"].is_boolean() && line["function_memory_size"] == 256, "{line}");
+        assert!(line["xray_trace_id"].as_str().is_some_and(|id| id.starts_with("1-")), "{line}");
+    }
+    let id = first.correlation_id.unwrap();
+    for (service, event) in
+        [("submit", "submission_received"), ("score", "submission_settled"), ("score", "alert_published")]
+    {
+        let found = events.iter().find(|line| line["event"] == event && line["correlation_id"] == id.as_str());
+        assert_eq!(found.map(|line| &line["service"]), Some(&json!(service)), "{event} of {id} in {log}");
+    }
+    assert_eq!(message["attributes"]["correlationId"], id.as_str(), "{message}");
+    // Metrics of the function itself, which no test inside one process writes.
+    for (name, service) in [("RemainingMilliseconds", "submit"), ("RemainingMilliseconds", "score")] {
+        let found = reports.iter().find(|line| line[name].is_number() && line["service"] == service);
+        let found = found.unwrap_or_else(|| panic!("{name} of {service} is not in {log}"));
+        assert_eq!(found["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[], ["service"]]));
+    }
+    for name in ["SubmissionsAccepted", "SubmissionsRepeated", "SubmissionsScored", "AlertsRaised", "AlertsPublished"] {
+        assert!(reports.iter().any(|line| line[name] == 1), "{name} is not in {log}");
+    }
 }
 
 #[tokio::test]

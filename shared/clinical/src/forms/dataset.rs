@@ -58,7 +58,11 @@ pub(crate) fn is_declared(document: &Map<String, Value>) -> bool {
 pub(crate) fn columns(document: &Map<String, Value>) -> Result<Vec<String>, DatasetError> {
     match document.get("datasetJSONVersion").and_then(Value::as_str) {
         Some(version) if version == "1.1" || version.starts_with("1.1.") => {}
-        Some(version) => return Err(invalid(format!("its `datasetJSONVersion` is {version:?}, not 1.1"))),
+        Some(version) if is_version(version) => {
+            return Err(invalid(format!("its `datasetJSONVersion` is {version:?}, not 1.1")));
+        }
+        // It may be anything that the file has.
+        Some(_) => return Err(invalid("its `datasetJSONVersion` is not 1.1")),
         None => return Err(invalid("it has no `datasetJSONVersion`")),
     }
     let Some(Value::Array(columns)) = document.get("columns") else { return Err(invalid("it has no list `columns`")) };
@@ -73,6 +77,10 @@ pub(crate) fn columns(document: &Map<String, Value>) -> Result<Vec<String>, Data
         names.push(name.to_owned());
     }
     Ok(names)
+}
+
+fn is_version(text: &str) -> bool {
+    text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
 /// Checks that a data set has the declared number of rows, so that a truncated one is detected.
