@@ -124,7 +124,11 @@ async fn a_submission_is_scored_counted_and_its_alert_published() {
     let published = &world.published()[0];
     assert_eq!(published.subject, "ePRO alert: critical at S01");
     let attributes = [("rule", "safety"), ("severity", "critical"), ("site", "S01"), ("study", "DEMO")];
-    assert_eq!(published.attributes, attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+    let mut expected: BTreeMap<String, String> =
+        attributes.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    let correlation_id = world.items("submission")[0]["correlation_id"].as_str().unwrap().to_owned();
+    expected.insert("correlationId".to_owned(), correlation_id);
+    assert_eq!(published.attributes, expected);
     assert_eq!(published.body()["submissionId"], id);
 }
 
@@ -142,6 +146,7 @@ async fn promise_10_no_alert_contains_an_answer_a_score_an_instrument_or_a_patie
             let body = published.body();
             let without_ids = all
                 .replace(body["alertId"].as_str().unwrap(), "")
+                .replace(attributes["correlationId"].as_str(), "")
                 .replace(body["submissionId"].as_str().unwrap(), "")
                 .replace(body["raisedAt"].as_str().unwrap().to_lowercase().as_str(), "");
             assert!(!without_ids.contains(secret), "{secret} in {without_ids}");
