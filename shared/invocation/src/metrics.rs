@@ -3,7 +3,7 @@
 //!
 //! The lines are written here and not by a crate: awslabs' `metrique`, which is well kept, collects a struct of metrics
 //! for each request and writes it at its end, where a value here is written at once, so that it outlives a process that
-//! is killed; and it makes a bootstrap larger than `submit` may be (see `functions/TELEMETRY.md`).
+//! is killed.
 
 use std::cell::RefCell;
 use std::io::{self, Write};

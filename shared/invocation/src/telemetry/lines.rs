@@ -1,5 +1,5 @@
 //! Lines of the log. The formatter of `tracing-subscriber` nests the fields of a span, where Powertools has them beside
-//! those of the event, and takes 60 KB of a bootstrap more.
+//! those of the event.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
