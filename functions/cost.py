@@ -26,7 +26,7 @@ TRACE = 5e-6  # X-Ray, a trace that is recorded
 KEY = 3e-6  # KMS, a request
 
 # Bytes, as measured: see the guide.
-SUBMISSION, SCORED, PROFILE, ALERT, PLACE, AUDIT = 920, 1_200, 650, 690, 220, 410
+SUBMISSION, SCORED, PROFILE, ALERT, PLACE, AUDIT = 920, 1_200, 650, 690, 160, 410
 APP_LOG, PLATFORM_LOG, ACCESS_LOG = 400, 650, 330  # of an invocation, and of a request
 # Milliseconds that are billed, at 256 MB. Assumed: never measured on Lambda.
 SUBMIT_MS, SCORE_MS, READ_MS = 30, 80, 40  # and a minute of reconcile for each GB, each day
