@@ -27,6 +27,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
 use crate::console::Console;
+use crate::contract;
 use crate::data::{DataDir, DataError};
 use crate::dynamodb::{DynamoDb, DynamoDbError};
 use crate::executables::{self, BuildError};
@@ -287,6 +288,7 @@ impl Cloud {
         let router = Gateway::new(template.clone(), issuer.clone(), functions.clone(), console)
             .router()
             .merge(issuer.routes())
+            .merge(contract::routes())
             .merge(sns.routes())
             .merge(failures.clone().routes())
             .merge(sts::routes())

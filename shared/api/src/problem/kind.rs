@@ -36,6 +36,24 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// All kinds, for the test of the contract.
+    pub const ALL: [Self; 14] = [
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::SubmissionConflict,
+        Self::OriginalMissing,
+        Self::AlreadyAmended,
+        Self::TooLarge,
+        Self::UnsupportedMediaType,
+        Self::Invalid,
+        Self::Internal,
+        Self::NotDone,
+        Self::OutcomeUnknown,
+        Self::MayRepeat,
+        Self::TimedOut,
+    ];
+
     /// The HTTP status.
     pub fn status(self) -> StatusCode {
         match self {
