@@ -167,7 +167,8 @@ impl Contract {
                 examples.push(name);
             }
         }
-        let of_parameters = value["parameters"].as_array().unwrap().iter().filter_map(|one| one["examples"].as_object());
+        let of_parameters =
+            value["parameters"].as_array().unwrap().iter().filter_map(|one| one["examples"].as_object());
         examples.extend(of_parameters.flat_map(|examples| examples.keys().cloned()));
         if examples.is_empty() {
             let of_answers = responses.iter().filter(|(status, _)| status.starts_with('2'));
@@ -373,9 +374,9 @@ impl User {
         token: Option<&str>,
         body: Option<(&str, Vec<u8>)>,
     ) -> Answer {
-        let filled = path.iter().fold(operation.path.clone(), |filled, (name, value)| {
-            filled.replace(&format!("{{{name}}}"), value)
-        });
+        let filled = path
+            .iter()
+            .fold(operation.path.clone(), |filled, (name, value)| filled.replace(&format!("{{{name}}}"), value));
         let mut url: Url = format!("{}{filled}", self.cloud.address()).parse().unwrap();
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
@@ -499,9 +500,7 @@ async fn every_example_is_answered_as_the_contract_says_and_every_link_leads_on(
     for operation in &contract.operations {
         for name in &operation.examples {
             let expected = expected_answer(contract, operation, name);
-            let Some((status, example)) = expected else {
-                panic!("{}: no answer has an example {name}", operation.id)
-            };
+            let Some((status, example)) = expected else { panic!("{}: no answer has an example {name}", operation.id) };
             let end = Instant::now() + PATIENCE;
             let sent = loop {
                 let sent = user.send(operation, name, roles(operation)[0]).await;
@@ -596,9 +595,7 @@ async fn each_operation_refuses_other_roles_and_tokens_as_the_contract_says() {
         }
         let path = operation.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let path = path.map(|name| (name.to_owned(), "x".to_owned())).collect();
-        for (token, expected) in
-            [(None, 401), (Some(&expired), 401), (Some(&unscoped), 403), (Some(&id_token), 401)]
-        {
+        for (token, expected) in [(None, 401), (Some(&expired), 401), (Some(&unscoped), 403), (Some(&id_token), 401)] {
             let answer = user.call(operation, (&path, &BTreeMap::new()), &[], token.map(String::as_str), None).await;
             assert_eq!(answer.status, expected, "{}", operation.id);
             assert_eq!(contract.undescribed(operation, &answer), None, "{}", operation.id);

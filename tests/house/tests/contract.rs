@@ -62,7 +62,9 @@ fn differences(contract: &Value, routes: &[Route]) -> Vec<String> {
         }
     }
     let deployed: BTreeSet<String> = routes.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
-    found.extend(operations.keys().filter(|name| !deployed.contains(*name)).map(|name| format!("{name} is not deployed")));
+    found.extend(
+        operations.keys().filter(|name| !deployed.contains(*name)).map(|name| format!("{name} is not deployed")),
+    );
     found
 }
 
@@ -178,14 +180,16 @@ fn every_reference_of_the_contract_leads_somewhere_and_every_component_is_used()
         assert!(contract.pointer(pointer).is_some(), "{target} does not exist");
     }
     let used: BTreeSet<&str> = targets.into_iter().collect();
-    for (kind, components) in contract["components"].as_object().unwrap().iter().filter(|(kind, _)| *kind != "securitySchemes")
+    for (kind, components) in
+        contract["components"].as_object().unwrap().iter().filter(|(kind, _)| *kind != "securitySchemes")
     {
         for name in components.as_object().unwrap().keys() {
             let place = format!("#/components/{kind}/{name}");
             assert!(used.contains(place.as_str()), "{place} is not used");
         }
     }
-    let names: BTreeSet<&str> = operations(&contract).values().map(|one| one["operationId"].as_str().unwrap()).collect();
+    let names: BTreeSet<&str> =
+        operations(&contract).values().map(|one| one["operationId"].as_str().unwrap()).collect();
     for (route, operation) in operations(&contract) {
         let responses = operation["responses"].as_object().unwrap().values();
         for link in responses.filter_map(|response| response["links"].as_object()).flat_map(|links| links.values()) {
