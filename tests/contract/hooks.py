@@ -61,3 +61,9 @@ def suit(submission):
     for field in ("amends", "reason"):
         submission.pop(field, None)
     submission |= {"instrument": instrument, "version": "1.0.0", "answers": answers}
+
+
+@schemathesis.serializer("application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines")
+def lines(context, value):
+    """Rows by line are sent as they are."""
+    return value if isinstance(value, bytes) else str(value).encode()
