@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 /// A first start may have to build the functions.
 const START: Duration = Duration::from_secs(300);
-/// The time within which an expected result must appear.
+/// The time within which an expected result must appear on the embedded engine.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The number of requests at once where another engine is used: moto answers some hundred a second, one at a time.
 const AT_ONCE: usize = 4;
@@ -300,9 +300,14 @@ pub async fn together<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<F:
     stream::iter(futures).buffered(at_once).collect().await
 }
 
+/// The time within which an expected result must appear, on the engine that is used.
+pub fn patience() -> Duration {
+    if std::env::var_os("EPRO_ENGINE").is_some() { PATIENCE * 5 } else { PATIENCE }
+}
+
 /// Waits until `condition` returns something, and returns it.
 pub async fn until<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let patience = if std::env::var_os("EPRO_ENGINE").is_some() { PATIENCE * 5 } else { PATIENCE };
+    let patience = patience();
     let end = Instant::now() + patience;
     loop {
         if let Some(it) = condition().await {

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use boon::{Compiler, Schemas};
-use end_to_end::{Cloud, phq_9};
+use end_to_end::{Cloud, patience, phq_9};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, Url};
 use serde::Deserialize;
@@ -31,8 +31,6 @@ const OF_THE_CONNECTION: [&str; 4] = ["content-type", "content-length", "date", 
 const CHOSEN: &str = "0192f3a4";
 /// Numbers that depend on what else was sent.
 const VARYING: [&str; 3] = ["apiCalls", "submissions", "alerts"];
-/// How long an example may take to be true: a submission is scored, an alert published.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A map in the order of the document.
 struct Ordered<T>(Vec<(String, T)>);
@@ -429,7 +427,7 @@ impl User {
     async fn try_example(&self, operation: &Operation, name: &str) -> Result<Sent, String> {
         let expected = expected_answer(&self.contract, operation, name);
         let (status, example) = expected.ok_or("no answer has an example of this name")?;
-        let end = Instant::now() + PATIENCE;
+        let end = Instant::now() + patience();
         loop {
             let sent = self.send(operation, name, roles(operation)[0]).await;
             if let Some(why) = self.contract.undescribed(operation, &sent.answer) {
