@@ -11,7 +11,7 @@ use http_body_util::Full;
 use local::console::Console;
 use local::dynamodb::DynamoDb;
 use local::sns::{Sns, SnsSettings};
-use local::template::{Function, Template};
+use local::template::{Function, Route, Template};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -82,6 +82,16 @@ impl Cloud {
     /// The function with the logical id `name`, with its environment from the template.
     pub fn function(&self, name: &str) -> Option<&Function> {
         self.template.functions.iter().find(|function| function.name == name)
+    }
+
+    /// All functions, with their environment from the template.
+    pub fn functions(&self) -> &[Function] {
+        &self.template.functions
+    }
+
+    /// The routes of the HTTP API.
+    pub fn routes(&self) -> &[Route] {
+        &self.template.routes
     }
 
     /// Stores `item`, in DynamoDB's JSON, in the Records table.

@@ -12,7 +12,7 @@ use hyper_util::rt::TokioExecutor;
 ///
 /// # Errors
 /// If there is no complete response.
-pub(crate) async fn send(request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
+pub async fn send(request: Request<Full<Bytes>>) -> io::Result<Response<Bytes>> {
     let client = Client::builder(TokioExecutor::new()).build_http();
     let (head, body) = client.request(request).await.map_err(io::Error::other)?.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

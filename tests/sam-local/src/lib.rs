@@ -2,6 +2,7 @@
 
 pub use cloud::{Cloud, DYNAMODB, SNS};
 pub use emulator::{Emulator, Invocation};
+pub use http_client::send;
 pub use relay::{Flow, Relay};
 
 mod cloud;
