@@ -27,12 +27,14 @@ const CLAIMS: &str = "sam-local-claims";
 /// API Gateway refuses a body of more than 10 MB.
 const TOO_LARGE: usize = 10 * 1024 * 1024 + 1;
 
-/// What start-api passes on to the functions, though API Gateway refuses it.
+/// More than fit into the template's limit, which SAM is given as one a second.
+const REQUESTS_AT_ONCE: u16 = 20;
+
+/// What start-api leaves out, beside what is shown before.
 const NOT_ENFORCED: &str = "\
-start-api does not enforce: tokens (signature, issuer, audience, expiry) and the routes' scopes, as shown here; nor rate
-  limits, the 30 s of API Gateway, concurrency, IAM, keys. It writes no access log and no metrics, has no streams and
-  no schedules, and answers 403 and not 404 where there is no route. The local cloud (`cargo run`) verifies tokens and
-  scopes, and has streams and schedules.";
+  so start-api enforces no token (signature, issuer, audience, expiry, scopes of a route), no rate, no size. Nor has it
+  API Gateway's 30 s, concurrency limits, IAM, keys, an access log, streams, schedules: `cargo run` has tokens, scopes,
+  streams and schedules.";
 
 /// The id that the events submit, and another one, which nothing has submitted before.
 const IDS: [&str; 2] = ["019bbeda-0f1e-7b2a-9d4e-5f6a7b8c9d0e", "019bbeda-0f1e-7b2a-9d4e-5f6a7b8c9dff"];
@@ -88,10 +90,26 @@ pub(crate) async fn without_claims(cloud: &Cloud, folder: &RunFolder, settings: 
     refused("a token that nobody signed", &api.send(&event, Some(&forged)).await?)?;
     println!("  a token that nobody signed: the function answers 401 and no data");
 
+    // The template's limit, as SAM was given it, is one request a second.
+    let started = Instant::now();
+    for _ in 0..REQUESTS_AT_ONCE {
+        refused("one request of many", &api.send(&event, None).await?)?;
+    }
+    let seconds = started.elapsed().as_secs_f32();
+    if seconds > REQUESTS_AT_ONCE as f32 / 2.0 {
+        return Err(format!("{REQUESTS_AT_ONCE} requests took {seconds} s: too long to exceed the limit").into());
+    }
+    println!("  {REQUESTS_AT_ONCE} requests in {seconds:.1} s, where one a second is allowed: none is answered 429");
+
     let mut large = events::read("submit-post")?;
     large["body"] = " ".repeat(TOO_LARGE).into();
-    let answer = api.send(&large, None).await?;
-    println!("  a body of 10 MB and a byte, which API Gateway refuses with 413: {}", answer.status());
+    by_start_api(&api.send(&large, None).await?, 500)?;
+    println!("  a body of 10 MB and a byte: 500, as the emulator cuts the event off at 6 MB; API Gateway answers 413");
+
+    let mut unknown = events::read("submit-get")?;
+    unknown["rawPath"] = "/v1/unknown".into();
+    by_start_api(&api.send(&unknown, None).await?, 403)?;
+    println!("  a path without a route: 403; API Gateway answers 404");
     println!("{NOT_ENFORCED}");
     Ok(())
 }
@@ -140,8 +158,7 @@ impl Api {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port();
         let port_argument = port.to_string();
         // A function's container stays for its next requests.
-        let arguments =
-            ["start-api", "--host", "127.0.0.1", "--port", &port_argument, "--warm-containers", "LAZY"];
+        let arguments = ["start-api", "--host", "127.0.0.1", "--port", &port_argument, "--warm-containers", "LAZY"];
         let mut sam = Sam::start(folder, settings, &arguments)?;
         let listening = async {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
@@ -173,7 +190,7 @@ impl Api {
         let body = String::from_utf8_lossy(answer.body());
         if answer.status() != status || !body.contains(part) {
             let log = self.sam.log();
-            return Err(format!("{name} was answered {answer:?}, and not {status} with {part}; {log}").into());
+            return Err(format!("{log}\n{name} was answered {answer:?}, and not {status} with {part}").into());
         }
         let route = event["routeKey"].as_str().unwrap_or_default();
         println!("  {route} ({name}): {status} ({:.1} s)", started.elapsed().as_secs_f32());
@@ -201,7 +218,8 @@ impl Api {
             (Some(_), true) => return Err("an event with a binary body is not sent here".into()),
             (body, _) => body.unwrap_or_default().to_owned(),
         };
-        Ok(send(request.body(body.into())?).await?)
+        let answer = send(request.body(body.into())?).await;
+        answer.map_err(|e| format!("{}\nsam local start-api does not answer: {e}", self.sam.log()).into())
     }
 }
 
@@ -219,6 +237,14 @@ fn refused(what: &str, answer: &Response<Bytes>) -> Result<()> {
         return Ok(());
     }
     Err(format!("{what}: no authorizer passed the request, and it was answered {answer:?}").into())
+}
+
+/// Requires that start-api itself, and no function, answered with `status`.
+fn by_start_api(answer: &Response<Bytes>, status: u16) -> Result<()> {
+    if answer.status() == status && !answer.headers().contains_key("x-correlation-id") {
+        return Ok(());
+    }
+    Err(format!("start-api was to answer {status}, and this was answered: {answer:?}").into())
 }
 
 /// The token of an event, with its claims and no signature.

@@ -4,10 +4,16 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use sam_local::Cloud;
+use tokio::time::Instant;
 
 use crate::Result;
+
+/// How long removing may take.
+const END_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The services, and the name or address by which containers reach this machine. Where Docker runs on this machine, its
 /// bridge has an address of it that nobody else can reach; Docker Desktop forwards a name to the loopback address.
@@ -26,18 +32,35 @@ pub(crate) async fn services() -> Result<(Cloud, String)> {
 
 /// Removes the containers that have something of `folder` mounted, running or not, by their ids: those that SAM left.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
-    let all = docker(&["ps", "--all", "--quiet", "--no-trunc"])?;
-    for id in all.split_whitespace() {
-        // Another program's container may have ended since.
-        let Ok(mounts) = docker(&["inspect", "--format", "{{range .Mounts}}{{println .Source}}{{end}}", id]) else {
-            continue;
-        };
-        // Docker Desktop writes a prefix before a path of the host.
-        if folder.to_str().is_some_and(|folder| mounts.contains(folder)) {
-            docker(&["rm", "--force", id])?;
+    until_gone(|| {
+        let mut found = false;
+        for id in docker(&["ps", "--all", "--quiet", "--no-trunc"])?.split_whitespace() {
+            // Another program's container may have ended since.
+            let Ok(mounts) = docker(&["inspect", "--format", "{{range .Mounts}}{{println .Source}}{{end}}", id]) else {
+                continue;
+            };
+            // Docker Desktop writes a prefix before a path of the host.
+            if folder.to_str().is_some_and(|folder| mounts.contains(folder)) {
+                found = true;
+                docker(&["rm", "--force", id])?;
+            }
+        }
+        Ok(found)
+    })
+}
+
+/// Repeats `remove` until it finds nothing. Docker may still be making what an ended client asked for, or be removing it.
+#[expect(clippy::disallowed_methods, reason = "a drop cannot await, and nothing else has to run by then")]
+pub(crate) fn until_gone(remove: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+    let started = Instant::now();
+    loop {
+        match remove() {
+            Ok(false) => return Ok(()),
+            Err(error) if started.elapsed() > END_PATIENCE => return Err(error),
+            Ok(true) if started.elapsed() > END_PATIENCE => return Err(io::Error::other("there are ever more")),
+            Ok(true) | Err(_) => thread::sleep(Duration::from_millis(100)),
         }
     }
-    Ok(())
 }
 
 /// What a short command of `docker` prints.

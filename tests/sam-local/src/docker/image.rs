@@ -10,15 +10,16 @@ use std::process::{self, Command, Stdio};
 use sam_local::Cloud;
 
 use crate::Result;
-use crate::containers::docker;
+use crate::containers::{docker, until_gone};
 use crate::run_folder::bootstrap;
 
 /// SAM puts its emulator into a layer above the image, with `RUN mv … && chmod …`.
 const PROGRAMS: [&str; 3] = ["/bin/sh", "/bin/mv", "/bin/chmod"];
 /// The SDK's HTTP client reads the authorities that it trusts when it is built, whatever the address.
 const AUTHORITIES: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
-/// The label of images that were built here.
-const LABEL: &str = "epro.sam-local.base=this-machine";
+/// The label of images that were built here, of all layers above them, and of the containers made of those. Its value is
+/// the repository.
+const LABEL: &str = "epro.sam-local.run";
 
 /// The image that the functions' containers are made of.
 #[derive(Debug)]
@@ -121,7 +122,7 @@ impl Own {
             .map_err(|e| format!("tar does not start: {e}"))?;
         let output = archive.stdout.take().ok_or("tar has no output")?;
         let import = Command::new("docker")
-            .args(["import", "--change", &format!("LABEL {LABEL}"), "-", &own.base()])
+            .args(["import", "--change", &format!("LABEL {LABEL}={}", own.repository), "-", &own.base()])
             .stdin(output)
             .output()?;
         if !archive.wait()?.success() || !import.status.success() {
@@ -136,10 +137,24 @@ impl Own {
 }
 
 impl Drop for Own {
+    #[allow(clippy::print_stderr, reason = "it talks to a person at a terminal")]
     fn drop(&mut self) {
-        // SAM's layer first. There is none if no function was invoked.
-        let _ = docker(&["image", "rm", &format!("{}:rapid-{}", self.repository, architecture())]);
-        let _ = docker(&["image", "rm", &self.base()]);
+        let label = format!("label={LABEL}={}", self.repository);
+        let removed = until_gone(|| {
+            let containers = docker(&["ps", "--all", "--quiet", "--filter", &label])?;
+            for id in containers.split_whitespace() {
+                docker(&["rm", "--force", id])?;
+            }
+            let images = docker(&["image", "ls", "--all", "--quiet", "--filter", &label])?;
+            for id in images.split_whitespace() {
+                // It may have gone with one that was made of it.
+                let _ = docker(&["image", "rm", "--force", id]);
+            }
+            Ok(!containers.is_empty() || !images.is_empty())
+        });
+        if let Err(error) = removed {
+            eprintln!("the images {} could not be removed: {error}", self.repository);
+        }
     }
 }
 

@@ -6,11 +6,12 @@ use std::io;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use sam_local::Cloud;
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use crate::Result;
 use crate::image::{Image, architecture};
@@ -45,7 +46,9 @@ impl Sam {
             .arg(folder.template())
             .arg("--env-vars")
             .arg(folder.variables())
-            .args(["--parameter-overrides", &format!("Architecture={}", architecture())])
+            // One request a second, to show that start-api does not limit them.
+            .arg("--parameter-overrides")
+            .args([&format!("Architecture={}", architecture()), "RequestsPerSecond=1", "RequestBurst=1"])
             .args(settings.image.arguments())
             .args(settings.arguments)
             .current_dir(Cloud::root())
@@ -86,6 +89,7 @@ impl Sam {
 }
 
 impl Drop for Sam {
+    #[expect(clippy::disallowed_methods, reason = "a drop cannot await")]
     fn drop(&mut self) {
         // No id: it has ended and was waited for.
         let Some(id) = self.process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw) else { return };
