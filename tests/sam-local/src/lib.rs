@@ -3,6 +3,7 @@
 pub use cloud::{Cloud, DYNAMODB, SNS};
 pub use emulator::{Emulator, Invocation};
 pub use http_client::send;
+pub use permissions::ANY_FUNCTION;
 pub use relay::{Flow, Relay};
 
 mod cloud;

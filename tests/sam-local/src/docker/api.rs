@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{Method, Request, Response};
-use sam_local::{Cloud, send};
+use sam_local::{ANY_FUNCTION, Cloud, send};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{self, Instant};
@@ -159,7 +159,7 @@ impl Api {
         let port_argument = port.to_string();
         // A function's container stays for its next requests.
         let arguments = ["start-api", "--host", "127.0.0.1", "--port", &port_argument, "--warm-containers", "LAZY"];
-        let mut sam = Sam::start(folder, settings, &arguments)?;
+        let mut sam = Sam::start(folder, settings, ANY_FUNCTION, &arguments)?;
         let listening = async {
             while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
                 if sam.has_ended()? {

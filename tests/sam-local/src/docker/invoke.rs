@@ -49,7 +49,7 @@ pub(crate) async fn every_function(cloud: &Cloud, folder: &RunFolder, settings: 
 async fn invoke(function: &str, event: &str, folder: &RunFolder, settings: &Settings<'_>) -> Result<Value> {
     let file = Cloud::root().join(format!("tests/events/{event}.json"));
     let file = file.to_str().ok_or("the path of the repository is not UTF-8")?;
-    let mut sam = Sam::start(folder, settings, &["invoke", function, "--event", file])?;
+    let mut sam = Sam::start(folder, settings, function, &["invoke", function, "--event", file])?;
     sam.ended().await?;
     let answer = serde_json::from_slice(&sam.output()?);
     answer.map_err(|_| format!("sam local invoke {function} with {event}:\n{}", sam.log()).into())

@@ -36,8 +36,13 @@ pub(crate) struct Sam {
 }
 
 impl Sam {
-    /// Starts `sam local` with `arguments` on what is in `folder`.
-    pub(crate) fn start(folder: &RunFolder, settings: &Settings<'_>, arguments: &[&str]) -> Result<Self> {
+    /// Starts `sam local` with `arguments` on what is in `folder`. By `access_key` a request is known to be the function's.
+    pub(crate) fn start(
+        folder: &RunFolder,
+        settings: &Settings<'_>,
+        access_key: &str,
+        arguments: &[&str],
+    ) -> Result<Self> {
         let (output, log) = (folder.path().join("output"), folder.path().join("log"));
         let process = Command::new("sam")
             .arg("local")
@@ -54,7 +59,7 @@ impl Sam {
             .current_dir(Cloud::root())
             // Any credentials will do: nothing leaves this machine.
             .envs([
-                ("AWS_ACCESS_KEY_ID", "local"),
+                ("AWS_ACCESS_KEY_ID", access_key),
                 ("AWS_SECRET_ACCESS_KEY", "local"),
                 ("AWS_DEFAULT_REGION", "us-east-1"),
             ])
