@@ -104,10 +104,13 @@ fn the_contract_has_the_routes_and_scopes_of_the_template() {
     assert!(differences.is_empty(), "{differences:#?}");
 }
 
+/// A change of the contract or of the template's routes.
+type Change<'a> = &'a dyn Fn(&mut Value, &mut Vec<Route>);
+
 #[test]
 fn a_route_or_a_scope_that_differs_is_found() {
     let (contract, routes) = (contract(), routes());
-    let planted: [(&str, &dyn Fn(&mut Value, &mut Vec<Route>)); 6] = [
+    let planted: [(&str, Change); 6] = [
         ("GET /v1/instruments is not in the contract", &|contract, _| {
             contract["paths"].as_object_mut().unwrap().remove("/v1/instruments");
         }),
@@ -168,6 +171,31 @@ fn every_operation_documents_what_any_request_may_meet() {
         let described = |name: &str| contract["info"]["description"].as_str().unwrap().contains(&format!("`{name}`"));
         assert!(scopes(operation).into_iter().all(described), "{route}: a scope is not described");
     }
+}
+
+/// Adds the names of members that are null, other than in examples.
+fn empty_members<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members.iter().filter(|(name, _)| *name != "examples") {
+                if value.is_null() {
+                    found.push(name);
+                }
+                empty_members(value, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| empty_members(item, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn no_text_of_the_contract_is_cut_at_a_comma() {
+    // In `{ description: One, two }`, `two` is a member without a value.
+    let contract = contract();
+    let mut found = Vec::new();
+    empty_members(&contract, &mut found);
+    assert!(found.is_empty(), "quote the texts that end in {found:?}");
 }
 
 #[test]
