@@ -86,6 +86,9 @@ impl Store {
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                     let Cancelled { mut commits, mut amended, to_read, rest } =
                         transaction.cancelled(&cancelled.cancellation_reasons.unwrap_or_default());
+                    if rest == Rest::Contended {
+                        metrics::report(metrics::TRANSACTION_CONFLICTS, 1);
+                    }
                     match self.found(&chunk.members, &to_read, deadline).await {
                         Ok(found) => {
                             for (index, found) in found {
@@ -116,9 +119,6 @@ impl Store {
                         reevaluate.extend(transaction.reevaluate);
                     }
                     chunk.settle(commits, &mut settled);
-                    if rest == Rest::Contended {
-                        metrics::report(metrics::TRANSACTION_CONFLICTS, 1);
-                    }
                     match rest {
                         Rest::Again => continue,
                         Rest::Contended => Failure::transient(OPERATION, "other transactions conflicted with it"),
