@@ -223,8 +223,8 @@ impl Contract {
                 None => return Some(format!("the header {name} of {} is not described", answer.status)),
                 Some((_, header)) => {
                     let header = self.resolved(header);
-                    let fits = boon_fits(&header["schema"], value.to_str().unwrap());
-                    if let Some(why) = fits {
+                    let why = unfit_header(&header["schema"], value.to_str().unwrap());
+                    if let Some(why) = why {
                         return Some(format!("the header {name}: {why}"));
                     }
                 }
@@ -287,7 +287,7 @@ fn close(value: &mut Value, is_part: bool) {
 }
 
 /// How the text of a header violates its schema, which refers to nothing.
-fn boon_fits(schema: &Value, text: &str) -> Option<String> {
+fn unfit_header(schema: &Value, text: &str) -> Option<String> {
     let (mut compiler, mut schemas) = (Compiler::new(), Schemas::new());
     compiler.add_resource("http://header/schema.json", schema.clone()).unwrap();
     let index = compiler.compile("http://header/schema.json", &mut schemas).unwrap();
@@ -402,7 +402,7 @@ impl User {
             let examples = parameter["examples"].as_object();
             let own = examples.and_then(|examples| examples.get(name)).map(|example| as_text(&example["value"]));
             let is_required = parameter["required"] == true;
-            let first = || examples.and_then(|examples| as_first(examples));
+            let first = || examples.and_then(as_first);
             let value = own.or_else(|| if is_required { self.linked(operation, &key).or_else(first) } else { None });
             match (parameter["in"].as_str().unwrap(), value) {
                 ("path", Some(value)) => drop(path.insert(key, value)),
@@ -475,8 +475,8 @@ impl User {
     }
 }
 
+/// The value of a parameter where the example does not name one: that of `own`, else the first.
 fn as_first(examples: &Map<String, Value>) -> Option<String> {
-    // In the order of names, `own` and the good ones come after `anotherSite`; the good one is not named after a fault.
     let good = examples.iter().find(|(name, _)| *name == "own").or_else(|| examples.iter().next());
     good.map(|(_, example)| as_text(&example["value"]))
 }
