@@ -61,7 +61,8 @@ impl Image {
             if pull.status.success() {
                 return Ok(Self::Aws(name, None));
             }
-            format!("its registry does not give it: {}", String::from_utf8_lossy(&pull.stderr).trim())
+            let error = String::from_utf8_lossy(&pull.stderr);
+            format!("its registry does not give it: {}", error.split_whitespace().collect::<Vec<_>>().join(" "))
         };
         // Only what came from a registry has a digest of it. An image that was imported under the name has none.
         let digests = docker(&["image", "inspect", "--format", "{{join .RepoDigests \" \"}}", &name]);
@@ -74,7 +75,8 @@ impl Image {
     /// The arguments of `sam local` that name it.
     pub(crate) fn arguments(&self) -> Vec<String> {
         match self {
-            Self::Aws(..) => vec!["--skip-pull-image".to_owned()],
+            // SAM keeps its layer by name, which may lie above another image that had AWS's name once.
+            Self::Aws(..) => vec!["--skip-pull-image".to_owned(), "--force-image-build".to_owned()],
             Self::Own(own) => vec!["--skip-pull-image".to_owned(), "--invoke-image".to_owned(), own.base()],
             Self::Given => Vec::new(),
         }
