@@ -13,6 +13,7 @@ use authoring::outcome::PutError;
 use authoring::study;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Json, Router};
@@ -33,6 +34,7 @@ use crate::dynamodb::{DynamoDb, DynamoDbError};
 use crate::executables::{self, BuildError};
 use crate::failures::Failures;
 use crate::faults::{FaultSettings, Faults, Service};
+use crate::feed::Feed;
 use crate::gateway::Gateway;
 use crate::issuer::{Issuer, IssuerError};
 use crate::lambda::{FunctionSettings, Functions, Processes, StartError};
@@ -41,6 +43,7 @@ use crate::sns::{self, Sns, SnsError, SnsSettings, SubscribeOption};
 use crate::stream::{self, Destinations, StreamError, Streams};
 use crate::sts;
 use crate::template::{Function, Template, TemplateError};
+use crate::web_console::{self, Endpoints, Parts, Switches, guard};
 
 /// The template's parameter that lets tokens name studies that are not stored.
 const OPEN_STUDIES: &str = "OpenStudies";
@@ -95,7 +98,7 @@ impl CloudOptions {
         if let Some(dynamodb) = dynamodb {
             add("--dynamodb", dynamodb.as_ref());
         }
-        if let Some(FaultSettings { share, seed }) = faults {
+        if let Some(FaultSettings { share, seed, .. }) = faults {
             add("--faults", share.to_string().as_ref());
             add("--fault-seed", seed.to_string().as_ref());
         }
@@ -242,29 +245,32 @@ impl Cloud {
             put_demo_study(store).await?;
         }
 
-        let mut faults = Faults::new(options.faults.unwrap_or_default());
+        let faults = Faults::new(options.faults.unwrap_or_default());
+        let services = Endpoints { dynamodb: database.endpoint().to_owned(), sns: format!("{url}{}", sns::PATH) };
         let endpoints = match options.faults {
-            None => Endpoints { dynamodb: database.endpoint().to_owned(), sns: format!("{url}{}", sns::PATH) },
-            Some(FaultSettings { share, seed }) => {
+            None => services.clone(),
+            Some(FaultSettings { share, seed, .. }) => {
                 console.say(format!(
                     "{share} of the functions' requests to DynamoDB and SNS meet a fault; `--fault-seed {seed}` repeats \
                      the sequence"
                 ));
-                let sns = format!("{url}{}", sns::PATH);
                 Endpoints {
                     dynamodb: faults
-                        .put_before(Service::DynamoDb, database.endpoint())
+                        .put_before(Service::DynamoDb, &services.dynamodb)
                         .await
                         .map_err(CloudError::Faults)?,
-                    sns: faults.put_before(Service::Sns, &sns).await.map_err(CloudError::Faults)?,
+                    sns: faults.put_before(Service::Sns, &services.sns).await.map_err(CloudError::Faults)?,
                 }
             }
         };
+        let account = account(&database, options.dynamodb.is_some());
+        let feed = Feed::default();
         let settings = FunctionSettings {
             concurrency: options.concurrency,
-            environment: account(&database, options.dynamodb.is_some(), endpoints),
+            environment: endpoints.variables(&account),
             launcher: options.launcher.clone(),
             console,
+            feed: feed.clone(),
         };
         let runnable = template
             .functions
@@ -279,15 +285,25 @@ impl Cloud {
             requested: &options.subscribe,
             folder: folder("sns").as_deref(),
             console,
+            feed: feed.clone(),
         })
         .await?;
 
         // The API is served before the functions start, because they call SNS and STS while they start.
         let audience = template.authorizers.values().flat_map(|authorizer| authorizer.audience.clone()).collect();
         let issuer = issuer.for_audience(audience);
-        let router = Gateway::new(template.clone(), issuer.clone(), functions.clone(), console)
-            .router()
-            .merge(issuer.routes())
+        let (stop, stopping) = watch::channel(false);
+        let gateway = Gateway::new(template.clone(), issuer.clone(), functions.clone(), console);
+        let switches =
+            Switches::new(faults.clone(), functions.clone(), services, account, feed.clone(), options.faults.is_some());
+        let page = web_console::routes(Parts {
+            feed: feed.clone(),
+            switches,
+            store: store.clone(),
+            stopping: stopping.clone(),
+        });
+        let local = issuer
+            .routes()
             .merge(contract::routes())
             .merge(sns.routes())
             .merge(failures.clone().routes())
@@ -296,8 +312,9 @@ impl Cloud {
             .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
             .merge(schedules::routes(template.schedules.clone(), template.functions.clone(), functions.clone()))
             .merge(invocations(functions.clone(), template.functions.clone()))
-            .merge(environments(functions.processes().clone()));
-        let (stop, stopping) = watch::channel(false);
+            .merge(environments(functions.processes().clone()))
+            .route_layer(from_fn(guard::not_cross_origin));
+        let router = gateway.router().merge(local).merge(page);
         let server = tokio::spawn(serve(listener, router, stopping));
 
         functions.warm().await?;
@@ -315,7 +332,7 @@ impl Cloud {
                 async move { sns.publish_text(&topic, text).await }.boxed()
             })
         };
-        let destinations = Destinations { failures, publish, warn: Arc::new(|text| Console::default().warn(text)) };
+        let destinations = Destinations { failures, publish, warn: Arc::new(|text| Console::default().warn(text)), feed };
         let checkpoints = folder("stream");
         let streams = stream::start(&database, &template.streams, invoke, destinations, checkpoints.as_deref()).await?;
         let schedules = Schedules::start(&template.schedules, &functions);
@@ -336,7 +353,7 @@ impl Cloud {
         self.schedules.stop().await;
         self.streams.stop().await;
         self.functions.stop(deadline.saturating_duration_since(Instant::now())).await;
-        if self.faults.is_in_use() {
+        if self.faults.is_in_use().await {
             self.console.say(self.faults.summary());
         }
         self.faults.stop().await;
@@ -392,15 +409,9 @@ fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>
     }
 }
 
-/// The addresses at which the functions call services.
-struct Endpoints {
-    dynamodb: String,
-    sns: String,
-}
-
-/// The functions' credentials and endpoints: a made-up account, or the account of this process if the database is a
-/// foreign one. The template names no endpoints, because deployed functions use AWS.
-fn account(database: &DynamoDb, foreign: bool, endpoints: Endpoints) -> BTreeMap<String, String> {
+/// The functions' credentials and region: a made-up account, or the account of this process if the database is a
+/// foreign one.
+fn account(database: &DynamoDb, foreign: bool) -> BTreeMap<String, String> {
     let mut variables: BTreeMap<String, String> = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"]
         .map(|name| (name.to_owned(), "local".to_owned()))
         .into();
@@ -415,8 +426,6 @@ fn account(database: &DynamoDb, foreign: bool, endpoints: Endpoints) -> BTreeMap
     }
     let region = database.client().config().region().map(ToString::to_string);
     variables.insert("AWS_REGION".to_owned(), region.unwrap_or_else(|| crate::template::REGION.to_owned()));
-    variables.insert("AWS_ENDPOINT_URL_DYNAMODB".to_owned(), endpoints.dynamodb);
-    variables.insert("AWS_ENDPOINT_URL_SNS".to_owned(), endpoints.sns);
     variables
 }
 
@@ -522,6 +531,7 @@ mod tests {
             environment: BTreeMap::new(),
             launcher: None,
             console: Console { quiet: true, logs: false },
+            feed: Feed::default(),
         };
         // Without an environment both invocations are refused, and the history lists refusals too.
         let functions = Functions::new(known.iter().map(|function| (function.clone(), PathBuf::new())), settings);

@@ -19,6 +19,7 @@ use std::time::Duration;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize, Serializer};
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinSet;
 
 pub(crate) use dice::Dice;
@@ -49,6 +50,8 @@ pub struct FaultSettings {
     pub share: Share,
     /// Determines the sequence of faults.
     pub seed: u64,
+    /// By how much each request to SNS is delayed before it is sent on.
+    pub sns_delay: Duration,
 }
 
 /// A service that the functions call.
@@ -85,16 +88,16 @@ pub enum Fault {
     CutAfter,
 }
 
-/// The faults of a running local cloud.
-#[derive(Debug)]
+/// The faults of a running local cloud. Cheap to clone.
+#[derive(Debug, Clone)]
 pub struct Faults {
     shared: Arc<Shared>,
-    proxies: JoinSet<()>,
+    proxies: Arc<AsyncMutex<JoinSet<()>>>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    settings: FaultSettings,
+    settings: Mutex<FaultSettings>,
     /// Requests that have drawn, over all services.
     drawn: AtomicU64,
     counts: Mutex<BTreeMap<Service, Counts>>,
@@ -119,16 +122,26 @@ struct Listing {
 impl Faults {
     /// Faults with these settings, in front of no service yet.
     pub fn new(settings: FaultSettings) -> Self {
-        let shared = Shared { settings, drawn: AtomicU64::new(0), counts: Mutex::default() };
-        Self { shared: Arc::new(shared), proxies: JoinSet::new() }
+        let shared = Shared { settings: Mutex::new(settings), drawn: AtomicU64::new(0), counts: Mutex::default() };
+        Self { shared: Arc::new(shared), proxies: Arc::default() }
     }
 
     /// Starts a proxy of `service` at `target`, and returns the address that the functions use in its place.
     ///
     /// # Errors
     /// If no port can be listened on.
-    pub async fn put_before(&mut self, service: Service, target: &str) -> io::Result<String> {
-        proxy::start(&mut self.proxies, Arc::clone(&self.shared), service, target).await
+    pub async fn put_before(&self, service: Service, target: &str) -> io::Result<String> {
+        proxy::start(&mut *self.proxies.lock().await, Arc::clone(&self.shared), service, target).await
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> FaultSettings {
+        self.shared.settings()
+    }
+
+    /// Puts other settings in force, for requests that come from now on.
+    pub fn set(&self, settings: FaultSettings) {
+        *self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
     /// `GET /local/faults`: the share, the seed, and by service how many requests came and how many met which fault.
@@ -155,20 +168,24 @@ impl Faults {
     }
 
     /// Whether any service has a proxy.
-    pub fn is_in_use(&self) -> bool {
-        !self.proxies.is_empty()
+    pub async fn is_in_use(&self) -> bool {
+        !self.proxies.lock().await.is_empty()
     }
 
     /// Stops the proxies.
-    pub async fn stop(mut self) {
-        self.proxies.shutdown().await;
+    pub async fn stop(self) {
+        self.proxies.lock().await.shutdown().await;
     }
 }
 
 impl Shared {
+    fn settings(&self) -> FaultSettings {
+        *self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What happens to the next request. `writes`: it is a write of DynamoDB, which may meet a conflict.
     fn draw(&self, service: Service, writes: bool) -> Option<(Fault, Dice)> {
-        let FaultSettings { share, seed } = self.settings;
+        let FaultSettings { share, seed, .. } = self.settings();
         let mut dice = Dice::numbered(seed, self.drawn.fetch_add(1, Ordering::Relaxed));
         let met = dice.below(WHOLE.into()) < u64::from(share.0);
         let kinds = if writes { Fault::ALL.as_slice() } else { Fault::OF_ALL_REQUESTS.as_slice() };
@@ -183,7 +200,7 @@ impl Shared {
     }
 
     fn listing(&self) -> Listing {
-        let FaultSettings { share, seed } = self.settings;
+        let FaultSettings { share, seed, .. } = self.settings();
         let services = self.counts.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Listing { share, seed, services }
     }

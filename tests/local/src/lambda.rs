@@ -15,11 +15,14 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
 use crate::console::Console;
+use crate::feed::{Event, Feed, now};
 use crate::template::Function;
+pub use cause::Cause;
 use environment::{Environment, Job, StartFailure};
 pub use history::{History, Record, Totals};
 pub use processes::{Processes, RunningProcess};
 
+mod cause;
 mod environment;
 mod history;
 mod processes;
@@ -38,7 +41,11 @@ pub struct Functions {
     pools: Arc<BTreeMap<String, Arc<Pool>>>,
     history: Arc<History>,
     processes: Processes,
+    variables: Variables,
 }
+
+/// Variables of every function in addition to the template's, as [`Functions::replace_variables`] set them last.
+type Variables = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// How functions are run.
 #[derive(Debug, Clone)]
@@ -52,6 +59,8 @@ pub struct FunctionSettings {
     pub launcher: Option<PathBuf>,
     /// Where log lines and invocations are shown.
     pub console: Console,
+    /// Where invocations and metrics are added.
+    pub feed: Feed,
 }
 
 /// One finished invocation.
@@ -92,7 +101,8 @@ pub struct StartError {
 impl Functions {
     /// The functions with their executables. None runs yet: environments start on demand.
     pub fn new(functions: impl IntoIterator<Item = (Function, PathBuf)>, settings: FunctionSettings) -> Self {
-        let history = Arc::new(History::default());
+        let history = Arc::new(History::new(settings.feed.clone()));
+        let variables: Variables = Arc::new(Mutex::new(settings.environment.clone()));
         let processes = Processes::default();
         let pools = functions
             .into_iter()
@@ -106,11 +116,12 @@ impl Functions {
                         settings.clone(),
                         Arc::clone(&history),
                         processes.clone(),
+                        Arc::clone(&variables),
                     )),
                 )
             })
             .collect();
-        Self { pools: Arc::new(pools), history, processes }
+        Self { pools: Arc::new(pools), history, processes, variables }
     }
 
     /// Starts one environment of each function and waits until all are initialised.
@@ -147,13 +158,22 @@ impl Functions {
             };
         };
         let job = Job::new(payload, trace.unwrap_or_else(new_trace));
-        let request_id = job.request_id.clone();
-        match pool.run(job).await {
+        let (request_id, cause) = (job.request_id.clone(), Cause::of(&job.payload));
+        match pool.run(job, cause.clone()).await {
             Ok(invocation) => invocation,
             Err(reason) => {
-                self.history.add(pool.console(), Record::refused(&pool.function, &request_id, &reason));
+                self.history.add(pool.console(), Record::refused(&pool.function, &request_id, &reason, cause));
                 Invocation { request_id, took: Duration::ZERO, outcome: InvocationOutcome::Unavailable(reason) }
             }
+        }
+    }
+
+    /// Replaces the variables of [`FunctionSettings::environment`]. As after a change of a function's configuration,
+    /// invocations that begin later meet new environments; running ones finish in the old.
+    pub fn replace_variables(&self, variables: BTreeMap<String, String>) {
+        *self.variables.lock().unwrap_or_else(PoisonError::into_inner) = variables;
+        for pool in self.pools.values() {
+            pool.retire();
         }
     }
 
@@ -193,6 +213,7 @@ struct Pool {
     settings: FunctionSettings,
     history: Arc<History>,
     processes: Processes,
+    variables: Variables,
     limit: usize,
     state: Mutex<State>,
     /// Notified whenever an environment becomes free or ends.
@@ -213,11 +234,16 @@ struct State {
     /// Environments that have returned a result and are about to be free: no reason to start another.
     settling: usize,
     stopping: bool,
+    /// How often the environments were retired: one that started before the last time serves no further invocation.
+    generation: u64,
 }
 
 /// An environment's place in its pool, which dropping it frees.
 #[derive(Debug)]
-struct Slot(Weak<Pool>);
+struct Slot {
+    pool: Weak<Pool>,
+    generation: u64,
+}
 
 impl Pool {
     fn new(
@@ -226,11 +252,12 @@ impl Pool {
         settings: FunctionSettings,
         history: Arc<History>,
         processes: Processes,
+        variables: Variables,
     ) -> Self {
         let limit = function.reserved_concurrency.unwrap_or(usize::MAX).min(settings.concurrency);
         let state = Mutex::new(State::default());
         let (changed, end) = (Notify::new(), watch::Sender::new(false));
-        Self { function, executable, settings, history, processes, limit, state, changed, end }
+        Self { function, executable, settings, history, processes, variables, limit, state, changed, end }
     }
 
     /// Starts an environment before the first invocation.
@@ -238,14 +265,14 @@ impl Pool {
         if self.limit == 0 {
             return Ok(());
         }
-        self.state().total += 1;
-        let environment = self.start(Slot(Arc::downgrade(self))).await?;
+        let slot = self.slot(&mut self.state());
+        let environment = self.start(slot).await?;
         self.give_back(environment);
         Ok(())
     }
 
     /// Runs a job to its outcome. The error is the reason why no environment took it.
-    async fn run(self: &Arc<Self>, mut job: Job) -> Result<Invocation, String> {
+    async fn run(self: &Arc<Self>, mut job: Job, cause: Cause) -> Result<Invocation, String> {
         let (mut environment, running) = loop {
             let mut environment = self.environment().await?;
             match environment.hand_over(job).await {
@@ -257,12 +284,20 @@ impl Pool {
                 }
             }
         };
+        self.settings.feed.add(&Event::Started {
+            function: self.function.binary.clone(),
+            request_id: running.request_id().to_owned(),
+            started_at: now(),
+            timeout_ms: history::millis(self.function.timeout),
+            cold: environment.is_cold(),
+            cause: cause.clone(),
+        });
         let (answer, outcome) = oneshot::channel();
         let pool = Arc::clone(self);
         // A task of its own, because an invocation that has begun continues when its caller goes away.
         tokio::spawn(async move {
             let finished = environment.outcome(&running).await;
-            pool.history.add(pool.console(), Record::finished(&pool.function, &finished));
+            pool.history.add(pool.console(), Record::finished(&pool.function, &finished, cause));
             pool.state().settling += 1;
             // The caller may have gone away.
             let _ = answer.send(finished.invocation);
@@ -317,11 +352,10 @@ impl Pool {
             if state.starting + state.settling >= state.waiting.len() || state.total >= self.limit {
                 return;
             }
-            state.total += 1;
+            let slot = self.slot(&mut state);
             state.starting += 1;
             drop(state);
             let pool = Arc::clone(self);
-            let slot = Slot(Arc::downgrade(self));
             runtime.spawn(async move {
                 let started = pool.start(slot).await;
                 pool.state().starting -= 1;
@@ -343,14 +377,22 @@ impl Pool {
     }
 
     async fn start(&self, slot: Slot) -> Result<Environment, StartFailure> {
-        let Self { function, executable, settings, processes, .. } = self;
-        Environment::start(function, executable, settings, processes, self.end.subscribe(), slot).await
+        let Self { function, executable, settings, processes, variables, .. } = self;
+        let variables = variables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let settings = FunctionSettings { environment: variables, ..settings.clone() };
+        Environment::start(function, executable, &settings, processes, self.end.subscribe(), slot).await
     }
 
     /// Hands a free environment to the invocation that has waited longest, or keeps it idle.
     fn give_back(&self, mut environment: Environment) {
         loop {
             let mut state = self.state();
+            if environment.generation() != state.generation {
+                drop(state);
+                // Its place becomes free, for a new environment if an invocation waits.
+                drop(environment);
+                return;
+            }
             let Some(waiting) = state.waiting.pop_front() else {
                 state.idle.push(environment);
                 break;
@@ -362,6 +404,21 @@ impl Pool {
             }
         }
         self.changed.notify_waiters();
+    }
+
+    /// Ends the idle environments, and each busy one once it is free.
+    fn retire(&self) {
+        let mut state = self.state();
+        state.generation += 1;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        drop(idle);
+    }
+
+    /// A place for one more environment.
+    fn slot(self: &Arc<Self>, state: &mut State) -> Slot {
+        state.total += 1;
+        Slot { pool: Arc::downgrade(self), generation: state.generation }
     }
 
     fn refuse(&self) {
@@ -404,7 +461,7 @@ impl Pool {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let Some(pool) = self.0.upgrade() else { return };
+        let Some(pool) = self.pool.upgrade() else { return };
         pool.state().total -= 1;
         pool.changed.notify_waiters();
         pool.grow();

@@ -255,7 +255,11 @@ fn options(cli: CloudArguments) -> CloudOptions {
         workspace,
         build_profile: cli.build_profile,
         concurrency: cli.concurrency.into(),
-        faults: cli.faults.map(|share| FaultSettings { share, seed: cli.fault_seed.unwrap_or_else(seed) }),
+        faults: cli.faults.map(|share| FaultSettings {
+            share,
+            seed: cli.fault_seed.unwrap_or_else(seed),
+            ..FaultSettings::default()
+        }),
         subscribe: cli.subscribe,
         launcher: std::env::current_exe().ok(),
         console: Console { quiet: cli.quiet, logs: cli.logs },

@@ -140,6 +140,7 @@ mod tests {
 
     use super::*;
     use crate::console::Console;
+    use crate::feed::Feed;
     use crate::lambda::FunctionSettings;
 
     fn schedule(scheduler: Scheduler, input: Option<&str>) -> Schedule {
@@ -168,6 +169,7 @@ mod tests {
             environment: BTreeMap::new(),
             launcher: None,
             console: Console { quiet: true, logs: false },
+            feed: Feed::default(),
         };
         (Functions::new([(function.clone(), PathBuf::new())], settings), function)
     }

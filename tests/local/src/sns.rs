@@ -24,6 +24,7 @@ mod subscription;
 pub use subscription::{SubscribeOption, SubscribeOptionError};
 
 use crate::console::Console;
+use crate::feed::Feed;
 use crate::pattern::Malformed;
 use crate::template::{self, ACCOUNT};
 use axum::Router;
@@ -67,6 +68,8 @@ pub struct SnsSettings<'a> {
     pub folder: Option<&'a Path>,
     /// Where problems of delivery are reported.
     pub console: Console,
+    /// Where accepted messages are added.
+    pub feed: Feed,
 }
 
 /// The service. Cheap to clone.
@@ -81,6 +84,7 @@ struct Shared {
     endpoint: String,
     topics: Vec<template::Topic>,
     console: Console,
+    feed: Feed,
     store: Store,
     subscriptions: Mutex<Vec<Subscription>>,
     /// Oldest first.
@@ -108,6 +112,7 @@ impl Sns {
                 endpoint: format!("{}{PATH}", settings.address.trim_end_matches('/')),
                 topics: settings.topics.to_vec(),
                 console: settings.console,
+                feed: settings.feed.clone(),
                 store,
                 // Subscriptions of the template and the command line are made again at each start.
                 subscriptions: Mutex::new(kept.subscriptions.into_iter().filter(|s| s.origin == Origin::Api).collect()),
@@ -178,6 +183,7 @@ impl Sns {
             self.shared
                 .console
                 .event(format!("sns  {subject} (in the inbox, {} subscriptions)", entry.deliveries.len()));
+            self.shared.feed.add(&entry.event());
             let open: Vec<_> = entry.open().map(|delivery| delivery.subscription.clone()).collect();
             let message = Arc::new(entry.message.clone());
             self.receive(entry);

@@ -4,6 +4,7 @@
 //! in order; different items are delivered in parallel in `ParallelizationFactor` lanes per shard. Delivery is at least
 //! once: the checkpoint follows delivered records, and a restart repeats those that were in flight.
 
+mod change;
 mod checkpoint;
 mod delivery;
 mod event;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use local::console::Console;
+use local::feed::Feed;
 use local::lambda::{FunctionSettings, Functions, InvocationOutcome};
 use local::template::Function;
 use serde_json::{Value, json};
@@ -40,6 +41,7 @@ fn functions(function: Function, concurrency: usize) -> Functions {
         environment: BTreeMap::from([("AWS_REGION".to_owned(), "us-east-1".to_owned())]),
         launcher: None,
         console: Console { quiet: true, logs: false },
+        feed: Feed::default(),
     };
     Functions::new([(function, executable())], settings)
 }
@@ -270,6 +272,7 @@ async fn a_missing_executable_is_named() {
         environment: BTreeMap::new(),
         launcher: None,
         console: Console { quiet: true, logs: false },
+        feed: Feed::default(),
     };
     let functions = Functions::new([(function(), PathBuf::from("/nowhere/work"))], settings);
     let error = functions.warm().await.expect_err("it does not exist").to_string();

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use local::console::Console;
+use local::feed::Feed;
 use local::gateway::Gateway;
 use local::issuer::Issuer;
 use local::lambda::{FunctionSettings, Functions};
@@ -63,7 +64,8 @@ impl Api {
         let parameters = BTreeMap::from([("Issuer".to_owned(), format!("{url}/local"))]);
         let template = Template::parse(Path::new("t.yaml"), TEMPLATE, &parameters).expect("the template is valid");
         let console = Console { quiet: true, logs: false };
-        let settings = FunctionSettings { concurrency: 4, environment: BTreeMap::new(), launcher: None, console };
+        let (environment, feed) = (BTreeMap::new(), Feed::default());
+        let settings = FunctionSettings { concurrency: 4, environment, launcher: None, console, feed };
         let functions = Functions::new([(template.functions[0].clone(), executable())], settings);
         let issuer = Issuer::open(None, format!("{url}/local")).expect("a key is made");
         let issuer = issuer.for_audience(vec!["app".to_owned()]);

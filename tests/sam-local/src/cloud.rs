@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use local::console::Console;
+use local::feed::Feed;
 use local::dynamodb::DynamoDb;
 use local::sns::{Sns, SnsSettings};
 use local::template::{Function, Route, Template};
@@ -68,6 +69,7 @@ impl Cloud {
             requested: &[],
             folder: None,
             console: Console { quiet: true, logs: false },
+            feed: Feed::default(),
         };
         let routes = Sns::start(settings).await.map_err(io::Error::other)?.routes();
         let sns_task = tokio::spawn(async move { axum::serve(listener, routes).await });

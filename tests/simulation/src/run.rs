@@ -16,6 +16,7 @@ use invocation::{Environment, telemetry};
 use lambda_runtime::LambdaEvent;
 use local::dynamodb::DynamoDb;
 use local::failures::Failures;
+use local::feed::Feed;
 use local::lambda::{Invocation, InvocationOutcome};
 use local::stream::{self, Destinations, Streams};
 use local::template::{StreamMapping, Template};
@@ -300,6 +301,7 @@ impl Simulation {
             failures: self.failures.clone(),
             publish: Arc::new(|_: &str, _| async { Ok(()) }.boxed()),
             warn: Arc::new(move |text| warned.note(text)),
+            feed: Feed::default(),
         };
         let streams = stream::start(&database, &[mapping], invoke, destinations, None).await;
         streams.expect("the world has the table and its stream")

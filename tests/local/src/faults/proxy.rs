@@ -84,6 +84,10 @@ impl Proxy {
     async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Full<Bytes>>, Cut> {
         let target = request.headers().get("x-amz-target").and_then(|target| target.to_str().ok());
         let writes = target.is_some_and(|target| WRITES.iter().any(|write| target.ends_with(write)));
+        if self.service == Service::Sns {
+            // Without a delay it returns at once.
+            sleep(self.shared.settings().sns_delay).await;
+        }
         let Some((fault, mut dice)) = self.shared.draw(self.service, writes) else {
             return self.forward(request).await;
         };

@@ -33,7 +33,7 @@ impl Counting {
             "applied"
         };
         tokio::spawn(async move { axum::serve(listener, Router::new().route("/path", post(answer))).await });
-        let mut faults = Faults::new(settings);
+        let faults = Faults::new(settings);
         let address = faults.put_before(service, &target).await.expect("a port is free");
         Self { faults, address, received, client: Client::builder(TokioExecutor::new()).build_http() }
     }
@@ -70,7 +70,7 @@ async fn until(condition: impl Fn() -> bool) {
 }
 
 fn settings(share: &str, seed: u64) -> FaultSettings {
-    FaultSettings { share: share.parse().expect("a share"), seed }
+    FaultSettings { share: share.parse().expect("a share"), seed, ..FaultSettings::default() }
 }
 
 #[test]
@@ -163,6 +163,28 @@ async fn without_a_fault_the_services_own_response_comes_back() {
     }
     assert_eq!(service.received.load(Ordering::Relaxed), 20);
     service.faults.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_change_while_requests_come_and_only_sns_is_delayed() {
+    for (service, delayed) in [(Service::Sns, true), (Service::DynamoDb, false)] {
+        let counting = Counting::behind(service, settings("0%", 1)).await;
+        let slow = FaultSettings { sns_delay: Duration::from_secs(4), ..settings("0%", 1) };
+        for (settings, expected) in [(slow, delayed), (settings("0%", 1), false), (slow, delayed)] {
+            counting.faults.set(settings);
+            let began = tokio::time::Instant::now();
+            assert_eq!(counting.send("Publish", "").await, Some((StatusCode::OK, "applied".to_owned())));
+            assert_eq!(began.elapsed() >= Duration::from_secs(4), expected, "{service:?}");
+        }
+        counting.faults.set(settings("100%", 1));
+        assert_eq!(counting.faults.settings().share.to_string(), "100%");
+        for _ in 0..20 {
+            counting.send("GetItem", "{}").await;
+        }
+        let met: u64 = counting.faults.shared.listing().services[&service].faults.values().sum();
+        assert_eq!(met, 20);
+        counting.faults.stop().await;
+    }
 }
 
 #[test]

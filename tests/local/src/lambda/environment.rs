@@ -50,14 +50,14 @@ pub(super) struct Environment {
     _listed: Option<Listed>,
     cold: bool,
     server: AbortHandle,
-    _slot: Slot,
+    slot: Slot,
 }
 
 /// An invocation that waits for an environment.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) request_id: String,
-    payload: Bytes,
+    pub(super) payload: Bytes,
     trace: String,
 }
 
@@ -105,6 +105,12 @@ impl Job {
     }
 }
 
+impl Running {
+    pub(super) fn request_id(&self) -> &str {
+        &self.request_id
+    }
+}
+
 impl Environment {
     /// Starts a process of the function and waits until it asks for its first invocation.
     pub(super) async fn start(
@@ -135,13 +141,23 @@ impl Environment {
             _listed: listed,
             cold: true,
             server,
-            _slot: slot,
+            slot,
         };
         match timeout(INIT_LIMIT, environment.initialised()).await {
             Ok(Ok(())) => Ok(environment),
             Ok(Err(failure)) => Err(failure),
             Err(_) => Err(StartFailure::Slow(environment.process.tail.clone())),
         }
+    }
+
+    /// Whether it has served no invocation yet.
+    pub(super) fn is_cold(&self) -> bool {
+        self.cold
+    }
+
+    /// The generation of its pool's environments that it belongs to.
+    pub(super) fn generation(&self) -> u64 {
+        self.slot.generation
     }
 
     /// Hands the job to the process. If the process has ended, returns the job unchanged and the exit status.

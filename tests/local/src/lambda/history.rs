@@ -7,17 +7,21 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::InvocationOutcome;
 use super::environment::Finished;
+use super::{Cause, InvocationOutcome};
 use crate::console::Console;
+use crate::feed::{Event, Feed};
 use crate::template::Function;
 
 /// The most invocations that are kept.
 const KEPT: usize = 1000;
 
 /// The latest invocations, and how many there were.
-#[derive(Debug, Default)]
-pub struct History(Mutex<Invocations>);
+#[derive(Debug)]
+pub struct History {
+    invocations: Mutex<Invocations>,
+    feed: Feed,
+}
 
 #[derive(Debug, Default)]
 struct Invocations {
@@ -30,7 +34,7 @@ struct Invocations {
 pub type Totals = BTreeMap<String, BTreeMap<&'static str, u64>>;
 
 /// One invocation, without its payload.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// The function's binary.
@@ -47,22 +51,28 @@ pub struct Record {
     pub outcome: &'static str,
     /// Whether it was its environment's first.
     pub cold: bool,
+    /// Who or what invoked it.
+    pub cause: Cause,
     /// The type of the error, the exit status of the process, or the reason of the refusal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
 }
 
 impl History {
+    pub(super) fn new(feed: Feed) -> Self {
+        Self { invocations: Mutex::default(), feed }
+    }
+
     /// The latest invocations, newest first: of one function (by its binary or its logical id) or of all.
     pub fn newest_first(&self, function: Option<&Function>) -> Vec<Record> {
-        let invocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let invocations = self.invocations.lock().unwrap_or_else(PoisonError::into_inner);
         let fits = |record: &&Record| function.is_none_or(|function| function.binary == record.function);
         invocations.latest.iter().rev().filter(fits).cloned().collect()
     }
 
     /// How many invocations of each function had each outcome, since the local cloud started.
     pub fn totals(&self) -> Totals {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).totals.clone()
+        self.invocations.lock().unwrap_or_else(PoisonError::into_inner).totals.clone()
     }
 
     pub(super) fn add(&self, console: Console, record: Record) {
@@ -71,7 +81,8 @@ impl History {
         } else {
             console.warn(record.line());
         }
-        let mut invocations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        self.feed.add(&Event::Finished(record.clone()));
+        let mut invocations = self.invocations.lock().unwrap_or_else(PoisonError::into_inner);
         let Invocations { latest, totals } = &mut *invocations;
         *totals.entry(record.function.clone()).or_default().entry(record.outcome).or_default() += 1;
         if latest.len() == KEPT {
@@ -82,7 +93,7 @@ impl History {
 }
 
 impl Record {
-    pub(super) fn finished(function: &Function, finished: &Finished) -> Self {
+    pub(super) fn finished(function: &Function, finished: &Finished, cause: Cause) -> Self {
         let invocation = &finished.invocation;
         let outcome = match invocation.outcome {
             InvocationOutcome::Answer(_) => "answered",
@@ -99,11 +110,12 @@ impl Record {
             remaining_ms: millis(function.timeout.saturating_sub(invocation.took)),
             outcome,
             cold: finished.cold,
+            cause,
             detail: finished.detail.clone(),
         }
     }
 
-    pub(super) fn refused(function: &Function, request_id: &str, reason: &str) -> Self {
+    pub(super) fn refused(function: &Function, request_id: &str, reason: &str, cause: Cause) -> Self {
         Self {
             function: function.binary.clone(),
             request_id: request_id.to_owned(),
@@ -112,6 +124,7 @@ impl Record {
             remaining_ms: millis(function.timeout),
             outcome: "refused",
             cold: false,
+            cause,
             detail: Some(reason.to_owned()),
         }
     }
@@ -131,7 +144,7 @@ impl Record {
     }
 }
 
-fn millis(duration: std::time::Duration) -> u64 {
+pub(super) fn millis(duration: std::time::Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

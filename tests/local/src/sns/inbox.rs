@@ -2,6 +2,7 @@
 
 use super::message::Message;
 use super::{Sns, lock};
+use crate::feed::Event;
 use axum::Json;
 use axum::extract::{RawQuery, State};
 use serde::{Deserialize, Serialize};
@@ -39,6 +40,19 @@ pub(super) enum Status {
 }
 
 impl Entry {
+    /// What the web console is shown of it.
+    pub(super) fn event(&self) -> Event {
+        let body: Value = serde_json::from_str(self.message.rendering("default")).unwrap_or_default();
+        let text = |name: &str| body[name].as_str().map(str::to_owned);
+        Event::Published {
+            at: self.message.published_at.clone(),
+            alert_id: text("alertId"),
+            submission_id: text("submissionId"),
+            severity: text("severity"),
+            escalation: body["escalation"].as_u64(),
+        }
+    }
+
     pub(super) fn open(&self) -> impl Iterator<Item = &Delivery> {
         self.deliveries.iter().filter(|delivery| delivery.status == Status::Open)
     }

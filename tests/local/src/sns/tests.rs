@@ -41,6 +41,7 @@ impl World {
             requested,
             folder: Some(&folder),
             console: Console { quiet: true, logs: false },
+            feed: Feed::default(),
         })
         .await
         .expect("starts");

@@ -14,6 +14,7 @@
 
 use super::event::{Record, event};
 use crate::failures::Failures;
+use crate::feed::Feed;
 use crate::lambda::{Invocation, InvocationOutcome};
 use crate::template::{ACCOUNT, FailureDestination, REGION, StreamMapping};
 use bytes::Bytes;
@@ -49,6 +50,8 @@ pub struct Destinations {
     pub publish: Publish,
     /// Reports what a person should know.
     pub warn: Warn,
+    /// Shows the changes that the stream's records are about.
+    pub feed: Feed,
 }
 
 /// Receives warnings.

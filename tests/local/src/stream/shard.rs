@@ -1,9 +1,11 @@
 //! One shard: its records are read in order, filtered, distributed over lanes, delivered and checkpointed.
 
+use super::change;
 use super::checkpoint::Checkpoints;
 use super::delivery::{Delivery, Warn};
 use super::event::{self, Record};
 use crate::dynamodb::cause;
+use crate::feed::Event;
 use crate::pattern::Pattern;
 use crate::template::StartingPosition;
 use aws_sdk_dynamodbstreams::Client;
@@ -147,6 +149,9 @@ async fn read(
             last_read = Some(sequence_number.clone());
             let created = source.dynamodb.as_ref().and_then(|change| change.approximate_creation_date_time);
             let json = event::to_json(source, &context.delivery.stream_arn);
+            if let Some(change) = change::of(&json) {
+                context.delivery.destinations.feed.add(&Event::Changed(change));
+            }
             let record = Record {
                 index,
                 sequence_number,

@@ -14,8 +14,11 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::console::Console;
+use crate::feed::Feed;
 use crate::lambda::FunctionSettings;
 use crate::template::{Function, REGION};
+
+mod metrics;
 
 /// The last lines of output that are kept to explain the end of a process.
 const TAIL: usize = 20;
@@ -71,11 +74,17 @@ impl Process {
         let mut child = command.spawn()?;
         let tail = Tail::default();
         let mut readers = Vec::new();
+        let lines = Lines {
+            function: function.binary.clone(),
+            console: settings.console,
+            feed: settings.feed.clone(),
+            tail: tail.clone(),
+        };
         if let Some(output) = child.stdout.take() {
-            readers.push(tokio::spawn(read(output, function.binary.clone(), settings.console, tail.clone())));
+            readers.push(tokio::spawn(read(output, lines.clone())));
         }
         if let Some(output) = child.stderr.take() {
-            readers.push(tokio::spawn(read(output, function.binary.clone(), settings.console, tail.clone())));
+            readers.push(tokio::spawn(read(output, lines)));
         }
         Ok(Self { child, end, killed: false, readers, tail })
     }
@@ -165,14 +174,27 @@ fn lambda_variables(function: &Function, address: &str) -> [(&'static str, Strin
     ]
 }
 
+/// Where the lines of a process go.
+#[derive(Debug, Clone)]
+struct Lines {
+    function: String,
+    console: Console,
+    feed: Feed,
+    tail: Tail,
+}
+
 /// Reads the lines of an output until it is closed.
-async fn read(output: impl AsyncRead + Unpin, function: String, console: Console, tail: Tail) {
+async fn read(output: impl AsyncRead + Unpin, lines: Lines) {
+    let Lines { function, console, feed, tail } = lines;
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     // An error means the end of the pipe too.
     while output.read_until(b'\n', &mut line).await.is_ok_and(|read| read > 0) {
         let text = String::from_utf8_lossy(&line).trim_end().to_owned();
         console.log(&function, &text);
+        if let Some(metrics) = metrics::of(&function, &text) {
+            feed.add(&metrics);
+        }
         tail.add(text);
         line.clear();
     }

@@ -1,0 +1,121 @@
+// Talks to the HTTP API as each role, and to the local cloud's own routes.
+
+import { current } from "./i18n.js";
+
+/** @import { Identity, Problem } from "./types.js" */
+
+/** @typedef {"patient" | "staff" | "clinician"} Role */
+
+/**
+ * @template T
+ * @typedef {{status: number, ok: true, body: T, correlationId: string} |
+ *   {status: number, ok: false, problem: Problem, correlationId: string}} Answered
+ */
+
+/** A token is renewed this many milliseconds after it was issued; it lives for an hour. */
+const RENEW = 50 * 60_000;
+
+/** @type {Map<string, {token: Promise<string>, at: number}>} */
+const tokens = new Map();
+
+/**
+ * A token of the local issuer, which signs what it is asked for. In production tokens come from an identity provider.
+ * @param {Role} role
+ * @param {Identity} identity
+ * @returns {Promise<string>}
+ */
+function token(role, { study, site, patient }) {
+  /** @type {Record<string, string>} */
+  const claims = { role, study, sites: site };
+  if (role === "patient") claims.patient = patient;
+  const body = JSON.stringify(claims);
+  const known = tokens.get(body);
+  if (known && Date.now() - known.at < RENEW) return known.token;
+  const fresh = fetch("/local/tokens", { method: "POST", body }).then(async (response) => {
+    if (!response.ok) throw new Error(`/local/tokens: ${response.status}`);
+    return /** @type {string} */ ((await response.json()).accessToken);
+  });
+  tokens.set(body, { token: fresh, at: Date.now() });
+  // A failed request is repeated by the next call.
+  fresh.catch(() => tokens.delete(body));
+  return fresh;
+}
+
+/**
+ * Calls the API as `role`. An answer of any status is returned; the promise is rejected where there is none.
+ * @template T
+ * @param {Role} role
+ * @param {Identity} identity
+ * @param {string} method
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<Answered<T>>}
+ */
+export async function call(role, identity, method, path, body) {
+  /** @type {Record<string, string>} */
+  const headers = { authorization: `Bearer ${await token(role, identity)}`, "accept-language": current() };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  return answered(await fetch(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) }));
+}
+
+/**
+ * The report of a site, as a file.
+ * @param {Identity} identity
+ * @returns {Promise<Blob>}
+ */
+export async function report(identity) {
+  const headers = { authorization: `Bearer ${await token("staff", identity)}`, "accept-language": current() };
+  const path = `/v1/sites/${encodeURIComponent(identity.site)}/report?lang=${current()}`;
+  const response = await fetch(path, { headers });
+  if (!response.ok) throw new Error(problemText(await response.json().catch(() => ({})), response.status));
+  return response.blob();
+}
+
+/**
+ * Reads one of the local cloud's own routes.
+ * @template T
+ * @param {string} path
+ * @returns {Promise<T>}
+ */
+export async function local(path) {
+  const response = await fetch(path);
+  if (!response.ok) throw new Error(`${path}: ${response.status}`);
+  return response.json();
+}
+
+/**
+ * Posts to one of the local cloud's own routes, with the header that no page of another origin can send.
+ * @template T
+ * @param {string} path
+ * @param {unknown} [body]
+ * @returns {Promise<Answered<T>>}
+ */
+export async function post(path, body) {
+  /** @type {Record<string, string>} */
+  const headers = { "x-epro-console": "1" };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  return answered(await fetch(path, { method: "POST", headers, body: body === undefined ? null : JSON.stringify(body) }));
+}
+
+/**
+ * What a person reads of a problem.
+ * @param {Problem} problem
+ * @param {number} status
+ */
+export function problemText(problem, status) {
+  const faults = (problem.errors ?? []).map((fault) => `${fault.pointer} ${fault.detail}`);
+  return [`${status} ${problem.title ?? problem.message ?? ""}`.trim(), problem.detail, ...faults]
+    .filter(Boolean)
+    .join(" · ");
+}
+
+/**
+ * @param {Response} response
+ * @returns {Promise<Answered<any>>}
+ */
+async function answered(response) {
+  const body = await response.json().catch(() => ({}));
+  const correlationId = response.headers.get("x-correlation-id") ?? "";
+  const { status, ok } = response;
+  return ok ? { status, ok, body, correlationId } : { status, ok, problem: body, correlationId };
+}

@@ -1,0 +1,196 @@
+// The clinicians of a site: their open alerts, acknowledged with a note, and what SNS delivered to them.
+
+import { call, local, post, problemText } from "./api.js";
+import { announce, h, put } from "./dom.js";
+import { dateTime, duration, named, t } from "./i18n.js";
+import { listen } from "./events.js";
+import { me } from "./identity.js";
+
+/** @import { Alert, Inbox, Severity, Study, View } from "./types.js" */
+
+/** A shape for each severity, so that colour is not the only sign. */
+const SHAPES = { critical: "▲", warning: "◆", info: "●" };
+
+/** Changes that come in a burst are read once. */
+const QUIET = 250;
+
+/** @returns {View} */
+export function clinician() {
+  const list = h("div", { class: "alerts" });
+  const inbox = h("div", {});
+  const said = h("p", { role: "status", class: "said" });
+  /** The notes that are being written, by alert, so that a new alert does not take them away. @type {Map<string, string>} */
+  const notes = new Map();
+  const filter = h(
+    "select",
+    { id: "alert-status", onchange: () => draw() },
+    ...["open", "acknowledged", "exhausted", ""].map((status) => h("option", { value: status }, t(/** @type {any} */ (`alerts.status.${status || "all"}`)))),
+  );
+  /** @type {Study["alerts"]["escalation"] | null} */
+  let escalation = null;
+  let timer = 0;
+  const escalationText = h("span");
+
+  async function draw() {
+    const query = filter.value ? `?status=${filter.value}` : "";
+    const answer = await call("clinician", me(), "GET", `/v1/sites/${encodeURIComponent(me().site)}/alerts${query}`).catch(() => null);
+    if (!answer) return put(list, h("p", { class: "bad" }, t("error.network")));
+    if (!answer.ok) return put(list, h("p", { class: "bad" }, problemText(answer.problem, answer.status)));
+    const alerts = /** @type {{alerts: Alert[]}} */ (answer.body).alerts;
+    put(list, alerts.length ? alerts.map(card) : h("p", { class: "hint" }, t("alerts.none")));
+    drawInbox();
+  }
+
+  async function drawInbox() {
+    const { messages } = await local(`/local/inbox?site=${encodeURIComponent(me().site)}&study=${encodeURIComponent(me().study)}`).then((body) => /** @type {Inbox} */ (body), () => ({ messages: [] }));
+    const entries = messages.slice(0, 20).map(({ publishedAt, subject, body }) =>
+      h(
+        "li",
+        {},
+        h("span", { class: "subject" }, subject ?? ""),
+        body.escalation ? h("span", { class: "tag" }, t("inbox.escalation", { n: body.escalation })) : null,
+        h("time", { class: "hint", datetime: publishedAt }, dateTime(publishedAt)),
+      ),
+    );
+    put(inbox, entries.length ? h("ul", { class: "inbox" }, ...entries) : h("p", { class: "hint" }, t("inbox.none")));
+  }
+
+  /** @param {Alert} alert */
+  function card(alert) {
+    if (alert.unreadable) return h("article", { class: "alert" }, h("p", { class: "bad" }, alert.unreadable));
+    const { alertId, severity, status } = alert;
+    const title = `alert-${alertId}`;
+    return h(
+      "article",
+      { class: `alert ${severity}`, "aria-labelledby": title, "data-alert": alertId },
+      h("h3", { id: title }, shape(severity), ` ${named("severity", severity)} · ${named("rule", alert.rule)}`),
+      h(
+        "dl",
+        { class: "facts" },
+        fact(t("alerts.patient"), alert.patient),
+        fact(t("alerts.instrument"), alert.instrument ?? "–"),
+        fact(t("alerts.raised"), dateTime(alert.raisedAt)),
+        fact(t("alerts.state"), alert.exhausted ? t("alerts.status.exhausted") : named("alert-status", status)),
+        alert.escalation ? fact(t("alerts.escalated"), t("alerts.times", { n: alert.escalation })) : null,
+        due(alert),
+      ),
+      alert.acknowledged ? acknowledgement(alert.acknowledged) : form(alert),
+    );
+  }
+
+  /** When a critical alert is published again. @param {Alert} alert */
+  function due({ severity, status, sentAt, escalation: times = 0, exhausted }) {
+    if (!escalation || severity !== "critical" || status !== "sent" || !sentAt || exhausted || times >= escalation.limit) return null;
+    const minutes = escalation.afterMinutes * (times + 1);
+    const at = Date.parse(sentAt) + minutes * 60_000;
+    return fact(t("alerts.due"), t("alerts.due-text", { at: dateTime(at), left: duration(Math.max(0, at - Date.now())), limit: escalation.limit }));
+  }
+
+  /** @param {NonNullable<Alert["acknowledged"]>} acknowledged */
+  function acknowledgement({ by, at, note }) {
+    return h("p", { class: "good" }, `✓ ${t("alerts.acknowledged", { by, at: dateTime(at) })}`, note ? h("q", {}, note) : null);
+  }
+
+  /** @param {Alert} alert */
+  function form({ alertId, patient }) {
+    const id = `note-${alertId}`;
+    const note = h("textarea", { id, rows: 2, maxlength: 2000, oninput: () => notes.set(alertId, note.value) });
+    note.value = notes.get(alertId) ?? "";
+    const button = h("button", { id: `ack-${alertId}`, type: "submit", class: "main" }, t("alerts.acknowledge"));
+    const problem = h("p", { class: "bad", role: "alert" });
+    const submit = async (/** @type {Event} */ event) => {
+      event.preventDefault();
+      button.disabled = true;
+      const body = note.value.trim() ? { note: note.value.trim() } : {};
+      const answer = await call("clinician", me(), "POST", `/v1/alerts/${alertId}/acknowledge`, body).catch(() => null);
+      button.disabled = false;
+      if (!answer?.ok) {
+        problem.textContent = answer ? problemText(answer.problem, answer.status) : t("error.network");
+        return;
+      }
+      notes.delete(alertId);
+      said.textContent = t("alerts.said", { patient });
+      announce(t("alerts.said", { patient }));
+      await draw();
+      document.getElementById("alerts-title")?.focus();
+    };
+    return h("form", { class: "acknowledge", onsubmit: submit }, h("label", { for: id }, t("alerts.note")), note, problem, h("div", { class: "buttons" }, button));
+  }
+
+  async function sweep() {
+    const answer = await post("/local/schedules/sweep").catch(() => null);
+    if (!answer?.ok) return;
+    const run = /** @type {any} */ (answer.body).invocations[0]?.answer ?? {};
+    said.textContent = t("sweep.said", { escalated: run.escalated ?? 0, exhausted: run.exhausted ?? 0 });
+    draw();
+  }
+
+  const soon = () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      draw();
+    }, QUIET);
+  };
+  const stop = listen((event) => {
+    if (event?.event === "published" || (event?.event === "changed" && event.alertId)) soon();
+  });
+
+  return {
+    show(place) {
+      put(
+        place,
+        h("h1", { id: "view-title" }, t("nav.clinician")),
+        h("p", { class: "lead" }, t("clinician.lead")),
+        h(
+          "div",
+          { class: "columns" },
+          h(
+            "section",
+            { class: "card", "aria-labelledby": "alerts-title" },
+            h("div", { class: "bar" }, h("h2", { id: "alerts-title", tabindex: -1 }, t("alerts.title", { site: me().site })), h("label", { for: "alert-status" }, t("alerts.show")), filter),
+            said,
+            list,
+          ),
+          h(
+            "section",
+            { class: "card", "aria-labelledby": "inbox-title" },
+            h("h2", { id: "inbox-title" }, t("inbox.title")),
+            h("p", { class: "hint" }, t("inbox.text")),
+            inbox,
+            h("h2", {}, t("escalation.title")),
+            h("p", { class: "hint" }, escalationText),
+            h("div", { class: "buttons" }, h("button", { type: "button", id: "sweep", onclick: sweep }, t("sweep.run"))),
+          ),
+        ),
+      );
+      draw();
+      local("/console/study.json").then((body) => {
+        const study = /** @type {Study} */ (body);
+        // Another study's rules are not known here; the deployment's parameters apply where it defines none.
+        escalation = study.id === me().study ? study.alerts.escalation : null;
+        escalationText.textContent = escalation ? t("escalation.text", { minutes: escalation.afterMinutes, limit: escalation.limit }) : t("escalation.other");
+        draw();
+      });
+    },
+    leave() {
+      clearTimeout(timer);
+      stop();
+    },
+  };
+}
+
+/**
+ * The sign of a severity. The word stands beside it.
+ * @param {Severity} severity
+ */
+export function shape(severity) {
+  return h("span", { class: `shape ${severity}`, "aria-hidden": "true" }, SHAPES[severity]);
+}
+
+/**
+ * @param {string} name
+ * @param {string} value
+ */
+function fact(name, value) {
+  return h("div", {}, h("dt", {}, name), h("dd", {}, value));
+}
