@@ -53,7 +53,12 @@ function token(role, { study, site, patient }) {
  */
 export async function call(role, identity, method, path, body) {
   /** @type {Record<string, string>} */
-  const headers = { authorization: `Bearer ${await token(role, identity)}`, "accept-language": current() };
+  const headers = {
+    authorization: `Bearer ${await token(role, identity)}`,
+    "accept-language": current(),
+    // The events name it, so that this page finds the invocation that answered.
+    "x-correlation-id": crypto.randomUUID(),
+  };
   if (body !== undefined) headers["content-type"] = "application/json";
   return answered(await fetch(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) }));
 }

@@ -81,7 +81,8 @@ function drawIdentity() {
   const change = (/** @type {Event} */ event) => {
     event.preventDefault();
     become({ study: studyField.input.value.trim() || study, site: select.value, patient: patientField.input.value.trim() || patient });
-    announce(t("who.said", me()));
+    announce(t("who.said", { ...me() }));
+    readSites();
     draw(false);
     document.getElementById("who-summary")?.focus();
   };
@@ -90,7 +91,7 @@ function drawIdentity() {
     h(
       "details",
       { open: wasOpen },
-      h("summary", { id: "who-summary" }, t("who.summary", me())),
+      h("summary", { id: "who-summary" }, t("who.summary", { ...me() })),
       h("form", { class: "who", onsubmit: change }, studyField.shown, h("div", {}, h("label", { for: "who-site" }, t("who.site")), select), patientField.shown, h("button", { type: "submit" }, t("who.change"))),
       h("p", { class: "hint" }, t("who.text")),
     ),
@@ -102,6 +103,13 @@ function drawLive() {
   const text = world.live ? `● ${t("live.yes")}` : `○ ${t("live.no")}`;
   if (place.textContent !== text) place.textContent = text;
   place.classList.toggle("off", !world.live);
+}
+
+/** The sites of the study, for the choice among them; none where the study is not stored. */
+async function readSites() {
+  const study = /** @type {Study | null} */ (await local(`/console/study?id=${encodeURIComponent(me().study)}`).catch(() => null));
+  sites = study?.sites ?? [];
+  drawIdentity();
 }
 
 /** @param {string} tag */
@@ -118,7 +126,4 @@ listen((event) => {
 use(current());
 draw(false);
 connect();
-local("/console/study.json").then((study) => {
-  sites = /** @type {Study} */ (study).sites;
-  drawIdentity();
-});
+readSites();

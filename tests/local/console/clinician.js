@@ -11,6 +11,9 @@ import { me } from "./identity.js";
 /** A shape for each severity, so that colour is not the only sign. */
 const SHAPES = { critical: "▲", warning: "◆", info: "●" };
 
+/** The study whose alerts can be made to escalate soon. */
+const DEMO = "EPRO-DEMO";
+
 /** Changes that come in a burst are read once. */
 const QUIET = 250;
 
@@ -26,10 +29,11 @@ export function clinician() {
     { id: "alert-status", onchange: () => draw() },
     ...["open", "acknowledged", "exhausted", ""].map((status) => h("option", { value: status }, t(/** @type {any} */ (`alerts.status.${status || "all"}`)))),
   );
-  /** @type {Study["alerts"]["escalation"] | null} */
+  /** @type {NonNullable<Study["alerts"]>["escalation"] | null} */
   let escalation = null;
   let timer = 0;
   const escalationText = h("span");
+  const soonButton = h("button", { type: "button", id: "escalate-soon", hidden: true, onclick: () => escalateSoon() }, t("escalation.soon"));
 
   async function draw() {
     const query = filter.value ? `?status=${filter.value}` : "";
@@ -117,6 +121,24 @@ export function clinician() {
     return h("form", { class: "acknowledge", onsubmit: submit }, h("label", { for: id }, t("alerts.note")), note, problem, h("div", { class: "buttons" }, button));
   }
 
+  /** How the study lets alerts escalate. Where it is not stored, or says nothing, the deployment's parameters apply. */
+  async function readEscalation() {
+    const study = /** @type {Study | null} */ (await local(`/console/study?id=${encodeURIComponent(me().study)}`).catch(() => null));
+    escalation = study?.alerts?.escalation ?? null;
+    escalationText.textContent = escalation
+      ? t("escalation.text", { minutes: escalation.afterMinutes, limit: escalation.limit })
+      : t("escalation.other");
+    soonButton.hidden = study?.id !== DEMO || escalation?.afterMinutes === 1;
+    draw();
+  }
+
+  async function escalateSoon() {
+    const answer = await post("/console/escalation").catch(() => null);
+    said.textContent = !answer ? t("error.network") : answer.ok ? t("escalation.said") : problemText(answer.problem, answer.status);
+    await readEscalation();
+    document.getElementById("sweep")?.focus();
+  }
+
   async function sweep() {
     const answer = await post("/local/schedules/sweep").catch(() => null);
     if (!answer?.ok) return;
@@ -157,20 +179,14 @@ export function clinician() {
             h("h2", { id: "inbox-title" }, t("inbox.title")),
             h("p", { class: "hint" }, t("inbox.text")),
             inbox,
-            h("h2", {}, t("escalation.title")),
+            h("h2", { class: "next" }, t("escalation.title")),
             h("p", { class: "hint" }, escalationText),
-            h("div", { class: "buttons" }, h("button", { type: "button", id: "sweep", onclick: sweep }, t("sweep.run"))),
+            h("div", { class: "buttons" }, soonButton, h("button", { type: "button", id: "sweep", onclick: sweep }, t("sweep.run"))),
           ),
         ),
       );
       draw();
-      local("/console/study.json").then((body) => {
-        const study = /** @type {Study} */ (body);
-        // Another study's rules are not known here; the deployment's parameters apply where it defines none.
-        escalation = study.id === me().study ? study.alerts.escalation : null;
-        escalationText.textContent = escalation ? t("escalation.text", { minutes: escalation.afterMinutes, limit: escalation.limit }) : t("escalation.other");
-        draw();
-      });
+      readEscalation();
     },
     leave() {
       clearTimeout(timer);

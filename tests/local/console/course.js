@@ -57,8 +57,8 @@ export function course() {
     if (now === shown) return;
     shown = now;
     put(note, followed.id ? t("course.following", { id: followed.id.slice(0, 13) }) : t("course.nothing-yet"));
-    put(list, ...steps.map(entry));
-    put(after, ...later.map(({ what, at }) => h("li", { class: "done", "data-step": what }, mark("done"), h("div", {}, h("h3", {}, named("course.after", what), time(at)), h("p", { class: "hint" }, named("course.after-text", what))))));
+    put(list, ...steps.map((step, place) => entry(step, place + 1)));
+    put(after, ...later.map(({ what, at }) => h("li", { class: "done", "data-step": what }, mark("done", 0), h("div", {}, h("h3", {}, named("course.after", what), time(at)), h("p", { class: "hint" }, named("course.after-text", what))))));
     if (steps.every((step) => step.reached !== "waiting")) announce(t("course.done"));
   }
 
@@ -203,12 +203,15 @@ function none(name, fact) {
   return { name, reached: "none", at: null, facts: [fact], invocation: null };
 }
 
-/** @param {Step} step */
-function entry({ name, reached, at, facts, invocation }) {
+/**
+ * @param {Step} step
+ * @param {number} place
+ */
+function entry({ name, reached, at, facts, invocation }, place) {
   return h(
     "li",
     { class: reached, "data-step": name },
-    mark(reached),
+    mark(reached, place),
     h(
       "div",
       {},
@@ -220,9 +223,12 @@ function entry({ name, reached, at, facts, invocation }) {
   );
 }
 
-/** @param {Reached} reached */
-function mark(reached) {
-  const signs = { waiting: "○", done: "✓", none: "–" };
+/**
+ * @param {Reached} reached
+ * @param {number} place
+ */
+function mark(reached, place) {
+  const signs = { waiting: place, done: "✓", none: "–" };
   return h("span", { class: "mark", role: "img", "aria-label": t(`course.reached.${reached}`) }, signs[reached]);
 }
 

@@ -1,7 +1,7 @@
 // The engineer: invocations as a waterfall, the stream's lag, metrics, what failed, the switches, and the promises.
 
 import { local, post, problemText } from "./api.js";
-import { h, put, s } from "./dom.js";
+import { announce, h, put, s } from "./dom.js";
 import { clock, duration, named, number, t } from "./i18n.js";
 import { listen, world } from "./events.js";
 
@@ -88,7 +88,9 @@ export function engineer() {
       return;
     }
     verified = /** @type {Verification} */ (answer.body);
+    verifySaid.textContent = "";
     drawPromises();
+    announce(t(verified.differences === 0 ? "verify.held" : "verify.broken", { n: verified.differences }));
     verify.focus();
   }
 
@@ -96,7 +98,6 @@ export function engineer() {
     if (!verified) return put(promises, h("p", { class: "hint" }, t("verify.never")));
     const { patients, submissions, alerts, sites, waiting, quarantined, differences, ms, at, listed } = verified;
     const held = differences === 0;
-    verifySaid.textContent = t(held ? "verify.held" : "verify.broken", { n: differences });
     put(
       promises,
       h("p", { class: held ? "verdict good" : "verdict bad" }, h("span", { "aria-hidden": "true" }, held ? "✓ " : "✗ "), t(held ? "verify.held" : "verify.broken", { n: differences })),
@@ -132,6 +133,9 @@ export function engineer() {
           "div",
           { class: "columns even" },
           h(
+            "div",
+            {},
+          h(
             "section",
             { class: "card", "aria-labelledby": "switches-title" },
             h("h2", { id: "switches-title" }, t("switches.title")),
@@ -148,6 +152,9 @@ export function engineer() {
             said,
             faults,
           ),
+          h("section", { class: "card", "aria-labelledby": "lag-title" }, h("h2", { id: "lag-title" }, t("lag.title")), h("p", { class: "hint" }, t("lag.text")), lag),
+          h("section", { class: "card", "aria-labelledby": "failed-title" }, h("h2", { id: "failed-title" }, t("failed.title")), h("p", { class: "hint" }, t("failed.text")), failed),
+          ),
           h(
             "section",
             { class: "card", "aria-labelledby": "verify-title" },
@@ -157,8 +164,6 @@ export function engineer() {
             verifySaid,
             promises,
           ),
-          h("section", { class: "card", "aria-labelledby": "lag-title" }, h("h2", { id: "lag-title" }, t("lag.title")), h("p", { class: "hint" }, t("lag.text")), lag),
-          h("section", { class: "card", "aria-labelledby": "failed-title" }, h("h2", { id: "failed-title" }, t("failed.title")), h("p", { class: "hint" }, t("failed.text")), failed),
         ),
         h("section", { class: "card", "aria-labelledby": "metrics-title" }, h("h2", { id: "metrics-title" }, t("metrics.title")), h("p", { class: "hint" }, t("metrics.text")), metrics),
       );
@@ -250,7 +255,7 @@ function lagOf() {
   const most = Math.max(...shown.map((one) => one.ms), 1);
   const drawing = s(
     "svg",
-    { viewBox: "0 0 200 48", class: "spark", role: "img", "aria-label": t("lag.label", { n: shown.length, most: duration(most), last: duration(last.ms) }) },
+    { viewBox: "0 0 200 48", class: "spark", preserveAspectRatio: "xMinYMax meet", role: "img", "aria-label": t("lag.label", { n: shown.length, most: duration(most), last: duration(last.ms) }) },
     ...shown.map(({ ms }, place) => {
       const height = Math.max(1, (ms / most) * 44);
       return s("rect", { x: place * 5, y: 46 - height, width: 4, height, class: "bar-fill" });

@@ -74,11 +74,12 @@ export function clock(time) {
 }
 
 /**
- * A date and time.
+ * A date and time, in 24 hours.
  * @param {string | number} time
  */
 export function dateTime(time) {
-  return new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
+  const locale = language === "en" ? "en-GB" : language;
+  return new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(new Date(time));
 }
 
 /** @param {number} value */

@@ -104,9 +104,9 @@ function bars({ counts }) {
   if (!own) return h("p", { class: "hint" }, t("counts.none"));
   const kinds = [
     { label: t("counts.submissions"), value: own.submissions },
+    ...Object.entries(own.byInstrument).map(([label, value]) => ({ label: t("counts.of", { instrument: label }), value })),
     { label: t("counts.alerts"), value: own.alerts },
     { label: t("counts.calls"), value: own.apiCalls },
-    ...Object.entries(own.byInstrument).map(([label, value]) => ({ label: `${t("counts.of")} ${label}`, value })),
   ];
   const most = Math.max(1, ...kinds.map(({ value }) => value));
   const rows = kinds.map(({ label, value }) =>

@@ -142,12 +142,12 @@ export interface Patients {
 
 /* The local cloud's own routes. */
 
-/** `GET /console/study.json`. */
+/** `GET /console/study`. */
 export interface Study {
   id: string;
   title: Texts;
   sites: { id: string; name: string; timeZone: string }[];
-  alerts: { escalation: { afterMinutes: number; limit: number } };
+  alerts?: { escalation?: { afterMinutes: number; limit: number } };
 }
 
 /** `GET /console/courses`. */

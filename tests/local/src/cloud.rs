@@ -48,6 +48,9 @@ use crate::web_console::{self, Endpoints, Parts, Switches, guard};
 /// The template's parameter that lets tokens name studies that are not stored.
 const OPEN_STUDIES: &str = "OpenStudies";
 
+/// The demonstration study.
+pub(crate) const DEMO_STUDY: &str = include_str!("../../../shared/clinical/studies/demo.json");
+
 /// How long running requests and invocations may take after the local cloud was asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -299,6 +302,7 @@ impl Cloud {
         let page = web_console::routes(Parts {
             feed: feed.clone(),
             switches,
+            functions: functions.clone(),
             store: store.clone(),
             stopping: stopping.clone(),
         });
@@ -444,8 +448,7 @@ fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<Lo
 
 /// Puts the demonstration study in force, if no version of it is.
 async fn put_demo_study(local: &LocalStore) -> Result<(), PutError> {
-    const DEMO: &str = include_str!("../../../shared/clinical/studies/demo.json");
-    let study = Study::parse(DEMO).expect("a test checks the demonstration study");
+    let study = Study::parse(DEMO_STUDY).expect("a test checks the demonstration study");
     let connection = local.connect_as(sts::principal(&local.sts))?;
     let protocol =
         connection.store.protocol(study.id(), Deadline::after(PUT_TIMEOUT)).await.map_err(PutError::Store)?;

@@ -172,6 +172,11 @@ impl Functions {
     /// invocations that begin later meet new environments; running ones finish in the old.
     pub fn replace_variables(&self, variables: BTreeMap<String, String>) {
         *self.variables.lock().unwrap_or_else(PoisonError::into_inner) = variables;
+        self.retire();
+    }
+
+    /// Lets invocations that begin later meet new environments, which remember nothing of the old.
+    pub fn retire(&self) {
         for pool in self.pools.values() {
             pool.retire();
         }

@@ -7,7 +7,8 @@
 //! |---|---|
 //! | `GET /` | the page |
 //! | `GET /console/{file}` | its scripts and styles |
-//! | `GET /console/study.json` | the demonstration study, with its sites |
+//! | `GET /console/study` | the version of a study that is in force, with its sites |
+//! | `POST /console/escalation` | lets alerts of the demonstration study escalate after a minute |
 //! | `GET /console/courses` | the courses of a site's patients, for plots |
 //! | `GET /console/events` | what happens, as server-sent events ([`crate::feed`]) |
 //! | `GET`, `POST /console/switches` | faults and a slow SNS |
@@ -30,15 +31,19 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::stream;
 use serde_json::json;
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::spawn_blocking;
 
 use crate::feed::{Feed, Numbered};
+use crate::lambda::Functions;
 use assets::Asset;
 pub use switches::{Endpoints, Switches};
 
 mod assets;
 mod courses;
 pub mod guard;
+mod studies;
 mod switches;
 mod verify;
 
@@ -60,6 +65,8 @@ pub struct Parts {
     pub feed: Feed,
     /// Faults and a slow SNS.
     pub switches: Switches,
+    /// The functions, which keep a study in memory for a while.
+    pub functions: Functions,
     /// The tables; `None` where the template names none.
     pub store: Option<LocalStore>,
     /// True once the local cloud stops: streams of events end.
@@ -91,6 +98,8 @@ pub fn routes(parts: Parts) -> Router {
         .route("/console/courses", get(courses::list))
         .route("/console/events", get(events))
         .route("/console/switches", get(switches::show).post(switches::set))
+        .route("/console/escalation", post(studies::escalate_soon))
+        .route("/console/study", get(studies::show))
         .route("/console/verification", post(verify::run))
         .route_layer(from_fn(guard::own_page))
         .with_state(Arc::new(shared));
@@ -184,6 +193,15 @@ impl Reader {
     fn numbered(&self, event: &Numbered) -> sse::Event {
         sse::Event::default().id(format!("{}.{}", self.start, event.number)).data(&*event.json)
     }
+}
+
+/// Waits for work whose future may not move between threads.
+async fn on_one_thread<T: Send + 'static, F: Future<Output = Result<T, String>>>(
+    work: impl FnOnce() -> F + Send + 'static,
+) -> Result<T, String> {
+    let handle = Handle::current();
+    let done = spawn_blocking(move || handle.block_on(work())).await;
+    done.unwrap_or_else(|error| Err(error.to_string()))
 }
 
 /// An answer to a request that cannot be served.

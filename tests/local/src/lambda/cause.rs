@@ -1,6 +1,8 @@
 //! Who or what invoked a function, as its event says.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// Larger events are batches of case-report rows, which are not parsed a second time.
 const LARGEST: usize = 512 * 1024;
@@ -25,7 +27,8 @@ pub enum Cause {
         records: usize,
         /// The ids of the submissions, at most a hundred.
         submissions: Vec<String>,
-        /// When the oldest record was written, in milliseconds since the epoch.
+        /// When the oldest of the submissions was received, in milliseconds since the epoch; 0 if none says it. The
+        /// records' own times are whole seconds.
         oldest_ms: u64,
     },
     /// A schedule.
@@ -61,13 +64,18 @@ struct Record {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Change {
-    approximate_creation_date_time: Option<f64>,
     keys: Option<Keys>,
+    new_image: Option<Image>,
 }
 
 #[derive(Deserialize)]
 struct Keys {
     sk: Option<Text>,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    received_at: Option<Text>,
 }
 
 #[derive(Deserialize)]
@@ -92,15 +100,15 @@ impl Cause {
         };
         let count = records.len();
         let changes: Vec<Change> = records.into_iter().filter_map(|record| record.dynamodb).collect();
-        let written = changes.iter().filter_map(|change| change.approximate_creation_date_time);
-        let oldest = written.fold(f64::INFINITY, f64::min);
+        let received = changes.iter().filter_map(|change| change.new_image.as_ref()?.received_at.as_ref()?.text.as_ref());
+        let received = received.filter_map(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
+        let oldest = received.map(|time| time.unix_timestamp_nanos() / 1_000_000).min();
         let keys = changes.into_iter().filter_map(|change| change.keys?.sk?.text);
         let submissions = keys.filter_map(|key| key.strip_prefix("SUBMISSION#").map(str::to_owned));
         Self::Stream {
             records: count,
             submissions: submissions.take(MOST_NAMED).collect(),
-            // A time before the epoch, or none at all, is 0.
-            oldest_ms: if oldest.is_finite() { (oldest * 1e3) as u64 } else { 0 },
+            oldest_ms: oldest.and_then(|oldest| u64::try_from(oldest).ok()).unwrap_or_default(),
         }
     }
 }
@@ -117,10 +125,12 @@ mod tests {
             "routeKey": "POST /v1/submissions", "headers": {"x-correlation-id": "c-1", "authorization": "Bearer t"},
             "body": "{\"answers\":{\"9\":3}}",
         });
-        let record = |sk: &str, at: f64| {
-            json!({"dynamodb": {"ApproximateCreationDateTime": at, "Keys": {"pk": {"S": "PATIENT#D#P-1"}, "sk": {"S": sk}}}})
+        let record = |sk: &str, at: &str| {
+            let keys = json!({"pk": {"S": "PATIENT#D#P-1"}, "sk": {"S": sk}});
+            json!({"dynamodb": {"ApproximateCreationDateTime": 1, "Keys": keys, "NewImage": {"received_at": {"S": at}}}})
         };
-        let stream = json!({"Records": [record("SUBMISSION#a", 2.5), record("PROFILE", 1.25), record("SUBMISSION#b", 3.0)]});
+        let (first, second) = (record("SUBMISSION#a", "1970-01-01T00:00:02.5Z"), record("PROFILE", ""));
+        let stream = json!({"Records": [first, second, record("SUBMISSION#b", "1970-01-01T00:00:01.25Z")]});
         for (event, expected) in [
             (request, json!({"request": {"route": "POST /v1/submissions", "correlationId": "c-1"}})),
             (stream, json!({"stream": {"records": 3, "submissions": ["a", "b"], "oldestMs": 1_250}})),

@@ -1,6 +1,7 @@
 //! What a record of the stream says about a submission or an alert, for the web console.
 
 use serde_json::Value;
+use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 
 use crate::feed::{self, Change};
@@ -28,12 +29,22 @@ pub(super) fn of(record: &Value) -> Option<Change> {
     };
     let key = change["Keys"]["sk"]["S"].as_str().unwrap_or_default();
     let submission = text("submission").or_else(|| key.strip_prefix("SUBMISSION#"));
+    // The record's own time is whole seconds; an item that says when this happened is more exact.
+    let own = match what {
+        "stored" => text("received_at"),
+        "scored" => text("scored_at"),
+        "raised" | "quiet" => text("raised_at"),
+        "sent" => text("sent_at"),
+        "exhausted" => text("exhausted_at"),
+        _ => None,
+    };
+    let own = own.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());
     let written = change["ApproximateCreationDateTime"].as_f64().unwrap_or_default();
     Some(Change {
         what,
         submission_id: submission.map(str::to_owned),
         alert_id: text("alert_id").map(str::to_owned),
-        at: feed::at(OffsetDateTime::UNIX_EPOCH + Duration::seconds_f64(written)),
+        at: feed::at(own.unwrap_or(OffsetDateTime::UNIX_EPOCH + Duration::seconds_f64(written))),
         read_at: feed::now(),
     })
 }
@@ -43,9 +54,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    const RECEIVED: &str = "2026-11-26T08:00:00.123Z";
+
     #[test]
     fn a_record_shows_what_happened_to_a_submission_or_an_alert() {
-        let submission = json!({"kind": {"S": "submission"}, "answers": {"M": {"9": {"N": "3"}}}});
+        let submission = json!({"kind": {"S": "submission"}, "answers": {"M": {"9": {"N": "3"}}}, "received_at": {"S": RECEIVED}});
         let mut scored = submission.clone();
         scored["score"] = json!({"M": {}});
         let alert = |status: &str, escalation: u32| {
@@ -72,7 +85,8 @@ mod tests {
             assert_eq!(change.as_ref().map(|change| change.what), expected, "{old} {new}");
             if let Some(change) = change {
                 assert_eq!(change.submission_id.as_deref(), Some("s-1"));
-                assert_eq!(change.at, "1970-01-01T00:00:01.5Z");
+                let exact = if change.what == "stored" { RECEIVED } else { "1970-01-01T00:00:01.5Z" };
+                assert_eq!(change.at, exact);
             }
         }
     }

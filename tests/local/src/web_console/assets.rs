@@ -13,7 +13,6 @@ const HTML: &str = "text/html; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const ICON: &str = "image/svg+xml";
-const JSON: &str = "application/json";
 
 macro_rules! assets {
     ($($name:literal: $kind:ident),* $(,)?) => {
@@ -44,9 +43,6 @@ const FILES: &[Asset] = assets![
     "texts.zh-Hans.js": SCRIPT,
 ];
 
-const STUDY: Asset =
-    Asset { name: "study.json", kind: JSON, text: include_str!("../../../../shared/clinical/studies/demo.json") };
-
 impl Asset {
     /// The page itself.
     pub(super) fn page() -> Self {
@@ -55,7 +51,7 @@ impl Asset {
 
     /// The file of this name.
     pub(super) fn named(name: &str) -> Option<Self> {
-        FILES.iter().chain([&STUDY]).find(|asset| asset.name == name).copied()
+        FILES.iter().find(|asset| asset.name == name).copied()
     }
 }
 

@@ -12,12 +12,10 @@ use axum::response::{IntoResponse, Response};
 use invocation::Deadline;
 use serde_json::json;
 use time::OffsetDateTime;
-use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use verification::{Settings, verify};
 
-use super::{Shared, problem};
+use super::{Shared, on_one_thread, problem};
 use crate::feed::now;
 use crate::sts;
 
@@ -35,10 +33,8 @@ pub(super) async fn run(State(shared): State<Arc<Shared>>) -> Response {
     let Ok(_permit) = shared.verifications.try_acquire() else {
         return problem(StatusCode::CONFLICT, "A verification is running.");
     };
-    let (store, handle) = (store.clone(), Handle::current());
-    // On a thread of its own, because the future of a pass may not move between threads.
-    let report = spawn_blocking(move || handle.block_on(compare(&store))).await;
-    match report.unwrap_or_else(|error| Err(error.to_string())) {
+    let store = store.clone();
+    match on_one_thread(async move || compare(&store).await).await {
         Ok(report) => Json(report).into_response(),
         Err(reason) => problem(StatusCode::SERVICE_UNAVAILABLE, &reason),
     }
