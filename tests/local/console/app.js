@@ -70,17 +70,19 @@ function drawIdentity() {
   const { study, site, patient } = me();
   const place = /** @type {HTMLElement} */ (document.getElementById("identity"));
   const wasOpen = place.querySelector("details")?.open ?? false;
-  const field = (/** @type {"study" | "patient"} */ key, /** @type {string} */ value) => {
+  const field = (/** @type {"study" | "site" | "patient"} */ key, /** @type {string} */ value) => {
     const input = h("input", { id: `who-${key}`, value, maxlength: 64, autocomplete: "off", spellcheck: "false" });
     return { input, shown: h("div", {}, h("label", { for: `who-${key}` }, t(`who.${key}`)), input) };
   };
   const studyField = field("study", study);
   const patientField = field("patient", patient);
-  const known = sites.some((one) => one.id === site) ? sites : [{ id: site, name: site, timeZone: "" }, ...sites];
-  const select = h("select", { id: "who-site" }, ...known.map((one) => h("option", { value: one.id, selected: one.id === site }, one.id === one.name ? one.id : `${one.id} · ${one.name}`)));
+  const siteField = field("site", site);
+  siteField.input.setAttribute("list", "sites");
+  const known = h("datalist", { id: "sites" }, ...sites.map((one) => h("option", { value: one.id }, one.name)));
   const change = (/** @type {Event} */ event) => {
     event.preventDefault();
-    become({ study: studyField.input.value.trim() || study, site: select.value, patient: patientField.input.value.trim() || patient });
+    const typed = (/** @type {{input: HTMLInputElement}} */ { input }, /** @type {string} */ before) => input.value.trim() || before;
+    become({ study: typed(studyField, study), site: typed(siteField, site), patient: typed(patientField, patient) });
     announce(t("who.said", { ...me() }));
     readSites();
     draw(false);
@@ -92,7 +94,7 @@ function drawIdentity() {
       "details",
       { open: wasOpen },
       h("summary", { id: "who-summary" }, t("who.summary", { ...me() })),
-      h("form", { class: "who", onsubmit: change }, studyField.shown, h("div", {}, h("label", { for: "who-site" }, t("who.site")), select), patientField.shown, h("button", { type: "submit" }, t("who.change"))),
+      h("form", { class: "who", onsubmit: change }, studyField.shown, siteField.shown, known, patientField.shown, h("button", { type: "submit" }, t("who.change"))),
       h("p", { class: "hint" }, t("who.text")),
     ),
   );

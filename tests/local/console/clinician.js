@@ -148,7 +148,7 @@ export function clinician() {
   }
 
   const soon = () => {
-    timer ||= setTimeout(() => {
+    timer ||= window.setTimeout(() => {
       timer = 0;
       draw();
     }, QUIET);

@@ -21,9 +21,10 @@ let verified = null;
 
 /** @returns {View} */
 export function engineer() {
-  const waterfall = h("div", { class: "scroll" });
+  // A region that scrolls can be reached by keyboard.
+  const waterfall = h("div", { class: "scroll", role: "region", tabindex: 0, "aria-labelledby": "waterfall-title" });
   const lag = h("div", {});
-  const metrics = h("div", { class: "scroll" });
+  const metrics = h("div", { class: "scroll", role: "region", tabindex: 0, "aria-labelledby": "metrics-title" });
   const failed = h("div", {});
   const faults = h("p", { class: "hint" });
   const said = h("p", { role: "status" });
@@ -109,7 +110,7 @@ export function engineer() {
   }
 
   const stop = listen(() => {
-    timer ||= setTimeout(() => {
+    timer ||= window.setTimeout(() => {
       timer = 0;
       draw();
     }, QUIET);

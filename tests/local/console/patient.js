@@ -310,6 +310,10 @@ export function patient() {
       }
     }
     drawOutbox();
+    if (state.at.step === "kept" && outbox.waiting().length === 0) {
+      state.at = { step: "choose" };
+      draw();
+    }
   }
 
   /**

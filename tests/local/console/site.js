@@ -58,7 +58,7 @@ export function site() {
 
   const stop = listen((event) => {
     if (event?.event !== "changed") return;
-    timer ||= setTimeout(() => {
+    timer ||= window.setTimeout(() => {
       timer = 0;
       draw();
     }, QUIET);

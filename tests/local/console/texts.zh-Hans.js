@@ -29,7 +29,7 @@ export const zhHans = {
   "who.change": "更改",
   "who.said": "您现在是研究 {study} 中心 {site} 的患者 {patient}。",
   "who.text":
-    "本地签发者会为您选择的任何身份签发令牌。EPRO-DEMO 已存储在这里；未存储的研究（例如 DEMO）可以使用随附的所有量表。",
+    "本地签发者会为您选择的任何身份签发令牌。EPRO-DEMO 已存储在这里；未存储的研究（例如 DEMO）可以使用随附的所有量表。“cargo run -- replay tests/samples/data/qs.json” 会发送一个虚构的研究：中心 CDISC 的 EPRO-SAMPLE。",
 
   "patient.lead": "像患者一样填写一份问卷，并跟踪它的经过：每一步发生时都会在旁边说明。",
   "patient.phone": "{patient} 的手机",
@@ -149,7 +149,7 @@ export const zhHans = {
   "alerts.raised": "产生时间",
   "alerts.state": "状态",
   "alerts.escalated": "再次发布",
-  "alerts.times": "{n} 次",
+  "alerts.times": "{n}×",
   "alerts.due": "升级",
   "alerts.due-text": "若未确认，将在 {at}（{left}后）升级，最多 {limit} 次",
   "alerts.note": "备注（可选）",

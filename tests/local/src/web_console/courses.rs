@@ -23,7 +23,7 @@ use crate::sts;
 const READ: Duration = Duration::from_secs(10);
 
 /// How far the courses go back.
-const SPAN: time::Duration = time::Duration::days(366);
+const SPAN: time::Duration = time::Duration::days(3_660);
 
 /// The most patients that are shown, in the order of their ids.
 const MOST_PATIENTS: usize = 60;
