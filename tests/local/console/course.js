@@ -49,6 +49,8 @@ export function course() {
     after,
   );
   let shown = "";
+  /** How far each step was when it was drawn last. @type {Map<string, Reached>} */
+  const before = new Map();
 
   function draw() {
     const steps = trace();
@@ -57,7 +59,8 @@ export function course() {
     if (now === shown) return;
     shown = now;
     put(note, followed.id ? t("course.following", { id: followed.id.slice(0, 13) }) : t("course.nothing-yet"));
-    put(list, ...steps.map((step, place) => entry(step, place + 1)));
+    put(list, ...steps.map((step, place) => entry(step, place + 1, before.get(step.name) === "waiting")));
+    for (const step of steps) before.set(step.name, step.reached);
     put(after, ...later.map(({ what, at }) => h("li", { class: "done", "data-step": what }, mark("done", 0), h("div", {}, h("h3", {}, named("course.after", what), time(at)), h("p", { class: "hint" }, named("course.after-text", what))))));
     if (steps.every((step) => step.reached !== "waiting")) announce(t("course.done"));
   }
@@ -206,11 +209,12 @@ function none(name, fact) {
 /**
  * @param {Step} step
  * @param {number} place
+ * @param {boolean} arrives whether it was not reached before
  */
-function entry({ name, reached, at, facts, invocation }, place) {
+function entry({ name, reached, at, facts, invocation }, place, arrives) {
   return h(
     "li",
-    { class: reached, "data-step": name },
+    { class: arrives ? `${reached} arrives` : reached, "data-step": name },
     mark(reached, place),
     h(
       "div",

@@ -13,6 +13,9 @@ const ROWS = 24;
 /** An idle gap longer than this ends the waterfall. */
 const GAP = 20_000;
 
+/** Columns of figures. */
+const FIGURES = new Set(["start", "took", "left", "last", "sum", "times"]);
+
 /** Events that come in a burst are drawn once. */
 const QUIET = 200;
 
@@ -222,7 +225,7 @@ function waterfallOf(all) {
     "table",
     { class: "waterfall" },
     h("caption", { class: "hidden" }, t("waterfall.caption", { n: latest.length, at: clock(from) })),
-    h("thead", {}, h("tr", {}, ...heads.map((head) => (head ? h("th", { scope: "col" }, t(/** @type {any} */ (`waterfall.${head}`))) : h("td", {}))))),
+    h("thead", {}, h("tr", {}, ...heads.map((head) => (head ? h("th", { scope: "col", class: FIGURES.has(head) ? "value" : null }, t(/** @type {any} */ (`waterfall.${head}`))) : h("td", {}))))),
     h("tbody", {}, ...rows),
   );
 }
@@ -283,7 +286,7 @@ function metricsOf() {
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ...["name", "function", "last", "sum", "times"].map((head) => h("th", { scope: "col" }, t(/** @type {any} */ (`metrics.${head}`)))))),
+    h("thead", {}, h("tr", {}, ...["name", "function", "last", "sum", "times"].map((head) => h("th", { scope: "col", class: FIGURES.has(head) ? "value" : null }, t(/** @type {any} */ (`metrics.${head}`)))))),
     h("tbody", {}, ...rows),
   );
 }

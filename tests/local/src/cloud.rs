@@ -434,7 +434,7 @@ fn account(database: &DynamoDb, foreign: bool) -> BTreeMap<String, String> {
 }
 
 /// The tables that the functions' environments name.
-fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<LocalStore> {
+pub(crate) fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<LocalStore> {
     let named = |name: &str| template.functions.iter().find_map(|function| function.environment.get(name)).cloned();
     let region = database.client().config().region().map(ToString::to_string);
     Some(LocalStore {
@@ -447,7 +447,7 @@ fn local_store(template: &Template, database: &DynamoDb, url: &str) -> Option<Lo
 }
 
 /// Puts the demonstration study in force, if no version of it is.
-async fn put_demo_study(local: &LocalStore) -> Result<(), PutError> {
+pub(crate) async fn put_demo_study(local: &LocalStore) -> Result<(), PutError> {
     let study = Study::parse(DEMO_STUDY).expect("a test checks the demonstration study");
     let connection = local.connect_as(sts::principal(&local.sts))?;
     let protocol =

@@ -210,3 +210,5 @@ fn problem(status: StatusCode, detail: &str) -> Response {
     (status, Json(json!({"title": title, "status": status.as_u16(), "detail": detail}))).into_response()
 }
 
+#[cfg(test)]
+mod tests;

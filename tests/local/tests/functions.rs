@@ -299,6 +299,51 @@ async fn a_stop_lets_running_invocations_finish_and_refuses_further_ones() {
 }
 
 #[tokio::test]
+async fn replaced_variables_reach_new_environments_and_running_invocations_finish_in_the_old() {
+    let functions = functions(function(), 2);
+    let first = pid(&functions).await;
+    let (received, go) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let file = go.path().join("go");
+    let running = start(&functions, &json!({"do": "wait", "for": file, "mark": received.path()}));
+    until("the process has the event", || files(received.path()) == 1).await;
+    functions.replace_variables(BTreeMap::from([("AWS_REGION".to_owned(), "eu-north-1".to_owned())]));
+    let reported = answer(&invoke(&functions, &json!({"do": "report"})).await);
+    assert_eq!(reported["environment"]["AWS_REGION"], "eu-north-1");
+    assert_ne!(reported["pid"], first);
+    fs::write(&file, "").expect("the folder is writable");
+    assert_eq!(answer(&running.await.expect("the task ends"))["pid"], first);
+    until("the old process is gone", || !runs(first)).await;
+    assert_eq!(pid(&functions).await, reported["pid"], "the new environment is used again");
+}
+
+#[tokio::test]
+async fn invocations_and_their_causes_and_metrics_are_on_the_feed() {
+    let feed = Feed::default();
+    let settings = FunctionSettings {
+        concurrency: 1,
+        environment: BTreeMap::new(),
+        launcher: None,
+        console: Console { quiet: true, logs: false },
+        feed: feed.clone(),
+    };
+    let functions = Functions::new([(function(), executable())], settings);
+    let event = json!({"routeKey": "POST /x", "headers": {"x-correlation-id": "c-1"}, "do": "report"});
+    let reported = answer(&invoke(&functions, &event).await);
+    let events: Vec<Value> =
+        feed.after(0).iter().map(|event| serde_json::from_str(&event.json).expect("JSON")).collect();
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["event"].as_str()).collect();
+    assert_eq!(kinds, ["started", "finished"]);
+    for event in &events {
+        assert_eq!(event["requestId"], reported["requestId"]);
+        assert_eq!(event["cold"], true);
+        assert_eq!(event["cause"], json!({"request": {"route": "POST /x", "correlationId": "c-1"}}));
+    }
+    assert_eq!(events[0]["timeoutMs"].as_u64(), u64::try_from(function().timeout.as_millis()).ok());
+    assert!(events[1]["remainingMs"].as_u64() <= events[0]["timeoutMs"].as_u64());
+    assert_eq!(events[1]["outcome"], "answered");
+}
+
+#[tokio::test]
 async fn a_stop_kills_invocations_that_do_not_finish() {
     let functions = functions(function(), 1);
     let received = tempfile::tempdir().expect("a folder");
