@@ -336,7 +336,8 @@ impl Cloud {
                 async move { sns.publish_text(&topic, text).await }.boxed()
             })
         };
-        let destinations = Destinations { failures, publish, warn: Arc::new(|text| Console::default().warn(text)), feed };
+        let destinations =
+            Destinations { failures, publish, warn: Arc::new(|text| Console::default().warn(text)), feed };
         let checkpoints = folder("stream");
         let streams = stream::start(&database, &template.streams, invoke, destinations, checkpoints.as_deref()).await?;
         let schedules = Schedules::start(&template.schedules, &functions);

@@ -100,7 +100,8 @@ impl Cause {
         };
         let count = records.len();
         let changes: Vec<Change> = records.into_iter().filter_map(|record| record.dynamodb).collect();
-        let received = changes.iter().filter_map(|change| change.new_image.as_ref()?.received_at.as_ref()?.text.as_ref());
+        let received =
+            changes.iter().filter_map(|change| change.new_image.as_ref()?.received_at.as_ref()?.text.as_ref());
         let received = received.filter_map(|time| OffsetDateTime::parse(time, &Rfc3339).ok());
         let oldest = received.map(|time| time.unix_timestamp_nanos() / 1_000_000).min();
         let keys = changes.into_iter().filter_map(|change| change.keys?.sk?.text);

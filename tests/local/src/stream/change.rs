@@ -58,7 +58,8 @@ mod tests {
 
     #[test]
     fn a_record_shows_what_happened_to_a_submission_or_an_alert() {
-        let submission = json!({"kind": {"S": "submission"}, "answers": {"M": {"9": {"N": "3"}}}, "received_at": {"S": RECEIVED}});
+        let submission =
+            json!({"kind": {"S": "submission"}, "answers": {"M": {"9": {"N": "3"}}}, "received_at": {"S": RECEIVED}});
         let mut scored = submission.clone();
         scored["score"] = json!({"M": {}});
         let alert = |status: &str, escalation: u32| {

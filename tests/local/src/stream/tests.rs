@@ -70,7 +70,8 @@ impl World {
             Box::pin(async move { Invocation { request_id: "request".to_owned(), took: Duration::ZERO, outcome } })
         });
         let publish: Publish = Arc::new(|_, _| Box::pin(async { Ok(()) }));
-        let destinations = Destinations { failures: self.failures.clone(), publish, warn: Arc::new(|_| ()), feed: Feed::default() };
+        let destinations =
+            Destinations { failures: self.failures.clone(), publish, warn: Arc::new(|_| ()), feed: Feed::default() };
         start(&self.database, &[mapping], invoke, destinations, Some(&self.folder)).await.expect("starts")
     }
 
@@ -487,7 +488,8 @@ async fn a_filter_that_lambda_would_not_accept_prevents_the_start() {
     let filtered = StreamMapping { filters: vec![json!({"eventName": [{"wildcard": "IN*"}]})], ..mapping() };
     let invoke: Invoke = Arc::new(|_, _| Box::pin(std::future::pending()));
     let publish: Publish = Arc::new(|_, _| Box::pin(async { Ok(()) }));
-    let destinations = Destinations { failures: world.failures.clone(), publish, warn: Arc::new(|_| ()), feed: Feed::default() };
+    let destinations =
+        Destinations { failures: world.failures.clone(), publish, warn: Arc::new(|_| ()), feed: Feed::default() };
     let error = start(&world.database, &[filtered], invoke, destinations, None).await.expect_err("refused");
     assert_eq!(error.to_string(), "Lambda would not accept the filter of ScoreFunction/Submissions");
     world.database.stop().await;

@@ -77,7 +77,8 @@ mod tests {
     #[test]
     fn the_differences_that_speak_against_a_promise_are_kinds_of_the_verification() {
         let script = FILES.iter().find(|asset| asset.name == "engineer.js").map(|asset| asset.text).unwrap_or_default();
-        let list = script.split("const AGAINST = {").nth(1).and_then(|rest| rest.split("};").next()).unwrap_or_default();
+        let list =
+            script.split("const AGAINST = {").nth(1).and_then(|rest| rest.split("};").next()).unwrap_or_default();
         let named: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
         assert!(named.len() > 10, "{named:?}");
         for name in named {

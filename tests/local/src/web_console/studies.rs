@@ -62,7 +62,11 @@ async fn in_force(local: &LocalStore, id: &StudyId) -> Result<Option<Value>, Str
     let connection = local.connect_as(sts::principal(&local.sts)).map_err(|error| error_chain(&error))?;
     let protocol = connection.store.protocol(id, Deadline::after(PUT_TIMEOUT)).await;
     let protocol = protocol.map_err(|failure| error_chain(&failure))?;
-    protocol.study().map(|study| serde_json::to_value(study.definition())).transpose().map_err(|error| error.to_string())
+    protocol
+        .study()
+        .map(|study| serde_json::to_value(study.definition()))
+        .transpose()
+        .map_err(|error| error.to_string())
 }
 
 /// `None` if it is in force; otherwise why it is not.
@@ -71,7 +75,9 @@ async fn put(local: &LocalStore) -> Result<Option<String>, String> {
     let study = Study::parse(&escalating_soon()).map_err(|faults| format!("{} faults", faults.len()))?;
     match study::put_parsed(study, connection, "an escalation after a minute, for a demonstration").await {
         Ok(Outcome::Accepted(_)) => Ok(None),
-        Ok(Outcome::Refused(_) | Outcome::Faulty(_)) => Ok(Some("Another version of the study is in force.".to_owned())),
+        Ok(Outcome::Refused(_) | Outcome::Faulty(_)) => {
+            Ok(Some("Another version of the study is in force.".to_owned()))
+        }
         Err(error) => Err(error_chain(&error)),
     }
 }
@@ -90,7 +96,8 @@ mod tests {
 
     #[test]
     fn the_version_that_escalates_soon_is_a_later_one_of_the_same_study() {
-        let (first, soon) = (Study::parse(DEMO_STUDY).expect("valid"), Study::parse(&escalating_soon()).expect("valid"));
+        let (first, soon) =
+            (Study::parse(DEMO_STUDY).expect("valid"), Study::parse(&escalating_soon()).expect("valid"));
         assert_eq!(first.id(), soon.id());
         assert!(soon.version() > first.version());
         assert_eq!(soon.definition().sites.len(), first.definition().sites.len());

@@ -60,8 +60,7 @@ impl Page {
         let functions = Functions::new([], settings);
         let services = Endpoints { dynamodb: database.endpoint().to_owned(), sns: format!("{url}/local/sns") };
         let faults = Faults::new(FaultSettings::default());
-        let switches =
-            Switches::new(faults, functions.clone(), services, BTreeMap::new(), feed.clone(), false);
+        let switches = Switches::new(faults, functions.clone(), services, BTreeMap::new(), feed.clone(), false);
         let (stop, stopping) = watch::channel(false);
         let parts = Parts { feed: feed.clone(), switches, functions, store: Some(store.clone()), stopping };
         let service = routes(parts).merge(sts::routes()).into_make_service_with_connect_info::<SocketAddr>();
@@ -69,7 +68,13 @@ impl Page {
         Self { url, feed, database, store, stop, client: Client::builder(TokioExecutor::new()).build_http() }
     }
 
-    async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> (StatusCode, HeaderMap, Bytes) {
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> (StatusCode, HeaderMap, Bytes) {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -97,7 +102,8 @@ impl Page {
         if let Some(last) = last {
             request = request.header("last-event-id", last);
         }
-        let response = self.client.request(request.body(Full::default()).expect("a request")).await.expect("it answers");
+        let response =
+            self.client.request(request.body(Full::default()).expect("a request")).await.expect("it answers");
         let kind = response.headers().get("content-type").cloned();
         assert_eq!(kind, Some(HeaderValue::from_static("text/event-stream")));
         Watching { body: response.into_body(), text: String::new() }
@@ -134,7 +140,8 @@ fn event(number: u64) -> Event {
 #[tokio::test]
 async fn the_page_and_its_files_are_served_with_a_strict_policy() {
     let page = Page::start().await;
-    for (path, kind) in [("/", "text/html"), ("/console/app.js", "text/javascript"), ("/console/style.css", "text/css")] {
+    for (path, kind) in [("/", "text/html"), ("/console/app.js", "text/javascript"), ("/console/style.css", "text/css")]
+    {
         let (status, headers, body) = page.send("GET", path, &[], "").await;
         assert_eq!(status, StatusCode::OK, "{path}");
         let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -62,7 +62,9 @@ mod tests {
 
     #[test]
     fn other_lines_have_none() {
-        for line in ["", "a \"_aws\" text", r#"{"level":"INFO"}"#, r#"{"_aws":{}}"#, r#"{"_aws":{"CloudWatchMetrics":[]}}"#] {
+        for line in
+            ["", "a \"_aws\" text", r#"{"level":"INFO"}"#, r#"{"_aws":{}}"#, r#"{"_aws":{"CloudWatchMetrics":[]}}"#]
+        {
             assert!(of("score", line).is_none(), "{line}");
         }
     }
