@@ -100,7 +100,13 @@ export async function findings(page) {
   /** @type {import("axe-core").Result[]} */
   const violations = /** @type {any} */ (result).violations;
   const grave = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
-  return grave.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html).slice(0, 3).join(" ")}`);
+  return grave.map(
+    ({ id, nodes }) =>
+      `${id}: ${nodes
+        .map((node) => node.html)
+        .slice(0, 3)
+        .join(" ")}`,
+  );
 }
 
 /**

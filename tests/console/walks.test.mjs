@@ -4,10 +4,23 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 
-import { answerPhq9, api, findings, overflow, reached, shoot, startBrowser, stopBrowser, url, visit } from "./browser.mjs";
+import {
+  answerPhq9,
+  api,
+  findings,
+  overflow,
+  reached,
+  shoot,
+  startBrowser,
+  stopBrowser,
+  url,
+  visit,
+} from "./browser.mjs";
 
 const STEPS = ["sent", "stored", "streamed", "scored", "counted", "alerted", "published"];
-const PHQ9 = JSON.parse(readFileSync(new URL("../../shared/clinical/instruments/phq-9/1.0.0.json", import.meta.url), "utf8"));
+const PHQ9 = JSON.parse(
+  readFileSync(new URL("../../shared/clinical/instruments/phq-9/1.0.0.json", import.meta.url), "utf8"),
+);
 
 /** Item 9 is 1, so that the clinicians are alerted; the total is 8. */
 const ALERTING = [1, 0, 1, 1, 0, 2, 1, 1, 1, 0];
@@ -45,9 +58,15 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
       for (const step of STEPS) await reached(page, step);
       await page.locator("[data-step='scored']", { hasText: total }).waitFor();
       // Each step has its time, and each invocation the time that it had left.
-      const times = await page.locator(".course time").evaluateAll((all) => all.map((one) => Date.parse(one.getAttribute("datetime") ?? "")));
+      const times = await page
+        .locator(".course time")
+        .evaluateAll((all) => all.map((one) => Date.parse(one.getAttribute("datetime") ?? "")));
       assert.equal(times.length, STEPS.length);
-      assert.deepEqual(times, [...times].sort((a, b) => a - b), "the steps are in the order of their times");
+      assert.deepEqual(
+        times,
+        [...times].sort((a, b) => a - b),
+        "the steps are in the order of their times",
+      );
       await page.locator("[data-step='stored'] .invocation", { hasText: "submit" }).waitFor();
       await page.locator("[data-step='scored'] .invocation", { hasText: "score" }).waitFor();
       await shoot(page, `course-${language}`);
@@ -67,7 +86,10 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
 
       const { alerts } = await api({ role: "clinician" }, "/v1/sites/S01/alerts?status=acknowledged");
       const own = alerts.filter((/** @type {any} */ one) => one.patient === patient);
-      assert.deepEqual(own.map((/** @type {any} */ one) => [one.rule, one.status]), [["safety", "acknowledged"]]);
+      assert.deepEqual(
+        own.map((/** @type {any} */ one) => [one.rule, one.status]),
+        [["safety", "acknowledged"]],
+      );
     });
   }
 
@@ -75,7 +97,8 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
     const patient = "WALK-KEYS";
     const { page, close } = await visit({ patient });
     const key = (/** @type {string} */ name) => page.keyboard.press(name);
-    const focused = () => page.evaluate("document.activeElement.id || document.activeElement.name || document.activeElement.textContent");
+    const focused = () =>
+      page.evaluate("document.activeElement.id || document.activeElement.name || document.activeElement.textContent");
     /** Tabs until the focus is where it should be. @param {string} wanted a selector */
     const tabTo = async (wanted) => {
       for (let presses = 0; presses < 60; presses += 1) {
@@ -90,7 +113,10 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
     await tabTo("[data-instrument='phq-9']");
     await key("Enter");
     for (const [place, answer] of ALERTING.entries()) {
-      await page.locator(`input[name='item-${place + 1}']`).first().waitFor();
+      await page
+        .locator(`input[name='item-${place + 1}']`)
+        .first()
+        .waitFor();
       await page.waitForFunction("document.activeElement.hasAttribute('data-focus')");
       await tabTo(`input[name='item-${place + 1}']`);
       await key("Space");
@@ -278,7 +304,10 @@ test("a site sees its patients' courses, its counts and the report", async () =>
   const plot = page.locator(`[data-patient='${patient}'] .plot svg`);
   await plot.and(page.getByLabel("4 points, latest 5 on a scale from 0 to 10")).waitFor();
   const { counts } = await api({ role: "staff" }, "/v1/sites/S01/counts");
-  await page.locator(".bars tr", { hasText: "of these, pain-nrs" }).getByText(String(counts[0].byInstrument["pain-nrs"])).waitFor();
+  await page
+    .locator(".bars tr", { hasText: "of these, pain-nrs" })
+    .getByText(String(counts[0].byInstrument["pain-nrs"]))
+    .waitFor();
   await page.locator("#report").click();
   const link = page.locator("a[download='S01.pdf']");
   await link.waitFor();
@@ -330,7 +359,12 @@ describe("every view, for everybody", () => {
   for (const colorScheme of /** @type {const} */ (["light", "dark"])) {
     for (const locale of ["en-GB", "zh-CN"]) {
       test(`has no serious finding of axe, and no horizontal scrolling on a phone: ${colorScheme}, ${locale}`, async () => {
-        const options = { colorScheme, locale, viewport: { width: 360, height: 760 }, reducedMotion: /** @type {const} */ ("reduce") };
+        const options = {
+          colorScheme,
+          locale,
+          viewport: { width: 360, height: 760 },
+          reducedMotion: /** @type {const} */ ("reduce"),
+        };
         const { page, close } = await visit({ patient: `AXE-${colorScheme}-${locale}` }, options);
         const check = async (/** @type {string} */ name) => {
           assert.deepEqual(await findings(page), [], name);

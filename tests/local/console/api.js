@@ -99,7 +99,9 @@ export async function post(path, body) {
   /** @type {Record<string, string>} */
   const headers = { "x-epro-console": "1" };
   if (body !== undefined) headers["content-type"] = "application/json";
-  return answered(await fetch(path, { method: "POST", headers, body: body === undefined ? null : JSON.stringify(body) }));
+  return answered(
+    await fetch(path, { method: "POST", headers, body: body === undefined ? null : JSON.stringify(body) }),
+  );
 }
 
 /**

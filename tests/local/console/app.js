@@ -44,7 +44,11 @@ function drawHeader() {
     h(
       "li",
       {},
-      h("a", { href: `#${view}`, id: `nav-${view}`, "aria-current": view === name() ? "page" : null }, t(/** @type {any} */ (`nav.${view}`))),
+      h(
+        "a",
+        { href: `#${view}`, id: `nav-${view}`, "aria-current": view === name() ? "page" : null },
+        t(/** @type {any} */ (`nav.${view}`)),
+      ),
     ),
   );
   put(/** @type {HTMLElement} */ (document.getElementById("skip")), t("skip"));
@@ -55,7 +59,17 @@ function drawHeader() {
     { tag: "en", text: "English" },
     { tag: "zh-Hans", text: "中文" },
   ].map(({ tag, text }) =>
-    h("button", { id: `language-${tag}`, type: "button", lang: tag, "aria-pressed": tag === current() ? "true" : "false", onclick: () => speak(tag) }, text),
+    h(
+      "button",
+      {
+        id: `language-${tag}`,
+        type: "button",
+        lang: tag,
+        "aria-pressed": tag === current() ? "true" : "false",
+        onclick: () => speak(tag),
+      },
+      text,
+    ),
   );
   const language = /** @type {HTMLElement} */ (document.getElementById("language"));
   language.setAttribute("aria-label", t("language"));
@@ -81,7 +95,8 @@ function drawIdentity() {
   const known = h("datalist", { id: "sites" }, ...sites.map((one) => h("option", { value: one.id }, one.name)));
   const change = (/** @type {Event} */ event) => {
     event.preventDefault();
-    const typed = (/** @type {{input: HTMLInputElement}} */ { input }, /** @type {string} */ before) => input.value.trim() || before;
+    const typed = (/** @type {{input: HTMLInputElement}} */ { input }, /** @type {string} */ before) =>
+      input.value.trim() || before;
     become({ study: typed(studyField, study), site: typed(siteField, site), patient: typed(patientField, patient) });
     announce(t("who.said", { ...me() }));
     readSites();
@@ -94,7 +109,15 @@ function drawIdentity() {
       "details",
       { open: wasOpen },
       h("summary", { id: "who-summary" }, t("who.summary", { ...me() })),
-      h("form", { class: "who", onsubmit: change }, studyField.shown, siteField.shown, known, patientField.shown, h("button", { type: "submit" }, t("who.change"))),
+      h(
+        "form",
+        { class: "who", onsubmit: change },
+        studyField.shown,
+        siteField.shown,
+        known,
+        patientField.shown,
+        h("button", { type: "submit" }, t("who.change")),
+      ),
       h("p", { class: "hint" }, t("who.text")),
     ),
   );
@@ -109,7 +132,9 @@ function drawLive() {
 
 /** The sites of the study, for the choice among them; none where the study is not stored. */
 async function readSites() {
-  const study = /** @type {Study | null} */ (await local(`/console/study?id=${encodeURIComponent(me().study)}`).catch(() => null));
+  const study = /** @type {Study | null} */ (
+    await local(`/console/study?id=${encodeURIComponent(me().study)}`).catch(() => null)
+  );
   sites = study?.sites ?? [];
   drawIdentity();
 }

@@ -27,17 +27,28 @@ export function clinician() {
   const filter = h(
     "select",
     { id: "alert-status", onchange: () => draw() },
-    ...["open", "acknowledged", "exhausted", ""].map((status) => h("option", { value: status }, t(/** @type {any} */ (`alerts.status.${status || "all"}`)))),
+    ...["open", "acknowledged", "exhausted", ""].map((status) =>
+      h("option", { value: status }, t(/** @type {any} */ (`alerts.status.${status || "all"}`))),
+    ),
   );
   /** @type {NonNullable<Study["alerts"]>["escalation"] | null} */
   let escalation = null;
   let timer = 0;
   const escalationText = h("span");
-  const soonButton = h("button", { type: "button", id: "escalate-soon", hidden: true, onclick: () => escalateSoon() }, t("escalation.soon"));
+  const soonButton = h(
+    "button",
+    { type: "button", id: "escalate-soon", hidden: true, onclick: () => escalateSoon() },
+    t("escalation.soon"),
+  );
 
   async function draw() {
     const query = filter.value ? `?status=${filter.value}` : "";
-    const answer = await call("clinician", me(), "GET", `/v1/sites/${encodeURIComponent(me().site)}/alerts${query}`).catch(() => null);
+    const answer = await call(
+      "clinician",
+      me(),
+      "GET",
+      `/v1/sites/${encodeURIComponent(me().site)}/alerts${query}`,
+    ).catch(() => null);
     if (!answer) return put(list, h("p", { class: "bad" }, t("error.network")));
     if (!answer.ok) return put(list, h("p", { class: "bad" }, problemText(answer.problem, answer.status)));
     const alerts = /** @type {{alerts: Alert[]}} */ (answer.body).alerts;
@@ -46,16 +57,23 @@ export function clinician() {
   }
 
   async function drawInbox() {
-    const { messages } = await local(`/local/inbox?site=${encodeURIComponent(me().site)}&study=${encodeURIComponent(me().study)}`).then((body) => /** @type {Inbox} */ (body), () => ({ messages: [] }));
-    const entries = messages.slice(0, 20).map(({ publishedAt, subject, body }) =>
-      h(
-        "li",
-        {},
-        h("span", { class: "subject" }, subject ?? ""),
-        body.escalation ? h("span", { class: "tag" }, t("inbox.escalation", { n: body.escalation })) : null,
-        h("time", { class: "hint", datetime: publishedAt }, dateTime(publishedAt)),
-      ),
+    const { messages } = await local(
+      `/local/inbox?site=${encodeURIComponent(me().site)}&study=${encodeURIComponent(me().study)}`,
+    ).then(
+      (body) => /** @type {Inbox} */ (body),
+      () => ({ messages: [] }),
     );
+    const entries = messages
+      .slice(0, 20)
+      .map(({ publishedAt, subject, body }) =>
+        h(
+          "li",
+          {},
+          h("span", { class: "subject" }, subject ?? ""),
+          body.escalation ? h("span", { class: "tag" }, t("inbox.escalation", { n: body.escalation })) : null,
+          h("time", { class: "hint", datetime: publishedAt }, dateTime(publishedAt)),
+        ),
+      );
     put(inbox, entries.length ? h("ul", { class: "inbox" }, ...entries) : h("p", { class: "hint" }, t("inbox.none")));
   }
 
@@ -84,15 +102,31 @@ export function clinician() {
 
   /** When a critical alert is published again. @param {Alert} alert */
   function due({ severity, status, sentAt, escalation: times = 0, exhausted }) {
-    if (!escalation || severity !== "critical" || status !== "sent" || !sentAt || exhausted || times >= escalation.limit) return null;
+    if (
+      !escalation ||
+      severity !== "critical" ||
+      status !== "sent" ||
+      !sentAt ||
+      exhausted ||
+      times >= escalation.limit
+    )
+      return null;
     const minutes = escalation.afterMinutes * (times + 1);
     const at = Date.parse(sentAt) + minutes * 60_000;
-    return fact(t("alerts.due"), t("alerts.due-text", { at: dateTime(at), left: duration(Math.max(0, at - Date.now())), limit: escalation.limit }));
+    return fact(
+      t("alerts.due"),
+      t("alerts.due-text", { at: dateTime(at), left: duration(Math.max(0, at - Date.now())), limit: escalation.limit }),
+    );
   }
 
   /** @param {NonNullable<Alert["acknowledged"]>} acknowledged */
   function acknowledgement({ by, at, note }) {
-    return h("p", { class: "good" }, `✓ ${t("alerts.acknowledged", { by, at: dateTime(at) })}`, note ? h("q", {}, note) : null);
+    return h(
+      "p",
+      { class: "good" },
+      `✓ ${t("alerts.acknowledged", { by, at: dateTime(at) })}`,
+      note ? h("q", {}, note) : null,
+    );
   }
 
   /** @param {Alert} alert */
@@ -118,12 +152,21 @@ export function clinician() {
       await draw();
       document.getElementById("alerts-title")?.focus();
     };
-    return h("form", { class: "acknowledge", onsubmit: submit }, h("label", { for: id }, t("alerts.note")), note, problem, h("div", { class: "buttons" }, button));
+    return h(
+      "form",
+      { class: "acknowledge", onsubmit: submit },
+      h("label", { for: id }, t("alerts.note")),
+      note,
+      problem,
+      h("div", { class: "buttons" }, button),
+    );
   }
 
   /** How the study lets alerts escalate. Where it is not stored, or says nothing, the deployment's parameters apply. */
   async function readEscalation() {
-    const study = /** @type {Study | null} */ (await local(`/console/study?id=${encodeURIComponent(me().study)}`).catch(() => null));
+    const study = /** @type {Study | null} */ (
+      await local(`/console/study?id=${encodeURIComponent(me().study)}`).catch(() => null)
+    );
     escalation = study?.alerts?.escalation ?? null;
     escalationText.textContent = escalation
       ? t("escalation.text", { minutes: escalation.afterMinutes, limit: escalation.limit })
@@ -134,7 +177,11 @@ export function clinician() {
 
   async function escalateSoon() {
     const answer = await post("/console/escalation").catch(() => null);
-    said.textContent = !answer ? t("error.network") : answer.ok ? t("escalation.said") : problemText(answer.problem, answer.status);
+    said.textContent = !answer
+      ? t("error.network")
+      : answer.ok
+        ? t("escalation.said")
+        : problemText(answer.problem, answer.status);
     await readEscalation();
     document.getElementById("sweep")?.focus();
   }
@@ -169,7 +216,13 @@ export function clinician() {
           h(
             "section",
             { class: "card", "aria-labelledby": "alerts-title" },
-            h("div", { class: "bar" }, h("h2", { id: "alerts-title", tabindex: -1 }, t("alerts.title", { site: me().site })), h("label", { for: "alert-status" }, t("alerts.show")), filter),
+            h(
+              "div",
+              { class: "bar" },
+              h("h2", { id: "alerts-title", tabindex: -1 }, t("alerts.title", { site: me().site })),
+              h("label", { for: "alert-status" }, t("alerts.show")),
+              filter,
+            ),
             said,
             list,
           ),
@@ -181,7 +234,12 @@ export function clinician() {
             inbox,
             h("h2", { class: "next" }, t("escalation.title")),
             h("p", { class: "hint" }, escalationText),
-            h("div", { class: "buttons" }, soonButton, h("button", { type: "button", id: "sweep", onclick: sweep }, t("sweep.run"))),
+            h(
+              "div",
+              { class: "buttons" },
+              soonButton,
+              h("button", { type: "button", id: "sweep", onclick: sweep }, t("sweep.run")),
+            ),
           ),
         ),
       );

@@ -61,7 +61,22 @@ export function course() {
     put(note, followed.id ? t("course.following", { id: followed.id.slice(0, 13) }) : t("course.nothing-yet"));
     put(list, ...steps.map((step, place) => entry(step, place + 1, before.get(step.name) === "waiting")));
     for (const step of steps) before.set(step.name, step.reached);
-    put(after, ...later.map(({ what, at }) => h("li", { class: "done", "data-step": what }, mark("done", 0), h("div", {}, h("h3", {}, named("course.after", what), time(at)), h("p", { class: "hint" }, named("course.after-text", what))))));
+    put(
+      after,
+      ...later.map(({ what, at }) =>
+        h(
+          "li",
+          { class: "done", "data-step": what },
+          mark("done", 0),
+          h(
+            "div",
+            {},
+            h("h3", {}, named("course.after", what), time(at)),
+            h("p", { class: "hint" }, named("course.after-text", what)),
+          ),
+        ),
+      ),
+    );
     if (steps.every((step) => step.reached !== "waiting")) announce(t("course.done"));
   }
 
@@ -80,6 +95,8 @@ export function course() {
      * @param {number} sentAt
      */
     begin(id, identity, sentAt) {
+      // A repeat changes nothing, in the course either.
+      if (followed.id === id) return;
       Object.assign(followed, { id, identity, sentAt, receipt: null, score: null, counts: null });
       draw();
     },
@@ -91,6 +108,7 @@ export function course() {
     },
     /** The submission was not accepted. */
     end() {
+      if (followed.receipt) return;
       followed.id = null;
       draw();
     },
@@ -112,7 +130,9 @@ export function course() {
       }
       await new Promise((resolve) => setTimeout(resolve, 400 * 2 ** attempt));
     }
-    const counts = await call("staff", identity, "GET", `/v1/sites/${encodeURIComponent(identity.site)}/counts`).catch(() => null);
+    const counts = await call("staff", identity, "GET", `/v1/sites/${encodeURIComponent(identity.site)}/counts`).catch(
+      () => null,
+    );
     if (!counts?.ok || followed.id !== id) return;
     const own = /** @type {Counts} */ (counts.body).counts.find((one) => one.site === identity.site);
     if (own) followed.counts = own;
@@ -133,10 +153,15 @@ function trace() {
   };
   const invocations = id ? [...world.invocations.values()] : [];
   const submit = invocations.findLast(
-    ({ cause }) => typeof cause === "object" && "request" in cause && !!receipt && cause.request.correlationId === receipt.correlationId,
+    ({ cause }) =>
+      typeof cause === "object" &&
+      "request" in cause &&
+      !!receipt &&
+      cause.request.correlationId === receipt.correlationId,
   );
   const deliveries = invocations.filter(
-    ({ cause }) => typeof cause === "object" && "stream" in cause && id !== null && cause.stream.submissions.includes(id),
+    ({ cause }) =>
+      typeof cause === "object" && "stream" in cause && id !== null && cause.stream.submissions.includes(id),
   );
   const delivered = deliveries[0] ?? null;
   const stored = receipt ? Date.parse(receipt.receivedAt) : when("stored");
@@ -148,31 +173,38 @@ function trace() {
   return [
     step("sent", id ? sentAt : null, []),
     step("stored", stored, [], submit ?? null),
-    step(
-      "streamed",
-      delivered ? delivered.startedAt : null,
-      [
-        ...(delivered && stored ? [t("course.lag", { ms: duration(Math.max(0, delivered.startedAt - stored)) })] : []),
-        ...(deliveries.length > 1 ? [t("course.deliveries", { n: deliveries.length })] : []),
-      ],
-    ),
+    step("streamed", delivered ? delivered.startedAt : null, [
+      ...(delivered && stored ? [t("course.lag", { ms: duration(Math.max(0, delivered.startedAt - stored)) })] : []),
+      ...(deliveries.length > 1 ? [t("course.deliveries", { n: deliveries.length })] : []),
+    ]),
     step(
       "scored",
       scored ?? quarantined,
-      quarantined ? [t("course.quarantined")] : [...(score?.scores ?? []).map(scoreText), ...(score?.notScored ?? []).map((one) => t("course.not-scored", { id: one.id, reason: one.reason }))],
+      quarantined
+        ? [t("course.quarantined")]
+        : [
+            ...(score?.scores ?? []).map(scoreText),
+            ...(score?.notScored ?? []).map((one) => t("course.not-scored", { id: one.id, reason: one.reason })),
+          ],
       delivered,
     ),
-    step("counted", scored, counts ? [t("course.counts", { submissions: number(counts.submissions), alerts: number(counts.alerts) })] : []),
+    step(
+      "counted",
+      scored,
+      counts ? [t("course.counts", { submissions: number(counts.submissions), alerts: number(counts.alerts) })] : [],
+    ),
     noAlert && raised.length === 0
       ? none("alerted", t("course.no-alert"))
-      : step(
-          "alerted",
-          raised[0] ? (scored ?? Date.parse(raised[0].at)) : null,
-          [t("course.alerts", { n: Math.max(raised.length, score?.alerts.length ?? 0) })],
-        ),
+      : step("alerted", raised[0] ? (scored ?? Date.parse(raised[0].at)) : null, [
+          t("course.alerts", { n: Math.max(raised.length, score?.alerts.length ?? 0) }),
+        ]),
     noAlert && raised.length === 0
       ? none("published", t("course.nothing-published"))
-      : step("published", published[0] ? Date.parse(published[0].at) : null, published.map((one) => named("severity", one.severity ?? ""))),
+      : step(
+          "published",
+          published[0] ? Date.parse(published[0].at) : null,
+          published.map((one) => named("severity", one.severity ?? "")),
+        ),
   ];
 }
 
@@ -181,7 +213,9 @@ function laterEvents() {
   const id = followed.id;
   if (!id) return [];
   const kinds = ["acknowledged", "escalated", "exhausted", "corrected"];
-  return world.changes.filter((change) => change.submissionId === id && kinds.includes(change.what)).map(({ what, at }) => ({ what, at: Date.parse(at) }));
+  return world.changes
+    .filter((change) => change.submissionId === id && kinds.includes(change.what))
+    .map(({ what, at }) => ({ what, at: Date.parse(at) }));
 }
 
 /**

@@ -32,9 +32,21 @@ export function engineer() {
   const faults = h("p", { class: "hint" });
   const said = h("p", { role: "status" });
   const promises = h("div", {});
-  const share = h("input", { id: "faults", type: "range", min: 0, max: 50, step: 5, value: 0, "aria-describedby": "faults-value" });
+  const share = h("input", {
+    id: "faults",
+    type: "range",
+    min: 0,
+    max: 50,
+    step: 5,
+    value: 0,
+    "aria-describedby": "faults-value",
+  });
   const shareValue = h("output", { id: "faults-value", for: "faults" }, "0%");
-  const delay = h("select", { id: "sns-delay" }, ...[0, 500, 2_000, 5_000].map((ms) => h("option", { value: ms }, ms ? duration(ms) : t("switches.no-delay"))));
+  const delay = h(
+    "select",
+    { id: "sns-delay" },
+    ...[0, 500, 2_000, 5_000].map((ms) => h("option", { value: ms }, ms ? duration(ms) : t("switches.no-delay"))),
+  );
   let timer = 0;
 
   share.addEventListener("input", () => {
@@ -62,9 +74,13 @@ export function engineer() {
 
   async function readFaults() {
     const counted = /** @type {FaultCounts} */ (await local("/local/faults"));
-    const met = [counted.dynamodb, counted.sns].flatMap((service) => Object.values(service?.faults ?? {})).reduce((sum, one) => sum + one, 0);
+    const met = [counted.dynamodb, counted.sns]
+      .flatMap((service) => Object.values(service?.faults ?? {}))
+      .reduce((sum, one) => sum + one, 0);
     const requests = (counted.dynamodb?.requests ?? 0) + (counted.sns?.requests ?? 0);
-    faults.textContent = requests ? t("switches.met", { met: number(met), requests: number(requests) }) : t("switches.none-met");
+    faults.textContent = requests
+      ? t("switches.met", { met: number(met), requests: number(requests) })
+      : t("switches.none-met");
   }
 
   async function setSwitches(/** @type {Event} */ event) {
@@ -79,7 +95,11 @@ export function engineer() {
     await readFaults();
   }
 
-  const verify = h("button", { id: "verify", type: "button", class: "main", onclick: runVerification }, t("verify.run"));
+  const verify = h(
+    "button",
+    { id: "verify", type: "button", class: "main", onclick: runVerification },
+    t("verify.run"),
+  );
   const verifySaid = h("p", { role: "status" });
 
   async function runVerification() {
@@ -104,8 +124,17 @@ export function engineer() {
     const held = differences === 0;
     put(
       promises,
-      h("p", { class: held ? "verdict good" : "verdict bad" }, h("span", { "aria-hidden": "true" }, held ? "✓ " : "✗ "), t(held ? "verify.held" : "verify.broken", { n: differences })),
-      h("p", { class: "hint" }, t("verify.compared", { patients, submissions, alerts, sites, ms: duration(ms), at: clock(at) })),
+      h(
+        "p",
+        { class: held ? "verdict good" : "verdict bad" },
+        h("span", { "aria-hidden": "true" }, held ? "✓ " : "✗ "),
+        t(held ? "verify.held" : "verify.broken", { n: differences }),
+      ),
+      h(
+        "p",
+        { class: "hint" },
+        t("verify.compared", { patients, submissions, alerts, sites, ms: duration(ms), at: clock(at) }),
+      ),
       h("p", { class: "hint" }, t("verify.waiting", { waiting, quarantined })),
       listed.length ? h("ul", { class: "listed" }, ...listed.map((line) => h("li", {}, line))) : null,
       h("ol", { class: "promises" }, ...promiseRows(verified)),
@@ -139,25 +168,41 @@ export function engineer() {
           h(
             "div",
             {},
-          h(
-            "section",
-            { class: "card", "aria-labelledby": "switches-title" },
-            h("h2", { id: "switches-title" }, t("switches.title")),
-            h("p", { class: "hint" }, t("switches.text")),
             h(
-              "form",
-              { class: "switches", onsubmit: setSwitches },
-              h("label", { for: "faults" }, t("switches.faults")),
-              h("div", { class: "range" }, share, shareValue),
-              h("label", { for: "sns-delay" }, t("switches.delay")),
-              delay,
-              h("div", { class: "buttons" }, h("button", { id: "set-switches", type: "submit", class: "main" }, t("switches.set"))),
+              "section",
+              { class: "card", "aria-labelledby": "switches-title" },
+              h("h2", { id: "switches-title" }, t("switches.title")),
+              h("p", { class: "hint" }, t("switches.text")),
+              h(
+                "form",
+                { class: "switches", onsubmit: setSwitches },
+                h("label", { for: "faults" }, t("switches.faults")),
+                h("div", { class: "range" }, share, shareValue),
+                h("label", { for: "sns-delay" }, t("switches.delay")),
+                delay,
+                h(
+                  "div",
+                  { class: "buttons" },
+                  h("button", { id: "set-switches", type: "submit", class: "main" }, t("switches.set")),
+                ),
+              ),
+              said,
+              faults,
             ),
-            said,
-            faults,
-          ),
-          h("section", { class: "card", "aria-labelledby": "lag-title" }, h("h2", { id: "lag-title" }, t("lag.title")), h("p", { class: "hint" }, t("lag.text")), lag),
-          h("section", { class: "card", "aria-labelledby": "failed-title" }, h("h2", { id: "failed-title" }, t("failed.title")), h("p", { class: "hint" }, t("failed.text")), failed),
+            h(
+              "section",
+              { class: "card", "aria-labelledby": "lag-title" },
+              h("h2", { id: "lag-title" }, t("lag.title")),
+              h("p", { class: "hint" }, t("lag.text")),
+              lag,
+            ),
+            h(
+              "section",
+              { class: "card", "aria-labelledby": "failed-title" },
+              h("h2", { id: "failed-title" }, t("failed.title")),
+              h("p", { class: "hint" }, t("failed.text")),
+              failed,
+            ),
           ),
           h(
             "section",
@@ -169,7 +214,13 @@ export function engineer() {
             promises,
           ),
         ),
-        h("section", { class: "card", "aria-labelledby": "metrics-title" }, h("h2", { id: "metrics-title" }, t("metrics.title")), h("p", { class: "hint" }, t("metrics.text")), metrics),
+        h(
+          "section",
+          { class: "card", "aria-labelledby": "metrics-title" },
+          h("h2", { id: "metrics-title" }, t("metrics.title")),
+          h("p", { class: "hint" }, t("metrics.text")),
+          metrics,
+        ),
       );
       draw();
       drawPromises();
@@ -217,7 +268,16 @@ function waterfallOf(all) {
       h("td", { class: "bar-cell", "aria-hidden": "true" }, invocationBar(one, from, until)),
       h("td", { class: "value" }, one.ms === undefined ? "…" : duration(one.ms)),
       h("td", { class: "value" }, one.remainingMs === undefined ? "" : duration(one.remainingMs)),
-      h("td", {}, one.cold ? h("span", { class: "tag" }, t("invocation.cold")) : null, ended ? (bad ? h("span", { class: "tag alert-tag" }, `✗ ${named("outcome", one.outcome ?? "")}`) : "") : t("outcome.running")),
+      h(
+        "td",
+        {},
+        one.cold ? h("span", { class: "tag" }, t("invocation.cold")) : null,
+        ended
+          ? bad
+            ? h("span", { class: "tag alert-tag" }, `✗ ${named("outcome", one.outcome ?? "")}`)
+            : ""
+          : t("outcome.running"),
+      ),
     );
   });
   const heads = ["function", "cause", "start", "", "took", "left", "note"];
@@ -225,7 +285,23 @@ function waterfallOf(all) {
     "table",
     { class: "waterfall" },
     h("caption", { class: "hidden" }, t("waterfall.caption", { n: latest.length, at: clock(from) })),
-    h("thead", {}, h("tr", {}, ...heads.map((head) => (head ? h("th", { scope: "col", class: FIGURES.has(head) ? "value" : null }, t(/** @type {any} */ (`waterfall.${head}`))) : h("td", {}))))),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ...heads.map((head) =>
+          head
+            ? h(
+                "th",
+                { scope: "col", class: FIGURES.has(head) ? "value" : null },
+                t(/** @type {any} */ (`waterfall.${head}`)),
+              )
+            : h("td", {}),
+        ),
+      ),
+    ),
     h("tbody", {}, ...rows),
   );
 }
@@ -241,7 +317,13 @@ function invocationBar({ startedAt, ms = 0, cold, outcome }, from, until) {
   return s(
     "svg",
     { viewBox: "0 0 100 10", preserveAspectRatio: "none", class: "bar-drawing" },
-    s("rect", { x: ((startedAt - from) * scale).toFixed(2), y: 1, width: Math.max(ms * scale, 0.6).toFixed(2), height: 8, class: look }),
+    s("rect", {
+      x: ((startedAt - from) * scale).toFixed(2),
+      y: 1,
+      width: Math.max(ms * scale, 0.6).toFixed(2),
+      height: 8,
+      class: look,
+    }),
   );
 }
 
@@ -259,34 +341,61 @@ function lagOf() {
   const most = Math.max(...shown.map((one) => one.ms), 1);
   const drawing = s(
     "svg",
-    { viewBox: "0 0 200 48", class: "spark", preserveAspectRatio: "xMinYMax meet", role: "img", "aria-label": t("lag.label", { n: shown.length, most: duration(most), last: duration(last.ms) }) },
+    {
+      viewBox: "0 0 200 48",
+      class: "spark",
+      preserveAspectRatio: "xMinYMax meet",
+      role: "img",
+      "aria-label": t("lag.label", { n: shown.length, most: duration(most), last: duration(last.ms) }),
+    },
     ...shown.map(({ ms }, place) => {
       const height = Math.max(1, (ms / most) * 44);
       return s("rect", { x: place * 5, y: 46 - height, width: 4, height, class: "bar-fill" });
     }),
   );
-  return h("div", {}, drawing, h("p", {}, t("lag.said", { last: duration(last.ms), most: duration(most), n: shown.length })));
+  return h(
+    "div",
+    {},
+    drawing,
+    h("p", {}, t("lag.said", { last: duration(last.ms), most: duration(most), n: shown.length })),
+  );
 }
 
 function metricsOf() {
   if (world.metrics.size === 0) return h("p", { class: "hint" }, t("metrics.none"));
-  const rows = [...world.metrics].sort(([a], [b]) => a.localeCompare(b)).map(([name, { unit, values, sum, times, function: by }]) => {
-    const last = values.at(-1)?.value ?? 0;
-    const most = Math.max(...values.map((one) => one.value));
-    return h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, name),
-      h("td", {}, by),
-      h("td", { class: "value" }, `${number(last)} ${unit}`),
-      h("td", { class: "value" }, unit === "Count" ? number(sum) : number(most)),
-      h("td", { class: "value" }, number(times)),
-    );
-  });
+  const rows = [...world.metrics]
+    .sort(([a], [b]) => a.localeCompare(b))
+    .map(([name, { unit, values, sum, times, function: by }]) => {
+      const last = values.at(-1)?.value ?? 0;
+      const most = Math.max(...values.map((one) => one.value));
+      return h(
+        "tr",
+        {},
+        h("th", { scope: "row" }, name),
+        h("td", {}, by),
+        h("td", { class: "value" }, `${number(last)} ${unit}`),
+        h("td", { class: "value" }, unit === "Count" ? number(sum) : number(most)),
+        h("td", { class: "value" }, number(times)),
+      );
+    });
   return h(
     "table",
     {},
-    h("thead", {}, h("tr", {}, ...["name", "function", "last", "sum", "times"].map((head) => h("th", { scope: "col", class: FIGURES.has(head) ? "value" : null }, t(/** @type {any} */ (`metrics.${head}`)))))),
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        ...["name", "function", "last", "sum", "times"].map((head) =>
+          h(
+            "th",
+            { scope: "col", class: FIGURES.has(head) ? "value" : null },
+            t(/** @type {any} */ (`metrics.${head}`)),
+          ),
+        ),
+      ),
+    ),
     h("tbody", {}, ...rows),
   );
 }
@@ -295,7 +404,9 @@ function metricsOf() {
 function failuresOf(all) {
   const bad = all.filter((one) => one.outcome && one.outcome !== "answered");
   const quarantined = world.changes.filter((change) => change.what === "quarantined").length;
-  const least = all.filter((one) => one.remainingMs !== undefined).reduce((least, one) => Math.min(least, one.remainingMs ?? least), Number.POSITIVE_INFINITY);
+  const least = all
+    .filter((one) => one.remainingMs !== undefined)
+    .reduce((least, one) => Math.min(least, one.remainingMs ?? least), Number.POSITIVE_INFINITY);
   const facts = [
     [t("failed.invocations"), number(bad.length)],
     [t("failed.quarantined"), number(quarantined)],
@@ -303,7 +414,12 @@ function failuresOf(all) {
     [t("failed.least"), Number.isFinite(least) ? duration(least) : "–"],
   ];
   const lines = [
-    ...bad.slice(-8).reverse().map((one) => `${clock(one.startedAt)} ${one.function}: ${named("outcome", one.outcome ?? "")} ${one.detail ?? ""}`),
+    ...bad
+      .slice(-8)
+      .reverse()
+      .map(
+        (one) => `${clock(one.startedAt)} ${one.function}: ${named("outcome", one.outcome ?? "")} ${one.detail ?? ""}`,
+      ),
     ...given.slice(0, 8).map((one) => `${one.lastModified} ${one.document?.requestContext?.condition ?? ""}`),
   ];
   return h(
@@ -333,7 +449,8 @@ const AGAINST = {
 
 /** @param {Verification} report */
 function promiseRows({ byKind }) {
-  const of = (/** @type {1 | 2 | 3 | 4} */ promise) => AGAINST[promise].reduce((sum, kind) => sum + (byKind[kind] ?? 0), 0);
+  const of = (/** @type {1 | 2 | 3 | 4} */ promise) =>
+    AGAINST[promise].reduce((sum, kind) => sum + (byKind[kind] ?? 0), 0);
   const killed = [...world.invocations.values()].filter((one) => one.outcome === "timedOut").length;
   /** @type {[number, number, string][]} */
   const rows = [
@@ -347,7 +464,11 @@ function promiseRows({ byKind }) {
     h(
       "li",
       { value: promise },
-      h("span", { class: broken ? "bad" : "good" }, broken ? `✗ ${t("promise.broken", { n: broken })}` : `✓ ${t("promise.held")}`),
+      h(
+        "span",
+        { class: broken ? "bad" : "good" },
+        broken ? `✗ ${t("promise.broken", { n: broken })}` : `✓ ${t("promise.held")}`,
+      ),
       ` ${t(/** @type {any} */ (`promise.${promise}`))} `,
       h("span", { class: "hint" }, how),
     ),

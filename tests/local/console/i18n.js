@@ -100,5 +100,6 @@ export function duration(ms) {
 function initial() {
   const kept = localStorage.getItem(KEPT);
   if (kept && kept in LANGUAGES) return kept;
-  return navigator.language.toLowerCase().startsWith("zh") ? "zh-Hans" : "en";
+  // Traditional Chinese is another language here, as it is for the API.
+  return /^zh(-hans.*|-cn|-sg)?$/i.test(navigator.language) ? "zh-Hans" : "en";
 }

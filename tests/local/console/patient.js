@@ -4,12 +4,13 @@ import { call, problemText } from "./api.js";
 import { answersToSend, asked } from "./branching.js";
 import { course } from "./course.js";
 import { announce, focus, h, put } from "./dom.js";
-import { current, dateTime, named, number, own, ownTag, t } from "./i18n.js";
+import { current, dateTime, number, own, ownTag, t } from "./i18n.js";
 import { me } from "./identity.js";
 import * as outbox from "./outbox.js";
 import { answerText, itemText, question } from "./question.js";
+import { connection } from "./sending.js";
 
-/** @import { Answers, BatchResult, Definition, Identity, InstrumentSummary, Receipt, Submission, View } from "./types.js" */
+/** @import { Answers, Definition, Identity, InstrumentSummary, Receipt, Submission, View } from "./types.js" */
 
 /**
  * @typedef {{step: "choose"} | {step: "ask", place: number} | {step: "review"} |
@@ -25,8 +26,6 @@ const state = {
   chosen: null,
   /** @type {Answers} */
   answers: {},
-  /** @type {string[]} */
-  batch: [],
 };
 
 /** Definitions by id, version and language. A version never changes. @type {Map<string, Definition>} */
@@ -35,8 +34,12 @@ const definitions = new Map();
 /** @returns {View} */
 export function patient() {
   const phone = h("section", { class: "card phone", "aria-labelledby": "phone-title" });
-  const below = h("div", { class: "outbox" });
   const follow = course();
+  const wire = connection(follow, () => {
+    // What was kept has been sent.
+    if (state.at.step === "kept" && outbox.waiting().length === 0) state.at = { step: "choose" };
+    if (state.at.step === "review" || state.at.step === "choose") draw();
+  });
 
   async function draw({ moved = false } = {}) {
     const content = await page();
@@ -48,7 +51,7 @@ export function patient() {
   function go(step) {
     state.at = step;
     draw({ moved: true });
-    drawOutbox();
+    wire.draw();
   }
 
   async function page() {
@@ -91,7 +94,12 @@ export function patient() {
         ),
       ),
     );
-    return h("div", {}, h("h3", { "data-focus": true }, t("patient.choose")), h("ul", { class: "instruments" }, ...entries));
+    return h(
+      "div",
+      {},
+      h("h3", { "data-focus": true }, t("patient.choose")),
+      h("ul", { class: "instruments" }, ...entries),
+    );
   }
 
   /** @param {InstrumentSummary} instrument */
@@ -147,7 +155,11 @@ export function patient() {
         "div",
         { class: "buttons" },
         h("button", { type: "submit", class: "main" }, t("question.next")),
-        h("button", { type: "button", onclick: () => go(place > 0 ? { step: "ask", place: place - 1 } : { step: "choose" }) }, t("question.back")),
+        h(
+          "button",
+          { type: "button", onclick: () => go(place > 0 ? { step: "ask", place: place - 1 } : { step: "choose" }) },
+          t("question.back"),
+        ),
         needed ? h("button", { type: "button", class: "plain", onclick: skip }, t("question.skip")) : null,
       ),
     );
@@ -164,17 +176,35 @@ export function patient() {
           "dd",
           {},
           h("span", {}, answerText(definition, item, state.answers[item.id])),
-          h("button", { type: "button", class: "plain", "aria-label": t("review.change-label", { item: itemText(item) }), onclick: () => go({ step: "ask", place }) }, t("review.change")),
+          h(
+            "button",
+            {
+              type: "button",
+              class: "plain",
+              "aria-label": t("review.change-label", { item: itemText(item) }),
+              onclick: () => go({ step: "ask", place }),
+            },
+            t("review.change"),
+          ),
         ),
       ),
     );
-    const send = h("button", { type: "button", class: "main", onclick: () => deliver(definition, send) }, outbox.isOffline() ? t("review.keep") : t("review.send"));
+    const send = h(
+      "button",
+      { type: "button", class: "main", onclick: () => deliver(definition, send) },
+      outbox.isOffline() ? t("review.keep") : t("review.send"),
+    );
     return h(
       "div",
       {},
       h("h3", { "data-focus": true }, t("review.title")),
       h("dl", { class: "answers" }, ...rows),
-      h("div", { class: "buttons" }, send, h("button", { type: "button", onclick: () => go({ step: "ask", place: rows.length - 1 }) }, t("question.back"))),
+      h(
+        "div",
+        { class: "buttons" },
+        send,
+        h("button", { type: "button", onclick: () => go({ step: "ask", place: rows.length - 1 }) }, t("question.back")),
+      ),
     );
   }
 
@@ -204,31 +234,21 @@ export function patient() {
    * @param {Identity} identity
    */
   async function send(submission, identity) {
-    follow.begin(submission.id, identity, Date.now());
-    try {
-      const answer = await call("patient", identity, "POST", "/v1/submissions", { ...submission, sentAt: outbox.deviceTime() });
-      if (answer.ok) {
-        outbox.drop([submission.id]);
-        const receipt = /** @type {Receipt} */ (answer.body);
-        follow.received(receipt);
-        announce(t("patient.sent"));
-        return go({ step: "sent", status: answer.status, receipt, submission, identity });
-      }
-      // Refused for its content: it would be refused again.
-      if (answer.status < 500 && answer.status !== 429) outbox.drop([submission.id]);
-      follow.end();
-      return go(answer.status < 500 ? { step: "refused", why: problemText(answer.problem, answer.status) } : { step: "kept" });
-    } catch {
-      // No answer: it may be stored or not. It stays, and is sent again under the same id.
-      follow.end();
-      return go({ step: "kept" });
-    }
+    const sent = await wire.send(submission, identity);
+    if (sent.reached === "accepted") announce(t("patient.sent"));
+    go(
+      sent.reached === "accepted"
+        ? { step: "sent", status: sent.status, receipt: sent.receipt, submission, identity }
+        : sent.reached === "refused"
+          ? { step: "refused", why: sent.why }
+          : { step: "kept" },
+    );
   }
 
   /** @param {Extract<Step, {step: "sent"}>} step */
   function sent({ status, receipt, submission, identity }) {
     const first = status === 202;
-    const repeat = h("button", { type: "button", onclick: () => again(submission, identity) }, t("sent.repeat"));
+    const repeat = h("button", { type: "button", onclick: () => send(submission, identity) }, t("sent.repeat"));
     return h(
       "div",
       {},
@@ -241,17 +261,13 @@ export function patient() {
         fact(t("sent.received"), dateTime(receipt.receivedAt)),
         fact(t("sent.correlation"), h("code", {}, receipt.correlationId)),
       ),
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "main", onclick: () => go({ step: "choose" }) }, t("sent.another")), repeat),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "button", class: "main", onclick: () => go({ step: "choose" }) }, t("sent.another")),
+        repeat,
+      ),
     );
-  }
-
-  /**
-   * @param {Submission} submission
-   * @param {Identity} identity
-   */
-  async function again(submission, identity) {
-    const answer = await call("patient", identity, "POST", "/v1/submissions", submission).catch(() => null);
-    if (answer?.ok) go({ step: "sent", status: answer.status, receipt: /** @type {Receipt} */ (answer.body), submission, identity });
   }
 
   /**
@@ -265,86 +281,13 @@ export function patient() {
       {},
       h("h3", { "data-focus": true }, t(title)),
       h("p", { class: look }, text),
-      h("div", { class: "buttons" }, h("button", { type: "button", class: "main", onclick: () => go({ step: "choose" }) }, t("sent.another"))),
+      h(
+        "div",
+        { class: "buttons" },
+        h("button", { type: "button", class: "main", onclick: () => go({ step: "choose" }) }, t("sent.another")),
+      ),
     );
   }
-
-  function drawOutbox() {
-    const kept = outbox.waiting();
-    const offline = outbox.isOffline();
-    const toggle = h("input", {
-      id: "offline",
-      type: "checkbox",
-      role: "switch",
-      checked: offline,
-      onchange: () => {
-        outbox.setOffline(toggle.checked);
-        drawOutbox();
-        if (state.at.step === "review") draw();
-      },
-    });
-    const entries = kept.map(({ submission, identity }) =>
-      h("li", {}, h("span", {}, `${submission.instrument} · ${identity.patient}`), h("code", {}, submission.id.slice(0, 13)), h("span", { class: "hint" }, dateTime(submission.authoredAt))),
-    );
-    const results = state.batch.map((line) => h("li", {}, line));
-    put(
-      below,
-      h("label", { class: "switch" }, toggle, h("span", {}, t("outbox.offline"))),
-      h("p", { class: "hint" }, t("outbox.hint")),
-      kept.length ? h("h3", {}, t("outbox.title", { n: kept.length })) : null,
-      kept.length ? h("ul", { class: "kept" }, ...entries) : null,
-      kept.length ? h("div", { class: "buttons" }, h("button", { id: "send-kept", type: "button", class: "main", disabled: offline, onclick: sendKept }, t("outbox.send", { n: kept.length }))) : null,
-      results.length ? h("ul", { class: "results", role: "status" }, ...results) : null,
-    );
-  }
-
-  /** Sends what is kept, a batch for each patient. What has no final answer stays, under the same id. */
-  async function sendKept() {
-    state.batch = [];
-    const kept = outbox.waiting();
-    const owners = new Map(kept.map(({ identity }) => [JSON.stringify(identity), identity]));
-    for (const [key, identity] of owners) {
-      const submissions = kept.filter((one) => JSON.stringify(one.identity) === key).map((one) => one.submission);
-      for (let from = 0; from < submissions.length; from += outbox.BATCH) {
-        await sendBatch(submissions.slice(from, from + outbox.BATCH), identity);
-      }
-    }
-    drawOutbox();
-    if (state.at.step === "kept" && outbox.waiting().length === 0) {
-      state.at = { step: "choose" };
-      draw();
-    }
-  }
-
-  /**
-   * @param {Submission[]} submissions
-   * @param {Identity} identity
-   */
-  async function sendBatch(submissions, identity) {
-    const sentAt = outbox.deviceTime();
-    const last = submissions.at(-1);
-    if (last) follow.begin(last.id, identity, Date.now());
-    try {
-      const body = { submissions: submissions.map((submission) => ({ ...submission, sentAt })) };
-      const answer = await call("patient", identity, "POST", "/v1/submissions/batch", body);
-      if (!answer.ok) {
-        state.batch.push(problemText(answer.problem, answer.status));
-        return;
-      }
-      for (const result of /** @type {BatchResult} */ (answer.body).results) {
-        const submission = submissions[result.index];
-        if (!submission) continue;
-        if (result.status < 500) outbox.drop([submission.id]);
-        const said = result.problem ? problemText(result.problem, result.status) : `${result.status} ${named("status", String(result.status))}`;
-        state.batch.push(`${submission.instrument} ${submission.id.slice(0, 13)}: ${said}`);
-        if (result.receipt && submission === last) follow.received(result.receipt);
-      }
-    } catch {
-      state.batch.push(t("error.network"));
-    }
-  }
-
-  const noticed = () => drawOutbox();
 
   return {
     show(place) {
@@ -352,16 +295,12 @@ export function patient() {
         place,
         h("h1", { id: "view-title" }, t("nav.patient")),
         h("p", { class: "lead" }, t("patient.lead")),
-        h("div", { class: "columns" }, h("div", {}, phone, h("section", { class: "card", "aria-label": t("outbox.label") }, below)), follow.element),
+        h("div", { class: "columns" }, h("div", {}, phone, wire.element), follow.element),
       );
-      window.addEventListener("online", noticed);
-      window.addEventListener("offline", noticed);
       draw();
-      drawOutbox();
     },
     leave() {
-      window.removeEventListener("online", noticed);
-      window.removeEventListener("offline", noticed);
+      wire.leave();
       follow.leave();
     },
   };

@@ -20,7 +20,9 @@ export function question(definition, item, answer, changed) {
     case "code":
       return group(item, choicesOf(definition, item), answer, "radio", (codes) => changed(codes[0]));
     case "codes":
-      return group(item, choicesOf(definition, item), answer, "checkbox", (codes) => changed(codes.length ? codes : undefined));
+      return group(item, choicesOf(definition, item), answer, "checkbox", (codes) =>
+        changed(codes.length ? codes : undefined),
+      );
     case "boolean": {
       const yesNo = [
         { code: 1, label: t("question.yes"), lang: current() },
@@ -152,7 +154,14 @@ function textField(item, answer, changed) {
  * @param {HTMLElement | null} hint
  */
 function field(item, input, hint) {
-  return h("div", { class: "field" }, preface(item), h("label", { class: "asked", for: "answer", lang: ownTag(item.text) }, itemText(item)), hint, input);
+  return h(
+    "div",
+    { class: "field" },
+    preface(item),
+    h("label", { class: "asked", for: "answer", lang: ownTag(item.text) }, itemText(item)),
+    hint,
+    input,
+  );
 }
 
 /** @param {Item} item */

@@ -34,7 +34,12 @@ export function site() {
       put(counts, h("p", { class: "bad" }, t("error.network")));
       return;
     }
-    put(counts, counted.ok ? bars(/** @type {Counts} */ (counted.body)) : h("p", { class: "bad" }, problemText(counted.problem, counted.status)));
+    put(
+      counts,
+      counted.ok
+        ? bars(/** @type {Counts} */ (counted.body))
+        : h("p", { class: "bad" }, problemText(counted.problem, counted.status)),
+    );
     put(
       patients,
       listed.ok
@@ -48,7 +53,11 @@ export function site() {
     try {
       const file = await report(me());
       const address = URL.createObjectURL(file);
-      const link = h("a", { href: address, download: `${me().site}.pdf` }, t("report.save", { site: me().site, kb: number(Math.ceil(file.size / 1024)) }));
+      const link = h(
+        "a",
+        { href: address, download: `${me().site}.pdf` },
+        t("report.save", { site: me().site, kb: number(Math.ceil(file.size / 1024)) }),
+      );
       put(reportSaid, link);
       link.focus();
     } catch (error) {
@@ -73,17 +82,32 @@ export function site() {
         h(
           "div",
           { class: "columns wide-first" },
-          h("section", { class: "card", "aria-labelledby": "patients-title" }, h("h2", { id: "patients-title" }, t("patients.title", { site: me().site })), patients),
+          h(
+            "section",
+            { class: "card", "aria-labelledby": "patients-title" },
+            h("h2", { id: "patients-title" }, t("patients.title", { site: me().site })),
+            patients,
+          ),
           h(
             "div",
             {},
-            h("section", { class: "card", "aria-labelledby": "counts-title" }, h("h2", { id: "counts-title" }, t("counts.title")), h("p", { class: "hint" }, t("counts.text")), counts),
+            h(
+              "section",
+              { class: "card", "aria-labelledby": "counts-title" },
+              h("h2", { id: "counts-title" }, t("counts.title")),
+              h("p", { class: "hint" }, t("counts.text")),
+              counts,
+            ),
             h(
               "section",
               { class: "card", "aria-labelledby": "report-title" },
               h("h2", { id: "report-title" }, t("report.title")),
               h("p", { class: "hint" }, t("report.text")),
-              h("div", { class: "buttons" }, h("button", { type: "button", id: "report", onclick: fetchReport }, t("report.make"))),
+              h(
+                "div",
+                { class: "buttons" },
+                h("button", { type: "button", id: "report", onclick: fetchReport }, t("report.make")),
+              ),
               reportSaid,
             ),
           ),
@@ -104,13 +128,22 @@ function bars({ counts }) {
   if (!own) return h("p", { class: "hint" }, t("counts.none"));
   const kinds = [
     { label: t("counts.submissions"), value: own.submissions },
-    ...Object.entries(own.byInstrument).map(([label, value]) => ({ label: t("counts.of", { instrument: label }), value })),
+    ...Object.entries(own.byInstrument).map(([label, value]) => ({
+      label: t("counts.of", { instrument: label }),
+      value,
+    })),
     { label: t("counts.alerts"), value: own.alerts },
     { label: t("counts.calls"), value: own.apiCalls },
   ];
   const most = Math.max(1, ...kinds.map(({ value }) => value));
   const rows = kinds.map(({ label, value }) =>
-    h("tr", {}, h("th", { scope: "row" }, label), h("td", { class: "value" }, number(value)), h("td", { class: "bar-cell", "aria-hidden": "true" }, bar(value / most))),
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, label),
+      h("td", { class: "value" }, number(value)),
+      h("td", { class: "bar-cell", "aria-hidden": "true" }, bar(value / most)),
+    ),
   );
   return h("table", { class: "bars" }, h("tbody", {}, ...rows));
 }
@@ -118,7 +151,11 @@ function bars({ counts }) {
 /** @param {number} share */
 function bar(share) {
   const width = Math.max(share * 100, share > 0 ? 1 : 0);
-  return s("svg", { viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "bar-drawing" }, s("rect", { x: 0, y: 0, width, height: 8, rx: 1, class: "bar-fill" }));
+  return s(
+    "svg",
+    { viewBox: "0 0 100 8", preserveAspectRatio: "none", class: "bar-drawing" },
+    s("rect", { x: 0, y: 0, width, height: 8, rx: 1, class: "bar-fill" }),
+  );
 }
 
 /**
@@ -137,12 +174,19 @@ function table({ patients, next }, courses) {
         { class: "bar" },
         h("h3", {}, patient),
         openAlerts > 0 ? h("span", { class: "tag alert-tag" }, `▲ ${t("patients.open", { n: openAlerts })}`) : null,
-        lastSubmission ? h("span", { class: "hint" }, t("patients.last", { at: dateTime(lastSubmission.effectiveAt) })) : null,
+        lastSubmission
+          ? h("span", { class: "hint" }, t("patients.last", { at: dateTime(lastSubmission.effectiveAt) }))
+          : null,
       ),
       h("div", { class: "plots" }, ...own.flatMap(plots)),
     );
   });
-  return h("div", {}, h("ul", { class: "patients" }, ...items), next ? h("p", { class: "hint" }, t("patients.more")) : null);
+  return h(
+    "div",
+    {},
+    h("ul", { class: "patients" }, ...items),
+    next ? h("p", { class: "hint" }, t("patients.more")) : null,
+  );
 }
 
 /**
@@ -169,11 +213,22 @@ function plot({ instrument, points }, id) {
   const [first] = values;
   const from = first?.at ?? 0;
   const span = Math.max(1, last.at - from);
-  const x = (/** @type {number} */ at) => (values.length === 1 ? WIDTH / 2 : MARGIN + ((at - from) / span) * (WIDTH - 2 * MARGIN));
-  const y = (/** @type {number} */ value) => HEIGHT - MARGIN - ((value - low) / Math.max(1, high - low)) * (HEIGHT - 2 * MARGIN);
-  const path = values.map(({ at, score }, place) => `${place === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(score.value).toFixed(1)}`).join("");
+  const x = (/** @type {number} */ at) =>
+    values.length === 1 ? WIDTH / 2 : MARGIN + ((at - from) / span) * (WIDTH - 2 * MARGIN);
+  const y = (/** @type {number} */ value) =>
+    HEIGHT - MARGIN - ((value - low) / Math.max(1, high - low)) * (HEIGHT - 2 * MARGIN);
+  const path = values
+    .map(({ at, score }, place) => `${place === 0 ? "M" : "L"}${x(at).toFixed(1)} ${y(score.value).toFixed(1)}`)
+    .join("");
   const band = last.score.band ? ` · ${named("band", last.score.band)}` : "";
-  const text = t("plot.text", { instrument, score: named("score", id), n: values.length, value: number(last.score.value), low: number(low), high: number(high) });
+  const text = t("plot.text", {
+    instrument,
+    score: named("score", id),
+    n: values.length,
+    value: number(last.score.value),
+    low: number(low),
+    high: number(high),
+  });
   return h(
     "figure",
     { class: "plot" },
@@ -183,8 +238,20 @@ function plot({ instrument, points }, id) {
       s("line", { x1: 0, x2: WIDTH, y1: y(low), y2: y(low), class: "axis" }),
       s("line", { x1: 0, x2: WIDTH, y1: y(high), y2: y(high), class: "axis faint" }),
       s("path", { d: path, class: "line" }),
-      ...values.map(({ at, score }, place) => s("circle", { cx: x(at).toFixed(1), cy: y(score.value).toFixed(1), r: place === values.length - 1 ? 3.5 : 2, class: "point" })),
+      ...values.map(({ at, score }, place) =>
+        s("circle", {
+          cx: x(at).toFixed(1),
+          cy: y(score.value).toFixed(1),
+          r: place === values.length - 1 ? 3.5 : 2,
+          class: "point",
+        }),
+      ),
     ),
-    h("figcaption", {}, h("strong", {}, instrument), ` ${named("score", id)} ${number(last.score.value)}/${number(high)}${band}`),
+    h(
+      "figcaption",
+      {},
+      h("strong", {}, instrument),
+      ` ${named("score", id)} ${number(last.score.value)}/${number(high)}${band}`,
+    ),
   );
 }

@@ -89,9 +89,11 @@ export const en = {
   "course.streamed": "Streamed",
   "course.streamed.text": "The table's change stream delivered the new record to the function score, at least once.",
   "course.scored": "Scored",
-  "course.scored.text": "The function score computed the scores by the version of the instrument that the submission names.",
+  "course.scored.text":
+    "The function score computed the scores by the version of the instrument that the submission names.",
   "course.counted": "Counted",
-  "course.counted.text": "In the transaction of the score, the site's counters went up: never twice, never without a score.",
+  "course.counted.text":
+    "In the transaction of the score, the site's counters went up: never twice, never without a score.",
   "course.alerted": "Alerted",
   "course.alerted.text": "For each rule that fired, the same transaction stored an alert, still to be published.",
   "course.published": "Published",
@@ -206,7 +208,8 @@ export const en = {
   "engineer.lead":
     "Each invocation with its time, what waits, and what was reported. Switch on faults and a slow SNS, send submissions meanwhile, and let the store be checked.",
   "waterfall.title": "Invocations",
-  "waterfall.text": "The latest ones on one time axis. Left is what remained until the timeout when the function answered.",
+  "waterfall.text":
+    "The latest ones on one time axis. Left is what remained until the timeout when the function answered.",
   "waterfall.none": "No invocation yet. Send a submission.",
   "waterfall.caption": "The latest {n} invocations since {at}",
   "waterfall.function": "Function",
@@ -218,7 +221,8 @@ export const en = {
   "switches.title": "Faults",
   "switches.text":
     "A proxy between the functions and what they call. Setting it first gives every function new environments, so the next invocations are cold.",
-  "switches.faults": "Share of requests to DynamoDB and SNS that meet a fault: errors, throttles, conflicts, delays, cut connections",
+  "switches.faults":
+    "Share of requests to DynamoDB and SNS that meet a fault: errors, throttles, conflicts, delays, cut connections",
   "switches.delay": "Delay of SNS",
   "switches.no-delay": "none",
   "switches.set": "Set",
@@ -233,7 +237,8 @@ export const en = {
   "verify.never": "Not verified yet.",
   "verify.held": "Nothing differs: what is stored is what follows from the submissions.",
   "verify.broken": "What is stored differs from what follows from the submissions: {n}.",
-  "verify.compared": "Compared at {at}, in {ms}: patients {patients}, submissions {submissions}, alerts {alerts}, sites {sites}.",
+  "verify.compared":
+    "Compared at {at}, in {ms}: patients {patients}, submissions {submissions}, alerts {alerts}, sites {sites}.",
   "verify.waiting": "Waiting for a score or a publication: {waiting}. In quarantine: {quarantined}.",
   "promise.held": "held",
   "promise.broken": "differences: {n}",
@@ -256,7 +261,8 @@ export const en = {
   "failed.given-up": "Batches given up",
   "failed.least": "Least time left at the end",
   "metrics.title": "Metrics",
-  "metrics.text": "Read from the functions' output in CloudWatch's embedded metric format, since this page's local cloud started.",
+  "metrics.text":
+    "Read from the functions' output in CloudWatch's embedded metric format, since this page's local cloud started.",
   "metrics.none": "No metric yet. sweep reports some every minute.",
   "metrics.name": "Metric",
   "metrics.function": "Function",

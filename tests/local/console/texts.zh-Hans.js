@@ -198,7 +198,8 @@ export const zhHans = {
   "report.rendering": "正在生成报告…",
   "report.save": "保存 {site} 的报告（{kb} KB）",
 
-  "engineer.lead": "每次调用及其时间、等待处理的内容和报告的指标。打开故障和缓慢的 SNS，同时发送提交，然后让系统核对存储。",
+  "engineer.lead":
+    "每次调用及其时间、等待处理的内容和报告的指标。打开故障和缓慢的 SNS，同时发送提交，然后让系统核对存储。",
   "waterfall.title": "调用",
   "waterfall.text": "最近的调用在同一时间轴上。“剩余”是函数应答时距超时还有多久。",
   "waterfall.none": "还没有调用。请发送一份提交。",
@@ -219,13 +220,15 @@ export const zhHans = {
   "switches.met": "经过代理的 {requests} 个请求中有 {met} 个遇到故障。",
   "switches.none-met": "还没有请求经过代理。",
   "verify.title": "承诺是否成立？",
-  "verify.text": "与 “cargo run -- verify” 一样，由提交重新计算所有已存储的内容：得分、警报、经过、审计记录和各中心的计数。",
+  "verify.text":
+    "与 “cargo run -- verify” 一样，由提交重新计算所有已存储的内容：得分、警报、经过、审计记录和各中心的计数。",
   "verify.run": "核对存储",
   "verify.running": "正在比较…",
   "verify.never": "尚未核对。",
   "verify.held": "没有差异：存储的内容与由提交推算的结果一致。",
   "verify.broken": "存储的内容与由提交推算的结果有 {n} 处差异。",
-  "verify.compared": "于 {at} 用 {ms} 比较了 {patients} 位患者、{submissions} 份提交、{alerts} 条警报、{sites} 个中心。",
+  "verify.compared":
+    "于 {at} 用 {ms} 比较了 {patients} 位患者、{submissions} 份提交、{alerts} 条警报、{sites} 个中心。",
   "verify.waiting": "{waiting} 项等待评分或发布，{quarantined} 项被隔离。",
   "promise.held": "成立",
   "promise.broken": "差异：{n}",

@@ -130,7 +130,13 @@ export type Severity = "critical" | "warning" | "info";
 
 /** `GET /v1/sites/{site}/counts`. */
 export interface Counts {
-  counts: { site: string; apiCalls: number; submissions: number; alerts: number; byInstrument: Record<string, number> }[];
+  counts: {
+    site: string;
+    apiCalls: number;
+    submissions: number;
+    alerts: number;
+    byInstrument: Record<string, number>;
+  }[];
 }
 
 /** `GET /v1/sites/{site}/patients`. */

@@ -38,6 +38,7 @@ const FILES: &[Asset] = assets![
     "outbox.js": SCRIPT,
     "patient.js": SCRIPT,
     "question.js": SCRIPT,
+    "sending.js": SCRIPT,
     "site.js": SCRIPT,
     "texts.en.js": SCRIPT,
     "texts.zh-Hans.js": SCRIPT,
