@@ -33,7 +33,7 @@ export const en = {
     "Fill in a questionnaire as a patient does, and follow what happens to it: each step is named beside it as it comes.",
   "patient.phone": "The phone of {patient}",
   "patient.choose": "Which questionnaire?",
-  "patient.items": "{n} questions",
+  "patient.items": "questions: {n}",
   "patient.only-english": "in English only",
   "patient.sent": "The submission was accepted.",
   "patient.kept": "Kept on the phone",
