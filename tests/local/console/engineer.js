@@ -39,12 +39,13 @@ export function engineer() {
     max: 50,
     step: 5,
     value: 0,
+    disabled: true,
     "aria-describedby": "faults-value",
   });
   const shareValue = h("output", { id: "faults-value", for: "faults" }, "0%");
   const delay = h(
     "select",
-    { id: "sns-delay" },
+    { id: "sns-delay", disabled: true },
     ...[0, 500, 2_000, 5_000].map((ms) => h("option", { value: ms }, ms ? duration(ms) : t("switches.no-delay"))),
   );
   let timer = 0;
@@ -69,6 +70,9 @@ export function engineer() {
       delay.append(h("option", { value: now.snsDelayMs }, duration(now.snsDelayMs)));
     }
     delay.value = String(now.snsDelayMs);
+    // Until here a choice of the visitor would be overwritten.
+    share.disabled = false;
+    delay.disabled = false;
     await readFaults();
   }
 
@@ -147,7 +151,10 @@ export function engineer() {
       draw();
     }, QUIET);
   });
-  const counting = setInterval(readFaults, 5_000);
+  const counting = setInterval(() => {
+    readFaults();
+    readFailures(draw);
+  }, 5_000);
 
   return {
     show(place) {
