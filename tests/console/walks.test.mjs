@@ -131,7 +131,7 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
     for (const step of STEPS) await reached(page, step);
     await tabTo("#nav-clinician");
     await key("Enter");
-    assert.equal(await focused(), "view-title", "the focus goes to the view");
+    await page.waitForFunction("document.activeElement.id === 'view-title'", undefined, { timeout: 5_000 });
     await page.locator("article.alert", { hasText: patient }).waitFor();
     const own = await page.locator("article.alert", { hasText: patient }).getAttribute("data-alert");
     await tabTo(`#note-${own}`);
