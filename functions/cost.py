@@ -61,8 +61,8 @@ writes = sum(times * each for _, times, each in steps)
 table = SUBMISSIONS * MONTHS_KEPT * (SCORED + ALERTS * (ALERT + PLACE + 2 * AUDIT) + READS * AUDIT + 100)
 reads = SUBMISSIONS * (read_units(PROFILE) + READS * 2)
 sweeps, passes = 30 * 24 * 60, 30
-# sweep asks two lists of eight shards; reconcile reads all, consistently.
-idle_reads = sweeps * 16 * 0.5 + passes * table / 4096
+# sweep asks two lists of eight shards, and counts a third; reconcile reads all, consistently.
+idle_reads = sweeps * 24 * 0.5 + passes * table / 4096
 invocations = SUBMISSIONS * (2 + READS) + sweeps + 30 * 24 * 12
 seconds = SUBMISSIONS * (SUBMIT_MS + SCORE_MS + READS * READ_MS) / 1_000 + sweeps * 0.2 + passes * table / 1e9 * 60
 log = invocations * (APP_LOG + PLATFORM_LOG) + SUBMISSIONS * (1 + READS) * ACCESS_LOG

@@ -64,7 +64,7 @@ fn a_template_that_cannot_be_read_is_an_error_with_its_line() {
 fn an_unknown_parameter_is_an_error_that_lists_the_known_ones() {
     let (code, _, stderr) = run(&["--memory", "--port", "0", "--quiet", "--parameter", "EscalationMinute=1"]);
     assert_eq!(code, Some(1));
-    assert!(stderr.contains("no parameter EscalationMinute. It has: TokenIssuer, "), "{stderr}");
+    assert!(stderr.contains("no parameter EscalationMinute. It has: Stage, "), "{stderr}");
     assert!(stderr.contains("EscalationMinutes"), "{stderr}");
     assert_eq!(run(&["--parameter", "EscalationMinutes"]).0, Some(2));
 }
