@@ -2,14 +2,16 @@
 
 import { current } from "./i18n.js";
 
-/** @import { Identity, Problem } from "./types.js" */
+/** @import { AnswerTo, GatewayMessage, Identity, LocalProblem, Problem, Request, Route } from "./types.js" */
 
 /** @typedef {"patient" | "staff" | "clinician"} Role */
+
+/** The body of a refusal; null where it cannot be read. @typedef {Problem | GatewayMessage | LocalProblem | null} Refusal */
 
 /**
  * @template T
  * @typedef {{status: number, ok: true, body: T, correlationId: string} |
- *   {status: number, ok: false, problem: Problem, correlationId: string}} Answered
+ *   {status: number, ok: false, problem: Refusal, correlationId: string}} Answered
  */
 
 /** A token is renewed this many milliseconds after it was issued; it lives for an hour. */
@@ -43,24 +45,15 @@ function token(role, { study, site, patient }) {
 
 /**
  * Calls the API as `role`. An answer of any status is returned; the promise is rejected where there is none.
- * @template T
+ * @template {Route} R
  * @param {Role} role
  * @param {Identity} identity
- * @param {string} method
- * @param {string} path
- * @param {unknown} [body]
- * @returns {Promise<Answered<T>>}
+ * @param {R} route
+ * @param {Request<R>} request
+ * @returns {Promise<Answered<AnswerTo<R>>>}
  */
-export async function call(role, identity, method, path, body) {
-  /** @type {Record<string, string>} */
-  const headers = {
-    authorization: `Bearer ${await token(role, identity)}`,
-    "accept-language": current(),
-    // The events name it, so that this page finds the invocation that answered.
-    "x-correlation-id": crypto.randomUUID(),
-  };
-  if (body !== undefined) headers["content-type"] = "application/json";
-  return answered(await fetch(path, { method, headers, body: body === undefined ? null : JSON.stringify(body) }));
+export async function call(role, identity, route, request) {
+  return answered(await send(role, identity, route, request));
 }
 
 /**
@@ -69,11 +62,36 @@ export async function call(role, identity, method, path, body) {
  * @returns {Promise<Blob>}
  */
 export async function report(identity) {
-  const headers = { authorization: `Bearer ${await token("staff", identity)}`, "accept-language": current() };
-  const path = `/v1/sites/${encodeURIComponent(identity.site)}/report?lang=${current()}`;
-  const response = await fetch(path, { headers });
-  if (!response.ok) throw new Error(problemText(await response.json().catch(() => ({})), response.status));
+  const { site } = identity;
+  const request = { path: { site }, query: { lang: current() } };
+  const response = await send("staff", identity, "GET /v1/sites/{site}/report", request);
+  if (!response.ok) throw new Error(problemText(await response.json().catch(() => null), response.status));
   return response.blob();
+}
+
+/**
+ * @template {Route} R
+ * @param {Role} role
+ * @param {Identity} identity
+ * @param {R} route
+ * @param {Request<R>} request
+ */
+async function send(role, identity, route, request) {
+  const [method, path = ""] = route.split(" ");
+  /** @type {{path?: Record<string, string>, query?: Record<string, string | number>, body?: unknown}} */
+  const { path: named = {}, query = {}, body } = request;
+  const filled = path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(named[name] ?? ""));
+  const pairs = Object.entries(query).map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+  /** @type {Record<string, string>} */
+  const headers = {
+    authorization: `Bearer ${await token(role, identity)}`,
+    "accept-language": current(),
+    // The events name it, so that this page finds the invocation that answered.
+    "x-correlation-id": crypto.randomUUID(),
+  };
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const address = pairs.length > 0 ? `${filled}?${pairs.join("&")}` : filled;
+  return fetch(address, { method, headers, body: body === undefined ? null : JSON.stringify(body) });
 }
 
 /**
@@ -106,22 +124,24 @@ export async function post(path, body) {
 
 /**
  * What a person reads of a problem.
- * @param {Problem} problem
+ * @param {Refusal} problem
  * @param {number} status
  */
 export function problemText(problem, status) {
-  const faults = (problem.errors ?? []).map((fault) => `${fault.pointer} ${fault.detail}`);
-  return [`${status} ${problem.title ?? problem.message ?? ""}`.trim(), problem.detail, ...faults]
-    .filter(Boolean)
-    .join(" · ");
+  if (!problem) return String(status);
+  if ("message" in problem) return `${status} ${problem.message}`;
+  const findings = "errors" in problem ? (problem.errors ?? []) : [];
+  const faults = findings.map((fault) => `${fault.pointer} ${fault.detail}`);
+  return [`${status} ${problem.title}`, problem.detail, ...faults].join(" · ");
 }
 
 /**
+ * @template T
  * @param {Response} response
- * @returns {Promise<Answered<any>>}
+ * @returns {Promise<Answered<T>>}
  */
 async function answered(response) {
-  const body = await response.json().catch(() => ({}));
+  const body = await response.json().catch(() => null);
   const correlationId = response.headers.get("x-correlation-id") ?? "";
   const { status, ok } = response;
   return ok ? { status, ok, body, correlationId } : { status, ok, problem: body, correlationId };

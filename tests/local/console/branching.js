@@ -1,7 +1,7 @@
 // Which items are asked, and which need an answer, given the answers so far: the operations of a definition's conditions
 // (shared/clinical/instruments/README.md), with the meaning that scoring gives them.
 
-/** @import { Answers, Definition, Item, Operation } from "./types.js" */
+/** @import { Answers, Definition, Item, NumberPair, Operation, TableRow } from "./types.js" */
 
 /** A number, or why there is none: an answer is missing, or the item is not asked. @typedef {number | "missing" | "hidden"} Value */
 
@@ -39,8 +39,8 @@ export function asked(definition, answers) {
  * @returns {Answers}
  */
 export function answersToSend(definition, answers) {
-  const ids = asked(definition, answers).map(({ item }) => item.id);
-  return Object.fromEntries(ids.filter((id) => id in answers).map((id) => [id, /** @type {any} */ (answers[id])]));
+  const ids = new Set(asked(definition, answers).map(({ item }) => item.id));
+  return Object.fromEntries(Object.entries(answers).filter(([id]) => ids.has(id)));
 }
 
 /** @param {Value} value */
@@ -74,51 +74,39 @@ function evaluate(operation, definition, values) {
   if (typeof operation === "number") return operation;
   if (typeof operation === "string") return values.get(operation) ?? "missing";
   const of = (/** @type {Operation} */ part) => evaluate(part, definition, values);
-  const [[name, argument] = ["", null]] = Object.entries(operation);
-  switch (name) {
-    case "sum":
-      return list(argument.map(of), (parts) => parts.reduce((sum, part) => sum + part, 0));
-    case "mean":
-      return list(argument.map(of), (parts) => parts.reduce((sum, part) => sum + part, 0) / parts.length);
-    case "min":
-      return list(argument.map(of), (parts) => Math.min(...parts));
-    case "max":
-      return list(argument.map(of), (parts) => Math.max(...parts));
-    case "countAtLeast":
-      return list(argument.of.map(of), (parts) => parts.filter((part) => part >= argument.least).length);
-    case "difference":
-      return pair(argument.map(of), (a, b) => a - b);
-    case "atLeast":
-      return comparison(argument.map(of), (a, b) => a >= b);
-    case "atMost":
-      return comparison(argument.map(of), (a, b) => a <= b);
-    case "equals":
-      return comparison(argument.map(of), (a, b) => a === b);
-    case "all":
-      return logic(argument.map(of), (parts) => parts.every(Boolean));
-    case "any":
-      return logic(argument.map(of), (parts) => parts.some(Boolean));
-    case "linear":
-      return map(of(argument.of), (value) => linear(value, argument.from, argument.to));
-    case "reverse":
-      return map(of(argument), (value) => reverse(value, argument, definition));
-    case "recode":
-      return map(of(argument.of), (value) => argument.to.find((/** @type {number[]} */ [from]) => from === value)?.[1]);
-    case "lookup":
-      return map(of(argument.of), (value) => {
-        const row = argument.table.find((/** @type {number[]} */ [from = 0, to = 0]) => from <= value && value <= to);
-        return row?.[2];
-      });
-    case "round":
-      return map(of(argument.of), (value) => {
-        const factor = 10 ** (argument.decimals ?? 0);
-        return Math.round(value * factor) / factor;
-      });
-    case "combination":
-      return combination(argument.of.map(of), definition.tables?.[argument.table] ?? []);
-    default:
-      throw new Error(`this page cannot evaluate ${name}`);
+  const { sum, mean, min, max, difference, linear, reverse, recode, lookup, combination, countAtLeast } = operation;
+  const { round, atLeast, atMost, equals, all, any } = operation;
+  if (sum) return list(sum.map(of), total);
+  if (mean) return list(mean.map(of), (parts) => total(parts) / parts.length);
+  if (min) return list(min.map(of), (parts) => Math.min(...parts));
+  if (max) return list(max.map(of), (parts) => Math.max(...parts));
+  if (difference) return pair(difference.map(of), (a, b) => a - b);
+  if (linear) return map(of(linear.of), (value) => interpolated(value, linear.from, linear.to));
+  if (reverse !== undefined) return map(of(reverse), (value) => reversed(value, reverse, definition));
+  if (recode) return map(of(recode.of), (value) => recode.to.find(([from]) => from === value)?.[1]);
+  if (lookup) {
+    return map(of(lookup.of), (value) => lookup.table.find(([from, to]) => from <= value && value <= to)?.[2]);
   }
+  if (combination) return combined(combination.of.map(of), definition.tables?.[combination.table] ?? []);
+  if (countAtLeast) {
+    const { least } = countAtLeast;
+    return list(countAtLeast.of.map(of), (parts) => parts.filter((part) => part >= least).length);
+  }
+  if (round) {
+    const factor = 10 ** (round.decimals ?? 0);
+    return map(of(round.of), (value) => Math.round(value * factor) / factor);
+  }
+  if (atLeast) return comparison(atLeast.map(of), (a, b) => a >= b);
+  if (atMost) return comparison(atMost.map(of), (a, b) => a <= b);
+  if (equals) return comparison(equals.map(of), (a, b) => a === b);
+  if (all) return logic(all.map(of), (parts) => parts.every(Boolean));
+  if (any) return logic(any.map(of), (parts) => parts.some(Boolean));
+  throw new Error(`this page cannot evaluate ${Object.keys(operation).join()}`);
+}
+
+/** @param {number[]} parts */
+function total(parts) {
+  return parts.reduce((sum, part) => sum + part, 0);
 }
 
 /**
@@ -176,10 +164,10 @@ function logic(parts, apply) {
 
 /**
  * @param {number} value
- * @param {[number, number]} from
- * @param {[number, number]} to
+ * @param {NumberPair} from
+ * @param {NumberPair} to
  */
-function linear(value, [a, b], [c, d]) {
+function interpolated(value, [a, b], [c, d]) {
   return c + ((value - a) * (d - c)) / (b - a);
 }
 
@@ -189,7 +177,7 @@ function linear(value, [a, b], [c, d]) {
  * @param {Operation} operand
  * @param {Definition} definition
  */
-function reverse(value, operand, definition) {
+function reversed(value, operand, definition) {
   const item = definition.items.find((item) => item.id === operand);
   if (!item) throw new Error("this page reverses items only");
   const choices = (definition.codeLists?.[item.codes ?? ""] ?? []).filter(
@@ -203,10 +191,10 @@ function reverse(value, operand, definition) {
 
 /**
  * @param {Value[]} parts
- * @param {NonNullable<Definition["tables"]>[string]} rows
+ * @param {TableRow[]} rows
  * @returns {Value}
  */
-function combination(parts, rows) {
+function combined(parts, rows) {
   const row = rows.find(({ when }) =>
     when.every((cell, place) => {
       const part = parts[place];

@@ -6,13 +6,16 @@ import { dateTime, duration, named, t } from "./i18n.js";
 import { listen } from "./events.js";
 import { me } from "./identity.js";
 
-/** @import { Alert, Inbox, Severity, Study, View } from "./types.js" */
+/** @import { Acknowledgement, Alert, Inbox, Severity, Study, SweepRun, UnreadableAlert, View } from "./types.js" */
 
 /** A shape for each severity, so that colour is not the only sign. */
 const SHAPES = { critical: "▲", warning: "◆", info: "●" };
 
 /** The study whose alerts can be made to escalate soon. */
 const DEMO = "EPRO-DEMO";
+
+/** The alerts that can be listed alone. */
+const STATUSES = /** @type {const} */ (["open", "acknowledged", "exhausted"]);
 
 /** Changes that come in a burst are read once. */
 const QUIET = 250;
@@ -27,9 +30,8 @@ export function clinician() {
   const filter = h(
     "select",
     { id: "alert-status", onchange: () => draw() },
-    ...["open", "acknowledged", "exhausted", ""].map((status) =>
-      h("option", { value: status }, t(/** @type {any} */ (`alerts.status.${status || "all"}`))),
-    ),
+    ...STATUSES.map((status) => h("option", { value: status }, t(`alerts.status.${status}`))),
+    h("option", { value: "" }, t("alerts.status.all")),
   );
   /** @type {NonNullable<Study["alerts"]>["escalation"] | null} */
   let escalation = null;
@@ -42,16 +44,12 @@ export function clinician() {
   );
 
   async function draw() {
-    const query = filter.value ? `?status=${filter.value}` : "";
-    const answer = await call(
-      "clinician",
-      me(),
-      "GET",
-      `/v1/sites/${encodeURIComponent(me().site)}/alerts${query}`,
-    ).catch(() => null);
+    const status = STATUSES.find((one) => one === filter.value);
+    const request = { path: { site: me().site }, query: status ? { status } : {} };
+    const answer = await call("clinician", me(), "GET /v1/sites/{site}/alerts", request).catch(() => null);
     if (!answer) return put(list, h("p", { class: "bad" }, t("error.network")));
     if (!answer.ok) return put(list, h("p", { class: "bad" }, problemText(answer.problem, answer.status)));
-    const alerts = /** @type {{alerts: Alert[]}} */ (answer.body).alerts;
+    const { alerts } = answer.body;
     put(list, alerts.length ? alerts.map(card) : h("p", { class: "hint" }, t("alerts.none")));
     drawInbox();
   }
@@ -77,9 +75,9 @@ export function clinician() {
     put(inbox, entries.length ? h("ul", { class: "inbox" }, ...entries) : h("p", { class: "hint" }, t("inbox.none")));
   }
 
-  /** @param {Alert} alert */
+  /** @param {Alert | UnreadableAlert} alert */
   function card(alert) {
-    if (alert.unreadable) return h("article", { class: "alert" }, h("p", { class: "bad" }, alert.unreadable));
+    if ("unreadable" in alert) return h("article", { class: "alert" }, h("p", { class: "bad" }, alert.unreadable));
     const { alertId, severity, status } = alert;
     const title = `alert-${alertId}`;
     return h(
@@ -119,7 +117,7 @@ export function clinician() {
     );
   }
 
-  /** @param {NonNullable<Alert["acknowledged"]>} acknowledged */
+  /** @param {Acknowledgement} acknowledged */
   function acknowledgement({ by, at, note }) {
     return h(
       "p",
@@ -140,7 +138,10 @@ export function clinician() {
       event.preventDefault();
       button.disabled = true;
       const body = note.value.trim() ? { note: note.value.trim() } : {};
-      const answer = await call("clinician", me(), "POST", `/v1/alerts/${alertId}/acknowledge`, body).catch(() => null);
+      const answer = await call("clinician", me(), "POST /v1/alerts/{alertId}/acknowledge", {
+        path: { alertId },
+        body,
+      }).catch(() => null);
       button.disabled = false;
       if (!answer?.ok) {
         problem.textContent = answer ? problemText(answer.problem, answer.status) : t("error.network");
@@ -189,7 +190,7 @@ export function clinician() {
   async function sweep() {
     const answer = await post("/local/schedules/sweep").catch(() => null);
     if (!answer?.ok) return;
-    const run = /** @type {any} */ (answer.body).invocations[0]?.answer ?? {};
+    const run = /** @type {SweepRun} */ (answer.body).invocations[0]?.answer ?? {};
     said.textContent = t("sweep.said", { escalated: run.escalated ?? 0, exhausted: run.exhausted ?? 0 });
     draw();
   }

@@ -5,7 +5,7 @@ import { announce, h, put } from "./dom.js";
 import { clock, duration, named, number, t } from "./i18n.js";
 import { listen, world } from "./events.js";
 
-/** @import { Counts, Identity, Invocation, Receipt, Score, SubmissionState } from "./types.js" */
+/** @import { Identity, Invocation, Receipt, Score, ScoreResult } from "./types.js" */
 
 /** @typedef {"sent" | "stored" | "streamed" | "scored" | "counted" | "alerted" | "published"} StepName */
 
@@ -26,7 +26,7 @@ const followed = {
   sentAt: 0,
   /** @type {Receipt | null} */
   receipt: null,
-  /** @type {SubmissionState["score"] | null} */
+  /** @type {ScoreResult | null} */
   score: null,
   /** @type {{submissions: number, alerts: number} | null} */
   counts: null,
@@ -119,10 +119,11 @@ export function course() {
   async function readScore() {
     const { id, identity } = followed;
     if (!id || !identity || followed.score) return;
-    const path = `/v1/submissions/${id}?patient=${encodeURIComponent(identity.patient)}`;
+    const { patient, site } = identity;
     for (let attempt = 0; attempt < ATTEMPTS && followed.id === id; attempt += 1) {
-      const state = await call("staff", identity, "GET", path).catch(() => null);
-      const score = state?.ok ? /** @type {SubmissionState} */ (state.body).score : undefined;
+      const asked = { path: { id }, query: { patient } };
+      const state = await call("staff", identity, "GET /v1/submissions/{id}", asked).catch(() => null);
+      const score = state?.ok ? state.body.score : undefined;
       if (score) {
         followed.score = score;
         draw();
@@ -130,11 +131,9 @@ export function course() {
       }
       await new Promise((resolve) => setTimeout(resolve, 400 * 2 ** attempt));
     }
-    const counts = await call("staff", identity, "GET", `/v1/sites/${encodeURIComponent(identity.site)}/counts`).catch(
-      () => null,
-    );
+    const counts = await call("staff", identity, "GET /v1/sites/{site}/counts", { path: { site } }).catch(() => null);
     if (!counts?.ok || followed.id !== id) return;
-    const own = /** @type {Counts} */ (counts.body).counts.find((one) => one.site === identity.site);
+    const own = counts.body.counts.find((one) => one.site === site);
     if (own) followed.counts = own;
     draw();
   }

@@ -427,7 +427,7 @@ function failuresOf(all) {
       .map(
         (one) => `${clock(one.startedAt)} ${one.function}: ${named("outcome", one.outcome ?? "")} ${one.detail ?? ""}`,
       ),
-    ...given.slice(0, 8).map((one) => `${one.lastModified} ${one.document?.requestContext?.condition ?? ""}`),
+    ...given.slice(0, 8).map((one) => `${one.lastModified} ${one.document.requestContext?.condition ?? ""}`),
   ];
   return h(
     "div",

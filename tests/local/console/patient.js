@@ -75,9 +75,9 @@ export function patient() {
     /** @type {InstrumentSummary[]} */
     let instruments = [];
     try {
-      const listed = await call("patient", me(), "GET", "/v1/instruments");
+      const listed = await call("patient", me(), "GET /v1/instruments", {});
       if (!listed.ok) return h("p", { class: "bad", role: "alert" }, problemText(listed.problem, listed.status));
-      instruments = /** @type {any} */ (listed.body).instruments;
+      instruments = listed.body.instruments;
     } catch {
       return h("p", { class: "bad", role: "alert" }, t("error.network"));
     }
@@ -313,12 +313,11 @@ async function definition() {
   const key = `${chosen.id} ${chosen.version} ${current()}`;
   const known = definitions.get(key);
   if (known) return known;
-  const path = `/v1/instruments/${encodeURIComponent(chosen.id)}/${encodeURIComponent(chosen.version)}?lang=${current()}`;
-  const answer = await call("patient", me(), "GET", path);
+  const request = { path: { id: chosen.id, version: chosen.version }, query: { lang: current() } };
+  const answer = await call("patient", me(), "GET /v1/instruments/{id}/{version}", request);
   if (!answer.ok) throw new Error(problemText(answer.problem, answer.status));
-  const definition = /** @type {Definition} */ (answer.body);
-  definitions.set(key, definition);
-  return definition;
+  definitions.set(key, answer.body);
+  return answer.body;
 }
 
 /**

@@ -6,7 +6,7 @@ import { h, put } from "./dom.js";
 import { dateTime, named, t } from "./i18n.js";
 import * as outbox from "./outbox.js";
 
-/** @import { BatchResult, Identity, Receipt, Submission } from "./types.js" */
+/** @import { Identity, Receipt, Submission } from "./types.js" */
 /** @import { course } from "./course.js" */
 
 /**
@@ -71,12 +71,11 @@ export function connection(follow, changed) {
   async function send(submission, identity) {
     follow.begin(submission.id, identity, Date.now());
     const body = { ...submission, sentAt: outbox.deviceTime() };
-    const answer = await call("patient", identity, "POST", "/v1/submissions", body).catch(() => null);
+    const answer = await call("patient", identity, "POST /v1/submissions", { body }).catch(() => null);
     if (answer && FINAL.has(answer.status)) outbox.drop([submission.id]);
     if (answer?.ok) {
-      const receipt = /** @type {Receipt} */ (answer.body);
-      follow.received(receipt);
-      return { reached: "accepted", status: answer.status, receipt };
+      follow.received(answer.body);
+      return { reached: "accepted", status: answer.status, receipt: answer.body };
     }
     follow.end();
     const refused = answer && FINAL.has(answer.status);
@@ -106,21 +105,22 @@ export function connection(follow, changed) {
     const last = submissions.at(-1);
     if (last) follow.begin(last.id, identity, Date.now());
     const body = { submissions: submissions.map((submission) => ({ ...submission, sentAt })) };
-    const answer = await call("patient", identity, "POST", "/v1/submissions/batch", body).catch(() => null);
+    const answer = await call("patient", identity, "POST /v1/submissions/batch", { body }).catch(() => null);
     if (!answer?.ok) {
       answers.push(answer ? problemText(answer.problem, answer.status) : t("error.network"));
       follow.end();
       return;
     }
-    for (const result of /** @type {BatchResult} */ (answer.body).results) {
+    for (const result of answer.body.results) {
       const submission = submissions[result.index];
       if (!submission) continue;
       if (FINAL.has(result.status)) outbox.drop([submission.id]);
-      const said = result.problem
-        ? problemText(result.problem, result.status)
-        : `${result.status} ${named("status", String(result.status))}`;
+      const said =
+        "problem" in result
+          ? problemText(result.problem, result.status)
+          : `${result.status} ${named("status", String(result.status))}`;
       answers.push(`${submission.instrument} ${submission.id.slice(0, 13)}: ${said}`);
-      if (result.receipt && submission === last) follow.received(result.receipt);
+      if ("receipt" in result && submission === last) follow.received(result.receipt);
     }
   }
 

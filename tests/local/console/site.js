@@ -6,7 +6,7 @@ import { dateTime, named, number, t } from "./i18n.js";
 import { listen } from "./events.js";
 import { me } from "./identity.js";
 
-/** @import { Counts, Course, Patients, SiteCourses, View } from "./types.js" */
+/** @import { Counts, Course, Patient, Patients, SiteCourses, View } from "./types.js" */
 
 /** Changes that come in a burst are read once. */
 const QUIET = 400;
@@ -24,11 +24,11 @@ export function site() {
   let timer = 0;
 
   async function draw() {
-    const place = encodeURIComponent(me().site);
+    const { site, study } = me();
     const [counted, listed, courses] = await Promise.all([
-      call("staff", me(), "GET", `/v1/sites/${place}/counts`).catch(() => null),
-      call("staff", me(), "GET", `/v1/sites/${place}/patients?limit=50`).catch(() => null),
-      local(`/console/courses?study=${encodeURIComponent(me().study)}&site=${place}`).catch(() => null),
+      call("staff", me(), "GET /v1/sites/{site}/counts", { path: { site } }).catch(() => null),
+      call("staff", me(), "GET /v1/sites/{site}/patients", { path: { site }, query: { limit: 50 } }).catch(() => null),
+      local(`/console/courses?study=${encodeURIComponent(study)}&site=${encodeURIComponent(site)}`).catch(() => null),
     ]);
     if (!counted || !listed) {
       put(counts, h("p", { class: "bad" }, t("error.network")));
@@ -37,13 +37,13 @@ export function site() {
     put(
       counts,
       counted.ok
-        ? bars(/** @type {Counts} */ (counted.body))
+        ? bars(counted.body)
         : h("p", { class: "bad" }, problemText(counted.problem, counted.status)),
     );
     put(
       patients,
       listed.ok
-        ? table(/** @type {Patients} */ (listed.body), /** @type {SiteCourses | null} */ (courses))
+        ? table(listed.body, /** @type {SiteCourses | null} */ (courses))
         : h("p", { class: "bad" }, problemText(listed.problem, listed.status)),
     );
   }
@@ -164,7 +164,8 @@ function bar(share) {
  */
 function table({ patients, next }, courses) {
   if (patients.length === 0) return h("p", { class: "hint" }, t("patients.none"));
-  const items = patients.map(({ patient, openAlerts = 0, lastSubmission }) => {
+  const items = patients.map((listed) => {
+    const { patient } = listed;
     const own = courses?.patients.find((one) => one.patient === patient)?.courses ?? [];
     return h(
       "li",
@@ -173,10 +174,7 @@ function table({ patients, next }, courses) {
         "div",
         { class: "bar" },
         h("h3", {}, patient),
-        openAlerts > 0 ? h("span", { class: "tag alert-tag" }, `▲ ${t("patients.open", { n: openAlerts })}`) : null,
-        lastSubmission
-          ? h("span", { class: "hint" }, t("patients.last", { at: dateTime(lastSubmission.effectiveAt) }))
-          : null,
+        "unreadable" in listed ? h("span", { class: "bad" }, listed.unreadable) : standing(listed),
       ),
       h("div", { class: "plots" }, ...own.flatMap(plots)),
     );
@@ -187,6 +185,17 @@ function table({ patients, next }, courses) {
     h("ul", { class: "patients" }, ...items),
     next ? h("p", { class: "hint" }, t("patients.more")) : null,
   );
+}
+
+/**
+ * A patient's open alerts and last submission.
+ * @param {Patient} patient
+ */
+function standing({ openAlerts, lastSubmission }) {
+  return [
+    openAlerts > 0 && h("span", { class: "tag alert-tag" }, `▲ ${t("patients.open", { n: openAlerts })}`),
+    h("span", { class: "hint" }, t("patients.last", { at: dateTime(lastSubmission.effectiveAt) })),
+  ];
 }
 
 /**

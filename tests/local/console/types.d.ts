@@ -1,152 +1,87 @@
 /**
- * The shapes that the page's scripts work with. Those of the API are written here by hand; a generated file can take
- * their place, since the scripts import types from here only.
+ * The shapes that the page's scripts work with. Those of the API are the contract's (functions/openapi.yaml):
+ * `tests/console/run types` makes the module "contract" from it, and checks the scripts against it.
  */
 
-/** Texts by BCP 47 language tag. */
-export type Texts = Record<string, string>;
+import type { components, paths } from "contract";
 
-/** An item id, a number, or an object with one operation. */
-export type Operation = string | number | { [name: string]: any };
+type Schemas = components["schemas"];
 
-export interface Item {
-  id: string;
-  type: "code" | "codes" | "integer" | "decimal" | "boolean" | "text";
-  preface?: Texts;
-  text?: Texts;
-  codes?: string;
-  min?: number;
-  max?: number;
-  decimals?: number;
-  maxLength?: number;
-  enableWhen?: Operation;
-  neededWhen?: Operation;
-  notNeededFor?: string[];
-}
+export type Texts = Schemas["Texts"];
+export type Severity = Schemas["Severity"];
+export type Definition = Schemas["Instrument"];
+export type InstrumentSummary = Schemas["InstrumentSummary"];
+export type Item = Schemas["Item"];
+export type Choice = Schemas["Choice"];
+export type TableRow = Schemas["TableRow"];
+export type Operation = Schemas["Operation"];
+export type NumberPair = Schemas["NumberPair"];
+export type Submission = Schemas["Submission"];
+export type Receipt = Schemas["Receipt"];
+export type ScoreResult = Schemas["ScoreResult"];
+export type Score = Schemas["Score"];
+export type Alert = Schemas["Alert"];
+export type Alerts = Schemas["Alerts"];
+export type UnreadableAlert = Schemas["UnreadableAlert"];
+export type Acknowledgement = Schemas["Acknowledgement"];
+export type Counts = Schemas["Counts"];
+export type Patient = Schemas["Patient"];
+export type Patients = Schemas["Patients"];
+export type Problem = Schemas["Problem"];
+export type GatewayMessage = Schemas["GatewayMessage"];
 
-export interface Choice {
-  code: number;
-  text?: Texts;
-  countsAsMissing?: boolean;
-  countsAsNotAsked?: boolean;
-}
+/** What an item is answered with, where it is answered. */
+export type Answer = NonNullable<Schemas["Answers"][string]>;
 
-export interface Band {
-  id: string;
-  from: number;
-  to: number;
-}
-
-/** `GET /v1/instruments/{id}/{version}`. */
-export interface Definition {
-  id: string;
-  version: string;
-  title: Texts;
-  instruction?: Texts;
-  licence: { terms: string; texts: string; notice?: string };
-  codeLists?: Record<string, Choice[]>;
-  tables?: Record<string, { when: (number | [number, number] | null)[]; value: number }[]>;
-  items: Item[];
-  scores: { id: string; title?: Texts; range: [number, number]; bands?: Band[] }[];
-}
-
-/** An entry of `GET /v1/instruments`. */
-export interface InstrumentSummary {
-  id: string;
-  version: string;
-  title: Texts;
-  languages: string[];
-  items: number;
-}
-
-export type Answer = number | string | boolean | number[];
+/** The answers that the visitor has given, by item. */
 export type Answers = Record<string, Answer>;
 
-/** The body of `POST /v1/submissions`. */
-export interface Submission {
-  id: string;
-  instrument: string;
-  version: string;
-  authoredAt: string;
-  sentAt?: string;
-  answers: Answers;
-  device: { app: string; os: string };
-}
+/** The operations of the contract by method and path, `GET /v1/instruments`. */
+export type Operations = {
+  [Path in keyof paths as paths[Path] extends { get: object } ? `GET ${Path}` : never]: paths[Path] extends {
+    get: infer Found;
+  }
+    ? Found
+    : never;
+} & {
+  [Path in keyof paths as paths[Path] extends { post: object } ? `POST ${Path}` : never]: paths[Path] extends {
+    post: infer Found;
+  }
+    ? Found
+    : never;
+};
 
-export interface Score {
-  id: string;
-  value: number;
-  range: [number, number];
-  band?: string;
-}
+export type Route = keyof Operations;
 
-export interface Receipt {
-  id: string;
-  status: "queued" | "scored";
-  receivedAt: string;
-  instrument: string;
-  version: string;
-  correlationId: string;
-}
+/** A parameter that the operation does not have cannot be given, and one that it requires must be. */
+export type Request<R extends Route> = Pick<Operations[R]["parameters"], "path" | "query"> &
+  (Operations[R] extends { requestBody?: never }
+    ? { body?: never }
+    : Operations[R] extends { requestBody: { content: { "application/json": infer Body } } }
+      ? { body: Body }
+      : Operations[R] extends { requestBody?: { content: { "application/json": infer Body } } }
+        ? { body?: Body }
+        : never);
 
-/** `GET /v1/submissions/{id}`. */
-export interface SubmissionState extends Receipt {
-  score?: { scoredAt: string; scores: Score[]; notScored: { id: string; reason: string }[]; alerts: string[] };
-}
+type Accepted = 200 | 202 | 207;
 
-/** RFC 9457. */
-export interface Problem {
-  type?: string;
-  title?: string;
-  status?: number;
-  detail?: string;
-  message?: string;
-  errors?: { pointer: string; code: string; detail: string }[];
-}
-
-/** `POST /v1/submissions/batch`. */
-export interface BatchResult {
-  results: { index: number; id?: string; status: number; receipt?: Receipt; problem?: Problem }[];
-}
-
-/** An entry of `GET /v1/sites/{site}/alerts`. */
-export interface Alert {
-  alertId: string;
-  severity: Severity;
-  rule: string;
-  status: "pending" | "sent" | "acknowledged" | "quiet";
-  raisedAt: string;
-  sentAt?: string;
-  patient: string;
-  submissionId: string;
-  instrument?: string;
-  escalation?: number;
-  exhausted?: boolean;
-  acknowledged?: { by: string; at: string; note?: string };
-  unreadable?: string;
-}
-
-export type Severity = "critical" | "warning" | "info";
-
-/** `GET /v1/sites/{site}/counts`. */
-export interface Counts {
-  counts: {
-    site: string;
-    apiCalls: number;
-    submissions: number;
-    alerts: number;
-    byInstrument: Record<string, number>;
-  }[];
-}
-
-/** `GET /v1/sites/{site}/patients`. */
-export interface Patients {
-  site: { id: string; name?: string };
-  patients: { patient: string; openAlerts?: number; lastSubmission?: { id: string; effectiveAt: string } }[];
-  next?: string;
-}
+/** The body of a successful answer. */
+export type AnswerTo<R extends Route> = {
+  [Status in keyof Operations[R]["responses"] & Accepted]: Operations[R]["responses"][Status] extends {
+    content: { "application/json": infer Body };
+  }
+    ? Body
+    : never;
+}[keyof Operations[R]["responses"] & Accepted];
 
 /* The local cloud's own routes. */
+
+/** Why one of these routes does not do what it was asked. */
+export interface LocalProblem {
+  title: string;
+  status: number;
+  detail: string;
+}
 
 /** `GET /console/study`. */
 export interface Study {
@@ -180,7 +115,12 @@ export interface Inbox {
 
 /** `GET /local/failures`. */
 export interface Failures {
-  failures: { key: string; lastModified: string; document: any }[];
+  failures: { key: string; lastModified: string; document: { requestContext?: { condition?: string } } }[];
+}
+
+/** `POST /local/schedules/sweep`. */
+export interface SweepRun {
+  invocations: { answer?: { escalated?: number; exhausted?: number } }[];
 }
 
 /** `GET` and `POST /console/switches`. */
