@@ -35,6 +35,13 @@ export function lowest(score: components["schemas"]["Score"]): number {
   return score.range[0];
 }
 
+/** Of a batch, the entries that the app may forget. */
+export function stored(batch: components["schemas"]["BatchResults"]): number[] {
+  return batch.results.flatMap((entry) => ("receipt" in entry ? [entry.index] : []));
+}
+
+export const condition: components["schemas"]["Operation"] = { atLeast: ["1", { sum: ["2", 3] }] };
+
 export const site: paths["/v1/sites/{site}/alerts"]["get"]["parameters"] = {
   path: { site: "S01" },
   query: { status: "open", limit: 10 },
@@ -46,5 +53,9 @@ export const withoutAnswers: Submission = { id: "", instrument: "", version: "",
 export const unknownStatus: components["schemas"]["AlertStatus"] = "closed";
 // @ts-expect-error A problem names its kind.
 export const withoutType: Problem = { title: "", status: 422, detail: "", correlationId: "" };
+// @ts-expect-error Two operations are compared.
+export const withoutSecond: components["schemas"]["Operation"] = { atLeast: ["1"] };
+// @ts-expect-error There is no such operation.
+export const unknownOperation: components["schemas"]["Operation"] = { median: ["1", "2"] };
 // @ts-expect-error There is no such route.
 export type Unknown = paths["/v1/unknown"];

@@ -36,9 +36,7 @@ export function site() {
     }
     put(
       counts,
-      counted.ok
-        ? bars(counted.body)
-        : h("p", { class: "bad" }, problemText(counted.problem, counted.status)),
+      counted.ok ? bars(counted.body) : h("p", { class: "bad" }, problemText(counted.problem, counted.status)),
     );
     put(
       patients,
