@@ -75,9 +75,14 @@ function drawHeader() {
   language.setAttribute("aria-label", t("language"));
   put(language, ...languages);
   put(/** @type {HTMLElement} */ (document.getElementById("about")), t("about"));
-  put(/** @type {HTMLElement} */ (document.getElementById("imitated")), t("footer"));
+  put(/** @type {HTMLElement} */ (document.getElementById("imitated")), t("footer"), " ", contract());
   drawIdentity();
   drawLive();
+}
+
+/** A link to the contract's page, which the local cloud serves beside this one. */
+function contract() {
+  return h("a", { href: "/docs" }, t("contract"));
 }
 
 function drawIdentity() {

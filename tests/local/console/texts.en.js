@@ -5,6 +5,7 @@ export const en = {
   about: "the whole back end on this machine",
   footer:
     "This page belongs to the local cloud and is never deployed. The functions are the deployed ones; around them this machine imitates AWS.",
+  contract: "The API's contract",
   skip: "Skip to the content",
   language: "Language",
   "error.network": "The local cloud does not answer. Is it still running?",

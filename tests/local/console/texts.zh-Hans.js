@@ -6,6 +6,7 @@
 export const zhHans = {
   title: "ePRO 本地云",
   about: "整个后端都在这台机器上",
+  contract: "API 契约",
   footer: "本页面属于本地云，永远不会被部署。函数与部署时完全相同，其周围的 AWS 服务由这台机器模拟。",
   skip: "跳到正文",
   language: "语言",
