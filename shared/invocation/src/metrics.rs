@@ -321,7 +321,7 @@ mod tests {
             format.fault(&line.to_string())
         };
         assert_eq!(changed(&|_| ()), None);
-        let changes: [(&str, &dyn Fn(&mut Value)); 9] = [
+        let changes: [(&str, Change<'_>); 9] = [
             ("no time", &|line| drop(line["_aws"].as_object_mut().unwrap().remove("Timestamp"))),
             ("no namespace", &|line| line["_aws"]["CloudWatchMetrics"][0]["Namespace"] = "".into()),
             ("no dimensions", &|line| line["_aws"]["CloudWatchMetrics"][0]["Dimensions"] = json!([])),
@@ -346,6 +346,8 @@ mod tests {
             assert!(changed(change).is_some(), "{what}");
         }
     }
+
+    type Change<'a> = &'a dyn Fn(&mut Value);
 
     /// The specification: its schema, and the references that a schema cannot express.
     struct EmbeddedMetricFormat {
