@@ -78,9 +78,13 @@ where
 {
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let Some(span) = context.span(id) else { return };
+        // The runtime has a span too, with the same ids under names of its own.
+        if span.name() != INVOCATION {
+            return;
+        }
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        if span.name() == INVOCATION && fields.text("function_request_id").is_some_and(|id| self.samples(id)) {
+        if fields.text("function_request_id").is_some_and(|id| self.samples(id)) {
             fields.0.push(("sampled", true.into()));
             span.extensions_mut().insert(Sampled);
         }
