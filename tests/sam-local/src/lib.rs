@@ -1,4 +1,4 @@
-//! Runs the functions' release bootstraps under AWS's own emulators.
+//! Runs the functions' bootstraps under AWS's own emulators.
 
 pub use cloud::{Cloud, DYNAMODB, SNS};
 pub use emulator::{Emulator, Invocation};

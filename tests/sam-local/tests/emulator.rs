@@ -1,4 +1,4 @@
-//! The release bootstraps, unchanged, under AWS's own runtime interface emulator and with the embedded DynamoDB: their
+//! The bootstraps, unchanged, under AWS's own runtime interface emulator and with the embedded DynamoDB: their
 //! results for the events of `tests/events`, whether they are in time, and the state after a kill.
 #![allow(clippy::unwrap_used, reason = "the failure is the report")]
 
