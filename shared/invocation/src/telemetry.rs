@@ -170,9 +170,11 @@ mod tests {
     #[test]
     fn the_ids_of_the_runtimes_own_span_are_not_repeated() {
         let lines = logged(&[], || {
-            tracing::info_span!("Lambda runtime invoke", requestId = "r-1", xrayTraceId = "Root=1-2-3").in_scope(|| {
-                invocation_span(&ids("r-1")).in_scope(|| tracing::info!(event = "answered"));
-            });
+            tracing::info_span!("Lambda runtime invoke", requestId = "r-1", xrayTraceId = "Root=1-2-3").in_scope(
+                || {
+                    invocation_span(&ids("r-1")).in_scope(|| tracing::info!(event = "answered"));
+                },
+            );
         });
         let line = parsed(&lines[0]);
         assert_eq!((&line["requestId"], &line["xrayTraceId"]), (&Value::Null, &Value::Null), "{line}");

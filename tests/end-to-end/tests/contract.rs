@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use boon::{Compiler, Schemas};
-use end_to_end::{Cloud, patience, phq_9};
+use end_to_end::{Cloud, patience, phq_9, until};
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Method, Url};
 use serde::Deserialize;
@@ -517,6 +517,8 @@ async fn every_example_is_answered_as_the_contract_says_and_every_link_leads_on(
     // A second patient with an alert, so that lists have a second page.
     let other = user.cloud.token(claims("patient", json!({"patient": "P-002"}))).await;
     assert_eq!(user.cloud.submit(&other, &phq_9([1, 0, 0, 0, 0, 0, 0, 0, 2])).await.status, 202);
+    // It is the older one, in its place after the alert of the examples.
+    until("the alert of the second patient", async || user.cloud.inbox(SITE).await.pop()).await;
 
     let (mut examples, mut failures) = (0, Vec::new());
     for operation in &contract.operations {
