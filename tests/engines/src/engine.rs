@@ -13,7 +13,7 @@ use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::types::{
-    ConditionCheck, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    ConditionCheck, KeysAndAttributes, Put, ReturnValuesOnConditionCheckFailure, Select, TransactWriteItem, Update,
 };
 use aws_sdk_dynamodbstreams::types::ShardIteratorType;
 use aws_smithy_types::retry::RetryConfig;
@@ -271,6 +271,7 @@ impl Engine {
             .set_expression_attribute_values(values(&body["ExpressionAttributeValues"]))
             .set_consistent_read(body["ConsistentRead"].as_bool())
             .set_scan_index_forward(body["ScanIndexForward"].as_bool())
+            .set_select(body["Select"].as_str().map(Select::from))
             .set_limit(number(&body["Limit"]))
             .set_exclusive_start_key(values(&body["ExclusiveStartKey"]));
         match request.send().await {

@@ -382,7 +382,7 @@ impl Sequence {
 
     fn query(&mut self) -> Request {
         let patient = self.random.below(PATIENTS);
-        let mut body = match self.random.below(11) {
+        let mut body = match self.random.below(12) {
             0 => self.items_of_patient(patient).body,
             1 => {
                 let mut body = self.items_of_patient(patient).body;
@@ -452,13 +452,21 @@ impl Sequence {
                 "KeyConditionExpression": "pk = :study AND begins_with(sk, :version)",
                 "ExpressionAttributeValues": {":study": {"S": self.key("STUDY#")}, ":version": {"S": "1"}},
             }),
+            // Whole, and without the items.
+            10 => {
+                return query(json!({
+                    "TableName": RECORDS, "IndexName": "pending", "Select": "COUNT",
+                    "KeyConditionExpression": "pending = :list",
+                    "ExpressionAttributeValues": {":list": self.any_list("OPEN")},
+                }));
+            }
             _ => json!({
                 "TableName": RECORDS, "IndexName": "pending",
                 "KeyConditionExpression": "pending = :list AND pending_since < :before",
                 "ExpressionAttributeValues": {":list": self.any_list("PENDING"), ":before": self.time()},
             }),
         };
-        // All queries of the functions have a limit; a short one makes pages.
+        // All other queries of the functions have a limit; a short one makes pages.
         extend(&mut body, json!({"Limit": self.random.one_of(&[1, 2, 3, 25, i32::MAX])}));
         query(body)
     }
