@@ -108,7 +108,6 @@ impl Sweep {
             if !summary.finished {
                 metrics::report(metrics::DEADLINE_STOPS, 1);
             }
-            self.report_unacknowledged(&run).await;
             tracing::info!(
                 event = "swept",
                 outcome = if failures == 0 { "ok" } else { "not-done" },
@@ -127,9 +126,8 @@ impl Sweep {
             metrics::report(metrics::ITEMS_PENDING, run.pending.load(Ordering::Relaxed));
             metrics::report(metrics::ITEMS_SWEPT, summary.submissions + summary.courses + summary.alerts);
             metrics::report(metrics::SWEEP_FAILURES, failures);
-            if summary.exhausted > 0 {
-                metrics::report(metrics::ALERTS_EXHAUSTED, summary.exhausted);
-            }
+            // At the end, since it waits: nothing else that is reported depends on it.
+            self.report_unacknowledged(&run).await;
             if failures == 0 { Ok(summary) } else { Err(SweepError { failures }) }
         })
         .await
@@ -262,6 +260,8 @@ impl Sweep {
         } else if alert.escalation >= limit {
             self.store.exhaust(&alert, now, deadline).await.map(|exhausted| {
                 if exhausted {
+                    // At once, and not with the run: an alert is exhausted only once.
+                    metrics::report(metrics::ALERTS_EXHAUSTED, 1);
                     tracing::error!(event = "alert_exhausted", alert_id = %alert.id, escalations = alert.escalation);
                     run.exhausted.fetch_add(1, Ordering::Relaxed);
                 }

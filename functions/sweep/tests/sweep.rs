@@ -10,13 +10,14 @@ use api::Handler;
 use clinical::studies::Escalation;
 use harness::{Fault, World, claims, context, request};
 use invocation::Deadline;
+use invocation::metrics::{self, Captured};
 use lambda_runtime::LambdaEvent;
 use serde_json::{Value, json};
 use submit::Submit;
 use sweep::{Sweep, SweepError, SweepSummary};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 const PLENTY: Duration = Duration::from_secs(60);
@@ -176,6 +177,25 @@ async fn a_critical_alert_that_nobody_acknowledges_is_published_again_up_to_the_
     assert_eq!((&last.body()["alertId"], last.body()["escalation"].as_u64()), (&critical["alert_id"], Some(3)));
     let warning = world.items("alert").into_iter().find(|row| row["severity"] == "warning").unwrap();
     assert_eq!((list(&warning), warning["escalation"].is_null()), ("", true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_an_alarm_is_reported_before_a_run_waits_for_the_number_of_open_alerts() {
+    let world = World::new();
+    send(&world, "S01", "P-1", UNSAFE).await;
+    score(&world, PLENTY).await;
+    for _ in 0..AT_ONCE.limit {
+        age(&world);
+        run(&world, AT_ONCE, PLENTY).await.unwrap();
+    }
+    age(&world);
+    world.inject(|call| (call.body["Select"] == "COUNT").then_some(Fault::Stall));
+    let captured = Captured::begin();
+    let killed = timeout(Duration::from_millis(100), run(&world, AT_ONCE, PLENTY)).await;
+    assert!(killed.is_err(), "the run waits");
+    assert_eq!(captured.sum(metrics::ALERTS_EXHAUSTED), Some(1));
+    assert_eq!((captured.sum(metrics::SWEEP_FAILURES), captured.sum(metrics::ALERTS_UNACKNOWLEDGED)), (Some(0), None));
+    assert_eq!(captured.sum(metrics::OLDEST_PENDING_SECONDS), Some(0));
 }
 
 #[tokio::test(start_paused = true)]
