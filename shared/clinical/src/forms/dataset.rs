@@ -79,8 +79,10 @@ pub(crate) fn columns(document: &Map<String, Value>) -> Result<Vec<String>, Data
     Ok(names)
 }
 
+/// Whether `text` has the form of a version, such as `1.0` and `1.0.12`.
 fn is_version(text: &str) -> bool {
-    text.len() <= 10 && text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+    let is_part = |part: &str| (1..=2).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+    (2..=3).contains(&text.split('.').count()) && text.split('.').all(is_part)
 }
 
 /// Checks that a data set has the declared number of rows, so that a truncated one is detected.

@@ -75,9 +75,7 @@ impl Store {
         }
         Ok(page)
     }
-}
 
-impl Store {
     /// The number of items on `list`, those that are not due yet included.
     ///
     /// # Errors
