@@ -7,10 +7,14 @@
     put_back.py SOURCE TARGET --as-is --write  stores them as they are
 
 The first pair is for a TARGET that was restored and has never counted them: scores, alerts, profiles and counts follow
-from the submissions, and alerts get the ids that they had, so that receivers recognise them. An acknowledgement needs its
-alert, so repeat it once the submissions are scored. `--as-is` is for a TARGET
-that lost items which its counters still have. Nothing that TARGET has is changed. Needs boto3, and credentials that may
-scan SOURCE and write to TARGET; on AWS both are in one account and region. functions/RESTORE.md says when.
+from the submissions, and alerts get the ids that they had, so that receivers recognise them. An acknowledgement needs
+its alert, so run it again once the submissions are scored. `--as-is` is for a TARGET that lost items which its counters
+still have.
+
+What TARGET has stays as it is, but for two marks: that of a correction on its original, and that of an acknowledgement
+on its alert. Run it again after an interruption: what is stored already is not stored again. It holds both tables' items
+in memory. Needs boto3, and credentials that may scan SOURCE and write to TARGET; on AWS both are in one account and
+region. functions/RESTORE.md says when.
 """
 import argparse
 import hashlib
@@ -30,9 +34,9 @@ source = boto3.client("dynamodb", endpoint_url=options.source_endpoint)
 target = boto3.client("dynamodb", endpoint_url=options.target_endpoint)
 
 
-def pending(id):
-    """The list and the shard of a submission that is not scored, as `List::key_of` computes them."""
-    digest = hashlib.sha256(len(id).to_bytes(8, "big") + id.encode()).digest()
+def pending(submission):
+    """The list and the shard of a submission that is not scored, by its id, as `List::key_of` computes them."""
+    digest = hashlib.sha256(len(submission).to_bytes(8, "big") + submission.encode()).digest()
     return f"PENDING#{int.from_bytes(digest[:4], 'big') % 8}"
 
 
