@@ -405,27 +405,10 @@ async fn verification(functions: &mut Functions) {
 
 /// The values that `dimension` may have.
 fn values(dimension: Dimension) -> BTreeSet<&'static str> {
-    use ProblemKind::*;
-    let kinds = [
-        Unauthenticated,
-        Forbidden,
-        NotFound,
-        SubmissionConflict,
-        OriginalMissing,
-        AlreadyAmended,
-        TooLarge,
-        UnsupportedMediaType,
-        Invalid,
-        Internal,
-        NotDone,
-        OutcomeUnknown,
-        MayRepeat,
-        TimedOut,
-    ];
     match dimension {
         // It is added when a report is written, and is the name of a crate.
         Dimension::Service => BTreeSet::new(),
-        Dimension::Reason => kinds.map(ProblemKind::name).into(),
+        Dimension::Reason => ProblemKind::ALL.map(ProblemKind::name).into(),
         Dimension::Severity => ["info", "warning", "critical"].into(),
     }
 }

@@ -36,7 +36,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// All kinds, for the test of the contract.
+    /// All kinds, for tests of what callers and operators are shown of them.
     pub const ALL: [Self; 14] = [
         Self::Unauthenticated,
         Self::Forbidden,
