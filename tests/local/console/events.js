@@ -51,7 +51,7 @@ export function connect() {
     if (start && start !== now) forget();
     start = now;
     world.live = true;
-    tell(null);
+    notify(null);
   });
   source.addEventListener("skipped", (message) => {
     world.skipped += Number(message.data);
@@ -59,18 +59,18 @@ export function connect() {
   source.addEventListener("message", (message) => {
     const event = /** @type {FeedEvent} */ (JSON.parse(message.data));
     take(event);
-    tell(event);
+    notify(event);
   });
   source.addEventListener("error", () => {
     world.live = false;
-    tell(null);
+    notify(null);
     // After an answer other than events the browser gives up.
     if (source.readyState === EventSource.CLOSED) setTimeout(connect, 2_000);
   });
 }
 
 /** @param {FeedEvent | null} event */
-function tell(event) {
+function notify(event) {
   for (const listener of listeners) listener(event);
 }
 

@@ -96,8 +96,8 @@ function group(item, choices, answer, kind, changed, look = "choices") {
   const chosen = Array.isArray(answer) ? answer : [answer];
   const boxes = choices.map(({ code, label, lang }) => {
     const box = h("input", { type: kind, name: `item-${item.id}`, value: code, checked: chosen.includes(code) });
-    const told = () => changed(boxes.filter((one) => one.box.checked).map((one) => Number(one.box.value)));
-    box.addEventListener("change", told);
+    const report = () => changed(boxes.filter((one) => one.box.checked).map((one) => Number(one.box.value)));
+    box.addEventListener("change", report);
     return { box, shown: h("label", { class: "choice", lang }, box, h("span", {}, label)) };
   });
   return h(

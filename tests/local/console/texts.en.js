@@ -28,7 +28,7 @@ export const en = {
   "who.change": "Change",
   "who.said": "You are now patient {patient} of site {site} in study {study}.",
   "who.text":
-    "The local issuer signs a token for whoever you ask to be. EPRO-DEMO is stored here; a study that is not stored, such as DEMO, may ask every instrument that ships. “cargo run -- replay tests/samples/data/qs.json” sends a made-up study: EPRO-SAMPLE at the site CDISC.",
+    "The local issuer signs a token for the identity that you choose. EPRO-DEMO is stored here; a study that is not stored, such as DEMO, may ask every instrument that ships. “cargo run -- replay tests/samples/data/qs.json” sends a made-up study: EPRO-SAMPLE at the site CDISC.",
 
   "patient.lead":
     "Fill in a questionnaire as a patient does, and follow what happens to it: each step is named beside it as it comes.",
