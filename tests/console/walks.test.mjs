@@ -120,7 +120,7 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
         .locator(`input[name='item-${place + 1}']`)
         .first()
         .waitFor();
-      await page.waitForFunction("document.activeElement.hasAttribute('data-focus')");
+      await page.locator("[data-focus]:focus").waitFor();
       await tabTo(`input[name='item-${place + 1}']`);
       await key("Space");
       for (let step = 0; step < answer; step += 1) await key("ArrowDown");
@@ -134,7 +134,7 @@ describe("from the PHQ-9 to the acknowledged alert", () => {
     for (const step of STEPS) await reached(page, step);
     await tabTo("#nav-clinician");
     await key("Enter");
-    await page.waitForFunction("document.activeElement.id === 'view-title'", undefined, { timeout: 5_000 });
+    await page.locator("#view-title:focus").waitFor();
     await page.locator("article.alert", { hasText: patient }).waitFor();
     const own = await page.locator("article.alert", { hasText: patient }).getAttribute("data-alert");
     await tabTo(`#note-${own}`);
