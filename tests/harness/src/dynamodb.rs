@@ -139,6 +139,23 @@ impl Engine {
     }
 }
 
+/// An index of the Records table.
+pub(crate) struct Index {
+    pub(crate) name: &'static str,
+    /// Its hash key and its sort key.
+    pub(crate) keys: [&'static str; 2],
+    /// Whether it has all attributes of an item, and not keys only.
+    pub(crate) has_all: bool,
+}
+
+/// The indexes of the Records table in the template.
+pub(crate) fn indexes() -> [Index; 2] {
+    [
+        Index { name: "site", keys: ["site_key", "site_sort"], has_all: true },
+        Index { name: "pending", keys: ["pending", "pending_since"], has_all: false },
+    ]
+}
+
 /// The puts of `call`, alone or in a transaction.
 pub(crate) fn puts(call: &Call) -> impl Iterator<Item = &Value> {
     let alone = (call.name() == "PutItem").then_some(&call.body);
@@ -163,22 +180,20 @@ fn run<Q: DeserializeOwned, A: Serialize>(
 fn tables() -> [Value; 2] {
     let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
     let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
-    let indexed = ["pk", "sk", "site_key", "site_sort", "pending", "pending_since"];
-    let index = |name: &str, hash: &str, range: &str, projection: &str| {
+    let index = |index: Index| {
+        let ([hash, range], projection) = (index.keys, if index.has_all { "ALL" } else { "KEYS_ONLY" });
         json!({
-            "IndexName": name, "KeySchema": [key(hash, "HASH"), key(range, "RANGE")],
+            "IndexName": index.name, "KeySchema": [key(hash, "HASH"), key(range, "RANGE")],
             "Projection": {"ProjectionType": projection},
         })
     };
+    let attributes = ["pk", "sk"].into_iter().chain(indexes().into_iter().flat_map(|index| index.keys));
     [
         json!({
             "TableName": RECORDS, "BillingMode": "PAY_PER_REQUEST",
             "KeySchema": [key("pk", "HASH"), key("sk", "RANGE")],
-            "AttributeDefinitions": indexed.map(attribute),
-            "GlobalSecondaryIndexes": [
-                index("site", "site_key", "site_sort", "ALL"),
-                index("pending", "pending", "pending_since", "KEYS_ONLY"),
-            ],
+            "AttributeDefinitions": attributes.map(attribute).collect::<Vec<_>>(),
+            "GlobalSecondaryIndexes": indexes().map(index),
         }),
         json!({
             "TableName": COUNTS, "BillingMode": "PAY_PER_REQUEST",

@@ -5,6 +5,7 @@
 
 mod dynamodb;
 mod isolation;
+mod meter;
 mod network;
 mod recording;
 mod replica;
@@ -35,6 +36,7 @@ use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables}
 use scoring::Scoring;
 use serde_json::Value;
 
+pub use crate::meter::{Consumed, Written};
 pub use crate::network::{Conflicts, Path};
 pub use crate::request::{claims, context, request, stream_event};
 
@@ -60,6 +62,8 @@ struct Inner {
     replica: OnceLock<replica::Replica>,
     faults: Mutex<Faults>,
     calls: Mutex<Vec<Call>>,
+    /// What calls consume; `None` while nobody asks.
+    consumed: Mutex<Option<Vec<Consumed>>>,
     pools: Mutex<BTreeSet<String>>,
     in_flight: AtomicUsize,
     latency: Mutex<Duration>,
@@ -175,6 +179,7 @@ impl World {
             replica: OnceLock::new(),
             faults: Mutex::default(),
             calls: Mutex::default(),
+            consumed: Mutex::default(),
             pools: Mutex::default(),
             in_flight: AtomicUsize::default(),
             latency: Mutex::new(LATENCY),
@@ -274,6 +279,12 @@ impl World {
     /// All calls so far, in order.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.0.calls).clone()
+    }
+
+    /// What the calls of DynamoDB have consumed since this was last asked for. The first time there is nothing: only from
+    /// then on is it worked out.
+    pub fn consumed(&self) -> Vec<Consumed> {
+        lock(&self.0.consumed).replace(Vec::new()).unwrap_or_default()
     }
 
     /// The number of calls of `operation` so far.
@@ -419,8 +430,14 @@ impl World {
             let (status, body) = self.0.sns.apply(call, &BTreeSet::new(), |id| self.stored_step(id));
             return response(status, body);
         }
+        let metered = lock(&self.0.consumed).is_some();
+        let before = metered.then(|| meter::Before::of(call, &self.0.dynamodb));
         let (status, body) = self.0.dynamodb.apply(call);
         self.0.shards.applied(call, status);
+        if let (Some(before), Some(consumed), 200) = (before, lock(&self.0.consumed).as_mut(), status) {
+            let answer = serde_json::from_str(&body).expect("the engine answers in JSON");
+            consumed.push(before.consumed(call, &self.0.dynamodb, &answer));
+        }
         response(status, body)
     }
 }
