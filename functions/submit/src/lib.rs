@@ -57,6 +57,15 @@ struct Sender<'a> {
     site: &'a SiteId,
     patient: &'a PatientId,
     received_at: OffsetDateTime,
+    /// Whether the request may carry several submissions.
+    in_batch: bool,
+}
+
+impl<'a> Sender<'a> {
+    /// The sender of a request that carries one submission.
+    fn alone(invocation: &'a Invocation, caller: &'a Caller, site: &'a SiteId, patient: &'a PatientId) -> Self {
+        Self { invocation, caller, site, patient, received_at: invocation.clock.now(), in_batch: false }
+    }
 }
 
 /// A format of submissions.
@@ -115,8 +124,7 @@ impl Submit {
         let caller = Caller::of(&request)?;
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
-        let sender =
-            Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
+        let sender = Sender::alone(&invocation, &caller, site, patient);
         let work = async {
             let (json, findings) = (format.parse)(&request)?;
             let study = self.study_status(sender).await?;
@@ -124,7 +132,11 @@ impl Submit {
             let (status, submission) = self.accept(read, json, format, &study, sender).await?;
             Ok(receipt_answer(status, &submission))
         };
-        counted(&self.store, &invocation, caller.study(), [site], work).await
+        let answer = work.await;
+        if !is_counted_with_score(&answer) {
+            counted(&self.store, &invocation, caller.study(), [site], async {}).await;
+        }
+        answer
     }
 
     /// As `answer`, which answers a request with submissions, with a metric where it is refused as a whole.
@@ -143,8 +155,7 @@ impl Submit {
         caller.require(Scope::SUBMISSIONS_WRITE, &[Role::Patient])?;
         let (patient, site) = (caller.patient()?, caller.only_site()?);
         // One `received_at` for all entries, so that correcting the device's clock keeps their order.
-        let sender =
-            Sender { invocation: &invocation, caller: &caller, site, patient, received_at: invocation.clock.now() };
+        let sender = Sender { in_batch: true, ..Sender::alone(&invocation, &caller, site, patient) };
         let work = async {
             let entries = batch::entries(&request)?;
             tracing::info!(event = "batch_received", site = site.as_str(), batch_size = entries.len());
@@ -221,7 +232,7 @@ impl Submit {
         protocol: &Protocol,
         sender: Sender<'_>,
     ) -> Result<(StatusCode, Submission), Problem> {
-        let Sender { invocation, caller, site, patient, received_at } = sender;
+        let Sender { invocation, caller, site, patient, received_at, in_batch } = sender;
         let digest = parsed.digest();
         let (effective_at, clock) = parsed.effective;
         let submission = Submission {
@@ -239,7 +250,7 @@ impl Submit {
             clock,
             received_at,
             correlation_id: invocation.correlation_id.to_string(),
-            request_id: invocation.request_id.clone(),
+            counts_call: !in_batch,
             nonce: Uuid::new_v4(),
             study_version: protocol.study().map(|study| (study.version().clone(), study.hash().to_owned())),
             amends: None,
@@ -375,6 +386,16 @@ fn receipt_answer(status: StatusCode, submission: &Submission) -> Response<Body>
     let location = HeaderValue::try_from(format!("/v1/submissions/{}", submission.id));
     response.headers_mut().insert(LOCATION, location.expect("a UUID is plain ASCII"));
     response
+}
+
+/// Whether the call that is answered with `answer` is counted in the transaction that scores its submission, which takes
+/// no write of its own. Where the outcome is unknown it is counted so if the submission was stored; the repeat is a call
+/// of its own.
+fn is_counted_with_score(answer: &Result<Response<Body>, Problem>) -> bool {
+    match answer {
+        Ok(response) => response.status() == StatusCode::ACCEPTED,
+        Err(problem) => problem.kind() == ProblemKind::OutcomeUnknown,
+    }
 }
 
 /// The answer where another body is stored under the submission's id.

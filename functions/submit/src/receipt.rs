@@ -106,7 +106,7 @@ impl<'a> State<'a> {
             reason: amends.filter(|_| viewer.is_staff).map(|amendment| amendment.reason.as_str()),
             score: score.filter(|_| viewer.sees_score).map(|score| ScoreBody {
                 scored_at: rfc3339(score.scored_at),
-                instrument_hash: &score.instrument_hash,
+                instrument_hash: &submission.instrument.hash,
                 scores: &score.scores,
                 not_scored: &score.not_scored,
                 not_evaluated: &score.not_evaluated,

@@ -52,11 +52,8 @@ kinds! {
     Unreadable, "unreadable", "an item is stored that cannot be read, so that nothing uses it";
     /// A definition is not stored.
     DefinitionMissing, "definition-missing",
-        "the study's version or the instrument that it was scored by is not stored as its score names it, so that \
+        "the study's version or the instrument that it was scored by is not stored as it names it, so that \
          nobody can recompute it";
-    /// A score names other definitions than its submission.
-    ScoredByAnother, "scored-by-another",
-        "its score names another instrument's or study's content than the submission (promise 2)";
     /// The answers do not fit the instrument.
     AnswersDoNotFit, "answers-do-not-fit", "it is scored although its answers do not fit the instrument that it names";
     /// The scores differ.

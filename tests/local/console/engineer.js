@@ -440,7 +440,7 @@ function failuresOf(all) {
 /** The kinds of differences that speak against a promise, by its number. */
 const AGAINST = {
   1: ["unreadable", "answers-do-not-fit", "correction-one-sided"],
-  2: ["scored-by-another", "scores-differ", "not-scored-differs", "definition-missing"],
+  2: ["scores-differ", "not-scored-differs", "definition-missing"],
   3: ["count-too-low", "count-too-high"],
   4: [
     "alert-missing",

@@ -95,6 +95,10 @@ pub enum Ended<T> {
     Lost,
 }
 
+/// The most by which the clock of an environment is wrong, in milliseconds: steps add up, and what is due by a clock that
+/// is hours behind waits for as long.
+const WORST_CLOCK: i64 = 3_600_000;
+
 /// Something that happens to one invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
@@ -348,7 +352,8 @@ impl<T> Future for Running<T> {
             Mishap::ClockSetAt(at, by) if polls == at + 1 => {
                 self.journal.met("fault: clock of an environment stepped");
                 self.journal.note(format!("cloud: the clock of {} is set by {by} ms", self.label));
-                self.environment.clock.set(self.environment.clock.get() + by);
+                let offset = self.environment.clock.get() + by;
+                self.environment.clock.set(offset.clamp(-WORST_CLOCK, WORST_CLOCK));
             }
             _ => {}
         }

@@ -1,14 +1,15 @@
 //! The counters of a site, as the SiteCounts table has them.
 //!
 //! Key: study, site, metric, shard. There are two metrics, kept apart so that requests and scoring do not conflict:
-//! `api_calls`, to which every request adds, and `scored`, to which only the transactions that score add: submissions,
-//! alerts, and submissions by instrument, all in one item.
+//! `api_calls`, to which requests add, and `scored`, to which only the transactions that score add: submissions, alerts,
+//! submissions by instrument, and the calls that brought one submission each, all in one item.
 
 use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clinical::ids::InstrumentId;
 
+use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, unreadable};
 
 /// The number of items over which one site's counter is spread. One item takes a transaction at a time: at 100 a second
@@ -63,6 +64,7 @@ impl SiteCounts {
 pub(crate) struct CountsAdded {
     submissions: u64,
     alerts: u64,
+    api_calls: u64,
     by_instrument: BTreeMap<InstrumentId, u64>,
 }
 
@@ -72,16 +74,19 @@ impl CountsAdded {
         Self { alerts, ..Self::default() }
     }
 
-    /// Adds a submission of `instrument` that raises `alerts` alerts.
-    pub(crate) fn add(&mut self, instrument: &InstrumentId, alerts: u64) {
+    /// Adds `submission`, which raises `alerts` alerts.
+    pub(crate) fn add(&mut self, submission: &Submission, alerts: u64) {
         self.submissions += 1;
         self.alerts += alerts;
-        *self.by_instrument.entry(instrument.clone()).or_default() += 1;
+        self.api_calls += u64::from(submission.counts_call);
+        *self.by_instrument.entry(submission.instrument.id.clone()).or_default() += 1;
     }
 
     /// The attributes to add to, with the number to add to each.
     pub(crate) fn attributes(&self) -> Vec<(String, u64)> {
-        let mut added = vec![(SUBMISSIONS.to_owned(), self.submissions), (ALERTS.to_owned(), self.alerts)];
+        let numbers = [(SUBMISSIONS, self.submissions), (ALERTS, self.alerts), (API_CALLS, self.api_calls)];
+        let mut added: Vec<(String, u64)> =
+            numbers.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect();
         added.extend(self.by_instrument.iter().map(|(id, n)| (format!("{INSTRUMENT}{}", id.as_str()), *n)));
         added
     }

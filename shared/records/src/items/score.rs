@@ -4,14 +4,13 @@ use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clinical::document::Number;
-use clinical::ids::{RuleId, ScoreId, StudyVersion};
+use clinical::ids::{RuleId, ScoreId};
 use clinical::instruments::{Claims, Outcome};
-use clinical::studies::Study;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::alert::AlertId;
-use super::submission::{Submission, study_from_reader, study_to_attribute};
+use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, from_json, map, text, to_json, unreadable};
 
 /// The stored result of scoring a submission.
@@ -19,10 +18,6 @@ use crate::table::attributes::{Item, Reader, Unreadable, from_json, map, text, t
 pub struct Score {
     /// When it was scored.
     pub scored_at: OffsetDateTime,
-    /// The content hash of the definition that it was scored by.
-    pub instrument_hash: String,
-    /// The version and content hash of the study whose alert rules applied; `None` if the study was not stored.
-    pub study: Option<(StudyVersion, String)>,
     /// The scores, in the shape of the API.
     pub scores: Value,
     /// The scores that could not be computed and why, in the shape of the API.
@@ -42,19 +37,16 @@ impl fmt::Debug for Score {
 }
 
 impl Score {
-    /// The result of scoring `submission` at `scored_at`.
+    /// The result of scoring `submission` at `scored_at`, by the instrument and under the study that it names.
     pub(crate) fn of(
         outcome: &Outcome,
         submission: &Submission,
-        study: Option<&Study>,
         scored_at: OffsetDateTime,
         alerts: Vec<(AlertId, RuleId)>,
     ) -> Self {
         let json = |value: Result<Value, serde_json::Error>| value.expect("scores are names and numbers");
         Self {
             scored_at,
-            instrument_hash: submission.instrument.hash.clone(),
-            study: study.map(|study| (study.version().clone(), study.hash().to_owned())),
             claimed_differs: claimed_differs(&submission.claimed, outcome),
             scores: json(serde_json::to_value(&outcome.scores)),
             not_scored: json(serde_json::to_value(&outcome.not_scored)),
@@ -64,17 +56,16 @@ impl Score {
     }
 
     pub(crate) fn to_attribute(&self) -> AttributeValue {
-        let study = self.study.as_ref();
-        let study = study.map(|(version, hash)| study_to_attribute(version, hash));
-        let score = [
-            ("instrument_hash", text(&self.instrument_hash)),
-            ("scores", from_json(&self.scores)),
+        let scores = ("scores", from_json(&self.scores));
+        let lists = [
             ("not_scored", from_json(&self.not_scored)),
             ("not_evaluated", from_json(&self.not_evaluated)),
             ("claimed_differs", from_json(&self.claimed_differs)),
             ("alerts", Self::alerts_to_attribute(&self.alerts)),
         ];
-        map(score.into_iter().chain(study.map(|study| ("study", study))))
+        // Most are empty, and a submission that takes more than a kilobyte with its score costs twice as much.
+        let lists = lists.into_iter().filter(|(_, list)| list.as_l().is_ok_and(|list| !list.is_empty()));
+        map(std::iter::once(scores).chain(lists))
     }
 
     pub(crate) fn alerts_to_attribute(alerts: &[(AlertId, RuleId)]) -> AttributeValue {
@@ -86,23 +77,17 @@ impl Score {
     pub(crate) fn from_item(item: &Item) -> Result<Option<Self>, Unreadable> {
         let reader = Reader(item);
         let Some(score) = reader.optional_map("score")? else { return Ok(None) };
-        let json = |name: &str| {
-            let value = score.0.get(name).and_then(to_json);
-            value.ok_or_else(|| unreadable(name, "cannot be parsed"))
+        let json = |name: &str| match score.0.get(name) {
+            None => Ok(Value::Array(Vec::new())),
+            Some(list) => to_json(list).ok_or_else(|| unreadable(name, "cannot be parsed")),
         };
-        let alerts = score.list("alerts")?.iter().map(|alert| {
-            let alert = alert.as_m().map_err(|_| unreadable("alerts", "holds a value that is not an alert"))?;
-            Ok((Reader(alert).parsed("id")?, Reader(alert).parsed("rule")?))
-        });
+        let alerts = score.maps("alerts")?.into_iter().map(|alert| Ok((alert.parsed("id")?, alert.parsed("rule")?)));
         Ok(Some(Self {
             scored_at: reader.instant("scored_at")?,
-            instrument_hash: score.text("instrument_hash")?.to_owned(),
-            study: score.optional_map("study")?.map(study_from_reader).transpose()?,
             scores: json("scores")?,
             not_scored: json("not_scored")?,
             not_evaluated: json("not_evaluated")?,
-            // Older scores do not have it.
-            claimed_differs: json("claimed_differs").unwrap_or_else(|_| Value::Array(Vec::new())),
+            claimed_differs: json("claimed_differs")?,
             alerts: alerts.collect::<Result<_, _>>()?,
         }))
     }

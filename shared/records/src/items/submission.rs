@@ -50,9 +50,10 @@ pub struct Submission {
     pub digest: String,
     /// The correlation id of the request that brought it.
     pub correlation_id: String,
-    /// Lambda's id of the invocation that stored it, by which the SDK's repeat of a write is recognised.
-    pub request_id: String,
-    /// Random, and never returned or logged. Opaque ids are derived from it, so that they hold nothing of the patient.
+    /// Whether the API call that brought it is counted with its score: it brought nothing else.
+    pub counts_call: bool,
+    /// Random for each attempt of an app, and never returned or logged. The SDK's own repeat of a write is recognised by
+    /// it, and opaque ids are derived from it, so that they hold nothing of the patient.
     pub nonce: Uuid,
     /// The version and content hash of the study under which it was accepted; `None` if the study was not stored.
     pub study_version: Option<(StudyVersion, String)>,
@@ -185,7 +186,9 @@ impl Submission {
         set("iss", text(self.principal.iss()));
         set("digest", text(&self.digest));
         set("correlation_id", text(&self.correlation_id));
-        set("request_id", text(&self.request_id));
+        if self.counts_call {
+            set("counts_call", AttributeValue::Bool(true));
+        }
         set("nonce", text(self.nonce.to_string()));
         if let Some((version, hash)) = &self.study_version {
             set("study_version", study_to_attribute(version, hash));
@@ -235,7 +238,7 @@ impl Submission {
             principal: reader.principal()?,
             digest: reader.text("digest")?.to_owned(),
             correlation_id: reader.text("correlation_id")?.to_owned(),
-            request_id: reader.text("request_id")?.to_owned(),
+            counts_call: reader.is_set("counts_call")?,
             nonce: reader.parsed("nonce")?,
             study_version: reader.optional_map("study_version")?.map(study_from_reader).transpose()?,
             amends,
@@ -369,7 +372,7 @@ pub(crate) mod tests {
             principal: Principal::new("subject-1", "https://issuer.example").unwrap(),
             digest: "1".repeat(64),
             correlation_id: "c-1".to_owned(),
-            request_id: "r-1".to_owned(),
+            counts_call: true,
             nonce: Uuid::from_u128(8),
             study_version: Some(("1.0.0".parse().unwrap(), "2".repeat(64))),
             amends: Some(Amendment {
@@ -433,8 +436,6 @@ pub(crate) mod tests {
         assert_eq!(debug, r#"Quarantined { id: "17", reason: "it has no answers", .. }"#);
         let score = Score {
             scored_at: at,
-            instrument_hash: String::new(),
-            study: None,
             scores: serde_json::json!([{"id": "total", "value": 23}]),
             not_scored: Value::Null,
             not_evaluated: Value::Null,

@@ -8,7 +8,6 @@ use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::ids::{PatientId, RuleId};
 use clinical::instruments::Outcome;
-use clinical::studies::Study;
 use invocation::aws::{CallError, Failure, FailureKind, Limits};
 use invocation::{Deadline, metrics};
 use time::OffsetDateTime;
@@ -197,23 +196,17 @@ impl Store {
         let mut evaluated = Evaluated::default();
         let (mut writes, mut parts, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (_, to_score)) in members.iter().enumerate() {
-            let ToScore { submission, protocol, .. } = to_score;
+            let submission = &to_score.submission;
             let profile = profiles.entry(submission.patient.clone()).or_insert_with(|| Profile::before(submission));
             let Some((outcome, raised)) = to_score.evaluate(profile, at) else {
                 never.insert(index, Commit::Never("its answers do not fit the instrument that it names"));
                 continue;
             };
-            counted.add(&submission.instrument.id, raised.len() as u64);
+            counted.add(submission, raised.len() as u64);
             evaluated.add(&outcome, profile.marked_since().is_some());
             content.extend(token_parts(submission, &outcome));
-            let score = TransactWriteItem::builder().update(self.set_score(
-                submission,
-                protocol.study(),
-                &outcome,
-                &raised,
-                at,
-            ));
-            writes.push(score.build());
+            let score = self.set_score(submission, &outcome, &raised, at);
+            writes.push(TransactWriteItem::builder().update(score).build());
             parts.push(Part::Submission(index));
             for write in raised.iter().flat_map(|alert| self.put_alert(alert)) {
                 writes.push(write);
@@ -265,16 +258,9 @@ impl Store {
         Ok(profiles)
     }
 
-    fn set_score(
-        &self,
-        submission: &Submission,
-        study: Option<&Study>,
-        outcome: &Outcome,
-        alerts: &[Alert],
-        at: OffsetDateTime,
-    ) -> Update {
+    fn set_score(&self, submission: &Submission, outcome: &Outcome, alerts: &[Alert], at: OffsetDateTime) -> Update {
         let raised: Vec<(AlertId, RuleId)> = alerts.iter().map(|alert| (alert.id, alert.rule.clone())).collect();
-        let score = Score::of(outcome, submission, study, at, raised);
+        let score = Score::of(outcome, submission, at, raised);
         Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(submission.key()))

@@ -92,7 +92,7 @@ pub(crate) fn stored_before(
 
 /// The outcome of putting `submission` where `stored` is stored under its id.
 pub(crate) fn outcome_of(submission: &Submission, stored: Submission) -> PutOutcome {
-    if stored.request_id == submission.request_id && stored.nonce == submission.nonce {
+    if stored.nonce == submission.nonce {
         // The SDK sent it again because the first answer was lost, and the condition met its own write.
         PutOutcome::Stored
     } else if stored.digest == submission.digest {
