@@ -72,7 +72,8 @@ def acknowledgement(old, new):
              "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(acknowledged_at)",
              "ExpressionAttributeNames": {"#status": "status"},
              "ExpressionAttributeValues": {":acknowledged": {"S": "ACKNOWLEDGED"}, **{f":{name}": old[name] for name in names}}}
-    profile = {"TableName": options.target, "Key": {"pk": new["pk"], "sk": {"S": "PROFILE"}},
+    patient = f"PATIENT#{new['study']['S']}#{new['patient']['S']}"
+    profile = {"TableName": options.target, "Key": {"pk": {"S": patient}, "sk": {"S": "PROFILE"}},
                "UpdateExpression": "SET open_alerts = open_alerts - :one, revision = revision + :one",
                "ConditionExpression": "open_alerts >= :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
     return [{"Update": alert}, {"Update": profile}]

@@ -7,7 +7,7 @@ use clinical::document::{Finding, Findings, pointer};
 use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use records::{Acknowledgement, AlertId, AlertPlace, AuditAction};
+use records::{Acknowledgement, AlertId, AuditAction};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -42,21 +42,19 @@ impl Alerts {
         let note = note(&request)?;
         let id: AlertId = http::path_parameter(&request, "alertId").parse().map_err(|_| not_found())?;
         protocol_for(&self.store, &caller, invocation.deadline).await?;
-        let place = self
-            .store
-            .alert_place(id, invocation.deadline)
-            .await
-            .map_err(|failure| Problem::not_read("the alert", &failure))?;
-        let place = place.filter(|place| is_of_caller(place, &caller)).ok_or_else(not_found)?;
+        // Only alerts of the token's own sites are looked for.
+        let found = self.store.alert(caller.study(), caller.sites(), id, invocation.deadline).await;
+        let found = found.map_err(|failure| Problem::not_read("the alert", &failure))?;
+        let alert = found.ok_or_else(not_found)?;
 
         let record = |action| {
-            audit::entry(action, &caller, &invocation).at_site(&place.site).of_patient(&place.patient).about(id)
+            audit::entry(action, &caller, &invocation).at_site(&alert.site).of_patient(&alert.patient).about(id)
         };
         let entry = record(AuditAction::AlertAcknowledged);
         let acknowledgement = Acknowledgement { by: caller.sub().to_owned(), at: entry.at, note };
         let deadline = invocation.deadline;
-        let acknowledge = self.store.acknowledge(&place, acknowledgement, &entry, deadline);
-        let stored = counted(&self.store, &invocation, &place.study, [&place.site], acknowledge).await;
+        let acknowledge = self.store.acknowledge(&alert, acknowledgement, &entry, deadline);
+        let stored = counted(&self.store, &invocation, &alert.study, [&alert.site], acknowledge).await;
         let stored = stored.map_err(|failure| Problem::not_written(&failure, &NOT_ACKNOWLEDGED))?;
         let is_own = |one: &Acknowledgement| (one.at, one.by.as_str()) == (entry.at, caller.sub());
         if !is_own(&stored.first) && !stored.later.iter().any(is_own) {
@@ -100,10 +98,6 @@ struct AcknowledgedBody<'a> {
     acknowledged: AcknowledgementBody<'a>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     later_acknowledgements: Vec<AcknowledgementBody<'a>>,
-}
-
-fn is_of_caller(place: &AlertPlace, caller: &Caller) -> bool {
-    place.study == *caller.study() && caller.sites().contains(&place.site)
 }
 
 /// The note in the body, `{"note": "…"}`. The body is optional.

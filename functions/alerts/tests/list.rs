@@ -47,12 +47,13 @@ async fn acknowledge(world: &World, id: &str) {
 async fn alerts_of_an_hour(world: &World, count: u8) {
     for n in 0..count {
         send(world, "S01", &format!("P-{n:02}"), UNSAFE).await;
+        // Each is received in a millisecond of its own.
+        std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(score(world, PLENTY).await, 0);
     for (n, row) in world.items("alert").iter().enumerate() {
         let at = format!("2026-11-23T08:{n:02}:00.000000000Z");
         world.tamper_one(row, "raised_at", &at);
-        world.tamper_one(row, "site_sort", &format!("ALERT#{at}#{}", alert_id(row)));
     }
 }
 
@@ -140,8 +141,7 @@ async fn a_filter_with_few_matches_reads_a_bounded_part_and_returns_a_cursor() {
     alerts_of_an_hour(&world, 1).await;
     let row = world.items("alert")[0].clone();
     for n in 0..1_150 {
-        let (sk, site_sort) = (format!("ALERT#COPY#{n}"), format!("ALERT#2026-11-24T{n:04}#x"));
-        world.copy(&row, &[("sk", &sk), ("site_sort", &site_sort)]);
+        world.copy(&row, &[("sk", &format!("f{n:04}"))]);
     }
     acknowledge(&world, &alert_id(&row)).await;
     let (first, next) = list(&world, "status=acknowledged").await;

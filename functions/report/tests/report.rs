@@ -186,21 +186,26 @@ async fn promise_8_an_unreadable_record_affects_no_other_and_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn pages_of_the_store_are_read_to_the_end() {
     let world = filled().await;
-    // A first page with nothing on it, of the patients and of each patient's records.
+    // A first page with nothing on it, of the patients, of each patient's records, and of the alerts.
     world.inject(|call| {
         let first = call.operation == RECORDS && call.body["ExclusiveStartKey"].is_null();
-        let (pk, sk) = (json!({"S": "PATIENT#DEMO#P-000"}), json!({"S": "ALERT#"}));
+        if !first {
+            return None;
+        }
+        let (pk, sk) = (json!({"S": "PATIENT#DEMO#P-000"}), json!({"S": "0"}));
         let mut key = json!({"pk": pk, "sk": sk});
+        let values = &call.body["ExpressionAttributeValues"];
         if call.body["IndexName"] == "site" {
             (key["site_key"], key["site_sort"]) = (json!({"S": "SITE#DEMO#S01"}), json!({"S": "PATIENT#P-000"}));
         } else {
-            key["pk"] = call.body["ExpressionAttributeValues"][":patient"].clone();
+            key["pk"] = values.get(":patient").or(values.get(":alerts")).unwrap().clone();
         }
-        first.then(|| Fault::Answer(200, json!({"Items": [], "Count": 0, "ScannedCount": 1, "LastEvaluatedKey": key})))
+        let nothing = json!({"Items": [], "Count": 0, "ScannedCount": 1, "LastEvaluatedKey": key});
+        Some(Fault::Answer(200, nothing))
     });
     let text = text(&answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await);
     assert!(text.contains("Patients  2 2 with") && text.contains("Submissions  10"), "{text}");
-    assert_eq!(world.count_calls(RECORDS), 6, "two pages of the patients, and of each of the two");
+    assert_eq!(world.count_calls(RECORDS), 8, "two pages of the patients, of each of the two, and of the alerts");
 }
 
 #[tokio::test(start_paused = true)]

@@ -142,9 +142,9 @@ async fn a_correction_counts_at_the_time_of_the_submission_that_it_corrects() {
     let raised = alerts(&world, "lasting");
     assert_eq!((raised.len(), &raised[0]["submission"]), (1, &days[2]["id"]));
     let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
-    let points: Vec<&Value> = course["last"].as_array().unwrap().iter().map(|point| &point["submission"]).collect();
+    let points: Vec<&Value> = course["l"].as_array().unwrap().iter().map(|point| &point["s"]).collect();
     assert_eq!(points[..2], [&days[2]["id"], &correction["id"]]);
-    assert_eq!(course["count"], 3);
+    assert_eq!(course["n"], 3);
     assert_eq!(stored(&world, &days[1])["score"]["scores"][0]["value"], 0, "the corrected one keeps its score");
 }
 
@@ -172,7 +172,7 @@ async fn a_correction_that_is_scored_first_still_replaces_the_original() {
     score(&world, 0).await;
     assert_eq!(alerts(&world, "line"), Vec::<Value>::new());
     let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
-    assert_eq!((&course["count"], &course["baseline"]["submission"]), (&json!(1), &correction["id"]));
+    assert_eq!((&course["n"], &course["b"]["s"]), (&json!(1), &correction["id"]));
     assert!(stored(&world, &mistyped)["scored_at"].is_string());
 }
 
@@ -192,7 +192,7 @@ async fn a_submission_is_scored_under_the_study_version_that_accepted_it_even_if
 #[tokio::test(start_paused = true)]
 async fn a_submission_whose_definition_is_lost_counts_with_its_stored_scores_and_is_reported() {
     let (world, [first, late, third]) = without_the_second().await;
-    world.edit(RECORDS, &stored(&world, &first), |raw| raw["instrument"]["M"]["hash"] = json!({"S": "other content"}));
+    world.edit(RECORDS, &stored(&world, &first), |raw| raw["instrument"]["M"]["hash"] = other_content());
     let metrics = Captured::begin();
     send_and_score(&world, [&late]).await;
     let raised = alerts(&world, "lasting");
@@ -289,9 +289,14 @@ async fn a_submission_whose_score_a_read_does_not_see_yet_is_not_left_out_of_the
     score(&world, 2).await;
     assert!(stored(&world, &first)["scored_at"].is_string());
     let course = world.items("profile")[0]["courses"]["pain-nrs#1.0.0"].clone();
-    assert_eq!((&course["count"], &course["baseline"]["submission"]), (&json!(3), &first["id"]));
+    assert_eq!((&course["n"], &course["b"]["s"]), (&json!(3), &first["id"]));
     let raised = alerts(&world, "lasting");
     assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
+}
+
+/// The hash of a definition that nobody has.
+fn other_content() -> Value {
+    json!({"B": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="})
 }
 
 fn line_and_lasting() -> Value {
@@ -327,12 +332,12 @@ async fn alerts_of_a_submission_whose_definition_is_lost_keep_their_marks() {
     let superseded = |rule: &str| alerts(&world, rule)[0]["superseded"].as_bool().unwrap_or_default();
     assert!(superseded("lasting") && !superseded("line"));
     for lost in [&days[0], &days[2]] {
-        let hash = json!({"S": "other content"});
+        let hash = other_content();
         world.edit(RECORDS, &stored(&world, lost), |raw| raw["instrument"]["M"]["hash"] = hash);
     }
     let late = pain(2, 1);
     send_and_score(&world, [&late]).await;
-    assert_eq!(world.items("profile")[0]["courses"]["pain-nrs#1.0.0"]["count"], 4);
+    assert_eq!(world.items("profile")[0]["courses"]["pain-nrs#1.0.0"]["n"], 4);
     assert!(superseded("lasting") && !superseded("line"));
 }
 
@@ -355,18 +360,19 @@ async fn the_rules_of_a_submission_that_is_corrected_before_they_are_evaluated_s
 #[tokio::test(start_paused = true)]
 async fn a_course_with_more_changes_than_a_transaction_takes_is_evaluated_by_several_from_one_reading() {
     let world = World::new();
-    let rules = json!([{"id": "worse", "severity": "warning", "when": {"change": {"of": "total", "against": "baseline", "worse": "higher", "by": 3}}}]);
-    put_study(&world, "1.0.0", rules, json!({})).await;
+    let change = |by: u8| json!({"change": {"of": "total", "against": "baseline", "worse": "higher", "by": by}});
+    let rule = |id: &str, by| json!({"id": id, "severity": "warning", "when": change(by)});
+    put_study(&world, "1.0.0", json!([rule("worse", 3), rule("much-worse", 4)]), json!({})).await;
     let days: Vec<Value> = (2..=30).map(|day| pain(day, 7)).collect();
     send_and_score(&world, &days).await;
     assert_eq!(alerts(&world, "worse"), Vec::<Value>::new());
-    // An alert with its place and a score of each of the 29.
+    // Two alerts and a score of each of the 29.
     send(&world, &pain(1, 2)).await;
     let (readings, transactions) = (world.count_calls("Query RecordsTable"), world.calls().len());
     score(&world, 29).await;
-    assert_eq!((alerts(&world, "worse").len(), world.published().len()), (29, 29));
+    assert_eq!((alerts(&world, "worse").len(), world.published().len()), (29, 58));
     assert_eq!(world.count_calls("Query RecordsTable"), readings + 1);
     let of_course = world.calls()[transactions..].iter().filter(|call| writes_of_course(call).is_some()).count();
     assert_eq!(of_course, 2);
-    assert_eq!(world.items("profile")[0]["open_alerts"], 29);
+    assert_eq!(world.items("profile")[0]["open_alerts"], 58);
 }

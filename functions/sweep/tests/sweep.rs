@@ -468,7 +468,7 @@ async fn an_unreadable_patient_and_an_item_of_an_unknown_kind_fail_the_run_and_d
     send(&world, "S01", "P-1", CALM).await;
     score(&world, PLENTY).await;
     let profile = world.items("profile").remove(0);
-    for (attribute, value) in [("pending", "PENDING#3"), ("pending_since", LONG_AGO), ("patient", "")] {
+    for (attribute, value) in [("pending", "PENDING#3"), ("pending_since", LONG_AGO), ("courses", "")] {
         world.tamper_one(&profile, attribute, value);
     }
     let other = [("sk", "MEMO"), ("kind", "memo"), ("pending", "PENDING#5"), ("pending_since", LONG_AGO)];

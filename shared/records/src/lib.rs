@@ -10,9 +10,8 @@
 //! | item | `pk` | `sk` |
 //! |---|---|---|
 //! | [`Submission`], with its [`Score`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
-//! | [`Alert`] | same | `ALERT#<submission>#<rule>` |
 //! | [`Profile`] | same | `PROFILE` |
-//! | [`AlertPlace`] | `ALERT#<id>` | `ALERT` |
+//! | [`Alert`] | `ALERTS#<study>#<site>` | its public id |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
 //! | a version of a study | `STUDY#<study>` | `VERSION#<version>` |
 //! | the version in force, a copy | same | `CURRENT` |
@@ -25,7 +24,7 @@
 //!
 //! | index | hash key | sort key | items |
 //! |---|---|---|---|
-//! | `site` | `SITE#<study>#<site>` | `ALERT#<time>#<id>`, `PATIENT#<patient>` | alerts, profiles |
+//! | `site` | `SITE#<study>#<site>` | `PATIENT#<patient>` | profiles |
 //! | `pending` | `<list>#<shard>`, see [`List`] | time of entry, or due time | items with outstanding work |
 //!
 //! The SiteCounts table holds numbers only, see [`SiteCounts`]: `pk` is `COUNT#<study>#<site>#<metric>#<shard>`.
@@ -35,7 +34,7 @@ mod store;
 mod table;
 
 pub use items::UnknownName;
-pub use items::acknowledgement::{Acknowledgement, Acknowledgements, AlertPlace};
+pub use items::acknowledgement::{Acknowledgement, Acknowledgements};
 pub use items::alert::{Alert, AlertId, AlertStatus};
 pub use items::alert_filter::{AlertFilter, StatusFilter};
 pub use items::audit::{Actor, Audit, AuditAction};

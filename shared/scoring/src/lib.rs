@@ -25,14 +25,14 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use clinical::ids::{PatientId, RuleId, StudyId};
+use clinical::ids::{PatientId, StudyId};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use notifications::Topic;
-use records::{Alert, Commit, Quarantined, Store, Submission};
+use records::{Alert, AlertId, Commit, Quarantined, Store, Submission};
 use serde_json::Value;
 
 use crate::batch::{Batch, Member, Unscorable};
@@ -209,8 +209,8 @@ impl Scoring {
                         stage.queue.extend(alerts);
                         stage.completion.mark_done(indices);
                     }
-                    Commit::AlreadyScored(rules) => {
-                        repeated.push((to_score.submission, rules));
+                    Commit::AlreadyScored(alerts) => {
+                        repeated.push((to_score.submission, alerts));
                         stage.completion.mark_done(indices);
                     }
                     Commit::Failed(failure) => tracing::error!(event = "score_not_committed", %failure),
@@ -228,8 +228,8 @@ impl Scoring {
 
     /// Queues the unpublished alerts of submissions that were scored before: the process that scored them may have died
     /// before it published them. Alerts that cannot be read now stay on the list of waiting items.
-    async fn queue_unpublished(&self, repeated: &[(Submission, Vec<RuleId>)], queue: &Queue, deadline: Deadline) {
-        let raised: Vec<_> = repeated.iter().map(|(submission, rules)| (submission, rules.as_slice())).collect();
+    async fn queue_unpublished(&self, repeated: &[(Submission, Vec<AlertId>)], queue: &Queue, deadline: Deadline) {
+        let raised: Vec<_> = repeated.iter().map(|(submission, alerts)| (submission, alerts.as_slice())).collect();
         match self.store.alerts(&raised, deadline).await {
             Ok((alerts, unreadable)) => {
                 queue.extend(alerts);
@@ -285,13 +285,13 @@ struct CommitStage<'a> {
 #[derive(Default)]
 struct Deferred {
     /// Submissions that were scored before, with the rules that had fired.
-    repeated: Vec<(Submission, Vec<RuleId>)>,
+    repeated: Vec<(Submission, Vec<AlertId>)>,
     /// Patients whose courses are to be evaluated again.
     reevaluate: BTreeSet<(StudyId, PatientId)>,
 }
 
 impl CommitStage<'_> {
-    fn defer(&self, repeated: Vec<(Submission, Vec<RuleId>)>, reevaluate: BTreeSet<(StudyId, PatientId)>) {
+    fn defer(&self, repeated: Vec<(Submission, Vec<AlertId>)>, reevaluate: BTreeSet<(StudyId, PatientId)>) {
         let mut deferred = self.deferred.lock().unwrap_or_else(PoisonError::into_inner);
         deferred.repeated.extend(repeated);
         deferred.reevaluate.extend(reevaluate);

@@ -14,8 +14,8 @@ use records::{
 };
 use time::OffsetDateTime;
 
+use crate::AT_ONCE;
 use crate::difference::{Difference, Kind};
-use crate::{AT_ONCE, places};
 
 /// The changes of a patient's records that do not have exactly one entry.
 pub(crate) async fn of_patient(
@@ -142,8 +142,14 @@ pub(crate) async fn without_change(
 
 async fn is_acknowledged(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
     let id = entry.subject.as_ref().and_then(|subject| subject.parse().ok());
-    let (Some(id), Some(study), Some(patient)) = (id, &entry.study, &entry.patient) else { return Ok(false) };
-    let Some(alert) = places::alert_of(id, study, patient, store, deadline).await? else { return Ok(false) };
+    let (Some(id), Some(study), Some(site)) = (id, &entry.study, &entry.site) else { return Ok(false) };
+    let alert = match store.alert(study, [site], id, deadline).await {
+        Ok(alert) => alert.filter(|alert| entry.patient.as_ref() == Some(&alert.patient)),
+        // The row itself is reported.
+        Err(failure) if failure.is_unreadable() => return Ok(true),
+        Err(failure) => return Err(failure),
+    };
+    let Some(alert) = alert else { return Ok(false) };
     let by = entry.actor.principal.sub();
     Ok(alert.acknowledged.iter().chain(&alert.later).any(|one| one.at == entry.at && one.by == by))
 }

@@ -75,8 +75,9 @@ kinds! {
     /// The marks of an alert differ.
     AlertMarksDiffer, "alert-marks-differ",
         "the marks `corrected` and `superseded` are not those of the patient's course";
-    /// A score does not name an alert of its submission.
-    AlertNotNamed, "alert-not-named", "the score does not name an alert of its submission";
+    /// No score names an alert.
+    AlertNotNamed, "alert-not-named",
+        "the score of the alert's submission does not name it, so that nothing that follows the patient's course meets it";
     /// A score names an alert that is not stored.
     AlertNotStored, "alert-not-stored", "the score names an alert that is not stored";
     /// A quiet alert should be published.
@@ -91,14 +92,10 @@ kinds! {
     /// An alert is on the wrong list.
     ListDiffers, "list-differs",
         "the list of what is pending does not agree with the state: it waits for nothing, or nothing ever processes it";
-    /// An item is missing from the index of its site.
-    NotInSiteIndex, "not-in-site-index", "the site's lists do not show it, or show it in the wrong place";
+    /// A profile is missing from the index of its site.
+    NotInSiteIndex, "not-in-site-index", "the site's list of patients does not show the patient, or in the wrong place";
     /// An alert was escalated too often.
     EscalatedTooOften, "escalated-too-often", "the alert was published again more often than its study allows";
-    /// An alert has no place.
-    PlaceMissing, "place-missing", "the alert's public id does not lead to it, so that nobody can acknowledge it";
-    /// A place leads to no alert.
-    PlaceWithoutAlert, "place-without-alert", "a public id of an alert leads to no alert, or to another one";
     /// A patient has no profile.
     ProfileMissing, "profile-missing", "the patient has scored submissions and no profile";
     /// A patient has a profile and no scored submission.

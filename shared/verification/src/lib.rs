@@ -21,7 +21,7 @@ mod definitions;
 mod difference;
 mod pass;
 mod patient;
-mod places;
+mod rows;
 
 use std::time::Duration;
 

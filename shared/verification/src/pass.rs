@@ -18,7 +18,7 @@ use crate::counts::Brackets;
 use crate::definitions::Definitions;
 use crate::difference::{Difference, Kind};
 use crate::patient::{Compared, compare};
-use crate::{AT_ONCE, FIRST_WAIT, LONGEST_WAIT, Settings, audit, places};
+use crate::{AT_ONCE, FIRST_WAIT, LONGEST_WAIT, Settings, audit, rows};
 
 /// How often a patient whose records differ is read again. A read may meet a transaction half-way, but not each time the
 /// same one.
@@ -283,9 +283,7 @@ impl Pass {
         };
         let compare = async || {
             Ok(match &found {
-                Walked::AlertPlace(id, place) => {
-                    places::without_alert(*id, place, store, deadline).await?.into_iter().collect()
-                }
+                Walked::Alert(row) => rows::not_named(row, store, deadline).await?.into_iter().collect(),
                 Walked::Audit(entry) => audit::without_change(entry, store, deadline).await?.into_iter().collect(),
                 Walked::Document(document) => document_differs(document, store, deadline).await?,
                 Walked::Unreadable(item) => {
@@ -337,7 +335,6 @@ impl Pass {
         let defined = self.definitions.of(records, store, deadline).await?;
         let limits = self.definitions.limits(&records.study, store, deadline).await?;
         let mut compared = compare(records, &defined, limits, &self.settings, now);
-        compared.differences.extend(places::missing(records, store, deadline).await?);
         compared.differences.extend(audit::of_patient(records, store, deadline).await?);
         Ok(compared)
     }

@@ -146,7 +146,8 @@ impl<'a> Patient<'a> {
     }
 
     fn unreadable(&mut self) {
-        for item in &self.records.unreadable {
+        // Alerts are reported where a walk meets them.
+        for item in self.records.unreadable.iter().filter(|item| item.kind != "alert") {
             let difference = self.difference(Kind::Unreadable).about(item);
             self.differs(Difference { submission: item.submission, ..difference });
         }
@@ -171,11 +172,6 @@ impl<'a> Patient<'a> {
             OnList::On { list: List::Quarantine, .. } => self.compared.quarantined += 1,
             OnList::On { list: List::Open, .. } | OnList::None | OnList::Unreachable => {
                 self.of_submission(Kind::ListDiffers, stored, "it is not scored");
-            }
-        }
-        if let Some(rows) = self.rows.get(&submission.id) {
-            for row in rows.values().copied().collect::<Vec<_>>() {
-                self.of_alert(Kind::AlertWithoutReason, row, "its submission is not scored");
             }
         }
     }

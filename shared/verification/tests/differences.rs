@@ -126,17 +126,15 @@ fn one(world: &World, kind: &str, attribute: &str, value: &str) -> Value {
 }
 
 fn profile(world: &World) -> Value {
-    one(world, "profile", "patient", "P-1")
+    one(world, "profile", "pk", "PATIENT#DEMO#P-1")
 }
 
 fn alert(world: &World, rule: &str) -> Value {
     one(world, "alert", "rule", rule)
 }
 
-/// The place of the alert that two clinicians acknowledged.
-fn place(world: &World) -> Value {
-    one(world, "alert-id", "patient", "P-2")
-}
+/// An alert's id that no alert has.
+const NO_ALERT: &str = "019a3f2e-4c00-8000-8000-000000000000";
 
 /// The submission of the second day.
 fn submission(world: &World) -> Value {
@@ -182,9 +180,9 @@ const CASES: &[Case] = cases! {
     "a submission that cannot be read": |world| unset(world, &one(world, "submission", "patient", "P-3"), "digest")
         => [Unreadable, CountTooHigh];
     "an alert that cannot be read": |world| set(world, &alert(world, "high"), "/severity", text("grave"))
-        => [Unreadable, CountTooHigh, AlertMissing, AlertNotStored, PlaceWithoutAlert];
-    "a place that cannot be read": |world| unset(world, &place(world), "patient")
-        => [Unreadable, PlaceMissing, AuditWithoutChange];
+        => [Unreadable, CountTooHigh, AlertMissing, AlertNotStored];
+    "an alert that names another patient": |world| set(world, &alert(world, "worse"), "/patient", text("P-9"))
+        => [AlertAltered, AlertNotNamed];
     "an item of no kind": |world| edit(world, &alert(world, "safety"), |raw| { raw["pk"] = text("OTHER"); raw["kind"] = text("other"); })
         => [Unreadable];
     "a study whose content was changed": |world| {
@@ -204,7 +202,7 @@ const CASES: &[Case] = cases! {
     "no score": |world| set(world, &submission(world), "/score/M/scores", json!({"L": []}))
         => [ScoresDiffer];
     "another answer": |world| set(world, &submission(world), "/answers/M/1", json!({"N": "7"}))
-        => [ScoresDiffer, CoursesDiffer];
+        => [ScoresDiffer];
     "another reason": |world| set(world, &one(world, "submission", "patient", "P-3"), "/score/M/not_scored/L/0/M/reason", text("none"))
         => [NotScoredDiffers];
     "no rule that was not evaluated": |world| set(world, &one(world, "submission", "patient", "P-3"), "/score/M/not_evaluated", json!({"L": []}))
@@ -212,17 +210,26 @@ const CASES: &[Case] = cases! {
     "a claim that was not made": |world| add(world, &submission(world), "/score/M", "claimed_differs",
         json!({"L": [{"M": {"id": {"S": "total"}, "claimed": {"N": "3"}}}]})) => [ClaimsDiffer];
     "an alert that is gone": |world| world.remove(RECORDS, &alert(world, "safety"))
-        => [AlertMissing, AlertNotStored, PlaceWithoutAlert, CountTooHigh, OpenAlertsDiffer, LastAlertsDiffer];
-    "an alert of a rule that does not fire": |world| edit(world, &alert(world, "safety"), |raw| {
-        let sk = raw["sk"]["S"].as_str().unwrap().replace("safety", "high");
-        (raw["sk"], raw["rule"]) = (text(&sk), text("high"));
-    }) => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, AlertNotNamed, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer, PlaceMissing];
+        => [AlertMissing, AlertNotStored, CountTooHigh, OpenAlertsDiffer, LastAlertsDiffer];
+    "an alert of a rule that does not fire": |world| {
+        let safety = alert(world, "safety");
+        edit(world, &safety, |raw| {
+            (raw["sk"], raw["alert_id"], raw["rule"]) = (text(NO_ALERT), text(NO_ALERT), text("high"));
+        });
+        edit(world, &one(world, "submission", "id", safety["submission"].as_str().unwrap()), |raw| {
+            let named = raw.pointer_mut("/score/M/alerts/L").unwrap().as_array_mut().unwrap();
+            named.push(json!({"M": {"id": text(NO_ALERT), "rule": text("high")}}));
+        });
+    } => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer];
     "an alert of another severity": |world| set(world, &alert(world, "worse"), "/severity", text("info"))
         => [AlertAltered];
     "an alert of another site": |world| set(world, &alert(world, "worse"), "/site", text("S02"))
-        => [AlertAltered, NotInSiteIndex, PlaceMissing, PlaceWithoutAlert, CountTooHigh, CountTooLow];
+        => [Unreadable, AlertNotStored, QuietWithoutReason, CountTooHigh];
+    "an alert among those of another site": |world| edit(world, &alert(world, "worse"), |raw| {
+        (raw["pk"], raw["site"]) = (text("ALERTS#DEMO#S02"), text("S02"));
+    }) => [AlertNotNamed];
     "an alert that was raised at another time": |world| set(world, &alert(world, "safety"), "/raised_at", text("2026-01-01T00:00:00Z"))
-        => [AlertAltered, NotInSiteIndex, LastAlertsDiffer];
+        => [AlertAltered, LastAlertsDiffer];
     "an alert that is marked corrected": |world| edit(world, &alert(world, "safety"), |raw| raw["corrected"] = json!({"BOOL": true}))
         => [AlertMarksDiffer];
     "an alert that is no longer superseded": |world| {
@@ -232,9 +239,9 @@ const CASES: &[Case] = cases! {
     "an alert that its score does not name": |world| {
         let id = alert(world, "safety")["submission"].as_str().unwrap().to_owned();
         set(world, &one(world, "submission", "id", &id), "/score/M/alerts", json!({"L": []}));
-    } => [AlertNotNamed];
-    "a named alert of another id": |world| set(world, &submission(world), "/score/M/alerts/L/0/M/id", text("00bb2958-0000-8000-8000-000000000000"))
-        => [AlertNotNamed, AlertNotStored];
+    } => [AlertNotNamed, AlertMissing, CountTooHigh, OpenAlertsDiffer, LastAlertsDiffer];
+    "a named alert of another id": |world| set(world, &submission(world), "/score/M/alerts/L/0/M/id", text(NO_ALERT))
+        => [AlertNotNamed, AlertNotStored, QuietWithoutReason, CountTooHigh, OpenAlertsDiffer, LastAlertsDiffer];
     "a quiet alert that nothing made quiet": |world| {
         let published = world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
         edit(world, &published, |raw| {
@@ -245,7 +252,7 @@ const CASES: &[Case] = cases! {
     "a quiet alert before which none was published": |world| {
         let published = world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
         raise_later(world, &published, time::Duration::hours(7));
-    } => [AlertAltered, NotInSiteIndex, QuietWithoutReason, LastAlertsDiffer];
+    } => [AlertAltered, QuietWithoutReason, LastAlertsDiffer];
     "an acknowledged alert that was never published": |world| {
         let acknowledged = one(world, "alert", "patient", "P-2");
         edit(world, &acknowledged, |raw| raw.as_object_mut().unwrap().retain(|name, _| {
@@ -282,35 +289,35 @@ const CASES: &[Case] = cases! {
     "a submission that is not scored and on no list": |world| edit(world, &one(world, "submission", "patient", "P-3"), |raw| {
         raw.as_object_mut().unwrap().retain(|name, _| !name.starts_with("score"));
     }) => [ListDiffers, ProfileWithoutReason, CountTooHigh];
-    "an alert in another place of the index": |world| set(world, &alert(world, "worse"), "/site_sort", text("ALERT#1"))
+    "a profile in another place of the index": |world| set(world, &profile(world), "/site_sort", text("PATIENT#P-9"))
         => [NotInSiteIndex];
-    "a profile in another place of the index": |world| set(world, &profile(world), "/site_key", text("SITE#DEMO#S02"))
-        => [NotInSiteIndex];
-    "a place that is gone": |world| world.remove(RECORDS, &place(world))
-        => [PlaceMissing, AuditWithoutChange];
-    "a place that leads elsewhere": |world| set(world, &place(world), "/patient", text("P-9"))
-        => [PlaceMissing, PlaceWithoutAlert, AuditWithoutChange];
-    "a place of nothing": |world| edit(world, &place(world), |raw| {
-        raw["pk"] = text("ALERT#00bb2958-0000-8000-8000-000000000000");
-    }) => [PlaceWithoutAlert];
+    "a profile of another site": |world| set(world, &profile(world), "/site_key", text("SITE#DEMO#S02"))
+        => [LastSubmissionDiffers];
+    "a profile of another study's site": |world| set(world, &profile(world), "/site_key", text("SITE#OTHER#S01"))
+        => [Unreadable];
+    "an alert under the id of another one": |world| edit(world, &alert(world, "worse"), |raw| raw["sk"] = text(NO_ALERT))
+        => [Unreadable];
     "a profile that is gone": |world| world.remove(RECORDS, &profile(world)) => [ProfileMissing];
     "a profile of nobody": |world| edit(world, &profile(world), |raw| {
-        (raw["pk"], raw["patient"], raw["site_sort"]) = (text("PATIENT#DEMO#P-9"), text("P-9"), text("PATIENT#P-9"));
+        (raw["pk"], raw["site_sort"]) = (text("PATIENT#DEMO#P-9"), text("PATIENT#P-9"));
     }) => [ProfileWithoutReason, LastAlertsDiffer];
-    "a count of points": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/count", json!({"N": "9"}))
+    "a count of points": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/n", json!({"N": "9"}))
         => [CoursesDiffer];
     "another baseline": |world| edit(world, &profile(world), |raw| {
-        let last = raw["courses"]["M"]["pain#1.0.0"]["M"]["last"]["L"][0].clone();
-        raw["courses"]["M"]["pain#1.0.0"]["M"]["baseline"] = last;
+        let last = raw["courses"]["M"]["pain#1.0.0"]["M"]["l"]["L"][0].clone();
+        raw["courses"]["M"]["pain#1.0.0"]["M"]["b"] = last;
     }) => [CoursesDiffer];
-    "another point": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/last/L/0/M/scores/M/total", json!({"N": "9"}))
+    "another point": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/l/L/0/M/x/M/total", json!({"N": "9"}))
         => [CoursesDiffer];
-    "points that are gone": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/last", json!({"L": []}))
-        => [CoursesDiffer];
-    "a course that is gone": |world| set(world, &profile(world), "/courses", json!({"M": {}})) => [CoursesDiffer];
+    "points that are gone": |world| set(world, &profile(world), "/courses/M/pain#1.0.0/M/l", json!({"L": []}))
+        => [Unreadable];
+    "a course that is gone": |world| edit(world, &profile(world), |raw| {
+        let last = raw["courses"]["M"]["pain#1.0.0"]["M"]["l"]["L"][0].clone();
+        (raw["courses"], raw["last"]) = (json!({"M": {}}), last);
+    }) => [CoursesDiffer];
     "another last submission": |world| {
-        let id = submission(world)["id"].as_str().unwrap().to_owned();
-        set(world, &profile(world), "/last_submission", text(&id));
+        let time = json!({"N": "1762156800000000000"});
+        edit(world, &profile(world), |raw| raw["last"] = json!({"M": {"s": {"B": "AAAAAAAAAAAAAAAAAAAABw=="}, "t": time}}));
     } => [LastSubmissionDiffers];
     "another number of open alerts": |world| set(world, &profile(world), "/open_alerts", json!({"N": "9"}))
         => [OpenAlertsDiffer];

@@ -97,11 +97,7 @@ impl Sequence {
     }
 
     fn alert(&self, patient: u64, n: u64, rule: u64) -> Value {
-        key(&self.patient(patient), &format!("ALERT#{n}#{rule}"))
-    }
-
-    fn place(&self, patient: u64, n: u64, rule: u64) -> Value {
-        key(&self.key(&format!("ALERT#{patient}{n}{rule}#")), "ALERT")
+        key(&self.key("ALERTS#"), &format!("{n}-{patient}-{rule}"))
     }
 
     fn profile(&self, patient: u64) -> Value {
@@ -203,20 +199,11 @@ impl Sequence {
 
     fn alert_item(&mut self, patient: u64, n: u64, rule: u64) -> Value {
         let mut item = self.alert(patient, n, rule);
-        let raised = self.time();
-        let sort = format!("ALERT#{}#{patient}{n}{rule}", raised["S"].as_str().unwrap_or_default());
         let fields = json!({
-            "kind": {"S": "alert"}, "status": {"S": "PENDING"}, "raised_at": raised, "value": self.number(),
-            "site_key": {"S": self.site(0)}, "site_sort": {"S": sort},
+            "kind": {"S": "alert"}, "status": {"S": "PENDING"}, "raised_at": self.time(), "value": self.number(),
             "pending": self.any_list("PENDING"), "pending_since": self.time(),
         });
         extend(&mut item, fields);
-        item
-    }
-
-    fn place_item(&mut self, patient: u64, n: u64, rule: u64) -> Value {
-        let mut item = self.place(patient, n, rule);
-        extend(&mut item, json!({"kind": {"S": "place"}, "patient": {"S": patient.to_string()}}));
         item
     }
 
@@ -272,7 +259,7 @@ impl Sequence {
                 "ProjectionExpression": "id, instrument, effective_at, #place, amended_by",
                 "ExpressionAttributeNames": {"#place": "place"},
             }),
-            2 => json!({"TableName": RECORDS, "Key": self.place(patient, n, 0), "ConsistentRead": true}),
+            2 => json!({"TableName": RECORDS, "Key": self.alert(patient, n, 0), "ConsistentRead": true}),
             3 => json!({"TableName": RECORDS, "Key": self.profile(patient), "ConsistentRead": true}),
             // Study and start-up reads need not be consistent.
             4 => json!({"TableName": RECORDS, "Key": key(&self.key("STUDY#"), "CURRENT")}),
@@ -373,10 +360,8 @@ impl Sequence {
     fn items_of_patient(&self, patient: u64) -> Request {
         query(json!({
             "TableName": RECORDS, "ConsistentRead": true,
-            "KeyConditionExpression": "pk = :patient AND sk BETWEEN :first AND :last",
-            "ExpressionAttributeValues": {
-                ":patient": {"S": self.patient(patient)}, ":first": {"S": "ALERT#"}, ":last": {"S": "SUBMISSION#~"},
-            },
+            "KeyConditionExpression": "pk = :patient",
+            "ExpressionAttributeValues": {":patient": {"S": self.patient(patient)}},
         }))
     }
 
@@ -423,20 +408,19 @@ impl Sequence {
             5 => json!({
                 "TableName": RECORDS, "IndexName": "site",
                 "KeyConditionExpression": "site_key = :site AND site_sort BETWEEN :from AND :to",
-                "ProjectionExpression": "patient",
                 "ExpressionAttributeValues": {
                     ":site": {"S": self.site(0)}, ":from": {"S": "PATIENT#0 "}, ":to": {"S": "PATIENT#~"},
                 },
             }),
             6 => json!({
-                "TableName": RECORDS, "IndexName": "site", "ScanIndexForward": false,
-                "KeyConditionExpression": "site_key = :site AND site_sort < :below",
-                "ExpressionAttributeValues": {":site": {"S": self.site(0)}, ":below": {"S": "ALERT$"}},
+                "TableName": RECORDS, "ConsistentRead": true, "ScanIndexForward": false,
+                "KeyConditionExpression": "pk = :alerts AND sk < :below",
+                "ExpressionAttributeValues": {":alerts": {"S": self.key("ALERTS#")}, ":below": {"S": "~"}},
             }),
-            // `verify` reads a whole patient, a part of a partition, and the versions of a study.
+            // A report reads all alerts of a site; `verify` a part of a partition, and the versions of a study.
             7 => json!({
-                "TableName": RECORDS, "ConsistentRead": true, "KeyConditionExpression": "pk = :patient",
-                "ExpressionAttributeValues": {":patient": {"S": self.patient(patient)}},
+                "TableName": RECORDS, "ConsistentRead": true, "KeyConditionExpression": "pk = :alerts",
+                "ExpressionAttributeValues": {":alerts": {"S": self.key("ALERTS#")}},
             }),
             8 => json!({
                 "TableName": RECORDS, "ConsistentRead": true,
@@ -497,17 +481,16 @@ impl Sequence {
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }}));
             for rule in 0..self.random.one_of(&[0, 1, 2, 2]) {
-                let (alert, place) = (self.alert_item(patient, n, rule), self.place_item(patient, n, rule));
+                let alert = self.alert_item(patient, n, rule);
                 writes.push(json!({"Put": put_if_absent(alert, false)}));
-                writes.push(json!({"Put": put_if_absent(place, false)}));
             }
         }
-        writes.push(self.set_profile(patient));
+        writes.push(self.put_profile(patient));
         writes.push(self.add_counts());
         self.transaction(writes, true)
     }
 
-    fn set_profile(&mut self, patient: u64) -> Value {
+    fn put_profile(&mut self, patient: u64) -> Value {
         let revision = self.revisions.get(patient as usize).copied().unwrap_or_default();
         let read = if self.random.percent(80) { revision } else { self.random.below(3) };
         if let Some(known) = self.revisions.get_mut(patient as usize).filter(|known| **known == read) {
@@ -515,8 +498,7 @@ impl Sequence {
         }
         let site = self.random.one_of(&[0, 0, 0, 1]);
         let mut attributes = json!({
-            "kind": {"S": "profile"}, "patient": {"S": patient.to_string()}, "site": {"S": "S01"},
-            "site_key": {"S": self.site(site)},
+            "kind": {"S": "profile"}, "site_key": {"S": self.site(site)},
             "site_sort": {"S": format!("PATIENT#{patient}")}, "courses": {"M": self.answers(2)},
             "open_alerts": self.count(), "revision": {"N": (read + 1).to_string()},
         });
@@ -525,25 +507,17 @@ impl Sequence {
             let list = self.any_list("PENDING");
             extend(&mut attributes, json!({"pending": list, "pending_since": self.time()}));
         }
-        let (mut clauses, mut names, mut values) = (Vec::new(), Map::new(), Map::new());
-        for (name, value) in attributes.as_object().into_iter().flatten() {
-            clauses.push(format!("#{name} = :{name}"));
-            names.insert(format!("#{name}"), json!(name));
-            values.insert(format!(":{name}"), value.clone());
+        let mut item = self.profile(patient);
+        extend(&mut item, attributes);
+        let mut put = json!({"TableName": RECORDS, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"});
+        if read > 0 {
+            let condition = json!({
+                "ConditionExpression": "#revision = :read", "ExpressionAttributeNames": {"#revision": "revision"},
+                "ExpressionAttributeValues": {":read": {"N": read.to_string()}},
+            });
+            extend(&mut put, condition);
         }
-        let condition = match read {
-            0 => "attribute_not_exists(pk)",
-            _ => {
-                values.insert(":read".to_owned(), json!({"N": read.to_string()}));
-                "#revision = :read"
-            }
-        };
-        let remove = if marked { "" } else { " REMOVE pending, pending_since" };
-        json!({"Update": {
-            "TableName": RECORDS, "Key": self.profile(patient), "ConditionExpression": condition,
-            "UpdateExpression": format!("SET {}{remove}", clauses.join(", ")),
-            "ExpressionAttributeNames": names, "ExpressionAttributeValues": values,
-        }})
+        json!({"Put": put})
     }
 
     fn add_counts(&mut self) -> Value {
@@ -671,9 +645,8 @@ impl Sequence {
         let (patient, n) = self.place_of_submission();
         let mut writes = Vec::new();
         if self.random.percent(40) {
-            let (alert, place) = (self.alert_item(patient, n, 1), self.place_item(patient, n, 1));
+            let alert = self.alert_item(patient, n, 1);
             writes.push(json!({"Put": put_if_absent(alert, false)}));
-            writes.push(json!({"Put": put_if_absent(place, false)}));
         }
         if self.random.percent(50) {
             writes.push(json!({"Update": {
@@ -695,7 +668,7 @@ impl Sequence {
                     {":alerts": {"L": [self.value(1)]}, ":not_evaluated": {"L": [{"M": self.answers(1)}]}},
             }}));
         }
-        writes.push(self.set_profile(patient));
+        writes.push(self.put_profile(patient));
         if self.random.percent(40) {
             writes.push(self.add_counts());
         }

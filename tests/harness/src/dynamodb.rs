@@ -6,6 +6,7 @@ use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::{COUNTS, Call, RECORDS, lock};
 
@@ -142,17 +143,15 @@ impl Engine {
 /// An index of the Records table.
 pub(crate) struct Index {
     pub(crate) name: &'static str,
-    /// Its hash key and its sort key.
+    /// Its hash key and its sort key. It has keys only.
     pub(crate) keys: [&'static str; 2],
-    /// Whether it has all attributes of an item, and not keys only.
-    pub(crate) has_all: bool,
 }
 
 /// The indexes of the Records table in the template.
 pub(crate) fn indexes() -> [Index; 2] {
     [
-        Index { name: "site", keys: ["site_key", "site_sort"], has_all: true },
-        Index { name: "pending", keys: ["pending", "pending_since"], has_all: false },
+        Index { name: "site", keys: ["site_key", "site_sort"] },
+        Index { name: "pending", keys: ["pending", "pending_since"] },
     ]
 }
 
@@ -181,10 +180,10 @@ fn tables() -> [Value; 2] {
     let key = |name: &str, kind: &str| json!({"AttributeName": name, "KeyType": kind});
     let attribute = |name: &str| json!({"AttributeName": name, "AttributeType": "S"});
     let index = |index: Index| {
-        let ([hash, range], projection) = (index.keys, if index.has_all { "ALL" } else { "KEYS_ONLY" });
+        let [hash, range] = index.keys;
         json!({
             "IndexName": index.name, "KeySchema": [key(hash, "HASH"), key(range, "RANGE")],
-            "Projection": {"ProjectionType": projection},
+            "Projection": {"ProjectionType": "KEYS_ONLY"},
         })
     };
     let attributes = ["pk", "sk"].into_iter().chain(indexes().into_iter().flat_map(|index| index.keys));
@@ -208,6 +207,13 @@ fn plain_item(item: &Value) -> Value {
     Value::Object(members.map(|(name, value)| (name.clone(), plain(value))).collect::<Map<_, _>>())
 }
 
+/// The bytes in `base64` as tests compare them: a UUID as such, anything else in hexadecimal.
+fn plain_bytes(base64: &str) -> Option<Value> {
+    let bytes = aws_smithy_types::base64::decode(base64).ok()?;
+    let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(Value::String(Uuid::from_slice(&bytes).map_or_else(|_| hex(), |uuid| uuid.to_string())))
+}
+
 fn plain(value: &Value) -> Value {
     match value.as_object().and_then(|tagged| tagged.iter().next()) {
         Some((tag, value)) => match tag.as_str() {
@@ -215,6 +221,7 @@ fn plain(value: &Value) -> Value {
             "L" => value.as_array().into_iter().flatten().map(plain).collect(),
             "M" => plain_item(value),
             "NULL" => Value::Null,
+            "B" => value.as_str().and_then(plain_bytes).unwrap_or_else(|| value.clone()),
             _ => value.clone(),
         },
         None => Value::Null,

@@ -415,19 +415,18 @@ impl World {
         }
     }
 
-    /// The step of the escalation in the row of the alert `id`; `None` if it has none.
-    fn stored_step(&self, id: &str) -> Option<u64> {
-        let key = |pk: String, sk: String| serde_json::json!({"pk": {"S": pk}, "sk": {"S": sk}});
-        let place = self.0.dynamodb.get(RECORDS, &key(format!("ALERT#{id}"), "ALERT".to_owned()))?;
-        let text = |name: &str| place[name]["S"].as_str().unwrap_or_default().to_owned();
-        let pk = format!("PATIENT#{}#{}", text("study"), text("patient"));
-        let row = self.0.dynamodb.get(RECORDS, &key(pk, format!("ALERT#{}#{}", text("submission"), text("rule"))))?;
+    /// The step of the escalation in the row of the alert that a message with this `body` is about; `None` if it has none.
+    fn stored_step(&self, body: &Value) -> Option<u64> {
+        let text = |name: &str| body[name].as_str();
+        let pk = format!("ALERTS#{}#{}", text("study")?, text("site")?);
+        let key = serde_json::json!({"pk": {"S": pk}, "sk": {"S": text("alertId")?}});
+        let row = self.0.dynamodb.get(RECORDS, &key)?;
         Some(row["escalation"]["N"].as_str().and_then(|step| step.parse().ok()).unwrap_or_default())
     }
 
     fn apply(&self, call: &Call) -> HttpResponse {
         if !call.is_dynamodb() {
-            let (status, body) = self.0.sns.apply(call, &BTreeSet::new(), |id| self.stored_step(id));
+            let (status, body) = self.0.sns.apply(call, &BTreeSet::new(), |body| self.stored_step(body));
             return response(status, body);
         }
         let metered = lock(&self.0.consumed).is_some();

@@ -96,7 +96,7 @@ impl Index {
         if !self.keys.iter().all(|key| item.contains_key(*key)) {
             return None;
         }
-        let is_projected = |name: &str| self.has_all || ["pk", "sk"].contains(&name) || self.keys.contains(&name);
+        let is_projected = |name: &str| ["pk", "sk"].contains(&name) || self.keys.contains(&name);
         let projected = item.iter().filter(|(name, _)| is_projected(name));
         Some(Value::Object(projected.map(|(name, value)| (name.clone(), value.clone())).collect()))
     }
@@ -140,7 +140,8 @@ pub(crate) fn bytes(item: &Value) -> usize {
 fn bytes_of(value: &Value) -> usize {
     let Some((tag, value)) = value.as_object().and_then(|tagged| tagged.iter().next()) else { return 0 };
     let elements = |list: &Value| list.as_array().into_iter().flatten().map(|one| 1 + bytes_of(one)).sum::<usize>();
-    let members = |map: &Map<String, Value>| map.iter().map(|(name, value)| 1 + name.len() + bytes_of(value)).sum::<usize>();
+    let members =
+        |map: &Map<String, Value>| map.iter().map(|(name, value)| 1 + name.len() + bytes_of(value)).sum::<usize>();
     match tag.as_str() {
         "S" => value.as_str().map_or(0, str::len),
         // Two digits a byte, and one; a sign takes another.
@@ -201,7 +202,11 @@ mod tests {
         assert_eq!(units(None, Some(item(None, 10)), false), [table(1)]);
         assert_eq!(units(Some(item(None, 2_000)), Some(item(None, 10)), true), [table(4)]);
         assert_eq!(units(None, Some(item(Some("A"), 10)), true), [table(2), index(1)]);
-        assert_eq!(units(Some(item(Some("A"), 1)), Some(item(Some("A"), 2)), false), [table(1)], "nothing of it changed");
+        assert_eq!(
+            units(Some(item(Some("A"), 1)), Some(item(Some("A"), 2)), false),
+            [table(1)],
+            "nothing of it changed"
+        );
         assert_eq!(units(Some(item(Some("A"), 1)), Some(item(Some("B"), 1)), false), [table(1), index(2)]);
         assert_eq!(units(Some(item(Some("A"), 1)), Some(item(None, 1)), false), [table(1), index(1)]);
     }

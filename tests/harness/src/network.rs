@@ -144,7 +144,7 @@ impl World {
 
     async fn process(&self, call: &Call, path: &Path) -> HttpResponse {
         if !call.is_dynamodb() {
-            let (status, body) = self.0.sns.apply(call, &path.refused_entries, |id| self.stored_step(id));
+            let (status, body) = self.0.sns.apply(call, &path.refused_entries, |body| self.stored_step(body));
             let is_partial = body.contains("<Failed><member>") && body.contains("<Successful><member>");
             lock(&self.0.network).conflicts.partial_batches += u64::from(is_partial);
             return response(status, body);

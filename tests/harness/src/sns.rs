@@ -23,12 +23,12 @@ impl Sns {
     }
 
     /// Answers `call`. The entries `refused` of a batch, by their index, are not published. `stored` returns the step of
-    /// the escalation in the row of an alert.
+    /// the escalation in the row of the alert of a message.
     pub(crate) fn apply(
         &self,
         call: &Call,
         refused: &BTreeSet<usize>,
-        stored: impl Fn(&str) -> Option<u64>,
+        stored: impl Fn(&Value) -> Option<u64>,
     ) -> (u16, String) {
         let field = |name: &str| call.body.get(name).and_then(Value::as_str).map(str::to_owned);
         let body = match call.name() {
@@ -63,7 +63,7 @@ impl Sns {
         &self,
         entry: &str,
         field: &impl Fn(&str) -> Option<String>,
-        stored: &impl Fn(&str) -> Option<u64>,
+        stored: &impl Fn(&Value) -> Option<u64>,
     ) -> String {
         let mut attributes = BTreeMap::new();
         for n in 1.. {
@@ -74,7 +74,7 @@ impl Sns {
         let message = field(&format!("{entry}.Message")).unwrap_or_default();
         let message: BTreeMap<String, String> = serde_json::from_str(&message).expect("a message by protocol is JSON");
         let body: Value = serde_json::from_str(&message["default"]).expect("the default message is JSON");
-        let stored_step = body["alertId"].as_str().and_then(stored);
+        let stored_step = stored(&body);
         let mut published = lock(&self.0);
         let message_id = format!("00000000-0000-0000-0000-{:012}", published.len());
         published.push(Published {

@@ -37,9 +37,9 @@ const WEAKNESSES: [(&str, &str, &str); 52] = [
         "AuditFunction, statement ReadAuditEntries: it is held to no keys",
     ),
     (
-        "{ \"dynamodb:LeadingKeys\": [\"ALERT#*\", WARM-UP] }",
-        "{ \"dynamodb:LeadingKeys\": [\"ALERT#*\", \"KEY#*\", WARM-UP] }",
-        "not in permissions.txt: AlertsFunction Allow dynamodb:GetItem RecordsTable of ALERT#* KEY#* WARM-UP",
+        "{ \"dynamodb:LeadingKeys\": [\"INSTRUMENT#*\", \"ALERTS#*\"] }",
+        "{ \"dynamodb:LeadingKeys\": [\"INSTRUMENT#*\", \"ALERTS#*\", \"KEY#*\"] }",
+        "not in permissions.txt: AlertsFunction Allow dynamodb:BatchGetItem RecordsTable of ALERTS#* INSTRUMENT#* KEY#*",
     ),
     (
         "Sid: CountAndReadCounts\n              Effect: Allow\n              Action: [dynamodb:UpdateItem, dynamodb:BatchGetItem]\n",

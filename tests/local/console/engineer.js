@@ -447,7 +447,7 @@ const AGAINST = {
     "alert-not-stored",
     "alert-without-reason",
     "list-differs",
-    "place-missing",
+    "alert-not-named",
     "quiet-without-reason",
     "status-differs",
     "waits-too-long",

@@ -28,8 +28,16 @@ async fn world() -> World {
 /// Submits the first answer of every item, but `codes`.
 async fn send(world: &World, instrument: &str, patient: &str, codes: &[(&str, u8)], at: &str) {
     let instrument = Catalog::shipped().latest(&instrument.parse().unwrap()).unwrap();
-    let mut answers: Map<String, Value> =
-        (1..=9).map(|item| (item.to_string(), json!(1))).chain([("9".to_owned(), json!(0))]).collect();
+    let definition = serde_json::to_value(instrument.definition()).unwrap();
+    let first = |item: &Value| match item["codes"].as_str() {
+        Some(list) => definition["codes"][list][1]["code"].clone(),
+        None => item["min"].clone(),
+    };
+    let items = definition["items"].as_array().unwrap().iter();
+    let mut answers: Map<String, Value> = items
+        .map(|item| (item["id"].as_str().unwrap().to_owned(), first(item)))
+        .filter(|(id, _)| instrument.id().as_str() != "phq-9" || id != "9")
+        .collect();
     answers.extend(codes.iter().map(|(item, code)| ((*item).to_owned(), json!(code))));
     let body = json!({
         "id": Uuid::now_v7().to_string(), "instrument": instrument.id(), "version": instrument.version(),
@@ -61,13 +69,19 @@ fn show(title: &str, consumed: &[Consumed], per: usize) {
         println!("  {operation:<40}{what:<28}{times:>5}{units:>6}{bytes:>6} B");
     }
     let sum: usize = consumed.iter().map(Consumed::write_units).sum();
-    println!("  together {:.2}, read {:.1}", sum as f64 / per as f64, consumed.iter().map(|one| one.read_units).sum::<f64>() / per as f64);
+    println!(
+        "  together {:.2}, read {:.1}",
+        sum as f64 / per as f64,
+        consumed.iter().map(|one| one.read_units).sum::<f64>() / per as f64
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn submissions() {
     let world = world().await;
-    for (n, at) in ["2026-11-01T08:00:00+01:00", "2026-11-02T08:00:00+01:00", "2026-11-03T08:00:00+01:00"].iter().enumerate() {
+    for (n, at) in
+        ["2026-11-01T08:00:00+01:00", "2026-11-02T08:00:00+01:00", "2026-11-03T08:00:00+01:00"].iter().enumerate()
+    {
         send(&world, "phq-9", "P-0001", &[], at).await;
         show("submit", &world.consumed(), 1);
         world.score(&world.stream()[n..], PLENTY).await;
@@ -92,8 +106,24 @@ async fn submissions() {
     world.score(&world.stream()[before..], PLENTY).await;
     show("score with an alert", &world.consumed(), 1);
     for item in world.all_items() {
-        if item["patient"] == "P-0001" {
+        if item["pk"] == "PATIENT#DEMO#P-0001" || item["kind"] == "alert" {
             println!("{item}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_profile_of_six_instruments() {
+    let world = world().await;
+    let mut done = 0;
+    for day in 1..=3 {
+        for instrument in ["phq-9", "gad-7", "isi", "who-5", "pain-nrs", "k10"] {
+            send(&world, instrument, "P-0001", &[], &format!("2026-11-0{day}T08:00:00+01:00")).await;
+            world.consumed();
+            world.score(&world.stream()[done..], PLENTY).await;
+            done += 1;
+            show(instrument, &world.consumed(), 1);
+        }
+    }
+    println!("{}", world.items("profile")[0]);
 }

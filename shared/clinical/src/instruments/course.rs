@@ -87,11 +87,6 @@ impl Course {
         self.last.first()
     }
 
-    /// The point before the newest.
-    pub fn previous(&self) -> Option<&Point> {
-        self.last.get(1)
-    }
-
     /// Whether `place` is after all points.
     pub fn is_newest(&self, place: Place) -> bool {
         self.latest().is_none_or(|latest| latest.place < place)
@@ -102,10 +97,10 @@ impl Course {
         self.last.len() >= back || self.count <= self.last.len() as u64
     }
 
-    /// Adds `point`, which must be the newest. Keeps at least `back` points, at least two, and as many as before, since
+    /// Adds `point`, which must be the newest. Keeps at least `back` points, at least one, and as many as before, since
     /// rules of other versions may look further back.
     pub fn push(&mut self, point: Point, back: usize) {
-        let keep = self.last.len().max(back).max(2);
+        let keep = self.last.len().max(back).max(1);
         if self.baseline.is_none() && point.in_study {
             self.baseline = Some(point.clone());
         }
@@ -181,7 +176,7 @@ mod tests {
     fn points_before_the_study_starts_are_kept_and_are_no_baseline() {
         let course = course([-2, -1, 3], 2);
         assert_eq!(course.baseline, Some(point(3)));
-        assert_eq!(course.previous(), Some(&point(-1)));
+        assert_eq!(course.last, [3, -1].map(point));
     }
 
     #[test]

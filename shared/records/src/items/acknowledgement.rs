@@ -1,13 +1,11 @@
-//! Acknowledgements of alerts, and the item that leads from an alert's public id to its row.
+//! Acknowledgements of alerts.
 
 use std::fmt;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use clinical::ids::{PatientId, RuleId, SiteId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
-use crate::table::attributes::{Item, Reader, Unreadable, instant, map, text};
-use crate::table::keys;
+use crate::table::attributes::{Reader, Unreadable, instant, map, text};
 
 /// The attribute of an alert that holds the acknowledgements after the first.
 pub(crate) const LATER: &str = "later_acknowledgements";
@@ -72,54 +70,5 @@ impl Acknowledgements {
     pub(crate) fn cover(&self, acknowledgement: &Acknowledgement) -> bool {
         let same = |known: &Acknowledgement| known.by == acknowledgement.by && known.note == acknowledgement.note;
         acknowledgement.note.is_none() || std::iter::once(&self.first).chain(&self.later).any(same)
-    }
-}
-
-/// The row of an alert, as its public id leads to it: whose alert it is, and its key.
-///
-/// It is an item of its own, written in the transaction that raises the alert, and not an index: a clinician may
-/// acknowledge an alert before an index has followed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AlertPlace {
-    /// The study.
-    pub study: StudyId,
-    /// The site.
-    pub site: SiteId,
-    /// The patient.
-    pub patient: PatientId,
-    /// The submission.
-    pub submission: SubmissionId,
-    /// The rule.
-    pub rule: RuleId,
-}
-
-impl AlertPlace {
-    /// The key of the alert's row.
-    pub(crate) fn alert_key(&self) -> Item {
-        keys::alert(&self.study, &self.patient, &self.submission, &self.rule)
-    }
-
-    /// The item of the place of the alert `id`.
-    pub(crate) fn to_item(&self, id: &str) -> Item {
-        let mut item = keys::alert_place(id);
-        let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
-        set("kind", text("alert-id"));
-        set("study", text(self.study.as_str()));
-        set("site", text(self.site.as_str()));
-        set("patient", text(self.patient.as_str()));
-        set("submission", text(self.submission.to_string()));
-        set("rule", text(self.rule.as_str()));
-        item
-    }
-
-    pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
-        let reader = Reader(item);
-        Ok(Self {
-            study: reader.parsed("study")?,
-            site: reader.parsed("site")?,
-            patient: reader.parsed("patient")?,
-            submission: reader.parsed("submission")?,
-            rule: reader.parsed("rule")?,
-        })
     }
 }

@@ -10,28 +10,39 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::UnknownName;
-use super::acknowledgement::{Acknowledgement, AlertPlace};
+use super::acknowledgement::Acknowledgement;
 use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
 use crate::table::digest::sha256;
-use crate::table::keys::{self, SITE_KEY, SITE_SORT};
+use crate::table::keys;
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 pub(crate) const KIND: &str = "alert";
 
-/// The public id of an alert: opaque, the same each time it is derived, and without information on the patient.
+/// The public id of an alert: opaque, the same each time it is derived, and without information on the patient. Ids are
+/// in the order in which the submissions that raised them were received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(Uuid);
 
 impl AlertId {
-    /// The id of the alert that `rule` raises on the submission whose nonce is `nonce`. Derived and not drawn, so that
-    /// a second attempt at the same submission makes the same row; from the nonce, which is random and never leaves the
-    /// store, so that no one can find the patient of an id by trying.
-    pub fn derive(nonce: Uuid, rule: &RuleId) -> Self {
+    /// The id of the alert that `rule` raises on the submission with this `nonce`, which was received at `received_at`: a
+    /// UUID of version 8, 48 bits of which are that time in milliseconds.
+    ///
+    /// It begins with the time so that a site's alerts are in order under their ids, and are found by them without an
+    /// index. Derived and not drawn, so that a second attempt at the same submission makes the same row; from the nonce,
+    /// which is random and never leaves the store, so that no one can find the patient of an id by trying.
+    pub fn derive(received_at: OffsetDateTime, nonce: Uuid, rule: &RuleId) -> Self {
         let digest = sha256([nonce.as_bytes().as_slice(), rule.as_str().as_bytes()]);
+        let millis = (received_at.unix_timestamp_nanos() / 1_000_000).max(0) as u64;
         let mut bytes = [0; 16];
-        bytes.copy_from_slice(&digest[..16]);
+        bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
+        bytes[6..].copy_from_slice(&digest[..10]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// The key in the Records table of the alert of `site` with this id.
+    pub(crate) fn key(self, study: &StudyId, site: &SiteId) -> Item {
+        keys::alert(study, site, &self.to_string())
     }
 }
 
@@ -134,7 +145,7 @@ impl Alert {
     /// The alert that `fired` raises on `submission`; a quiet one is stored and not published.
     pub(crate) fn raise(submission: &Submission, fired: &FiredRule, raised_at: OffsetDateTime, quiet: bool) -> Self {
         Self {
-            id: AlertId::derive(submission.nonce, &fired.rule),
+            id: AlertId::derive(submission.received_at, submission.nonce, &fired.rule),
             study: submission.study.clone(),
             site: submission.site.clone(),
             patient: submission.patient.clone(),
@@ -181,7 +192,7 @@ impl Alert {
 
     /// Its key in the Records table.
     pub(crate) fn key(&self) -> Item {
-        keys::alert(&self.study, &self.patient, &self.submission, &self.rule)
+        self.id.key(&self.study, &self.site)
     }
 
     /// The value of `pending` that puts it on `list`.
@@ -204,8 +215,6 @@ impl Alert {
         set("raised_at", instant(self.raised_at));
         set("correlation_id", text(&self.correlation_id));
         set("status", text(self.status.as_str()));
-        set(SITE_KEY, text(keys::site(&self.study, &self.site)));
-        set(SITE_SORT, text(keys::alert_of_site(self.raised_at, &self.id.to_string())));
         if self.late {
             set("late", AttributeValue::Bool(true));
         }
@@ -217,18 +226,6 @@ impl Alert {
             set(PENDING_SINCE, text(sortable(self.raised_at)));
         }
         item
-    }
-
-    /// The item that leads from its public id to its row.
-    pub(crate) fn to_place_item(&self) -> Item {
-        let place = AlertPlace {
-            study: self.study.clone(),
-            site: self.site.clone(),
-            patient: self.patient.clone(),
-            submission: self.submission,
-            rule: self.rule.clone(),
-        };
-        place.to_item(&self.id.to_string())
     }
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
@@ -263,16 +260,28 @@ impl Alert {
 
 #[cfg(test)]
 mod tests {
+    use time::macros::datetime;
+
     use super::*;
 
     #[test]
     fn an_alert_id_is_the_same_each_time_and_its_own_for_each_rule_and_nonce() {
         let (nonce, other) = (Uuid::from_u128(7), Uuid::from_u128(8));
         let rule = |rule: &str| rule.parse().unwrap();
-        let id = AlertId::derive(nonce, &rule("safety"));
-        assert_eq!(id, AlertId::derive(nonce, &rule("safety")));
-        assert_ne!(id, AlertId::derive(nonce, &rule("threshold")));
-        assert_ne!(id, AlertId::derive(other, &rule("safety")));
+        let at = datetime!(2026-11-01 08:00:00.017 UTC);
+        let id = AlertId::derive(at, nonce, &rule("safety"));
+        assert_eq!(id, AlertId::derive(at, nonce, &rule("safety")));
+        assert_ne!(id, AlertId::derive(at, nonce, &rule("threshold")));
+        assert_ne!(id, AlertId::derive(at, other, &rule("safety")));
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn alert_ids_sort_as_texts_by_the_time_of_receipt() {
+        let at = datetime!(2026-11-01 08:00:00.017 UTC);
+        let after = [0, 1, 2, 999, 60_000, 86_400_000, 31_536_000_000].map(time::Duration::milliseconds);
+        let ids =
+            after.map(|after| AlertId::derive(at + after, Uuid::new_v4(), &"safety".parse().unwrap()).to_string());
+        assert!(ids.is_sorted(), "{ids:?}");
     }
 }

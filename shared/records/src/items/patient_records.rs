@@ -1,20 +1,21 @@
 //! All that is stored of a patient, as it is stored: for a comparison with what must be stored.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
-use clinical::ids::{PatientId, StudyId, SubmissionId};
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
-use super::alert::{self, Alert};
+use super::alert::{self, Alert, AlertId};
 use super::profile::{self, Profile};
 use super::score::Score;
 use super::submission::{self, Submission};
 use super::walked::agrees;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
-use crate::table::keys::{self, ALERT, PATIENT, PK, PROFILE, SITE_KEY, SITE_SORT, SK, SUBMISSION};
+use crate::table::keys::{self, PK, PROFILE, SITE_SORT, SK, SUBMISSION};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
-/// All items of one patient.
+/// The items of one patient's partition, and the alerts that were raised on the submissions among them.
 #[derive(Debug)]
 pub struct PatientRecords {
     /// The study.
@@ -23,7 +24,7 @@ pub struct PatientRecords {
     pub patient: PatientId,
     /// The submissions, by id.
     pub submissions: Vec<StoredSubmission>,
-    /// The alerts, by submission and rule.
+    /// The alerts that the scores name, as far as they are stored, in the order of their ids.
     pub alerts: Vec<StoredAlert>,
     /// The profile, if there is one that can be read.
     pub profile: Option<StoredProfile>,
@@ -53,8 +54,6 @@ pub struct StoredAlert {
     pub has_message_id: bool,
     /// Whether it has the message id of an escalation.
     pub has_escalation_message_id: bool,
-    /// Whether the index `site` has it in its place.
-    pub is_in_site_index: bool,
 }
 
 /// A patient's profile with what its [`Profile`] leaves out.
@@ -124,7 +123,7 @@ impl fmt::Display for UnreadableItem {
 impl PatientRecords {
     /// The records in `items`, which are all of the patient whose partition is `pk`.
     pub(crate) fn of(pk: &str, items: &[Item]) -> Result<Self, Unreadable> {
-        let (study, patient) = patient_of(pk).ok_or_else(|| unreadable(PK, "names no patient"))?;
+        let (study, patient) = keys::patient_of(pk).ok_or_else(|| unreadable(PK, "names no patient"))?;
         let mut records =
             Self { study, patient, submissions: Vec::new(), alerts: Vec::new(), profile: None, unreadable: Vec::new() };
         for item in items {
@@ -135,14 +134,31 @@ impl PatientRecords {
         Ok(records)
     }
 
+    /// The keys of the alerts that the scores name.
+    pub(crate) fn alert_keys(&self) -> Vec<Item> {
+        let of = |stored: &'_ StoredSubmission| {
+            let ids = stored.score.iter().flat_map(|score| score.alerts.iter().map(|(id, _)| *id));
+            ids.map(|id| (id, stored.submission.site.clone())).collect::<Vec<_>>()
+        };
+        // DynamoDB refuses a batch that has a key twice.
+        let named: BTreeSet<(AlertId, SiteId)> = self.submissions.iter().flat_map(of).collect();
+        named.into_iter().map(|(id, site)| id.key(&self.study, &site)).collect()
+    }
+
+    /// Adds the alerts in `rows`.
+    pub(crate) fn add_alerts(&mut self, rows: &[Item]) {
+        for row in rows {
+            match StoredAlert::of(row) {
+                Ok(stored) => self.alerts.push(stored),
+                Err(unreadable) => self.unreadable.push(unreadable),
+            }
+        }
+        self.alerts.sort_by_key(|stored| stored.alert.id);
+    }
+
     fn add(&mut self, item: &Item) -> Result<(), UnreadableItem> {
-        let reader = Reader(item);
-        let sk = reader.text(SK).unwrap_or_default();
-        if let Some(rest) = sk.strip_prefix(ALERT) {
-            let submission = rest.split_once('#').and_then(|(id, _)| id.parse().ok());
-            let stored = StoredAlert::of(item);
-            self.alerts.push(stored.map_err(|reason| in_item(alert::KIND, submission, reason))?);
-        } else if let Some(id) = sk.strip_prefix(SUBMISSION) {
+        let sk = Reader(item).text(SK).unwrap_or_default();
+        if let Some(id) = sk.strip_prefix(SUBMISSION) {
             let stored = StoredSubmission::of(item);
             self.submissions.push(stored.map_err(|reason| in_item(submission::KIND, id.parse().ok(), reason))?);
         } else if sk == PROFILE {
@@ -166,14 +182,17 @@ impl StoredSubmission {
 }
 
 impl StoredAlert {
-    fn of(item: &Item) -> Result<Self, Unreadable> {
-        kind_is(item, alert::KIND)?;
-        let alert = Alert::from_item(item)?;
-        agrees(item, &alert.key())?;
-        let index = keys::alert_of_site(alert.raised_at, &alert.id.to_string());
+    /// The alert in the row `item`.
+    pub(crate) fn of(item: &Item) -> Result<Self, UnreadableItem> {
+        let read = || {
+            kind_is(item, alert::KIND)?;
+            let alert = Alert::from_item(item)?;
+            agrees(item, &alert.key())?;
+            Ok(alert)
+        };
+        let submission = || Reader(item).parsed("submission").ok();
+        let alert = read().map_err(|reason| in_item(alert::KIND, submission(), reason))?;
         Ok(Self {
-            is_in_site_index: item.get(SITE_KEY) == Some(&text(keys::site(&alert.study, &alert.site)))
-                && item.get(SITE_SORT) == Some(&text(index)),
             has_message_id: item.contains_key("message_id"),
             has_escalation_message_id: item.contains_key("escalation_message_id"),
             on: OnList::of(Reader(item)),
@@ -188,18 +207,11 @@ impl StoredProfile {
         let profile = Profile::from_item(item)?;
         agrees(item, &profile.key())?;
         Ok(Self {
-            is_in_site_index: item.get(SITE_KEY) == Some(&text(keys::site(&profile.study, &profile.site)))
-                && item.get(SITE_SORT) == Some(&text(keys::patient_of_site(&profile.patient))),
+            is_in_site_index: item.get(SITE_SORT) == Some(&text(keys::patient_of_site(&profile.patient))),
             on: OnList::of(Reader(item)),
             profile,
         })
     }
-}
-
-/// The study and the patient of the partition `pk`; `None` if it is not a patient's.
-pub(crate) fn patient_of(pk: &str) -> Option<(StudyId, PatientId)> {
-    let (study, patient) = pk.strip_prefix(PATIENT)?.split_once('#')?;
-    Some((study.parse().ok()?, patient.parse().ok()?))
 }
 
 fn kind_is(item: &Item, kind: &str) -> Result<(), Unreadable> {
@@ -223,29 +235,19 @@ mod tests {
         Alert::raise(&submission(1), &fired, datetime!(2026-11-01 08:00:02 UTC), false).to_item()
     }
 
-    fn records_of(item: &Item) -> PatientRecords {
-        PatientRecords::of(&text_of(item, PK), std::slice::from_ref(item)).unwrap()
-    }
-
-    fn text_of(item: &Item, name: &str) -> String {
-        item[name].as_s().unwrap().clone()
-    }
-
     #[test]
-    fn an_item_whose_attributes_name_something_else_than_its_key_is_unreadable() {
-        assert_eq!(records_of(&alert()).alerts.len(), 1);
+    fn an_alert_whose_attributes_name_something_else_than_its_key_is_unreadable() {
+        assert!(StoredAlert::of(&alert()).is_ok());
         for (name, value, why) in [
-            ("patient", "P-2", "does not agree with the other attributes"),
-            ("rule", "severe", "does not agree with the other attributes"),
-            ("submission", "00000000-0000-0000-0000-000000000009", "does not agree with the other attributes"),
+            ("study", "OTHER", "does not agree with the other attributes"),
+            ("site", "S02", "does not agree with the other attributes"),
+            ("alert_id", "00000000-0000-8000-8000-000000000009", "does not agree with the other attributes"),
             ("kind", "profile", "does not agree with the key"),
         ] {
             let mut item = alert();
             item.insert(name.to_owned(), text(value));
-            let records = records_of(&item);
-            let unreadable: Vec<String> = records.unreadable.iter().map(ToString::to_string).collect();
-            assert!(unreadable[0].starts_with("alert: ") && unreadable[0].ends_with(why), "{name}: {unreadable:?}");
-            assert_eq!((records.alerts.len(), unreadable.len()), (0, 1), "{name}");
+            let unreadable = StoredAlert::of(&item).map(drop).unwrap_err().to_string();
+            assert!(unreadable.starts_with("alert: ") && unreadable.ends_with(why), "{name}: {unreadable}");
         }
     }
 }

@@ -4,16 +4,15 @@ use clinical::ids::{PatientId, RuleId, SiteId, SubmissionId};
 use clinical::instruments::{self, Place, Severity};
 use time::OffsetDateTime;
 
-use super::alert::{self, AlertId, AlertStatus};
+use super::alert::{AlertId, AlertStatus};
 use super::profile;
 use super::submission::{self, InstrumentRef, place};
 use crate::table::attributes::{Item, Reader, Unreadable, to_json, unreadable};
 
-/// The attributes that are read. No answer is among them.
-pub(crate) const ATTRIBUTES: [&str; 23] = [
+/// The attributes of a patient's items that are read. No answer is among them.
+pub(crate) const ATTRIBUTES: [&str; 12] = [
     "kind",
     "site",
-    "patient",
     // Of a profile.
     "courses",
     // Of a submission; of its score the values alone.
@@ -26,17 +25,6 @@ pub(crate) const ATTRIBUTES: [&str; 23] = [
     "amended_by",
     "scored_at",
     "score",
-    // Of an alert.
-    "alert_id",
-    "submission",
-    "rule",
-    "severity",
-    "raised_at",
-    "status",
-    "sent_at",
-    "acknowledged_at",
-    "acknowledged_by",
-    "escalation",
 ];
 
 /// The submissions of one site's patients in a period, and the alerts that were raised in it.
@@ -110,7 +98,8 @@ impl PatientPeriod {
         Self { patient, first_submission: None, submissions: Vec::new(), alerts: Vec::new() }
     }
 
-    /// Adds `item`, one of the patient's, if it is of `site` and of the time from `from` on and before `until`.
+    /// Adds `item`, the profile or a submission of the patient, if it is of `site` and of the time from `from` on and
+    /// before `until`.
     pub(crate) fn add(
         &mut self,
         item: &Item,
@@ -127,12 +116,6 @@ impl PatientPeriod {
                 let submission = SubmissionSummary::from_reader(reader)?;
                 if (from..until).contains(&submission.place.at) {
                     self.submissions.push(submission);
-                }
-            }
-            alert::KIND if of_this_site()? => {
-                let alert = AlertHandling::from_reader(reader)?;
-                if (from..until).contains(&alert.raised_at) {
-                    self.alerts.push(alert);
                 }
             }
             _ => {}
@@ -169,7 +152,7 @@ impl SubmissionSummary {
 }
 
 impl AlertHandling {
-    fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
+    pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
         let acknowledged = reader.optional_instant("acknowledged_at")?.zip(reader.optional_text("acknowledged_by")?);
         Ok(Self {
             id: reader.parsed("alert_id")?,
@@ -190,8 +173,8 @@ fn first_scored(profile: Reader<'_>) -> Result<Option<OffsetDateTime>, Unreadabl
     let courses = profile.map("courses")?;
     let mut first = None;
     for course in courses.0.keys() {
-        let baseline = courses.map(course)?.optional_map("baseline")?;
-        first = earliest(first, baseline.map(|baseline| baseline.instant("at")).transpose()?);
+        let baseline = courses.map(course)?.optional_map("b")?;
+        first = earliest(first, baseline.map(|baseline| baseline.optional_nanoseconds("t")).transpose()?.flatten());
     }
     Ok(first)
 }
@@ -229,7 +212,7 @@ mod tests {
         };
         let course = Course { baseline: Some(baseline), last: Vec::new(), count: 3 };
         profile.courses.insert("phq-9#1.0.0".parse().unwrap(), course);
-        let of_profile = profile.to_attributes().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let of_profile = profile.to_item();
         let of = |items: &[&Item]| {
             let mut period = PatientPeriod::new(later.patient.clone());
             items.iter().for_each(|item| period.add(item, &later.site, from, until).unwrap());

@@ -10,11 +10,13 @@ use time::{Duration, OffsetDateTime};
 
 use super::alert::{Alert, AlertStatus};
 use super::submission::Submission;
-use crate::table::attributes::{Item, Reader, Unreadable, instant, map, number, sortable, text, unreadable};
-use crate::table::keys::{self, PATIENT, SITE_KEY, SITE_SORT};
+use crate::table::attributes::{Item, Reader, Unreadable, bytes, instant, map, number, sortable, text, unreadable};
+use crate::table::keys::{self, PK, SITE_KEY, SITE_SORT};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 pub(crate) const KIND: &str = "profile";
+/// The attribute that names the last submission where that is not the newest point of a course.
+const LAST: &str = "last";
 /// Why a rule that looks back is not evaluated with its submission. The replay evaluates it.
 pub const NOT_YET: &str = "the patient's course is being evaluated again";
 
@@ -166,58 +168,61 @@ impl Profile {
         keys::profile(&self.study, &self.patient)
     }
 
-    /// Its attributes other than the key. The absent ones are to be removed: see [`Profile::IF_MARKED`].
-    pub(crate) fn to_attributes(&self) -> Vec<(&'static str, AttributeValue)> {
-        let (submission, place) = &self.last_submission;
-        let courses: Vec<(String, AttributeValue)> =
-            self.courses.iter().map(|(id, course)| (id.to_string(), course_to_attribute(course))).collect();
-        let mut attributes = vec![
-            ("kind", text(KIND)),
-            ("study", text(self.study.as_str())),
-            ("patient", text(self.patient.as_str())),
-            ("site", text(self.site.as_str())),
-            (SITE_KEY, text(keys::site(&self.study, &self.site))),
-            (SITE_SORT, text(keys::patient_of_site(&self.patient))),
-            ("courses", AttributeValue::M(courses.into_iter().collect())),
-            ("last_submission", text(submission.to_string())),
-            ("last_place_at", instant(place.at)),
-            ("last_place_id", text(place.id.to_string())),
-            ("open_alerts", number(self.open_alerts)),
-            ("last_alerts", map(self.last_alerts.iter().map(|(rule, at)| (rule.as_str(), instant(*at))))),
-            ("revision", number(self.revision + 1)),
-        ];
-        if let Some(since) = self.reevaluate {
-            attributes.push((PENDING, text(List::Pending.key_of(&keys::patient(&self.study, &self.patient)))));
-            attributes.push((PENDING_SINCE, text(sortable(since))));
+    /// Its item, with the next revision.
+    pub(crate) fn to_item(&self) -> Item {
+        let courses = self.courses.iter().map(|(id, course)| (id.to_string(), course_to_attribute(id, course)));
+        let mut item = self.key();
+        let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
+        set("kind", text(KIND));
+        set(SITE_KEY, text(keys::site(&self.study, &self.site)));
+        set(SITE_SORT, text(keys::patient_of_site(&self.patient)));
+        set("courses", AttributeValue::M(courses.collect()));
+        if newest(&self.courses) != Some(self.last_submission) {
+            let (submission, place) = self.last_submission;
+            set(LAST, map(place_to_members(submission, place)));
         }
-        attributes
+        set("open_alerts", number(self.open_alerts));
+        set("last_alerts", map(self.last_alerts.iter().map(|(rule, at)| (rule.as_str(), instant(*at)))));
+        set("revision", number(self.revision + 1));
+        if let Some(since) = self.reevaluate {
+            set(PENDING, text(List::Pending.key_of(&keys::patient(&self.study, &self.patient))));
+            set(PENDING_SINCE, text(sortable(since)));
+        }
+        item
     }
-
-    /// The attributes that a profile has only while its courses are due for a replay.
-    pub(crate) const IF_MARKED: [&str; 2] = [PENDING, PENDING_SINCE];
 
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
+        let (study, patient) = keys::patient_of(reader.text(PK)?).ok_or_else(|| unreadable(PK, "names no patient"))?;
+        let site = keys::site_of(reader.text(SITE_KEY)?).filter(|(of, _)| *of == study);
         let courses = reader.map("courses")?;
         let courses = courses.0.keys().map(|id| {
             let known = id.parse().map_err(|_| unreadable("courses", "names no course"))?;
-            Ok((known, course_from_reader(courses.map(id)?)?))
+            let course = course_from_reader(&known, courses.map(id)?)?;
+            Ok((known, course))
         });
+        let courses: BTreeMap<CourseId, Course> = courses.collect::<Result<_, _>>()?;
         let last_alerts = reader.map("last_alerts")?;
         let last_alerts = last_alerts.0.keys().map(|rule| Ok((rule.clone(), last_alerts.instant(rule)?)));
-        let last_place = Place { at: reader.instant("last_place_at")?, id: reader.parsed("last_place_id")? };
+        let last = reader.optional_map(LAST)?.map(place_from_reader).transpose()?;
         Ok(Self {
             last_alerts: last_alerts.collect::<Result<_, _>>()?,
-            study: reader.parsed("study")?,
-            patient: reader.parsed("patient")?,
-            site: reader.parsed("site")?,
-            courses: courses.collect::<Result<_, _>>()?,
-            last_submission: (reader.parsed("last_submission")?, last_place),
+            study,
+            patient,
+            site: site.ok_or_else(|| unreadable(SITE_KEY, "names no site of the study"))?.1,
+            last_submission: last.or_else(|| newest(&courses)).ok_or_else(|| unreadable(LAST, "is missing"))?,
+            courses,
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
             reevaluate: reader.optional_instant(PENDING_SINCE)?,
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })
     }
+}
+
+/// The newest point of all `courses`, with its place.
+fn newest(courses: &BTreeMap<CourseId, Course>) -> Option<(SubmissionId, Place)> {
+    let newest = courses.values().filter_map(Course::latest).max_by_key(|point| (point.place, point.submission))?;
+    Some((newest.submission, newest.place))
 }
 
 /// A patient in the list of a site.
@@ -229,55 +234,58 @@ pub struct PatientRow {
     pub profile: Result<Profile, Unreadable>,
 }
 
-impl PatientRow {
-    /// The row of an item in the index `site`.
-    pub(crate) fn of(item: &Item) -> Result<Self, Unreadable> {
-        let patient = Reader(item).text(SITE_SORT)?.strip_prefix(PATIENT).and_then(|patient| patient.parse().ok());
-        let patient = patient.ok_or_else(|| unreadable(SITE_SORT, "names no patient"))?;
-        Ok(Self { patient, profile: Profile::from_item(item) })
-    }
+// The names are short: a patient's profile is written with each submission, and one of six instruments should take no
+// more than the kilobyte that a write unit pays for. The data model's guide explains them.
+
+fn course_to_attribute(id: &CourseId, course: &Course) -> AttributeValue {
+    let baseline = course.baseline.as_ref().map(|baseline| ("b", point_to_attribute(id, baseline)));
+    let last = AttributeValue::L(course.last.iter().map(|point| point_to_attribute(id, point)).collect());
+    map(baseline.into_iter().chain([("l", last), ("n", number(course.count))]))
 }
 
-fn course_to_attribute(course: &Course) -> AttributeValue {
-    let baseline = course.baseline.as_ref().map(|baseline| ("baseline", point_to_attribute(baseline)));
-    let last = AttributeValue::L(course.last.iter().map(point_to_attribute).collect());
-    map(baseline.into_iter().chain([("last", last), ("count", number(course.count))]))
-}
-
-fn course_from_reader(reader: Reader<'_>) -> Result<Course, Unreadable> {
+fn course_from_reader(id: &CourseId, reader: Reader<'_>) -> Result<Course, Unreadable> {
     Ok(Course {
-        baseline: reader.optional_map("baseline")?.map(point_from_reader).transpose()?,
-        last: reader.maps("last")?.into_iter().map(point_from_reader).collect::<Result<_, _>>()?,
-        count: reader.optional_count("count")?.ok_or_else(|| unreadable("count", "is missing"))?,
+        baseline: reader.optional_map("b")?.map(|point| point_from_reader(id, point)).transpose()?,
+        last: reader.maps("l")?.into_iter().map(|point| point_from_reader(id, point)).collect::<Result<_, _>>()?,
+        count: reader.optional_count("n")?.ok_or_else(|| unreadable("n", "is missing"))?,
     })
 }
 
-fn point_to_attribute(point: &Point) -> AttributeValue {
-    let root = (point.place.id != point.submission).then(|| ("root", text(point.place.id.to_string())));
-    let before = (!point.in_study).then_some(("before_study", AttributeValue::Bool(true)));
-    let attributes = [
-        ("submission", text(point.submission.to_string())),
-        ("at", instant(point.place.at)),
-        ("version", text(point.version.as_str())),
-        ("scores", map(point.scores.iter().map(|(score, value)| (score.as_str(), number(value))))),
-    ];
-    map(attributes.into_iter().chain(root).chain(before))
+fn point_to_attribute(id: &CourseId, point: &Point) -> AttributeValue {
+    let version = (point.version != id.version).then(|| ("v", text(point.version.as_str())));
+    let before = (!point.in_study).then_some(("o", AttributeValue::Bool(true)));
+    let scores = map(point.scores.iter().map(|(score, value)| (score.as_str(), number(value))));
+    let place = place_to_members(point.submission, point.place);
+    map(place.into_iter().chain([("x", scores)]).chain(version).chain(before))
 }
 
-fn point_from_reader(reader: Reader<'_>) -> Result<Point, Unreadable> {
-    let wrong = || unreadable("scores", "holds a value that is not a score");
-    let scores = reader.map("scores")?.0.iter().map(|(score, value)| {
+fn point_from_reader(id: &CourseId, reader: Reader<'_>) -> Result<Point, Unreadable> {
+    let wrong = || unreadable("x", "holds a value that is not a score");
+    let scores = reader.map("x")?.0.iter().map(|(score, value)| {
         let value = value.as_n().map_err(|_| wrong())?;
         Ok((score.parse().map_err(|_| wrong())?, Decimal::from_str_exact(value).map_err(|_| wrong())?))
     });
-    let submission = reader.parsed("submission")?;
+    let (submission, place) = place_from_reader(reader)?;
     Ok(Point {
         submission,
-        place: Place { at: reader.instant("at")?, id: reader.optional_parsed("root")?.unwrap_or(submission) },
-        version: reader.parsed("version")?,
-        in_study: !reader.is_set("before_study")?,
+        place,
+        version: reader.optional_parsed("v")?.unwrap_or_else(|| id.version.clone()),
+        in_study: !reader.is_set("o")?,
         scores: scores.collect::<Result<_, _>>()?,
     })
+}
+
+fn place_to_members(submission: SubmissionId, place: Place) -> Vec<(&'static str, AttributeValue)> {
+    let root = (place.id != submission).then(|| ("r", bytes(place.id.as_uuid().as_bytes())));
+    let members = [("s", bytes(submission.as_uuid().as_bytes())), ("t", number(place.at.unix_timestamp_nanos()))];
+    members.into_iter().chain(root).collect()
+}
+
+fn place_from_reader(reader: Reader<'_>) -> Result<(SubmissionId, Place), Unreadable> {
+    let submission = reader.uuid("s")?.into();
+    let id = reader.optional_uuid("r")?.map_or(submission, SubmissionId::from);
+    let at = reader.optional_nanoseconds("t")?.ok_or_else(|| unreadable("t", "is missing"))?;
+    Ok((submission, Place { at, id }))
 }
 
 #[cfg(test)]
@@ -297,8 +305,10 @@ mod tests {
         };
         for baseline in [None, Some(point(1, 1, true))] {
             let course = Course { baseline, last: vec![point(3, 2, true), point(1, 1, false)], count: 7 };
-            let AttributeValue::M(stored) = course_to_attribute(&course) else { panic!("a course is a map") };
-            assert_eq!(course_from_reader(Reader(&stored)), Ok(course));
+            for id in ["phq-9#1.0.0", "phq-9#0.9.0"].map(|id| id.parse().unwrap()) {
+                let AttributeValue::M(stored) = course_to_attribute(&id, &course) else { panic!("a course is a map") };
+                assert_eq!(course_from_reader(&id, Reader(&stored)), Ok(course.clone()));
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use rust_decimal::Decimal;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::table::attributes::{Item, Reader, Unreadable, instant, map, number, sortable, text, unreadable};
+use crate::table::attributes::{
+    Item, Reader, Unreadable, bytes, digest, instant, map, number, sortable, text, unreadable,
+};
 use crate::table::keys::{self, PK};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
@@ -159,7 +161,7 @@ impl Submission {
         let instrument = [
             ("id", text(self.instrument.id.as_str())),
             ("version", text(self.instrument.version.as_str())),
-            ("hash", text(&self.instrument.hash)),
+            ("hash", digest(&self.instrument.hash)),
         ];
         let mut item = self.key();
         let mut set = |name: &str, value: AttributeValue| item.insert(name.to_owned(), value);
@@ -184,14 +186,14 @@ impl Submission {
         set("received_at", instant(self.received_at));
         set("sub", text(self.principal.sub()));
         set("iss", text(self.principal.iss()));
-        set("digest", text(&self.digest));
+        set("digest", digest(&self.digest));
         set("correlation_id", text(&self.correlation_id));
         if self.counts_call {
             set("counts_call", AttributeValue::Bool(true));
         }
-        set("nonce", text(self.nonce.to_string()));
+        set("nonce", bytes(self.nonce.as_bytes()));
         if let Some((version, hash)) = &self.study_version {
-            set("study_version", study_to_attribute(version, hash));
+            set("study_version", map([("version", text(version.as_str())), ("hash", digest(hash))]));
         }
         if let Some(Amendment { of, reason, place }) = &self.amends {
             set("amends", text(of.to_string()));
@@ -236,10 +238,10 @@ impl Submission {
             clock: reader.optional_map("clock")?.map(clock_from_reader).transpose()?,
             received_at: reader.instant("received_at")?,
             principal: reader.principal()?,
-            digest: reader.text("digest")?.to_owned(),
+            digest: reader.digest("digest")?,
             correlation_id: reader.text("correlation_id")?.to_owned(),
             counts_call: reader.is_set("counts_call")?,
-            nonce: reader.parsed("nonce")?,
+            nonce: reader.uuid("nonce")?,
             study_version: reader.optional_map("study_version")?.map(study_from_reader).transpose()?,
             amends,
             amended_by: reader.optional_parsed("amended_by")?,
@@ -261,17 +263,13 @@ impl InstrumentRef {
         Ok(Self {
             id: instrument.parsed("id")?,
             version: instrument.parsed("version")?,
-            hash: instrument.owned_text("hash")?,
+            hash: instrument.digest("hash")?,
         })
     }
 }
 
-pub(crate) fn study_to_attribute(version: &StudyVersion, hash: &str) -> AttributeValue {
-    map([("version", text(version.as_str())), ("hash", text(hash))])
-}
-
-pub(crate) fn study_from_reader(study: Reader<'_>) -> Result<(StudyVersion, String), Unreadable> {
-    Ok((study.parsed("version")?, study.text("hash")?.to_owned()))
+fn study_from_reader(study: Reader<'_>) -> Result<(StudyVersion, String), Unreadable> {
+    Ok((study.parsed("version")?, study.digest("hash")?))
 }
 
 /// The place of a submission's item in its course, as [`Submission::place`] gives it.
@@ -401,6 +399,7 @@ pub(crate) mod tests {
             AttributeValue::M(map) => {
                 3 + map.iter().map(|(name, value)| 1 + name.len() + bytes_of(value)).sum::<usize>()
             }
+            AttributeValue::B(bytes) => bytes.as_ref().len(),
             _ => 1,
         }
     }

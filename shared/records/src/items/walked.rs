@@ -4,21 +4,19 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use time::OffsetDateTime;
 
-use super::acknowledgement::AlertPlace;
-use super::alert::AlertId;
 use super::audit::Audit;
 use super::document;
-use super::patient_records::{PatientRecords, UnreadableItem};
+use super::patient_records::{PatientRecords, StoredAlert, UnreadableItem};
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
-use crate::table::keys::{self, ALERT, PK, SK};
+use crate::table::keys::{self, PK, SK};
 
 /// A part of the Records table that is compared on its own.
 #[derive(Debug)]
 pub enum Walked {
     /// All items of a patient.
     Patient(Box<PatientRecords>),
-    /// The item that leads from an alert's public id to its row.
-    AlertPlace(AlertId, AlertPlace),
+    /// An alert, which is of the patient that it names.
+    Alert(Box<StoredAlert>),
     /// An audit entry.
     Audit(Box<Audit>),
     /// A version of a study, or of an instrument that does not ship.
@@ -67,7 +65,9 @@ impl Walked {
     pub(crate) fn of(item: &Item) -> Option<Self> {
         let reader = Reader(item);
         let (kind, read): (&'static str, Result<Self, Unreadable>) = match reader.text("kind") {
-            Ok("alert-id") => ("alert place", place(item)),
+            Ok(super::alert::KIND) => {
+                return Some(StoredAlert::of(item).map_or_else(Self::Unreadable, |alert| Self::Alert(Box::new(alert))));
+            }
             Ok("audit") => ("audit entry", audit(item)),
             Ok("study") => ("study", study(item)),
             Ok("instrument") => ("instrument", instrument(item)),
@@ -77,13 +77,6 @@ impl Walked {
         };
         Some(read.unwrap_or_else(|reason| Self::Unreadable(UnreadableItem { kind, submission: None, reason })))
     }
-}
-
-fn place(item: &Item) -> Result<Walked, Unreadable> {
-    let id = Reader(item).text(PK)?.strip_prefix(ALERT).and_then(|id| id.parse().ok());
-    let id: AlertId = id.ok_or_else(|| unreadable(PK, "names no alert"))?;
-    agrees(item, &keys::alert_place(&id.to_string()))?;
-    Ok(Walked::AlertPlace(id, AlertPlace::from_item(item)?))
 }
 
 fn audit(item: &Item) -> Result<Walked, Unreadable> {

@@ -11,44 +11,24 @@ use invocation::aws::{CallError, Failure, FailureKind, Limits, is_transient};
 use invocation::{Backoff, Deadline};
 
 use super::Store;
-use crate::items::acknowledgement::{Acknowledgement, Acknowledgements, AlertPlace, LATER};
-use crate::items::alert::{AlertId, AlertStatus};
+use crate::items::acknowledgement::{Acknowledgement, Acknowledgements, LATER};
+use crate::items::alert::{Alert, AlertStatus};
 use crate::items::audit::Audit;
 use crate::table::attributes::{Reader, instant, number, text};
-use crate::table::calls::{CONDITION_FAILED, GET, code, is_condition_failed, put_if_absent, send};
+use crate::table::calls::{CONDITION_FAILED, code, is_condition_failed, put_if_absent, send};
 use crate::table::digest::token;
 use crate::table::keys::{self, SK};
 
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
 const FIRST_WAIT: Duration = Duration::from_millis(20);
 const LONGEST_WAIT: Duration = Duration::from_millis(300);
-const GET_PLACE: &str = "GetItem of an alert's place";
 const OPERATION: &str = "TransactWriteItems of an acknowledgement";
 /// The largest number of later acknowledgements in a row: with the longest notes they are 160 KB, of the 400 KB of an
 /// item.
 const MOST_LATER: usize = 20;
 
 impl Store {
-    /// The row of the alert with the public id `id`; `None` if there is no such alert. An alert that was published is
-    /// found: the item was written with it and is read consistently.
-    ///
-    /// # Errors
-    /// If the store did not return it in time, or the item cannot be read.
-    pub async fn alert_place(&self, id: AlertId, deadline: Deadline) -> Result<Option<AlertPlace>, Failure> {
-        let request = self
-            .dynamodb
-            .get_item()
-            .table_name(&self.tables.records)
-            .set_key(Some(keys::alert_place(&id.to_string())))
-            .consistent_read(true);
-        let Some(item) = send(request, deadline, GET).await.map_err(|error| error.into_failure(GET_PLACE))?.item else {
-            return Ok(None);
-        };
-        let place = AlertPlace::from_item(&item);
-        place.map(Some).map_err(|_| Failure::unreadable(GET_PLACE, "the stored item cannot be read"))
-    }
-
-    /// Acknowledges the alert at `place`, counts one open alert less for its patient, and stores `entry`: all in one
+    /// Acknowledges `alert`, counts one open alert less for its patient, and stores `entry`: all in one
     /// transaction, and once. If the alert is acknowledged already, the first acknowledgement counts, and this one is
     /// added after it, with `entry`, unless it adds nothing. Returns all acknowledgements.
     ///
@@ -59,7 +39,7 @@ impl Store {
     /// If the acknowledgement is not confirmed. Where its outcome is unknown, a repeat settles it.
     pub async fn acknowledge(
         &self,
-        place: &AlertPlace,
+        alert: &Alert,
         acknowledgement: Acknowledgement,
         entry: &Audit,
         deadline: Deadline,
@@ -69,7 +49,7 @@ impl Store {
         let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT).jittered_by(&entry.correlation_id);
         let mut unknown: Option<Failure> = None;
         loop {
-            let failure = match self.send_acknowledgement(place, &acknowledgement, entry, parts, deadline).await {
+            let failure = match self.send_acknowledgement(alert, &acknowledgement, entry, parts, deadline).await {
                 Ok(()) => {
                     return Ok(match before {
                         None => Acknowledgements { first: acknowledgement, later: Vec::new() },
@@ -122,7 +102,7 @@ impl Store {
 
     async fn send_acknowledgement(
         &self,
-        place: &AlertPlace,
+        alert: &Alert,
         acknowledgement: &Acknowledgement,
         entry: &Audit,
         parts: Parts,
@@ -134,12 +114,12 @@ impl Store {
         let entry_key = audit.get(SK).and_then(|sk| sk.as_s().ok()).map_or("", String::as_str);
         let token = token([entry_key.as_bytes(), parts.name().as_bytes()]);
         let row = match parts {
-            Parts::Later(known) => self.add_acknowledgement(place, acknowledgement, known),
-            Parts::All | Parts::WithoutProfile => self.set_acknowledged(place, acknowledgement),
+            Parts::Later(known) => self.add_acknowledgement(alert, acknowledgement, known),
+            Parts::All | Parts::WithoutProfile => self.set_acknowledged(alert, acknowledgement),
         };
         let mut writes = vec![TransactWriteItem::builder().update(row).build()];
         if parts == Parts::All {
-            writes.push(TransactWriteItem::builder().update(self.decrement_open_alerts(place)).build());
+            writes.push(TransactWriteItem::builder().update(self.decrement_open_alerts(alert)).build());
         }
         writes.push(TransactWriteItem::builder().put(put_if_absent(&self.tables.records, audit)).build());
         let request = self.dynamodb.transact_write_items().client_request_token(token).set_transact_items(Some(writes));
@@ -148,11 +128,11 @@ impl Store {
 
     /// An acknowledgement does not remove the alert from its list. It is removed after SNS confirms its publication or,
     /// on the list of open alerts, when its escalation is due.
-    fn set_acknowledged(&self, place: &AlertPlace, acknowledgement: &Acknowledgement) -> Update {
+    fn set_acknowledged(&self, alert: &Alert, acknowledgement: &Acknowledgement) -> Update {
         let note = acknowledgement.note.as_ref();
         let mut update = Update::builder()
             .table_name(&self.tables.records)
-            .set_key(Some(place.alert_key()))
+            .set_key(Some(alert.key()))
             .update_expression(format!(
                 "SET #status = :acknowledged, acknowledged_by = :by, acknowledged_at = :at{}",
                 if note.is_some() { ", note = :note" } else { "" }
@@ -170,10 +150,10 @@ impl Store {
     }
 
     /// Adds `acknowledgement` to the `known` ones that came after the first.
-    fn add_acknowledgement(&self, place: &AlertPlace, acknowledgement: &Acknowledgement, known: usize) -> Update {
+    fn add_acknowledgement(&self, alert: &Alert, acknowledgement: &Acknowledgement, known: usize) -> Update {
         let update = Update::builder()
             .table_name(&self.tables.records)
-            .set_key(Some(place.alert_key()))
+            .set_key(Some(alert.key()))
             .update_expression("SET #later = list_append(if_not_exists(#later, :none), :one)")
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .expression_attribute_names("#later", LATER)
@@ -188,10 +168,10 @@ impl Store {
         update.build().expect("table, key and expression are set")
     }
 
-    fn decrement_open_alerts(&self, place: &AlertPlace) -> Update {
+    fn decrement_open_alerts(&self, alert: &Alert) -> Update {
         Update::builder()
             .table_name(&self.tables.records)
-            .set_key(Some(keys::profile(&place.study, &place.patient)))
+            .set_key(Some(keys::profile(&alert.study, &alert.patient)))
             .update_expression("SET open_alerts = open_alerts - :one, #revision = #revision + :one")
             .condition_expression("open_alerts >= :one")
             .expression_attribute_names("#revision", "revision")

@@ -1,25 +1,26 @@
-//! Alerts: read by their submissions or their site, and marked once they are published.
+//! Alerts: read by their ids or their site, and marked once they are published.
 
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use clinical::ids::{RuleId, SiteId, StudyId};
+use clinical::ids::{SiteId, StudyId};
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits};
 use time::OffsetDateTime;
 
 use super::Store;
-use crate::items::alert::{Alert, AlertStatus};
+use crate::items::alert::{Alert, AlertId, AlertStatus};
 use crate::items::alert_filter::AlertFilter;
 use crate::items::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text};
 use crate::table::calls::{BATCH_KEYS, batch_get, send, update_once};
 use crate::table::cursor::Page;
-use crate::table::keys::{self, AFTER_ALERTS, SITE_INDEX, SITE_SORT};
+use crate::table::keys::{self, AFTER_ALERTS, SK};
 use crate::table::lists::List;
 
 /// The name of every update of an alert in a failure.
 pub(crate) const UPDATE: &str = "UpdateItem of an alert";
+const READ: &str = "BatchGetItem of alerts";
 const SITE_ALERTS: &str = "Query of a site's alerts";
 const QUERY: Limits = Limits { most: Duration::from_secs(2), least: Duration::from_millis(30) };
 /// The number of alerts in one query, also where fewer are asked for: a filter may match only some of them.
@@ -28,30 +29,52 @@ const QUERY_LIMIT: i32 = 100;
 const MOST_READ: usize = 1_000;
 
 impl Store {
-    /// The alerts that these rules raised on these submissions, which were scored before, and the number of those that
-    /// are missing or cannot be read.
+    /// The alerts with these ids that were raised on these submissions, which were scored before, and the number of
+    /// those that are missing or cannot be read.
     ///
     /// # Errors
     /// If the store did not return all of them in time.
     pub async fn alerts(
         &self,
-        raised: &[(&Submission, &[RuleId])],
+        raised: &[(&Submission, &[AlertId])],
         deadline: Deadline,
     ) -> Result<(Vec<Alert>, usize), Failure> {
-        const OPERATION: &str = "BatchGetItem of alerts";
         let keys: Vec<Item> = raised
             .iter()
-            .flat_map(|(submission, rules)| rules.iter().map(|rule| (*submission, rule)))
-            .map(|(submission, rule)| keys::alert(&submission.study, &submission.patient, &submission.id, rule))
+            .flat_map(|(submission, ids)| ids.iter().map(|id| id.key(&submission.study, &submission.site)))
             .collect();
+        let expected = keys.len();
+        let rows = self.alert_rows(keys, deadline).await?;
+        let alerts: Vec<Alert> = rows.iter().filter_map(|row| Alert::from_item(row).ok()).collect();
+        let unreadable = expected.saturating_sub(alerts.len());
+        Ok((alerts, unreadable))
+    }
+
+    /// The alert `id`, if it is of one of `sites`; `None` if there is no such alert. Read consistently: an alert that was
+    /// published is found.
+    ///
+    /// # Errors
+    /// If the store did not return it in time, or it cannot be read.
+    pub async fn alert(
+        &self,
+        study: &StudyId,
+        sites: impl IntoIterator<Item = &SiteId>,
+        id: AlertId,
+        deadline: Deadline,
+    ) -> Result<Option<Alert>, Failure> {
+        let keys = sites.into_iter().map(|site| id.key(study, site)).collect();
+        let rows = self.alert_rows(keys, deadline).await?;
+        let alert = rows.first().map(Alert::from_item).transpose();
+        alert.map_err(|_| Failure::unreadable(READ, "the stored alert cannot be read"))
+    }
+
+    /// Those of the alerts under `keys` that are stored, in no particular order.
+    pub(super) async fn alert_rows(&self, keys: Vec<Item>, deadline: Deadline) -> Result<Vec<Item>, Failure> {
         let mut rows = Vec::with_capacity(keys.len());
         for batch in keys.chunks(BATCH_KEYS) {
-            let batch = batch.to_vec();
-            rows.extend(batch_get(&self.dynamodb, &self.tables.records, batch, OPERATION, deadline).await?);
+            rows.extend(batch_get(&self.dynamodb, &self.tables.records, batch.to_vec(), READ, deadline).await?);
         }
-        let alerts: Vec<Alert> = rows.iter().filter_map(|row| Alert::from_item(row).ok()).collect();
-        let unreadable = keys.len().saturating_sub(alerts.len());
-        Ok((alerts, unreadable))
+        Ok(rows)
     }
 
     /// Marks the outstanding publication of `alert` as confirmed by SNS at `at`, with the message id `message_id`. A
@@ -112,8 +135,8 @@ impl Store {
     }
 
     /// At most `most` of the alerts of `site` that `filter` matches, newest first, after the position `below`, which is
-    /// the `next` of an earlier page. A page may have fewer, or none, and still be followed by another. An alert that
-    /// cannot be read is listed whatever the filter. The index is eventually consistent.
+    /// the `next` of an earlier page: in the order in which the submissions that raised them were received. A page may have
+    /// fewer, or none, and still be followed by another. An alert that cannot be read is listed whatever the filter.
     ///
     /// # Errors
     /// If the store did not return them in time.
@@ -134,10 +157,9 @@ impl Store {
                 .dynamodb
                 .query()
                 .table_name(&self.tables.records)
-                .index_name(SITE_INDEX)
-                // The site's patients sort after its alerts, and nothing sorts before them.
-                .key_condition_expression("site_key = :site AND site_sort < :below")
-                .expression_attribute_values(":site", text(keys::site(study, site)))
+                .consistent_read(true)
+                .key_condition_expression("pk = :alerts AND sk < :below")
+                .expression_attribute_values(":alerts", text(keys::alerts(study, site)))
                 .expression_attribute_values(":below", text(&below))
                 .scan_index_forward(false)
                 .limit(QUERY_LIMIT);
@@ -146,7 +168,7 @@ impl Store {
             let items = answer.items.unwrap_or_default();
             let of_page = items.len();
             for (index, item) in items.into_iter().enumerate() {
-                let place = Reader(&item).text(SITE_SORT);
+                let place = Reader(&item).text(SK);
                 below = place.map_err(|_| Failure::unreadable(SITE_ALERTS, "an item has no key"))?.to_owned();
                 let alert = Alert::from_item(&item);
                 if alert.as_ref().map_or(true, |alert| filter.matches(alert)) {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::ids::{PatientId, RuleId};
 use clinical::instruments::Outcome;
 use invocation::aws::{CallError, Failure, FailureKind, Limits};
@@ -19,7 +19,7 @@ use crate::items::profile::Profile;
 use crate::items::score::Score;
 use crate::items::submission::Submission;
 use crate::table::attributes::{Item, Unreadable, instant, number};
-use crate::table::calls::{IF_ABSENT, batch_get, put_if_absent, send};
+use crate::table::calls::{IF_ABSENT, TRANSACTION_WRITES, batch_get, put_if_absent, send};
 use crate::table::digest::token;
 use crate::table::keys::PK;
 
@@ -40,7 +40,8 @@ impl Store {
     /// Commits `chunk`, whose submissions differ and are of one site, as scored at `at`: in one transaction, on the
     /// current profiles. Returns the settled submissions and the chunks that are to be committed again.
     ///
-    /// A submission that was scored before is left out and not counted again. After a permanent failure the chunk is
+    /// A submission that was scored before is left out and not counted again. A chunk that raises more alerts than a
+    /// transaction takes is returned in halves. After a permanent failure the chunk is
     /// split in halves, so that one bad submission does not affect the others. While the outcome of an attempt is
     /// unknown, the same transaction is sent again under the same token; after that, and after the token's ten minutes,
     /// the conditions hold.
@@ -74,6 +75,9 @@ impl Store {
                     }
                 },
             };
+            if transaction.writes.len() > TRANSACTION_WRITES && chunk.members.len() > 1 {
+                return ChunkOutcome { settled, rest: chunk.halves(), reevaluate };
+            }
             let failure = match self.transact(&transaction.token, &transaction.writes, deadline).await {
                 Ok(()) => {
                     transaction.report();
@@ -208,8 +212,8 @@ impl Store {
             let score = self.set_score(submission, &outcome, &raised, at);
             writes.push(TransactWriteItem::builder().update(score).build());
             parts.push(Part::Submission(index));
-            for write in raised.iter().flat_map(|alert| self.put_alert(alert)) {
-                writes.push(write);
+            for alert in &raised {
+                writes.push(self.put_alert(alert));
                 parts.push(Part::Alert(index));
             }
             alerts.push(raised);
@@ -218,7 +222,7 @@ impl Store {
             return Err(NotPrepared::Never(never));
         }
         for profile in profiles.values() {
-            writes.push(TransactWriteItem::builder().update(self.set_profile(profile)).build());
+            writes.push(self.put_profile(profile));
             parts.push(Part::Profile);
         }
         writes.push(self.add_counts(&counted, &first.study, &first.site, &first.id.to_string()));
@@ -276,32 +280,22 @@ impl Store {
             .expect("table, key and expression are set")
     }
 
-    /// The writes that store a new `alert` and its place.
-    pub(super) fn put_alert(&self, alert: &Alert) -> [TransactWriteItem; 2] {
-        let put = |item| TransactWriteItem::builder().put(put_if_absent(&self.tables.records, item)).build();
-        [alert.to_item(), alert.to_place_item()].map(put)
+    /// The write that stores a new `alert`.
+    pub(super) fn put_alert(&self, alert: &Alert) -> TransactWriteItem {
+        TransactWriteItem::builder().put(put_if_absent(&self.tables.records, alert.to_item())).build()
     }
 
     /// The write of `profile`, on condition that it still has the revision that was read.
-    pub(super) fn set_profile(&self, profile: &Profile) -> Update {
-        let mut update = Update::builder().table_name(&self.tables.records).set_key(Some(profile.key()));
-        let mut clauses = Vec::new();
-        for (name, value) in profile.to_attributes() {
-            clauses.push(format!("#{name} = :{name}"));
-            update = update
-                .expression_attribute_names(format!("#{name}"), name)
-                .expression_attribute_values(format!(":{name}"), value);
-        }
-        let update = match profile.revision {
-            0 => update.condition_expression(IF_ABSENT),
-            read => update.condition_expression("#revision = :read").expression_attribute_values(":read", number(read)),
+    pub(super) fn put_profile(&self, profile: &Profile) -> TransactWriteItem {
+        let put = Put::builder().table_name(&self.tables.records).set_item(Some(profile.to_item()));
+        let put = match profile.revision {
+            0 => put.condition_expression(IF_ABSENT),
+            read => put
+                .condition_expression("#revision = :read")
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_values(":read", number(read)),
         };
-        let mut expression = format!("SET {}", clauses.join(", "));
-        if profile.reevaluate.is_none() {
-            expression.push_str(&format!(" REMOVE {}", Profile::IF_MARKED.join(", ")));
-        }
-        let update = update.update_expression(expression);
-        update.build().expect("table, key and expression are set")
+        TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
     }
 
     /// Sends `writes` as one transaction under `token`.

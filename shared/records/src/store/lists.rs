@@ -16,7 +16,7 @@ use crate::items::{profile, stream, submission};
 use crate::table::attributes::{Item, Reader, sortable, text};
 use crate::table::calls::{batch_get, send};
 use crate::table::cursor::Position;
-use crate::table::keys::{PK, SK};
+use crate::table::keys::{self, PK, SK};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 const QUERY: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
@@ -121,9 +121,9 @@ impl Waiting {
                 Ok(alert) => self.alerts.push(alert),
                 Err(_) => self.unreadable += 1,
             },
-            Ok(profile::KIND) => match (reader.parsed("study"), reader.parsed("patient")) {
-                (Ok(study), Ok(patient)) => self.patients.push((study, patient)),
-                _ => self.unreadable += 1,
+            Ok(profile::KIND) => match reader.text(PK).ok().and_then(keys::patient_of) {
+                Some(patient) => self.patients.push(patient),
+                None => self.unreadable += 1,
             },
             _ => self.unreadable += 1,
         }

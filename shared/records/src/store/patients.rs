@@ -1,6 +1,6 @@
 //! Patients: their profiles, the list of a site's patients, and the partition of each patient.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use clinical::ids::{PatientId, SiteId, StudyId};
@@ -10,16 +10,16 @@ use invocation::aws::Failure;
 
 use super::Store;
 use crate::items::profile::{PatientRow, Profile};
-use crate::table::attributes::{Item, Reader, Unreadable, text};
+use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
 use crate::table::cursor::Page;
-use crate::table::keys::{self, AFTER_SUBMISSIONS, ALERT, PATIENT, PK, SITE_INDEX};
+use crate::table::keys::{self, PATIENT, PK, SITE_INDEX, SITE_KEY, SITE_SORT};
 
 const READS_AT_ONCE: usize = 4;
 
 impl Store {
     /// At most `most` of the patients whose last submission was of `site`, by id, after the position `after`, which is
-    /// the `next` of an earlier page. The index `site` is eventually consistent.
+    /// the `next` of an earlier page. Who is listed is eventually consistent; each profile is read consistently.
     ///
     /// # Errors
     /// If the store did not return them in time.
@@ -40,10 +40,37 @@ impl Store {
         let mut items = calls::query(query, most + 1, OPERATION, deadline).await?;
         let more = items.len() > most;
         items.truncate(most);
-        let entries: Result<Vec<PatientRow>, Unreadable> = items.iter().map(PatientRow::of).collect();
-        let entries = entries.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
-        let next = entries.last().filter(|_| more).map(|last| last.patient.as_str().to_owned());
-        Ok(Page { entries, next })
+        let patients: Result<Vec<PatientId>, Unreadable> = items.iter().map(patient_of_entry).collect();
+        let patients = patients.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
+        let next = patients.last().filter(|_| more).map(|last| last.as_str().to_owned());
+        let profiles = self.profile_items(study, &patients, deadline).await?;
+        // One that was removed, or whose patient has moved meanwhile, is not of this site.
+        let of_site = |profile: &Result<Profile, Unreadable>| profile.as_ref().map_or(true, |one| one.site == *site);
+        let row = |patient: PatientId| {
+            let profile = Profile::from_item(profiles.get(&keys::patient(study, &patient))?);
+            of_site(&profile).then_some(PatientRow { patient, profile })
+        };
+        Ok(Page { entries: patients.into_iter().filter_map(row).collect(), next })
+    }
+
+    /// The profiles of `patients` that are stored, by partition.
+    async fn profile_items<'a>(
+        &self,
+        study: &StudyId,
+        patients: impl IntoIterator<Item = &'a PatientId>,
+        deadline: Deadline,
+    ) -> Result<HashMap<String, Item>, Failure> {
+        const OPERATION: &str = "BatchGetItem of profiles";
+        let keys: Vec<Item> = patients.into_iter().map(|patient| keys::profile(study, patient)).collect();
+        let batches: Vec<Vec<Item>> = keys.chunks(BATCH_KEYS).map(<[Item]>::to_vec).collect();
+        let items: Vec<Vec<Item>> = stream::iter(batches)
+            .map(|batch| batch_get(&self.dynamodb, &self.tables.records, batch, OPERATION, deadline))
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await?;
+        let by_partition = |item: Item| Ok((Reader(&item).owned_text(PK)?, item));
+        let items: Result<_, Unreadable> = items.into_iter().flatten().map(by_partition).collect();
+        items.map_err(|_| Failure::unreadable(OPERATION, "it returned an item without its key"))
     }
 
     /// The patients of `site`, by id, and the number of profiles that name no patient. The index is eventually
@@ -68,10 +95,9 @@ impl Store {
         most: usize,
         deadline: Deadline,
     ) -> Result<(Vec<PatientId>, u64), Failure> {
-        let query = self.patients_from(study, site, PATIENT.to_owned()).projection_expression("patient");
+        let query = self.patients_from(study, site, PATIENT.to_owned());
         let items = calls::query(query, most, "Query of a site's patients", deadline).await?;
-        let mut patients: Vec<PatientId> =
-            items.iter().filter_map(|item| Reader(item).parsed("patient").ok()).collect();
+        let mut patients: Vec<PatientId> = items.iter().filter_map(|item| patient_of_entry(item).ok()).collect();
         patients.sort();
         let unreadable = items.len() - patients.len();
         Ok((patients, unreadable as u64))
@@ -101,24 +127,16 @@ impl Store {
         subjects: &'a BTreeSet<PatientId>,
         deadline: Deadline,
     ) -> Result<BTreeSet<&'a PatientId>, Failure> {
-        const OPERATION: &str = "BatchGetItem of subjects";
-        let keys: Vec<Item> = subjects.iter().map(|subject| keys::profile(study, subject)).collect();
-        let batches: Vec<Vec<Item>> = keys.chunks(BATCH_KEYS).map(<[Item]>::to_vec).collect();
-        let items: Vec<Vec<Item>> = stream::iter(batches)
-            .map(|batch| batch_get(&self.dynamodb, &self.tables.records, batch, OPERATION, deadline))
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
+        let profiles = self.profile_items(study, subjects, deadline).await?;
         let mut found = BTreeSet::new();
-        for item in items.iter().flatten() {
-            let reader = Reader(item);
-            let unreadable = |_| Failure::unreadable(OPERATION, "a profile cannot be read");
-            let (key, site) = (reader.text(PK).map_err(unreadable)?, reader.text("site").map_err(unreadable)?);
-            if sites.iter().any(|own| own.as_str() == site) {
-                found.insert(key.to_owned());
+        for (key, item) in &profiles {
+            let site = Reader(item).text(SITE_KEY);
+            let site = site.map_err(|_| Failure::unreadable("BatchGetItem of profiles", "a profile names no site"))?;
+            if sites.iter().any(|own| keys::site(study, own) == site) {
+                found.insert(key.as_str());
             }
         }
-        Ok(subjects.iter().filter(|subject| found.contains(&keys::patient(study, subject))).collect())
+        Ok(subjects.iter().filter(|subject| found.contains(keys::patient(study, subject).as_str())).collect())
     }
 
     /// The profile of `patient`, read consistently; `None` before the first score.
@@ -140,8 +158,8 @@ impl Store {
         profile.map_err(|_| Failure::unreadable(OPERATION, "the patient's profile cannot be read"))
     }
 
-    /// All items of `patient`, which are side by side: alerts, the profile, submissions. `narrow` may add a filter and
-    /// a projection to the query. Read consistently.
+    /// The profile and the submissions of `patient`. `narrow` may add a filter and a projection to the query. Read
+    /// consistently.
     pub(super) async fn items_of_patient(
         &self,
         study: &StudyId,
@@ -154,10 +172,14 @@ impl Store {
             .query()
             .table_name(&self.tables.records)
             .consistent_read(true)
-            .key_condition_expression("pk = :patient AND sk BETWEEN :first AND :last")
-            .expression_attribute_values(":patient", text(keys::patient(study, patient)))
-            .expression_attribute_values(":first", text(ALERT))
-            .expression_attribute_values(":last", text(AFTER_SUBMISSIONS));
+            .key_condition_expression("pk = :patient")
+            .expression_attribute_values(":patient", text(keys::patient(study, patient)));
         calls::query(narrow(query), usize::MAX, "Query of a patient's records", deadline).await
     }
+}
+
+/// The patient of an entry of the index `site`.
+fn patient_of_entry(entry: &Item) -> Result<PatientId, Unreadable> {
+    let patient = Reader(entry).text(SITE_SORT)?.strip_prefix(PATIENT).and_then(|patient| patient.parse().ok());
+    patient.ok_or_else(|| unreadable(SITE_SORT, "names no patient"))
 }

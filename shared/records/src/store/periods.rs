@@ -1,16 +1,19 @@
-//! The submissions and alerts of a site in a period of time, read patient by patient.
+//! The submissions and alerts of a site in a period of time.
+
+use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use clinical::ids::{PatientId, SiteId, StudyId};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream, try_join};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use time::OffsetDateTime;
 
 use super::Store;
-use crate::items::period::{ATTRIBUTES, PatientPeriod, SitePeriod};
+use crate::items::period::{ATTRIBUTES, AlertHandling, PatientPeriod, SitePeriod};
 use crate::items::profile;
-use crate::table::attributes::{sortable, text};
+use crate::table::attributes::{Reader, sortable, text};
+use crate::table::{calls, keys};
 
 /// Each read beyond these opens a connection of its own, which costs more than it saves.
 const READS_AT_ONCE: usize = 24;
@@ -30,13 +33,50 @@ impl Store {
         until: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<SitePeriod, Failure> {
-        let read: Vec<(PatientPeriod, u64)> = stream::iter(patients)
+        let read = stream::iter(patients)
             .map(|patient| self.patient_period(study, site, patient, (from, until), deadline))
             .buffered(READS_AT_ONCE)
-            .try_collect()
-            .await?;
-        let unreadable = unreadable + read.iter().map(|(_, unreadable)| unreadable).sum::<u64>();
-        Ok(SitePeriod { patients: read.into_iter().map(|(patient, _)| patient).collect(), unreadable })
+            .try_collect();
+        let alerts = self.alerts_raised(study, site, (from, until), deadline);
+        let (read, (mut alerts, unreadable_alerts)): (Vec<(PatientPeriod, u64)>, _) = try_join!(read, alerts)?;
+        let unreadable = unreadable + unreadable_alerts + read.iter().map(|(_, unreadable)| unreadable).sum::<u64>();
+        let patients = read.into_iter().map(|(mut period, _)| {
+            period.alerts = alerts.remove(&period.patient).unwrap_or_default();
+            period.sort();
+            period
+        });
+        Ok(SitePeriod { patients: patients.collect(), unreadable })
+    }
+
+    /// The alerts of `site` that were raised from `from` on and before `until`, by patient, and the number of those that
+    /// cannot be read.
+    async fn alerts_raised(
+        &self,
+        study: &StudyId,
+        site: &SiteId,
+        (from, until): (OffsetDateTime, OffsetDateTime),
+        deadline: Deadline,
+    ) -> Result<(BTreeMap<PatientId, Vec<AlertHandling>>, u64), Failure> {
+        // All of the site's: an id is in order by when its submission was received, and it may be raised much later.
+        let query = self
+            .dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .key_condition_expression("pk = :alerts")
+            .expression_attribute_values(":alerts", text(keys::alerts(study, site)));
+        let items = calls::query(query, usize::MAX, "Query of a site's alerts", deadline).await?;
+        let (mut by_patient, mut unreadable) = (BTreeMap::<PatientId, Vec<AlertHandling>>::new(), 0);
+        for reader in items.iter().map(Reader) {
+            match (reader.parsed("patient"), AlertHandling::from_reader(reader)) {
+                (Ok(patient), Ok(alert)) if (from..until).contains(&alert.raised_at) => {
+                    by_patient.entry(patient).or_default().push(alert);
+                }
+                (Ok(_), Ok(_)) => {}
+                (Err(_), _) | (_, Err(_)) => unreadable += 1,
+            }
+        }
+        Ok((by_patient, unreadable))
     }
 
     async fn patient_period(
@@ -47,27 +87,23 @@ impl Store {
         (from, until): (OffsetDateTime, OffsetDateTime),
         deadline: Deadline,
     ) -> Result<(PatientPeriod, u64), Failure> {
-        // The time of an alert is not written in a fixed width, so that its text may sort wrongly within a second: the
-        // query leaves out what is certainly outside of the period, and `add` decides on the rest.
-        let (earliest, latest) = (from - time::Duration::SECOND, until + time::Duration::SECOND);
         // Some of the names are reserved words of expressions.
         let names = ATTRIBUTES.iter().chain(&["at"]).map(|name| (format!("#{name}"), (*name).to_owned()));
         let narrow = |query: QueryFluentBuilder| {
             query
                 .filter_expression(
-                    "#kind = :profile OR #effective_at BETWEEN :earliest AND :latest \
-                     OR #place.#at BETWEEN :earliest AND :latest OR #raised_at BETWEEN :earliest AND :latest",
+                    "#kind = :profile OR #effective_at BETWEEN :from AND :until \
+                     OR #place.#at BETWEEN :from AND :until",
                 )
                 .projection_expression(ATTRIBUTES.map(|name| format!("#{name}")).join(", "))
                 .set_expression_attribute_names(Some(names.collect()))
                 .expression_attribute_values(":profile", text(profile::KIND))
-                .expression_attribute_values(":earliest", text(sortable(earliest)))
-                .expression_attribute_values(":latest", text(sortable(latest)))
+                .expression_attribute_values(":from", text(sortable(from)))
+                .expression_attribute_values(":until", text(sortable(until)))
         };
         let items = self.items_of_patient(study, &patient, narrow, deadline).await?;
         let mut period = PatientPeriod::new(patient);
         let unreadable = items.iter().filter(|item| period.add(item, site, from, until).is_err()).count();
-        period.sort();
         Ok((period, unreadable as u64))
     }
 }

@@ -32,7 +32,7 @@ use crate::table::digest::token;
 
 mod changes;
 
-use changes::{Change, Changes, Records};
+use changes::{Change, Changes, Records, ScoreChange};
 
 const OPERATION: &str = "TransactWriteItems of a course";
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -104,17 +104,17 @@ impl Store {
             // Only with the transaction that stores them: a run that ends in between raises the others again, and must
             // not find them counted, or be kept quiet by them.
             for change in &unit {
-                if let Change::Raise(alert, instrument) = change {
-                    profile.count(alert, instrument);
+                if let Change::Score(ScoreChange { raised, instrument, .. }) = change {
+                    raised.iter().for_each(|alert| profile.count(alert, instrument));
                 }
             }
             profile.reevaluate = profile.reevaluate.filter(|_| !last);
             self.write_unit(&unit, &profile, deadline).await?;
             profile.revision += 1;
             let before = raised.len();
-            raised.extend(unit.into_iter().filter_map(|change| match change {
-                Change::Raise(alert, _) => Some(*alert),
-                _ => None,
+            raised.extend(unit.into_iter().flat_map(|change| match change {
+                Change::Score(change) => change.raised,
+                Change::Mark { .. } => Vec::new(),
             }));
             report_raised(&raised[before..]);
             if last {
@@ -127,7 +127,9 @@ impl Store {
     async fn records_of(&self, study: &StudyId, patient: &PatientId, deadline: Deadline) -> Result<Records, Failure> {
         let items = self.items_of_patient(study, patient, |query| query, deadline).await?;
         let mut records = Records::default();
-        let unreadable = items.iter().filter(|item| records.add(item).is_err()).count();
+        let mut unreadable = items.iter().filter(|item| records.add(item).is_err()).count();
+        // After the scores, so that those of a score are there.
+        unreadable += records.add_alerts(&self.alert_rows(records.alert_keys(), deadline).await?);
         if unreadable > 0 {
             tracing::error!(event = "records_unreadable", unreadable);
             metrics::report(metrics::NOT_REEVALUATED, unreadable as u64);
@@ -172,23 +174,23 @@ impl Store {
         let mut writes = Vec::new();
         for change in unit {
             match change {
-                Change::Raise(alert, _) => {
-                    writes.extend(self.put_alert(alert));
-                    content.push(format!("{}@{}", alert.id, alert.raised_at.unix_timestamp_nanos()));
-                    counted.entry(&alert.site).or_insert((0, alert)).0 += 1;
-                }
                 Change::Mark { key, corrected, superseded } => {
                     writes.push(TransactWriteItem::builder().update(self.mark(key, *corrected, *superseded)).build());
                     content.push(format!("{corrected}{superseded}"));
                 }
-                Change::Score { key, alerts, not_evaluated } => {
+                Change::Score(ScoreChange { key, alerts, raised, not_evaluated, .. }) => {
+                    for alert in raised {
+                        writes.push(self.put_alert(alert));
+                        content.push(format!("{}@{}", alert.id, alert.raised_at.unix_timestamp_nanos()));
+                        counted.entry(&alert.site).or_insert((0, alert)).0 += 1;
+                    }
                     let update = self.set_evaluation(key, alerts, not_evaluated);
                     writes.push(TransactWriteItem::builder().update(update).build());
                     content.push(not_evaluated.to_string());
                 }
             }
         }
-        writes.push(TransactWriteItem::builder().update(self.set_profile(profile)).build());
+        writes.push(self.put_profile(profile));
         for (site, (alerts, first)) in counted {
             let added = CountsAdded::of_alerts(alerts);
             writes.push(self.add_counts(&added, &first.study, site, &first.submission.to_string()));

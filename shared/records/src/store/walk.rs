@@ -1,10 +1,10 @@
 //! A walk over both tables that only reads: every patient whole, and every other item, page by page, in the order of
 //! their keys. All reads are consistent.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use clinical::ids::{PatientId, RuleId, SiteId, StudyId, StudyVersion, SubmissionId};
+use clinical::ids::{PatientId, SiteId, StudyId, StudyVersion};
 use clinical::studies::{Protocol, Study};
 use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
@@ -12,12 +12,10 @@ use invocation::aws::{Failure, Limits};
 use time::OffsetDateTime;
 
 use super::Store;
-use crate::items::acknowledgement::AlertPlace;
-use crate::items::alert::{Alert, AlertId};
 use crate::items::audit::{Audit, AuditAction};
 use crate::items::counts::{API_CALLS, SCORED, SiteCounts};
 use crate::items::document;
-use crate::items::patient_records::{PatientRecords, UnreadableItem, patient_of};
+use crate::items::patient_records::{PatientRecords, UnreadableItem};
 use crate::items::walked::{DocumentName, StoredDocument, Walked};
 use crate::table::attributes::{Item, Reader, Unreadable, sortable, text, unreadable};
 use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
@@ -80,7 +78,7 @@ impl Store {
         let answer = send(request, deadline, SCAN).await.map_err(|error| error.into_failure(OPERATION))?;
         let next = answer.last_evaluated_key.as_ref().map(WalkPosition::of).transpose();
         let next = next.map_err(|_| Failure::unreadable(OPERATION, "a position cannot be read"))?;
-        let mut found = Vec::new();
+        let (mut found, mut patients) = (Vec::new(), Vec::new());
         let mut of_patient: Vec<Item> = Vec::new();
         for item in answer.items.unwrap_or_default() {
             let pk = pk_of(&item);
@@ -88,7 +86,7 @@ impl Store {
                 found.extend(Walked::of(&item));
             } else if after.is_none_or(|after| after.pk != pk) {
                 if of_patient.first().is_some_and(|first| pk_of(first) != pk) {
-                    found.push(whole(&std::mem::take(&mut of_patient)));
+                    patients.push(whole(&std::mem::take(&mut of_patient)));
                 }
                 of_patient.push(item);
             }
@@ -96,13 +94,21 @@ impl Store {
         // Only the last one may go on in the next page.
         if let Some(pk) = of_patient.first().map(|first| pk_of(first).to_owned()) {
             let goes_on = next.as_ref().is_some_and(|next| next.pk == pk);
-            found.push(match patient_of(&pk).filter(|_| goes_on) {
-                Some((study, patient)) => {
-                    Walked::Patient(Box::new(self.patient_records(&study, &patient, deadline).await?))
-                }
+            patients.push(match keys::patient_of(&pk).filter(|_| goes_on) {
+                Some((study, patient)) => Ok(self.items_of(&study, &patient, deadline).await?),
                 None => whole(&of_patient),
             });
         }
+        let mut whole = Vec::new();
+        for patient in patients {
+            match patient {
+                Ok(records) => whole.push(records),
+                Err(unreadable) => found.push(Walked::Unreadable(unreadable)),
+            }
+        }
+        let reads: Vec<_> = whole.into_iter().map(|records| self.with_alerts(records, deadline)).collect();
+        let whole: Vec<PatientRecords> = stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await?;
+        found.extend(whole.into_iter().map(|records| Walked::Patient(Box::new(records))));
         Ok(WalkPage { found, next })
     }
 
@@ -111,6 +117,23 @@ impl Store {
     /// # Errors
     /// If the store did not return all of it in time.
     pub async fn patient_records(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<PatientRecords, Failure> {
+        self.with_alerts(self.items_of(study, patient, deadline).await?, deadline).await
+    }
+
+    /// `records` with the alerts that its scores name. They are read after the scores, so that those of a score are there.
+    async fn with_alerts(&self, mut records: PatientRecords, deadline: Deadline) -> Result<PatientRecords, Failure> {
+        let rows = self.alert_rows(records.alert_keys(), deadline).await?;
+        records.add_alerts(&rows);
+        Ok(records)
+    }
+
+    /// The items in the partition of `patient`.
+    async fn items_of(
         &self,
         study: &StudyId,
         patient: &PatientId,
@@ -127,53 +150,6 @@ impl Store {
             .expression_attribute_values(":patient", text(&pk));
         let items = calls::query(query, usize::MAX, OPERATION, deadline).await?;
         PatientRecords::of(&pk, &items).map_err(|_| Failure::unreadable(OPERATION, "the key names no patient"))
-    }
-
-    /// The places of the alerts `ids`, as far as they are stored and can be read.
-    ///
-    /// # Errors
-    /// If the store did not return all of them in time.
-    pub async fn alert_places(
-        &self,
-        ids: &[AlertId],
-        deadline: Deadline,
-    ) -> Result<BTreeMap<AlertId, AlertPlace>, Failure> {
-        const OPERATION: &str = "BatchGetItem of alerts' places";
-        let mut places = BTreeMap::new();
-        // DynamoDB refuses a batch that has a key twice.
-        let ids: BTreeSet<AlertId> = ids.iter().copied().collect();
-        for ids in ids.into_iter().collect::<Vec<_>>().chunks(BATCH_KEYS) {
-            let keys = ids.iter().map(|id| keys::alert_place(&id.to_string())).collect();
-            for item in batch_get(&self.dynamodb, &self.tables.records, keys, OPERATION, deadline).await? {
-                if let Some(Walked::AlertPlace(id, place)) = Walked::of(&item) {
-                    places.insert(id, place);
-                }
-            }
-        }
-        Ok(places)
-    }
-
-    /// The alert that `rule` raised on `submission`; `None` if it is not stored or cannot be read.
-    ///
-    /// # Errors
-    /// If the store did not return it in time.
-    pub async fn alert(
-        &self,
-        study: &StudyId,
-        patient: &PatientId,
-        submission: &SubmissionId,
-        rule: &RuleId,
-        deadline: Deadline,
-    ) -> Result<Option<Alert>, Failure> {
-        let request = self
-            .dynamodb
-            .get_item()
-            .table_name(&self.tables.records)
-            .set_key(Some(keys::alert(study, patient, submission, rule)))
-            .consistent_read(true);
-        let answer = send(request, deadline, GET).await;
-        let item = answer.map_err(|error| error.into_failure("GetItem of an alert"))?.item;
-        Ok(item.and_then(|item| Alert::from_item(&item).ok()))
     }
 
     /// The entries of `action` on the audit trail of `site`, or of its study or of all studies as a whole where they are
@@ -347,12 +323,10 @@ fn pk_of(item: &Item) -> &str {
     Reader(item).text(PK).unwrap_or_default()
 }
 
-/// All items of a patient.
-fn whole(items: &[Item]) -> Walked {
-    match PatientRecords::of(items.first().map_or("", pk_of), items) {
-        Ok(records) => Walked::Patient(Box::new(records)),
-        Err(reason) => Walked::Unreadable(UnreadableItem { kind: "patient", submission: None, reason }),
-    }
+/// The items in a patient's partition, without the alerts.
+fn whole(items: &[Item]) -> Result<PatientRecords, UnreadableItem> {
+    let records = PatientRecords::of(items.first().map_or("", pk_of), items);
+    records.map_err(|reason| UnreadableItem { kind: "patient", submission: None, reason })
 }
 
 #[cfg(test)]

@@ -4,13 +4,18 @@
 use std::collections::HashMap;
 use std::str::FromStr;
 
+use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
+use aws_smithy_types::base64;
 use invocation::{Principal, rfc3339};
 use serde_json::{Map, Value, json};
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+use super::digest::hex;
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
@@ -37,6 +42,16 @@ pub(crate) fn map<'a>(members: impl IntoIterator<Item = (&'a str, AttributeValue
 
 pub(crate) fn number(value: impl ToString) -> AttributeValue {
     AttributeValue::N(value.to_string())
+}
+
+pub(crate) fn bytes(value: &[u8]) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
+}
+
+/// A SHA-256 that is written in hexadecimal, in half of the bytes.
+pub(crate) fn digest(hex: &str) -> AttributeValue {
+    let digits = hex.as_bytes().chunks_exact(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+    bytes(&digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect::<Vec<_>>())
 }
 
 pub(crate) fn instant(value: OffsetDateTime) -> AttributeValue {
@@ -119,6 +134,40 @@ impl<'a> Reader<'a> {
             }
             Some(_) => Err(unreadable(name, "is not a number")),
         }
+    }
+
+    fn optional_bytes(self, name: &str) -> Result<Option<&'a [u8]>, Unreadable> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(AttributeValue::B(value)) => Ok(Some(value.as_ref())),
+            Some(_) => Err(unreadable(name, "is not binary")),
+        }
+    }
+
+    pub(crate) fn optional_uuid(self, name: &str) -> Result<Option<Uuid>, Unreadable> {
+        let uuid = self.optional_bytes(name)?.map(Uuid::from_slice).transpose();
+        uuid.map_err(|_| unreadable(name, "is not a UUID"))
+    }
+
+    pub(crate) fn uuid(self, name: &str) -> Result<Uuid, Unreadable> {
+        self.optional_uuid(name)?.ok_or_else(|| unreadable(name, "is missing"))
+    }
+
+    /// The SHA-256 `name`, in hexadecimal.
+    pub(crate) fn digest(self, name: &str) -> Result<String, Unreadable> {
+        let bytes = self.optional_bytes(name)?.ok_or_else(|| unreadable(name, "is missing"))?;
+        if bytes.len() == 32 { Ok(hex(bytes)) } else { Err(unreadable(name, "is not a SHA-256")) }
+    }
+
+    /// The time in UTC that `name` has as a number, in nanoseconds since 1970.
+    pub(crate) fn optional_nanoseconds(self, name: &str) -> Result<Option<OffsetDateTime>, Unreadable> {
+        let number = match self.0.get(name) {
+            None => return Ok(None),
+            Some(AttributeValue::N(value)) => value.parse().ok(),
+            Some(_) => None,
+        };
+        let at = number.and_then(|nanos| OffsetDateTime::from_unix_timestamp_nanos(nanos).ok());
+        at.map(Some).ok_or_else(|| unreadable(name, "is not a time"))
     }
 
     pub(crate) fn flag(self, name: &str) -> Result<bool, Unreadable> {
@@ -215,6 +264,7 @@ fn to_notation(value: &AttributeValue) -> Option<Value> {
         AttributeValue::N(value) => json!({"N": value}),
         AttributeValue::Bool(value) => json!({"BOOL": value}),
         AttributeValue::Null(_) => json!({"NULL": true}),
+        AttributeValue::B(value) => json!({"B": base64::encode(value)}),
         AttributeValue::L(list) => json!({"L": list.iter().map(to_notation).collect::<Option<Vec<_>>>()?}),
         AttributeValue::M(map) => json!({"M": item_to_notation(map)?}),
         _ => return None,
@@ -229,6 +279,7 @@ fn from_notation(value: &Value) -> Option<AttributeValue> {
         "N" => AttributeValue::N(value.as_str()?.to_owned()),
         "BOOL" => AttributeValue::Bool(value.as_bool()?),
         "NULL" => AttributeValue::Null(true),
+        "B" => AttributeValue::B(Blob::new(base64::decode(value.as_str()?).ok()?)),
         "L" => AttributeValue::L(value.as_array()?.iter().map(from_notation).collect::<Option<_>>()?),
         "M" => AttributeValue::M(item_from_notation(value.as_object()?).ok()?),
         _ => return None,
@@ -250,11 +301,17 @@ mod tests {
     fn the_streams_notation_is_read() {
         let notation =
             json!({"id": {"S": "x"}, "n": {"N": "3"}, "m": {"M": {"l": {"L": [{"BOOL": true}, {"NULL": true}]}}}});
-        let item = item_from_notation(notation.as_object().unwrap()).unwrap();
+        let mut item = item_from_notation(notation.as_object().unwrap()).unwrap();
         let values: serde_json::Map<_, _> =
             item.iter().map(|(name, value)| (name.clone(), to_json(value).unwrap())).collect();
         assert_eq!(Value::Object(values), json!({"id": "x", "n": 3, "m": {"l": [true, null]}}));
         assert_eq!(item_to_notation(&item), Some(notation), "and written as it was");
+        item.insert("b".to_owned(), bytes(&[0, 255]));
+        let notation = item_to_notation(&item).unwrap();
+        assert_eq!(
+            (&notation["b"], item_from_notation(notation.as_object().unwrap())),
+            (&json!({"B": "AP8="}), Ok(item))
+        );
     }
 
     #[test]

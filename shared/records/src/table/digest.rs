@@ -23,7 +23,7 @@ pub(crate) fn token<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
     hex(&sha256(parts)[..18])
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -1,24 +1,21 @@
 //! Keys. No id can hold a `#` (see `clinical::ids`), so no two different things have the same key.
 
-use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, RuleId, SiteId, StudyId, SubmissionId};
-use time::OffsetDateTime;
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, SiteId, StudyId, SubmissionId};
 
-use super::attributes::{Item, sortable, text};
+use super::attributes::{Item, text};
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
-/// The index of a site's profiles and alerts, by [`SITE_KEY`] and [`SITE_SORT`].
+/// The index of a site's profiles, by [`SITE_KEY`] and [`SITE_SORT`].
 pub(crate) const SITE_INDEX: &str = "site";
 pub(crate) const SITE_KEY: &str = "site_key";
 pub(crate) const SITE_SORT: &str = "site_sort";
-/// The prefix of the keys of alerts.
-pub(crate) const ALERT: &str = "ALERT#";
-/// Sorts after the keys of all alerts.
-pub(crate) const AFTER_ALERTS: &str = "ALERT$";
-/// Sorts after the keys of all submissions, which are the last of a patient's partition.
-pub(crate) const AFTER_SUBMISSIONS: &str = "SUBMISSION#~";
-/// The prefix of the keys of a site's patients in the index `site`.
+/// Sorts after the ids of all alerts.
+pub(crate) const AFTER_ALERTS: &str = "~";
+/// The prefix of the keys of patients' partitions, and of a site's patients in the index `site`.
 pub(crate) const PATIENT: &str = "PATIENT#";
+/// The prefix of the hash keys of the index `site`.
+const SITE: &str = "SITE#";
 /// `pk` of quarantined records.
 pub(crate) const QUARANTINE: &str = "QUARANTINE";
 /// The key that start-up reads to open a connection. No item has it.
@@ -33,17 +30,21 @@ pub(crate) const SUBMISSION: &str = "SUBMISSION#";
 const VERIFICATION: &str = "VERIFICATION";
 /// Sort key of the version of a study that is in force.
 const CURRENT: &str = "CURRENT";
-/// Sort key of an alert's place.
-const PLACE: &str = "ALERT";
 
 /// The key of an item in the Records table.
 pub(crate) fn key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     Item::from([(PK.to_owned(), text(pk)), (SK.to_owned(), text(sk))])
 }
 
-/// `pk` of all that is stored of a patient: alerts, then the profile, then submissions.
+/// `pk` of a patient's profile and submissions.
 pub(crate) fn patient(study: &StudyId, patient: &PatientId) -> String {
     format!("{PATIENT}{}#{}", study.as_str(), patient.as_str())
+}
+
+/// The study and the patient of the partition `pk`; `None` if it is not a patient's.
+pub(crate) fn patient_of(pk: &str) -> Option<(StudyId, PatientId)> {
+    let (study, patient) = pk.strip_prefix(PATIENT)?.split_once('#')?;
+    Some((study.parse().ok()?, patient.parse().ok()?))
 }
 
 pub(crate) fn submission(study: &StudyId, of: &PatientId, id: &SubmissionId) -> Item {
@@ -54,28 +55,29 @@ pub(crate) fn profile(study: &StudyId, of: &PatientId) -> Item {
     key(patient(study, of), PROFILE)
 }
 
-pub(crate) fn alert(study: &StudyId, of: &PatientId, submission: &SubmissionId, rule: &RuleId) -> Item {
-    key(patient(study, of), format!("{ALERT}{submission}#{}", rule.as_str()))
+/// `pk` of the alerts of a site, by their ids, which are in order of time.
+pub(crate) fn alerts(study: &StudyId, site: &SiteId) -> String {
+    format!("ALERTS#{}#{}", study.as_str(), site.as_str())
 }
 
-/// The key of the item that leads from an alert's public `id` to its row.
-pub(crate) fn alert_place(id: &str) -> Item {
-    key(format!("{ALERT}{id}"), PLACE)
+pub(crate) fn alert(study: &StudyId, site: &SiteId, id: &str) -> Item {
+    key(alerts(study, site), id)
 }
 
 /// Hash key of the index `site`.
 pub(crate) fn site(study: &StudyId, site: &SiteId) -> String {
-    format!("SITE#{}#{}", study.as_str(), site.as_str())
+    format!("{SITE}{}#{}", study.as_str(), site.as_str())
+}
+
+/// The study and the site that a hash key of the index `site` is of.
+pub(crate) fn site_of(site_key: &str) -> Option<(StudyId, SiteId)> {
+    let (study, site) = site_key.strip_prefix(SITE)?.split_once('#')?;
+    Some((study.parse().ok()?, site.parse().ok()?))
 }
 
 /// Sort key of a patient in the index `site`.
 pub(crate) fn patient_of_site(patient: &PatientId) -> String {
     format!("{PATIENT}{}", patient.as_str())
-}
-
-/// Sort key, in the index `site`, of the alert `id` that was raised at `raised_at`.
-pub(crate) fn alert_of_site(raised_at: OffsetDateTime, id: &str) -> String {
-    format!("{ALERT}{}#{id}", sortable(raised_at))
 }
 
 /// `pk` of the audit entries of `site`, of those of its study as a whole, or of those of no single study.

@@ -9,16 +9,13 @@ impl Patient<'_> {
     /// Compares what `row` has of its submission and its rule, its reason and its marks.
     pub(super) fn alert(&mut self, row: &StoredAlert) {
         let alert = &row.alert;
-        if !row.is_in_site_index {
-            self.of_alert(Kind::NotInSiteIndex, row, &alert.rule);
-        }
         let Some(stored) = self.stored(alert.submission) else {
             return self.of_alert(Kind::AlertWithoutReason, row, "its submission is not stored");
         };
         let submission = &stored.submission;
         let score = stored.score.as_ref();
         let same = [
-            ("alert_id", alert.id == AlertId::derive(submission.nonce, &alert.rule)),
+            ("alert_id", alert.id == AlertId::derive(submission.received_at, submission.nonce, &alert.rule)),
             ("study", alert.study == submission.study),
             ("site", alert.site == submission.site),
             ("patient", alert.patient == submission.patient),

@@ -86,8 +86,8 @@ impl Patient<'_> {
         let of_course = self.records.submissions.iter().filter(|stored| stored.score.is_some());
         let instruments = of_course.filter_map(|stored| Some(&self.definition(stored.submission.id)?.instrument));
         let looks_back = instruments.filter(|one| one.course() == *id).map(|one| one.looks_back()).max();
-        // A list of patients shows the last two.
-        let least = expected.last.len().min(looks_back.unwrap_or_default().max(2));
+        // A list of patients shows the newest.
+        let least = expected.last.len().min(looks_back.unwrap_or_default().max(1));
         if course.count != expected.count {
             Some("count")
         } else if course.baseline != expected.baseline {

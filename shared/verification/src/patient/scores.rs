@@ -81,14 +81,6 @@ impl Patient<'_> {
                 self.of_submission(Kind::AlertNotStored, stored, rule);
             }
         }
-        for row in rows.values() {
-            let is_named = score.alerts.iter().any(|(named, rule)| (named, rule) == (&row.alert.id, &row.alert.rule));
-            // While the course is evaluated again, late alerts are stored before they are named.
-            let is_named_later = self.is_marked && row.alert.late;
-            if !is_named && !is_named_later {
-                self.of_alert(Kind::AlertNotNamed, row, &row.alert.rule);
-            }
-        }
     }
 }
 

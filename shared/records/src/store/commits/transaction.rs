@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
-use clinical::ids::{PatientId, RuleId, StudyId, SubmissionId};
+use clinical::ids::{PatientId, StudyId, SubmissionId};
 use clinical::instruments::Outcome;
 use invocation::aws::{Failure, is_transient};
 use invocation::metrics;
 
-use crate::items::alert::Alert;
+use crate::items::alert::{Alert, AlertId};
 use crate::items::score::Score;
 use crate::items::submission::Submission;
 use crate::table::attributes::{Item, Reader};
@@ -20,8 +20,8 @@ use crate::table::calls::{CONDITION_FAILED, code};
 pub enum Commit {
     /// It was scored, now or by an attempt whose answer was lost, and raised these alerts.
     Committed(Vec<Alert>),
-    /// It was scored before; these rules fired.
-    AlreadyScored(Vec<RuleId>),
+    /// It was scored before, and raised these alerts.
+    AlreadyScored(Vec<AlertId>),
     /// It can never be committed, for this reason.
     Never(&'static str),
     /// It is not confirmed as committed. A later attempt settles it.
@@ -178,7 +178,7 @@ pub(super) fn found(item: Option<&Item>) -> Found {
     };
     match (Score::from_item(item), Reader(item).optional_parsed("amended_by")) {
         (Ok(Some(score)), _) => {
-            Found::Settled(Commit::AlreadyScored(score.alerts.into_iter().map(|(_, rule)| rule).collect()))
+            Found::Settled(Commit::AlreadyScored(score.alerts.into_iter().map(|(id, _)| id).collect()))
         }
         (Ok(None), Ok(Some(by))) => Found::Amended(by),
         (Ok(None), Ok(None)) => Found::NotScored,

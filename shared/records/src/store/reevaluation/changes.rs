@@ -15,7 +15,7 @@ use crate::items::score::Score;
 use crate::items::submission::{self, Submission};
 use crate::store::definitions::{NotDefined, ScoredBy};
 use crate::table::attributes::{Item, Reader, Unreadable, unreadable};
-use crate::table::keys::{self, ALERT, PK, SK};
+use crate::table::keys::{self, PK, SK};
 
 /// The largest number of writes in one transaction beside those of the profile and the counters; DynamoDB takes 100.
 const MOST_CHANGE_WRITES: usize = 80;
@@ -36,17 +36,29 @@ pub(super) struct Records {
 }
 
 impl Records {
+    /// The keys of the alerts that the scores name.
+    pub(super) fn alert_keys(&self) -> Vec<Item> {
+        let of = |(submission, score): &(Submission, Score)| {
+            let ids = score.alerts.iter().map(|(id, _)| id.key(&submission.study, &submission.site));
+            ids.collect::<Vec<_>>()
+        };
+        self.scored.values().flat_map(of).collect()
+    }
+
+    /// Adds the alerts in `rows`, and returns how many of them cannot be read.
+    pub(super) fn add_alerts(&mut self, rows: &[Item]) -> usize {
+        let alert = |row: &Item| Some((Reader(row).parsed(SK).ok()?, Alert::from_item(row).ok()));
+        let stored: BTreeMap<AlertId, Option<Alert>> = rows.iter().filter_map(alert).collect();
+        for (submission, score) in self.scored.values() {
+            let stored = score.alerts.iter().filter_map(|(id, rule)| Some((rule.clone(), stored.get(id)?.clone())));
+            self.alerts.insert(submission.id, stored.collect());
+        }
+        stored.values().filter(|alert| alert.is_none()).count()
+    }
+
     /// Adds the record in `item`.
     pub(super) fn add(&mut self, item: &Item) -> Result<(), Unreadable> {
         let reader = Reader(item);
-        if let Some((submission, rule)) = reader.text(SK)?.strip_prefix(ALERT).and_then(|id| id.split_once('#'))
-            && let (Ok(submission), Ok(rule)) = (submission.parse(), rule.parse())
-        {
-            let alert = Alert::from_item(item);
-            let unreadable = alert.as_ref().err().cloned();
-            self.alerts.entry(submission).or_default().insert(rule, alert.ok());
-            return unreadable.map_or(Ok(()), Err);
-        }
         match reader.text("kind")? {
             submission::KIND if item.contains_key("scored_at") => {
                 let submission = Submission::from_item(item)?;
@@ -61,14 +73,25 @@ impl Records {
     }
 }
 
-/// A write that follows from a replay.
+/// A change that follows from a replay. It is never split between two transactions.
 pub(super) enum Change {
-    /// A new alert, of a submission of this instrument.
-    Raise(Box<Alert>, InstrumentId),
     /// The marks of an alert.
     Mark { key: Item, corrected: bool, superseded: bool },
-    /// The alerts of a score, and the rules that were not evaluated.
-    Score { key: Item, alerts: Vec<(AlertId, RuleId)>, not_evaluated: Value },
+    /// The alerts of a score and the rules that were not evaluated, with the alerts that are new: only the score leads
+    /// to them.
+    Score(ScoreChange),
+}
+
+pub(super) struct ScoreChange {
+    /// The key of the submission.
+    pub(super) key: Item,
+    /// Its instrument.
+    pub(super) instrument: InstrumentId,
+    /// All of its alerts.
+    pub(super) alerts: Vec<(AlertId, RuleId)>,
+    /// The new ones among them.
+    pub(super) raised: Vec<Alert>,
+    pub(super) not_evaluated: Value,
 }
 
 /// The writes that follow from a replay, in order.
@@ -107,22 +130,23 @@ impl Changes {
                 if (row.corrected, row.superseded) != (corrected, superseded) {
                     changes.push(Change::Mark { key: row.key(), corrected, superseded });
                 }
-                if !alerts.iter().any(|(_, rule)| *rule == row.rule) {
-                    alerts.push((row.id, row.rule.clone()));
-                }
             }
+            let mut raised = Vec::new();
             for fired in fired.iter().filter(|fired| !rows.contains_key(&fired.rule)) {
                 let alert = Alert { late: true, ..last.raise(submission, fired, at) };
-                alerts.push((alert.id, alert.rule.clone()));
-                changes.push(Change::Raise(Box::new(alert), submission.instrument.id.clone()));
+                if !alerts.iter().any(|(id, _)| *id == alert.id) {
+                    alerts.push((alert.id, alert.rule.clone()));
+                }
+                raised.push(alert);
             }
             let not_evaluated = not_evaluated(score, outcome, corrected);
-            if alerts != score.alerts || not_evaluated != score.not_evaluated {
+            if !raised.is_empty() || not_evaluated != score.not_evaluated {
                 if outcome.is_none() && !corrected {
                     metrics::report(metrics::NOT_REEVALUATED, 1);
                     tracing::error!(event = "not_reevaluated", submission_id = %id, reason = LOST);
                 }
-                changes.push(Change::Score { key: submission.key(), alerts, not_evaluated });
+                let (key, instrument) = (submission.key(), submission.instrument.id.clone());
+                changes.push(Change::Score(ScoreChange { key, instrument, alerts, raised, not_evaluated }));
             }
         }
         if let Some((place, last)) = replayed.last
@@ -138,7 +162,7 @@ impl Changes {
         let kept = |of: &CourseId| profile.courses.get(of).map_or(0, |course| course.last.len());
         let mut courses = replayed.courses;
         for (id, course) in &mut courses {
-            course.last.truncate(looks_back(id).unwrap_or_default().max(kept(id)).max(2));
+            course.last.truncate(looks_back(id).unwrap_or_default().max(kept(id)).max(1));
         }
         profile.courses = courses;
         Self(changes.into_iter().peekable())
@@ -163,8 +187,8 @@ impl Changes {
 impl Change {
     fn writes(&self) -> usize {
         match self {
-            Self::Raise(..) => 2,
-            Self::Mark { .. } | Self::Score { .. } => 1,
+            Self::Mark { .. } => 1,
+            Self::Score(ScoreChange { raised, .. }) => 1 + raised.len(),
         }
     }
 }
