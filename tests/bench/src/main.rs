@@ -21,7 +21,7 @@ struct Cli {
     #[arg(long, value_name = "DIR")]
     bootstraps: PathBuf,
     /// Folder of the peers, as `tests/bench/run` builds them
-    #[arg(long, value_name = "DIR", default_value = "")]
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
     peers: PathBuf,
     /// File of the ledger
     #[arg(long, value_name = "FILE", default_value = "tests/bench/LEDGER.md")]
