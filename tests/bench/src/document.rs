@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 
 use crate::{Fault, root};
 
-const HEAD: &str = "# The ledger of speed\n\nMade by `tests/bench/run`, which says how. Do not edit it between the markers.\n";
+const HEAD: &str =
+    "# The ledger of speed\n\nMade by `tests/bench/run`, which says how. Do not edit it between the markers.\n";
 
 /// Puts `text` into the file at `path` as its section `name`.
 ///
@@ -35,9 +36,13 @@ pub fn provenance() -> String {
         output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
     };
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
-    let changed = if output("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { " with changes" };
+    let changed =
+        if output("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { " with changes" };
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, model)| model);
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("", |(_, model)| model);
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = output("uname", &["-sr"]);
     let rust = output("rustc", &["--version"]);

@@ -209,7 +209,8 @@ impl Environment {
     /// If it does not end.
     pub async fn end(mut self) -> Result<(), Fault> {
         let pid = Pid::from_raw(self.pid.cast_signed());
-        kill(pid, Signal::SIGTERM).map_err(|error| Fault::Io(format!("{} cannot be ended", self.name), error.into()))?;
+        kill(pid, Signal::SIGTERM)
+            .map_err(|error| Fault::Io(format!("{} cannot be ended", self.name), error.into()))?;
         match timeout(PATIENCE, self.child.wait()).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(self.wrong("does not end")),

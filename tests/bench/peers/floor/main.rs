@@ -392,8 +392,10 @@ impl Signer {
         let canonical = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
         let text = format!("AWS4-HMAC-SHA256\n{instant}\n{scope}\n{canonical}");
         let signature = hex(hmac::sign(self.key(&day), text.as_bytes()).as_ref());
-        let authorization =
-            format!("AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}", self.key_id);
+        let authorization = format!(
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={names}, Signature={signature}",
+            self.key_id
+        );
         let headers = [
             ("content-type", "application/x-amz-json-1.0"),
             ("x-amz-date", &instant),
@@ -492,5 +494,8 @@ impl Received {
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]].map(char::from)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]].map(char::from))
+        .collect()
 }

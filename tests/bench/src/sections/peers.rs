@@ -42,7 +42,9 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
         let behaviour = behaviour(bench, peer).await?;
         if behaviour != expected {
             let name = &peer.name;
-            return Err(Fault::Wrong(format!("{name} does otherwise than submit:\n{behaviour:#?}\nsubmit:\n{expected:#?}")));
+            return Err(Fault::Wrong(format!(
+                "{name} does otherwise than submit:\n{behaviour:#?}\nsubmit:\n{expected:#?}"
+            )));
         }
     }
     let mut figures: Vec<Figures> = programs.iter().map(|_| Figures::default()).collect();
@@ -137,9 +139,8 @@ async fn behaviour(bench: &Bench, program: &Program) -> Result<Behaviour, Fault>
 
 /// The answers without times, and with the receipts of the first and of its repeat reduced to whether they are the same.
 fn comparable(answers: &[Value]) -> Vec<Value> {
-    let body = |answer: &Value| {
-        serde_json::from_str::<Value>(answer["body"].as_str().unwrap_or_default()).unwrap_or_default()
-    };
+    let body =
+        |answer: &Value| serde_json::from_str::<Value>(answer["body"].as_str().unwrap_or_default()).unwrap_or_default();
     let first = answers.first().map(body).unwrap_or_default();
     let reduced = |answer: &Value| {
         let body = body(answer);

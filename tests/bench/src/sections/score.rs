@@ -28,11 +28,13 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
             for _ in 0..*batches {
                 require_all_done(&environment.invoke(batch.clone()).await?)?;
             }
-            let per_record = (environment.cpu()? - before).as_secs_f64() * 1_000.0 / (f64::from(*batches) * *size as f64);
+            let per_record =
+                (environment.cpu()? - before).as_secs_f64() * 1_000.0 / (f64::from(*batches) * *size as f64);
             times.add(per_record);
             let of_batch = |count: u64| figure(count as f64 / f64::from(*batches));
             let made = bench.aws.take_calls();
-            *calls = made.iter().map(|(name, count)| format!("{} {name}", of_batch(*count))).collect::<Vec<_>>().join(", ");
+            *calls =
+                made.iter().map(|(name, count)| format!("{} {name}", of_batch(*count))).collect::<Vec<_>>().join(", ");
             environment.end().await?;
         }
     }
@@ -54,7 +56,8 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
         document::provenance(),
         bench.rounds
     );
-    let head = ["records in a batch", "ms a record", "times a batch of 1", "million instructions a record", "calls a batch"];
+    let head =
+        ["records in a batch", "ms a record", "times a batch of 1", "million instructions a record", "calls a batch"];
     text += &table(&head, rows);
     Ok(text)
 }

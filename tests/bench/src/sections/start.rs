@@ -64,8 +64,7 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
                 };
                 let program = bench.function(name);
                 bench.aws.clear();
-                let mut environment =
-                    Environment::start(&program, &bench.variables, &bench.work, Some(&quota)).await?;
+                let mut environment = Environment::start(&program, &bench.variables, &bench.work, Some(&quota)).await?;
                 let until_next = environment.age();
                 environment.invoke(events::of_file(event)?).await?;
                 start.add_time(until_next);
@@ -99,7 +98,8 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
             figure(own.resident.median()),
         ]);
     }
-    let head = ["", "MB", "start", "times floor", "times submit", "first call", "warm call", "first / warm", "resident MB"];
+    let head =
+        ["", "MB", "start", "times floor", "times submit", "first call", "warm call", "first / warm", "resident MB"];
     text += &table(&head, rows);
     match no_quota {
         Some(reason) => {
@@ -116,8 +116,7 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
                 }
                 row
             });
-            let head =
-                ["", "128 MB: start", "times floor", "first call", "256 MB: start", "times floor", "first call"];
+            let head = ["", "128 MB: start", "times floor", "first call", "256 MB: start", "times floor", "first call"];
             text += &table(&head, rows);
         }
     }
