@@ -29,12 +29,14 @@ fn replaced(document: &str, name: &str, text: &str) -> String {
     }
 }
 
+/// The versions of the other languages' compilers and runtimes.
+pub fn languages() -> String {
+    let go = output("go", &["env", "GOVERSION"]);
+    format!("{go}, Node {}, {}", output("node", &["--version"]), output("python3", &["--version"]))
+}
+
 /// When, on which machine and of which commit a section was made.
 pub fn provenance() -> String {
-    let output = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).current_dir(root()).output().ok();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
     let commit = output("git", &["rev-parse", "--short=12", "HEAD"]);
     let changed =
         if output("git", &["status", "--porcelain", "--untracked-files=no"]).is_empty() { "" } else { " with changes" };
@@ -52,6 +54,12 @@ pub fn provenance() -> String {
         "{}, commit {commit}{changed}; {processors} processors {model}, {kernel}, {rust}; load of the machine {load}.",
         OffsetDateTime::now_utc().date()
     )
+}
+
+/// What a program prints; nothing if it cannot be run.
+fn output(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).current_dir(root()).output();
+    output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
-use nix::time::{ClockId, clock_getcpuclockid};
-use nix::unistd::Pid;
+use nix::time::ClockId;
 
 use crate::Fault;
 
@@ -18,10 +17,20 @@ impl CpuClock {
     /// The clock of the process `pid`.
     ///
     /// # Errors
-    /// If there is no such process.
+    /// If there is no such process, or elsewhere than on Linux.
+    #[cfg(target_os = "linux")]
     pub fn of(pid: u32) -> Result<Self, Fault> {
-        let pid = Pid::from_raw(pid.cast_signed());
-        clock_getcpuclockid(pid).map(Self).map_err(|error| Fault::Io("the CPU clock".to_owned(), error.into()))
+        let clock = ClockId::pid_cpu_clock_id(nix::unistd::Pid::from_raw(pid.cast_signed()));
+        clock.map(Self).map_err(|error| Fault::Io("the CPU clock".to_owned(), error.into()))
+    }
+
+    /// The clock of the process `pid`.
+    ///
+    /// # Errors
+    /// If there is no such process, or elsewhere than on Linux.
+    #[cfg(not(target_os = "linux"))]
+    pub fn of(_pid: u32) -> Result<Self, Fault> {
+        Err(Fault::Wrong("the ledger is made on Linux, which reads the processor time of another process".to_owned()))
     }
 
     /// The processor time so far.
@@ -130,6 +139,7 @@ mod tests {
         assert!((even.times(&runs) - 125.0).abs() < 1e-9);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_clock_of_a_process_runs_while_it_works() {
         let clock = CpuClock::of(std::process::id()).unwrap();

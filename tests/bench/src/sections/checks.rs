@@ -81,11 +81,12 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
         ]
     });
     let mut text = format!(
-        "## Edit checks\n\n{}\n\n{ROWS} rows of vital signs with {CHECKS} checks each (`peers/checks/form.json`), one row \
+        "## Edit checks\n\n{} {}.\n\n{ROWS} rows of vital signs with {CHECKS} checks each (`peers/checks/form.json`), one row \
          in {FAULT_EVERY} with something wrong. All find the same {found} findings. Processor time in ms on one thread of \
          ours, user and system, median (least–most) of {} interleaved runs, each the mean of {} repetitions after \
          {WARMING} in one process. *Times* is the first line's figure as a multiple of this one's.\n\n",
         document::provenance(),
+        document::languages(),
         bench.rounds,
         REPETITIONS - WARMING,
     );

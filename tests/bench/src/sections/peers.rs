@@ -55,13 +55,14 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
     }
     let submit = &figures[0];
     let mut text = format!(
-        "## Peers\n\n{}\n\n`POST /v1/submissions` as `submit` has it, and as a program of its own in other languages: \
+        "## Peers\n\n{} {}.\n\n`POST /v1/submissions` as `submit` has it, and as a program of its own in other languages: \
          claims, body and answers validated, one conditional put, the call counted by a transaction, one line logged. \
          Before they are measured, each gives the answers of `submit` to the same events (202, 200 to a repeat with the \
          same receipt, 409, 422 with the same findings), puts an item of the same attributes and makes the same calls. \
          Processor time in ms, user and system, median (least–most) of {} interleaved runs; a warm call is the mean of \
          {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's.\n\n",
         document::provenance(),
+        document::languages(),
         bench.rounds,
     );
     let mut rows = Vec::new();
