@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use crate::{Fault, text};
 
 /// How far above its bound a figure may be, in percent: counts differ by a fraction of that from run to run.
-const ABOVE: f64 = 5.0;
+const ABOVE: u64 = 5;
 /// How far below its bound a figure is, in percent, when the bound may be lowered.
-const BELOW: f64 = 10.0;
+const BELOW: u64 = 10;
 
 /// The bounds by name.
 pub type Bounds = BTreeMap<String, u64>;
@@ -28,9 +28,9 @@ pub fn judge(bounds: &Bounds, name: &str, measured: u64) -> (String, bool) {
     };
     let percent = (measured as f64 / bound as f64 - 1.0) * 100.0;
     let figures = format!("{name}: {measured} instructions, bound {bound} ({percent:+.1} %)");
-    if percent > ABOVE {
+    if measured * 100 > bound * (100 + ABOVE) {
         (format!("FAILED {figures}: find what adds them, or raise the bound on purpose"), false)
-    } else if percent < -BELOW {
+    } else if measured * 100 < bound * (100 - BELOW) {
         (format!("ok {figures}: the bound may be lowered"), true)
     } else {
         (format!("ok {figures}"), true)
