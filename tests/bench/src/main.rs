@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bench::sections::{Bench, checks, peers, score, start, watch};
+use bench::sections::{Bench, checks, medicine, peers, score, start, watch};
 use bench::{Fault, document};
 use clap::{Parser, ValueEnum};
 
@@ -43,6 +43,7 @@ enum Section {
     Peers,
     Score,
     Checks,
+    Medicine,
     Watch,
 }
 
@@ -70,6 +71,7 @@ async fn run(cli: &Cli) -> Result<bool, Fault> {
             Section::Peers => ("peers", peers::section(&bench).await?),
             Section::Score => ("score", score::section(&bench).await?),
             Section::Checks => ("checks", checks::section(&bench).await?),
+            Section::Medicine => ("medicine", medicine::section(&bench.peers.join("criterion"))?),
             Section::Watch => {
                 all_within &= watch::section(&bench, cli.planted).await?;
                 continue;
