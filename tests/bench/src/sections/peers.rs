@@ -1,4 +1,4 @@
-//! `submit` beside the same route in other languages, and beside a floor.
+//! `submit` beside the same route in other languages, and beside two floors.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -103,14 +103,15 @@ fn programs(bench: &Bench) -> Result<Vec<(&'static str, Program)>, Fault> {
     python.variables.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
     let all = vec![
         ("`submit`", bench.function("submit")),
-        ("floor: Rust without SDK, blocking, SigV4 by hand", bench.function("floor")),
+        ("floor: Rust without SDK, blocking, signed by hand", bench.function("floor")),
+        ("the floor on Lambda's runtime for Rust and hyper", bench.function("floor-on-runtime")),
         ("Go: aws-lambda-go, SDK v2", go),
         ("Node: SDK v3, bundled by esbuild", node),
         ("Python: awslambdaric, boto3", python),
     ];
     let here: Vec<_> = all.into_iter().filter(|(_, program)| program.artefact.exists()).collect();
     match here.len() {
-        5 => Ok(here),
+        6 => Ok(here),
         _ => Err(Fault::Wrong("a peer is not built: tests/bench/run builds them".to_owned())),
     }
 }
