@@ -1,0 +1,3 @@
+module epro/bench/checks
+
+go 1.25

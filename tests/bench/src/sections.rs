@@ -1,0 +1,113 @@
+//! The sections of the ledger.
+
+pub mod checks;
+pub mod medicine;
+pub mod peers;
+pub mod score;
+pub mod start;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+use crate::aws::Aws;
+use crate::runtime_api::{Environment, Program};
+use crate::{Fault, text};
+
+/// The number of root certificates that a function finds where it starts, about as many as Lambda's image has.
+const ROOTS: u8 = 140;
+
+/// What every section uses.
+#[derive(Debug)]
+pub struct Bench {
+    /// The folder of the functions' executables.
+    pub bootstraps: PathBuf,
+    /// The folder of the built peers.
+    pub peers: PathBuf,
+    /// How often each is run.
+    pub rounds: usize,
+    /// A folder for the output of what is run.
+    pub work: PathBuf,
+    /// The services that are called.
+    pub aws: Aws,
+    /// The variables of each program.
+    pub variables: BTreeMap<String, String>,
+}
+
+impl Bench {
+    /// The services, and the certificates, in the folder `work`.
+    ///
+    /// # Errors
+    /// If they cannot be made.
+    pub async fn new(bootstraps: PathBuf, peers: PathBuf, rounds: usize, work: PathBuf) -> Result<Self, Fault> {
+        let aws = Aws::start().await?;
+        let roots = work.join("roots.pem");
+        std::fs::write(&roots, made_up_roots()?).map_err(Fault::io("the certificates"))?;
+        let mut variables = aws.variables();
+        variables.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
+        Ok(Self { bootstraps, peers, rounds, work, aws, variables })
+    }
+
+    /// One of the functions, or of the programs in Rust beside them.
+    pub fn function(&self, name: &str) -> Program {
+        let executable = self.bootstraps.join(name);
+        Program {
+            name: name.to_owned(),
+            command: vec![executable.clone().into()],
+            variables: BTreeMap::new(),
+            artefact: executable,
+        }
+    }
+
+    /// Starts `program`.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start(&self, program: &Program) -> Result<Environment, Fault> {
+        Environment::start(program, &self.variables, &self.work, None).await
+    }
+}
+
+/// Certificates that differ in their keys: the size and the structure of real ones, the same on every machine.
+fn made_up_roots() -> Result<String, Fault> {
+    let pem = text("tests/bench/root.pem")?;
+    let lines: Vec<&str> = pem.lines().collect();
+    // A line in the middle of the key; each character of base64 may take the place of any other there.
+    let middle = lines.len() / 2;
+    let mut roots = String::new();
+    for number in 0..ROOTS {
+        for (place, line) in lines.iter().enumerate() {
+            if place == middle {
+                let digits = [number / 26, number % 26].map(|digit| char::from(b'A' + digit));
+                let _infallible = writeln!(roots, "{}{}{}", digits[0], digits[1], &line[2..]);
+            } else {
+                let _infallible = writeln!(roots, "{line}");
+            }
+        }
+    }
+    Ok(roots)
+}
+
+/// A table in Markdown.
+pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
+    for row in rows {
+        let _infallible = writeln!(table, "| {} |", row.join(" | "));
+    }
+    table
+}
+
+/// Where an HTTP function's answer is no success, what it says.
+pub(crate) fn require_success(name: &str, answer: &[u8]) -> Result<(), Fault> {
+    let answer: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    match answer["statusCode"].as_u64() {
+        Some(status) if status >= 300 => Err(Fault::Wrong(format!("{name} answered {answer}"))),
+        _ => Ok(()),
+    }
+}
+
+/// The size of what is deployed, in MB.
+pub(crate) fn megabytes(path: &Path) -> Result<f64, Fault> {
+    Ok(crate::measure::bytes(path)? as f64 / 1e6)
+}

@@ -1,0 +1,150 @@
+//! Start, first call and warm call of each function.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::{Bench, megabytes, require_success, table};
+use crate::measure::{Runs, figure, resident_mb};
+use crate::quota::Quota;
+use crate::runtime_api::Environment;
+use crate::{Fault, document, events};
+
+/// The functions, each with an event that it answers.
+const FUNCTIONS: [(&str, &str); 11] = [
+    ("submit", "submit-post"),
+    ("score", "score-stream"),
+    ("sweep", "sweep-schedule"),
+    ("reconcile", "reconcile-schedule"),
+    ("alerts", "alerts-get"),
+    ("counts", "counts-get"),
+    ("patients", "patients-get"),
+    ("audit", "audit-get"),
+    ("instruments", "instruments-get"),
+    ("validate", "validate-post"),
+    ("report", "report-get"),
+];
+const FLOOR: (&str, &str) = ("floor", "submit-post");
+/// Calls before and while a warm call is measured.
+const WARMING: usize = 20;
+const WARM: u32 = 40;
+/// The amounts of memory whose share of a processor is tried.
+const MEMORIES: [u32; 2] = [128, 256];
+
+#[derive(Default)]
+struct Figures {
+    start: Runs,
+    first: Runs,
+    warm: Runs,
+    resident: Runs,
+    /// Wall time to the first `/next`, and of the first call, with the quota of each amount of memory.
+    limited: [(Runs, Runs); MEMORIES.len()],
+}
+
+/// Measures it, and returns the section.
+///
+/// # Errors
+/// If a function does not start or does not answer.
+pub async fn section(bench: &Bench) -> Result<String, Fault> {
+    let all: Vec<_> = [FLOOR].into_iter().chain(FUNCTIONS).collect();
+    let mut figures: Vec<Figures> = all.iter().map(|_| Figures::default()).collect();
+    let mut no_quota = None;
+    for _ in 0..bench.rounds {
+        for ((name, event), figures) in all.iter().zip(&mut figures) {
+            unlimited(bench, name, event, figures).await?;
+            for (megabytes, (start, first)) in MEMORIES.into_iter().zip(&mut figures.limited) {
+                if no_quota.is_some() {
+                    continue;
+                }
+                let quota = match Quota::of_memory(megabytes) {
+                    Ok(quota) => quota,
+                    Err(reason) => {
+                        no_quota = Some(reason);
+                        continue;
+                    }
+                };
+                let program = bench.function(name);
+                bench.aws.clear();
+                let mut environment = Environment::start(&program, &bench.variables, &bench.work, Some(&quota)).await?;
+                let until_next = environment.age();
+                environment.invoke(events::of_file(event)?).await?;
+                start.add_time(until_next);
+                first.add_time(environment.age() - until_next);
+                environment.end().await?;
+            }
+        }
+    }
+    let (floor, functions) = figures.split_first().ok_or_else(|| Fault::Wrong("nothing was measured".to_owned()))?;
+    let submit = &functions[0];
+    let mut text = format!(
+        "## Start\n\n{}\n\nProcessor time in ms, user and system, median (least–most) of {} interleaved runs: from exec \
+         to the first `/next`, with the connections of start-up and {} root certificates; then of the first call, and of \
+         a warm call (mean of {WARM} after {WARMING}). The services answer at once. *Times floor* is beside a program \
+         without SDK that does nothing but the route of `submit`, *times submit* beside `submit`.\n\n",
+        document::provenance(),
+        bench.rounds,
+        super::ROOTS
+    );
+    let mut rows = Vec::new();
+    for ((name, _), own) in all.iter().zip(&figures) {
+        rows.push(vec![
+            format!("`{name}`"),
+            figure(megabytes(&bench.function(name).artefact)?),
+            own.start.to_string(),
+            figure(own.start.times(&floor.start)),
+            figure(own.start.times(&submit.start)),
+            own.first.to_string(),
+            own.warm.to_string(),
+            figure(own.first.times(&own.warm)),
+            figure(own.resident.median()),
+        ]);
+    }
+    let head =
+        ["", "MB", "start", "times floor", "times submit", "first call", "warm call", "first / warm", "resident MB"];
+    text += &table(&head, rows);
+    match no_quota {
+        Some(reason) => {
+            let _infallible = write!(text, "\nNot measured with a quota of processor time: {reason}.\n");
+        }
+        None => {
+            text += "\nWall time in ms with the share of a processor that Lambda gives a function of so much memory, by a \
+                     control group with periods of 20 ms. Lambda itself gives the start a whole processor; the first \
+                     call has only the share.\n\n";
+            let rows = all.iter().zip(&figures).map(|((name, _), own)| {
+                let mut row = vec![format!("`{name}`")];
+                for ((start, first), of_floor) in own.limited.iter().zip(&floor.limited) {
+                    row.extend([start.to_string(), figure(start.times(&of_floor.0)), first.to_string()]);
+                }
+                row
+            });
+            let head = ["", "128 MB: start", "times floor", "first call", "256 MB: start", "times floor", "first call"];
+            text += &table(&head, rows);
+        }
+    }
+    Ok(text)
+}
+
+async fn unlimited(bench: &Bench, name: &str, event: &str, figures: &mut Figures) -> Result<(), Fault> {
+    bench.aws.clear();
+    let program = bench.function(name);
+    let mut environment = bench.start(&program).await?;
+    let started = environment.cpu()?;
+    let event = events::of_file(event)?;
+    require_success(name, &environment.invoke(event.clone()).await?)?;
+    let first = environment.cpu()? - started;
+    let mut submissions = events::Submissions::new()?;
+    let is_submission = matches!(name, "submit" | "floor");
+    let mut next = || if is_submission { submissions.next_event() } else { event.clone() };
+    for _ in 0..WARMING {
+        environment.invoke(next()).await?;
+    }
+    let before = environment.cpu()?;
+    for _ in 0..WARM {
+        environment.invoke(next()).await?;
+    }
+    let warm: Duration = (environment.cpu()? - before) / WARM;
+    figures.start.add_time(started);
+    figures.first.add_time(first);
+    figures.warm.add_time(warm);
+    figures.resident.add(resident_mb(environment.pid())?);
+    environment.end().await
+}
