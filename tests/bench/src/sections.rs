@@ -1,6 +1,7 @@
 //! The sections of the ledger.
 
 pub mod checks;
+pub mod cost;
 pub mod medicine;
 pub mod peers;
 pub mod score;
