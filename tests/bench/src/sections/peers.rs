@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::watch::warm_call;
 use super::{Bench, megabytes, table};
 use crate::measure::{Runs, figure, resident_mb};
 use crate::runtime_api::{Environment, Program};
@@ -13,6 +14,9 @@ use crate::{Fault, document, events};
 /// Calls before and while a warm call is measured: enough for compilers that learn while a program runs.
 const WARMING: usize = 400;
 const WARM: u32 = 400;
+
+/// The programs in Rust come first. Valgrind counts their instructions; it does not run those of Node and Go well.
+const IN_RUST: usize = 3;
 
 #[derive(Default)]
 struct Figures {
@@ -60,13 +64,18 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
          Before they are measured, each gives the answers of `submit` to the same events (202, 200 to a repeat with the \
          same receipt, 409, 422 with the same findings), puts an item of the same attributes and makes the same calls. \
          Processor time in ms, user and system, median (least–most) of {} interleaved runs; a warm call is the mean of \
-         {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's.\n\n",
+         {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's; \
+         instructions are those of a warm call, by callgrind.\n\n",
         document::provenance(),
         document::languages(),
         bench.rounds,
     );
     let mut rows = Vec::new();
-    for ((what, program), own) in programs.iter().zip(&figures) {
+    for (place, ((what, program), own)) in programs.iter().zip(&figures).enumerate() {
+        let instructions = match place < IN_RUST {
+            true => figure(warm_call(bench, program).await? as f64 / 1e6),
+            false => String::new(),
+        };
         rows.push(vec![
             (*what).to_owned(),
             own.start.to_string(),
@@ -75,11 +84,23 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
             figure(submit.first.times(&own.first)),
             own.warm.to_string(),
             figure(submit.warm.times(&own.warm)),
+            instructions,
             figure(own.resident.median()),
             figure(megabytes(&program.artefact)?),
         ]);
     }
-    let head = ["", "start", "times", "first call", "times", "warm call", "times", "resident MB", "MB deployed"];
+    let head = [
+        "",
+        "start",
+        "times",
+        "first call",
+        "times",
+        "warm call",
+        "times",
+        "million instructions",
+        "resident MB",
+        "MB deployed",
+    ];
     text += &table(&head, rows);
     text += "\n`submit` reads root certificates at its start, which the others do when they first use TLS; the services here \
              are reached without. It also has four more routes, every instrument, studies, metrics and deadlines. Python \

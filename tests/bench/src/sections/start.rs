@@ -108,7 +108,7 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
         None => {
             text += "\nWall time in ms with the share of a processor that Lambda gives a function of so much memory, by a \
                      control group with periods of 20 ms. Lambda itself gives the start a whole processor; the first \
-                     call has only the share.\n\n";
+                     call has only the share. `reconcile` waits before it reads something again.\n\n";
             let rows = all.iter().zip(&figures).map(|((name, _), own)| {
                 let mut row = vec![format!("`{name}`")];
                 for ((start, first), of_floor) in own.limited.iter().zip(&floor.limited) {

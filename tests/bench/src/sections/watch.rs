@@ -23,9 +23,7 @@ pub async fn measure(bench: &Bench) -> Result<Vec<(&'static str, u64)>, Fault> {
     let submit = bench.function("submit");
     let start = calls(bench, &submit, "submit-start", 0).await?;
     let first = calls(bench, &submit, "submit-first", 1).await?;
-    let few = calls(bench, &submit, "submit-few", CALLS[0]).await?;
-    let many = calls(bench, &submit, "submit-many", CALLS[1]).await?;
-    let warm = (many - few) / (CALLS[1] - CALLS[0]);
+    let warm = warm_call(bench, &submit).await?;
     let record = score_record(bench, BATCH, BATCHES).await?;
     let counts = [start, first - start, warm, record];
     Ok(NAMES.into_iter().zip(counts).collect())
@@ -88,6 +86,13 @@ pub(super) fn require_all_done(answer: &[u8]) -> Result<(), Fault> {
         return Ok(());
     }
     Err(Fault::Wrong(format!("score has not done all records: {}", String::from_utf8_lossy(answer))))
+}
+
+/// The instructions of a warm submission in `program`: the difference between two numbers of calls.
+pub(super) async fn warm_call(bench: &Bench, program: &Program) -> Result<u64, Fault> {
+    let few = calls(bench, program, &format!("{}-few", program.name), CALLS[0]).await?;
+    let many = calls(bench, program, &format!("{}-many", program.name), CALLS[1]).await?;
+    Ok((many - few) / (CALLS[1] - CALLS[0]))
 }
 
 async fn calls(bench: &Bench, program: &Program, name: &str, calls: u64) -> Result<u64, Fault> {
