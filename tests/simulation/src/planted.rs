@@ -375,3 +375,25 @@ pub const ALL: &[Planted] = &[
         }],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn each_bug_can_be_planted_in_the_code_as_it_is() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("the crate is in the workspace");
+        let mut stale = Vec::new();
+        for bug in ALL {
+            let files: BTreeSet<&str> = bug.edits.iter().map(|edit| edit.file).collect();
+            for file in files {
+                let text = std::fs::read_to_string(root.join(file)).expect("the file is there");
+                stale.extend(bug.plant(file, &text).err());
+            }
+        }
+        assert!(stale.is_empty(), "{}", stale.join("\n"));
+    }
+}
