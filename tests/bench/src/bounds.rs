@@ -64,7 +64,9 @@ mod tests {
 
     #[test]
     fn the_bounds_of_the_repository_are_those_that_are_watched() {
-        let names: Vec<String> = read().unwrap().into_keys().collect();
+        // Those of write units are compared by a test.
+        let of_instructions = |name: &String| !name.starts_with("write units");
+        let names: Vec<String> = read().unwrap().into_keys().filter(of_instructions).collect();
         let mut watched = crate::sections::watch::NAMES.map(str::to_owned);
         watched.sort();
         assert_eq!(names, watched);
