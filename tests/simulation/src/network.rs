@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use harness::{Call, Fault, Path};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::clock;
 use crate::dice::Dice;
@@ -88,17 +88,17 @@ impl Network {
         if call.name() != "TransactWriteItems" {
             return;
         }
-        let updates =
-            call.body["TransactItems"].as_array().into_iter().flatten().filter_map(|write| write.get("Update"));
+        let writes = || call.body["TransactItems"].as_array().into_iter().flatten();
+        let is_marked = |put: &Value| put["Item"]["sk"]["S"] == "PROFILE" && put["Item"].get("pending").is_some();
+        if writes().filter_map(|write| write.get("Put")).any(is_marked) {
+            self.journal.met("branch: late submission evaluated again");
+        }
         let mut scored = BTreeSet::new();
-        for update in updates {
+        for update in writes().filter_map(|write| write.get("Update")) {
             let key = update["Key"]["sk"]["S"].as_str().unwrap_or_default();
             let values = &update["ExpressionAttributeValues"];
             if key.starts_with("SUBMISSION#") && values.get(":score").is_some() {
                 scored.insert(key.to_owned());
-            }
-            if key == "PROFILE" && values.get(":pending").is_some() {
-                self.journal.met("branch: late submission evaluated again");
             }
         }
         if self.chunks.iter().any(|chunk| scored.len() <= chunk.len().div_ceil(2) && scored.is_subset(chunk))
