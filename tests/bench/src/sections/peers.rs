@@ -62,11 +62,12 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
     let mut text = format!(
         "## Peers\n\n{} {}.\n\n`POST /v1/submissions` as `submit` has it, and as a program of its own in other languages: \
          claims, body and answers validated, one conditional put, one line logged. The call of a submission that is \
-         stored is counted with its score, that of any other answer by a transaction. Before they are measured, each gives the answers of `submit` to the same events (202, 200 to a repeat with the \
-         same receipt, 409, 422 with the same findings), puts an item of the same attributes and makes the same calls for each. \
-         Processor time in ms, user and system, median (least–most) of {} interleaved runs; a warm call is the mean of \
-         {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's; \
-         instructions are those of a warm call, by callgrind.\n\n",
+         stored is counted with its score, that of a repeat, a conflict or an invalid one by a transaction. Before they \
+         are measured, each gives the answers of `submit` to the same events (202, 200 to a repeat with the same \
+         receipt, 409, 422 with the same findings), puts an item of the same attributes and makes the same calls for \
+         each. Processor time in ms, user and system, median (least–most) of {} interleaved runs; a warm call is the \
+         mean of {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's; instructions are \
+         those of a warm call, by callgrind.\n\n",
         document::provenance(),
         document::languages(),
         bench.rounds,
