@@ -241,8 +241,8 @@ fn answered(answer: Result<lambda_http::Response<lambda_http::Body>, std::conver
 
 /// The bytes of the last written item of `kind`.
 fn of_kind(consumed: &[Consumed], kind: &str) -> usize {
-    let written = consumed.iter().flat_map(|call| &call.writes).filter(|one| one.what == kind);
-    written.last().map_or(0, |one| one.bytes)
+    let mut written = consumed.iter().flat_map(|call| &call.writes).filter(|one| one.what == kind);
+    written.next_back().map_or(0, |one| one.bytes)
 }
 
 /// The section.
