@@ -1,6 +1,6 @@
 //! The floor: what a program costs that does nothing but the route `POST /v1/submissions` of `submit`.
 //!
-//! It has no SDK, no runtime of Lambda and no asynchronous tasks: it blocks on three connections, reads events by their
+//! It has no SDK, no runtime of Lambda and no asynchronous tasks: it blocks on two connections, reads events by their
 //! types and signs by hand. It is here to be measured and has no tests of its own: before it is measured, its answers and
 //! its calls are compared with those of `submit`.
 #![allow(clippy::print_stdout, reason = "a function's log")]
@@ -19,11 +19,12 @@ use time::OffsetDateTime;
 fn main() -> Result<()> {
     let tables = Tables::of_environment()?;
     let mut signer = Signer::of_environment()?;
-    // Two, so that a put and a count are under way at once.
-    let (mut puts, mut counts) = (Connection::open(&signer.host)?, Connection::open(&signer.host)?);
-    let warm_up = tables.warm_up()?;
-    puts.send("POST / HTTP/1.1\r\n", &signer.headers("GetItem", &warm_up, OffsetDateTime::now_utc())?, &warm_up)?;
-    puts.receive()?;
+    let mut dynamodb = Connection::open(&signer.host)?;
+    let mut call = |operation, body: &[u8], now| {
+        dynamodb.send("POST / HTTP/1.1\r\n", &signer.headers(operation, body, now)?, body)?;
+        dynamodb.receive()
+    };
+    call("GetItem", &tables.warm_up()?, OffsetDateTime::now_utc())?;
     let mut api = Connection::open(&env::var("AWS_LAMBDA_RUNTIME_API")?)?;
     loop {
         api.send("GET /2018-06-01/runtime/invocation/next HTTP/1.1\r\n", &[], b"")?;
@@ -33,20 +34,16 @@ fn main() -> Result<()> {
         let answer = match request.refusal() {
             Some(refusal) => refusal,
             None => {
-                let mut send = |to: &mut Connection, operation, body: &[u8]| {
-                    to.send("POST / HTTP/1.1\r\n", &signer.headers(operation, body, request.now())?, body)?;
-                    Result::Ok(())
-                };
-                send(&mut counts, "TransactWriteItems", &request.count(&tables)?)?;
                 let answer = match request.put(&tables)? {
                     Ok((put, submission)) => {
-                        send(&mut puts, "PutItem", &put)?;
-                        let put = puts.receive()?;
+                        let put = call("PutItem", &put, request.now())?;
                         request.stored(&submission, put.status, &put.body)?
                     }
                     Err(invalid) => invalid,
                 };
-                counts.receive()?;
+                if let Some(count) = request.count(&answer, &tables)? {
+                    call("TransactWriteItems", &count, request.now())?;
+                }
                 answer
             }
         };

@@ -39,17 +39,16 @@ async fn answer(dynamodb: &Dynamodb, event: LambdaEvent<Box<RawValue>>) -> Resul
     let answer = match request.refusal() {
         Some(refusal) => refusal,
         None => {
-            let count = dynamodb.call("TransactWriteItems", request.count(&dynamodb.tables)?, request.now());
-            let put = async {
-                match request.put(&dynamodb.tables)? {
-                    Ok((put, submission)) => {
-                        let (status, stored) = dynamodb.call("PutItem", put, request.now()).await?;
-                        request.stored(&submission, status, &stored)
-                    }
-                    Err(invalid) => Ok(invalid),
+            let answer = match request.put(&dynamodb.tables)? {
+                Ok((put, submission)) => {
+                    let (status, stored) = dynamodb.call("PutItem", put, request.now()).await?;
+                    request.stored(&submission, status, &stored)?
                 }
+                Err(invalid) => invalid,
             };
-            let (_, answer) = tokio::try_join!(count, put)?;
+            if let Some(count) = request.count(&answer, &dynamodb.tables)? {
+                dynamodb.call("TransactWriteItems", count, request.now()).await?;
+            }
             answer
         }
     };

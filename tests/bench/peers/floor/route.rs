@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use ring::digest;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -23,8 +25,8 @@ const SORTABLE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:9]Z");
 const FIELDS: [&str; 9] =
     ["id", "instrument", "version", "authoredAt", "sentAt", "answers", "device", "amends", "reason"];
-/// The content hash of the PHQ-9.
-const HASH: &str = "f5f491c2f78edbc287c69216e598267e24e9e5050e41446ddf6cd37289a52be7";
+/// The content hash of the PHQ-9, in base64.
+const HASH: &str = "9fSRwveO28KHxpIW5ZgmfiTp5QUOQURt32zTcomlK+c=";
 
 /// The names of the tables.
 pub(crate) struct Tables {
@@ -165,8 +167,12 @@ impl<'a> Request<'a> {
         Some(self.problem(status, kind, &[]))
     }
 
-    /// The transaction that counts the call.
-    pub(crate) fn count(&self, tables: &Tables) -> Result<Vec<u8>> {
+    /// The transaction that counts the call, unless it is counted with the score of its submission: a submission that
+    /// is stored, or may be.
+    pub(crate) fn count(&self, answer: &Answer, tables: &Tables) -> Result<Option<Vec<u8>>> {
+        if matches!(answer.status, 202 | 503) {
+            return Ok(None);
+        }
         let claims = self.claims();
         let token = hex(digest::digest(&digest::SHA256, self.request_id.as_bytes()).as_ref());
         let shard = token.as_bytes()[0] % 10;
@@ -180,7 +186,7 @@ impl<'a> Request<'a> {
                 "ExpressionAttributeValues": {":calls": {"N": "1"}},
             }}],
         });
-        Ok(serde_json::to_vec(&request)?)
+        Ok(Some(serde_json::to_vec(&request)?))
     }
 
     /// The conditional put of the submission; the answer with the findings if it is invalid.
@@ -192,29 +198,31 @@ impl<'a> Request<'a> {
         let id = id.to_string();
         let device = body.device.as_ref().map(|device| [&device.app, &device.os]);
         let canonical = (&id, body.instrument, body.version, body.authored_at, &body.answers, device);
-        let digest = hex(digest::digest(&digest::SHA256, &serde_json::to_vec(&canonical)?).as_ref());
+        let hash = digest::digest(&digest::SHA256, &serde_json::to_vec(&canonical)?);
+        let digest = BASE64_STANDARD.encode(hash);
         let answers: BTreeMap<&str, Value> = body
             .answers
             .iter()
             .filter_map(|(item, answer)| Some((*item, json!({"N": (*answer)?.to_string()}))))
             .collect();
         let text = |value: &str| json!({"S": value});
-        let shard = digest.as_bytes()[0] % 8;
+        let shard = hash.as_ref()[0] % 8;
         let received_at = self.now.format(&Rfc3339)?;
         let mut item = json!({
             "pk": text(&format!("PATIENT#{}#{}", claims.study, claims.patient)),
             "sk": text(&format!("SUBMISSION#{id}")),
             "kind": text("submission"),
             "study": text(claims.study), "site": text(claims.sites), "patient": text(claims.patient), "id": text(&id),
-            "instrument": {"M": {"id": text(body.instrument), "version": text(body.version), "hash": text(HASH)}},
+            "instrument": {"M": {"id": text(body.instrument), "version": text(body.version), "hash": {"B": HASH}}},
             "answers": {"M": answers},
             "authored_at": text(body.authored_at),
             "effective_at": text(&authored_at.to_offset(UtcOffset::UTC).format(SORTABLE)?),
             "received_at": text(&received_at),
             "sub": text(claims.sub), "iss": text(claims.iss),
-            "digest": text(&digest),
-            "correlation_id": text(&self.correlation_id), "request_id": text(self.request_id),
-            "nonce": text(&Uuid::new_v4().to_string()),
+            "digest": {"B": &digest},
+            "correlation_id": text(&self.correlation_id),
+            "counts_call": {"BOOL": true},
+            "nonce": {"B": BASE64_STANDARD.encode(Uuid::new_v4())},
             "pending": text(&format!("PENDING#{shard}")),
             "pending_since": text(&self.now.format(SORTABLE)?),
         });
@@ -239,7 +247,7 @@ impl<'a> Request<'a> {
         }
         let refused: Value = serde_json::from_slice(answer)?;
         let stored = |name: &str| refused["Item"][name]["S"].as_str().unwrap_or_default();
-        Ok(match stored("digest") {
+        Ok(match refused["Item"]["digest"]["B"].as_str().unwrap_or_default() {
             "" => self.problem(503, "outcome-unknown", &[]),
             known if known == submission.digest => {
                 self.receipt(200, submission, stored("received_at"), stored("correlation_id"))

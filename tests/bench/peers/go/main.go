@@ -1,10 +1,11 @@
 // The route POST /v1/submissions of the function submit, as a program of its own: it validates a token's claims and a
-// body, stores the submission by one conditional put, and counts the call meanwhile.
+// body and stores the submission by one conditional put. The call is counted with the score of its submission, or here
+// if it stored none.
 package main
 
 import (
+	"bytes"
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/hex"
@@ -17,7 +18,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/aws/aws-lambda-go/events"
@@ -47,7 +47,7 @@ type instrument struct {
 		ID    string `json:"id"`
 		Codes string `json:"codes"`
 	} `json:"items"`
-	hash  string
+	hash  []byte
 	codes map[string][]int
 }
 
@@ -110,7 +110,7 @@ func (f *function) load() error {
 		return err
 	}
 	hash := sha256.Sum256(definition)
-	f.phq9.hash = hex.EncodeToString(hash[:])
+	f.phq9.hash = hash[:]
 	f.phq9.codes = map[string][]int{}
 	for _, item := range f.phq9.Items {
 		for _, code := range f.phq9.CodeLists[item.Codes] {
@@ -166,17 +166,24 @@ func (f *function) post(ctx context.Context, event events.APIGatewayV2HTTPReques
 	if invocation, ok := lambdacontext.FromContext(ctx); ok {
 		request = invocation.AwsRequestID
 	}
-	var counted sync.WaitGroup
-	counted.Go(func() { f.countCall(ctx, claims["study"], sites[0], request) })
-	defer counted.Wait()
+	status, location, body := f.accept(ctx, event, claims, sites[0], correlation, refuse)
+	// One that is stored, or may be, is counted by the transaction that scores it.
+	if status != 202 && status != 503 {
+		f.countCall(ctx, claims["study"], sites[0], request)
+	}
+	return status, location, body
+}
 
+type refusal func(status int, kind string, found ...finding) (int, string, any)
+
+func (f *function) accept(ctx context.Context, event events.APIGatewayV2HTTPRequest, claims map[string]string, site, correlation string, refuse refusal) (int, string, any) {
 	sent, found := f.read([]byte(event.Body))
 	if len(found) > 0 {
 		return refuse(422, "invalid", found...)
 	}
 	now := time.Now().UTC()
 	digest := sent.digest(f.phq9)
-	item := f.item(sent, claims, sites[0], digest, correlation, request, now)
+	item := f.item(sent, claims, site, digest, correlation, now)
 	_, err := f.db.PutItem(ctx, &dynamodb.PutItemInput{
 		TableName:                           &f.records,
 		Item:                                item,
@@ -189,9 +196,9 @@ func (f *function) post(ctx context.Context, event events.APIGatewayV2HTTPReques
 	switch {
 	case err == nil:
 		return 202, location, made
-	case errors.As(err, &failed) && textOf(failed.Item["nonce"]) == textOf(item["nonce"]):
+	case errors.As(err, &failed) && bytes.Equal(bytesOf(failed.Item["nonce"]), bytesOf(item["nonce"])):
 		return 202, location, made
-	case errors.As(err, &failed) && textOf(failed.Item["digest"]) == digest:
+	case errors.As(err, &failed) && bytes.Equal(bytesOf(failed.Item["digest"]), digest):
 		made.ReceivedAt, made.CorrelationID = textOf(failed.Item["received_at"]), textOf(failed.Item["correlation_id"])
 		return 200, location, made
 	case errors.As(err, &failed):
@@ -276,14 +283,15 @@ func (f *function) read(body []byte) (submission, []finding) {
 	return sent, found
 }
 
-func (s submission) digest(of instrument) string {
+func (s submission) digest(of instrument) []byte {
 	canonical, _ := json.Marshal([]any{s.id, of.ID, of.Version, s.authoredAt, s.answers, s.app, s.os})
 	hash := sha256.Sum256(canonical)
-	return hex.EncodeToString(hash[:])
+	return hash[:]
 }
 
-func (f *function) item(s submission, claims map[string]string, site, digest, correlation, request string, now time.Time) map[string]types.AttributeValue {
+func (f *function) item(s submission, claims map[string]string, site string, digest []byte, correlation string, now time.Time) map[string]types.AttributeValue {
 	const sortable = "2006-01-02T15:04:05.000000000Z"
+	nonce := uuid.New()
 	answers := map[string]types.AttributeValue{}
 	for id, code := range s.answers {
 		answers[id] = &types.AttributeValueMemberN{Value: strconv.Itoa(code)}
@@ -294,18 +302,19 @@ func (f *function) item(s submission, claims map[string]string, site, digest, co
 		"kind":  text("submission"),
 		"study": text(claims["study"]), "site": text(site), "patient": text(claims["patient"]), "id": text(s.id),
 		"instrument": &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{
-			"id": text(f.phq9.ID), "version": text(f.phq9.Version), "hash": text(f.phq9.hash),
+			"id": text(f.phq9.ID), "version": text(f.phq9.Version), "hash": binary(f.phq9.hash),
 		}},
 		"answers":      &types.AttributeValueMemberM{Value: answers},
 		"authored_at":  text(s.authoredAt),
 		"effective_at": text(s.authored.UTC().Format(sortable)),
 		"received_at":  text(now.Format(time.RFC3339Nano)),
 		"sub":          text(claims["sub"]), "iss": text(claims["iss"]),
-		"digest":         text(digest),
-		"correlation_id": text(correlation), "request_id": text(request),
-		"nonce":         text(rand.Text()),
-		"pending":       text(fmt.Sprintf("PENDING#%d", digest[0]%8)),
-		"pending_since": text(now.Format(sortable)),
+		"digest":         binary(digest),
+		"correlation_id": text(correlation),
+		"counts_call":    &types.AttributeValueMemberBOOL{Value: true},
+		"nonce":          binary(nonce[:]),
+		"pending":        text(fmt.Sprintf("PENDING#%d", digest[0]%8)),
+		"pending_since":  text(now.Format(sortable)),
 	}
 	if s.hasDevice {
 		item["device"] = &types.AttributeValueMemberM{Value: map[string]types.AttributeValue{"app": text(s.app), "os": text(s.os)}}
@@ -333,6 +342,17 @@ func (f *function) countCall(ctx context.Context, study, site, request string) {
 
 func text(value string) types.AttributeValue {
 	return &types.AttributeValueMemberS{Value: value}
+}
+
+func binary(value []byte) types.AttributeValue {
+	return &types.AttributeValueMemberB{Value: value}
+}
+
+func bytesOf(value types.AttributeValue) []byte {
+	if binary, ok := value.(*types.AttributeValueMemberB); ok {
+		return binary.Value
+	}
+	return nil
 }
 
 func textOf(value types.AttributeValue) string {

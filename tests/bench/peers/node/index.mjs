@@ -1,6 +1,7 @@
 // The route POST /v1/submissions of the function submit, as a program of its own: it validates a token's claims and a
-// body, stores the submission by one conditional put, and counts the call meanwhile.
-import { createHash, randomUUID } from "node:crypto";
+// body and stores the submission by one conditional put. The call is counted with the score of its submission, or here
+// if it stored none.
+import { createHash, randomBytes } from "node:crypto";
 
 import {
   ConditionalCheckFailedException,
@@ -57,46 +58,48 @@ async function post(event, context, correlationId) {
   }
   if (event.body.length > LARGEST_BODY) return refuse(413, "too-large");
 
-  const counted = countCall(claims.study, sites[0], context.awsRequestId);
+  const answer = await accept(event, claims, sites[0], correlationId, refuse);
+  // One that is stored, or may be, is counted by the transaction that scores it.
+  if (answer.status !== 202 && answer.status !== 503) await countCall(claims.study, sites[0], context.awsRequestId);
+  return answer;
+}
+
+async function accept(event, claims, site, correlationId, refuse) {
+  const { sent, found } = read(event.body);
+  if (found.length > 0) return refuse(422, "invalid", found);
+  const receivedAt = new Date().toISOString();
+  const digest = sha256(JSON.stringify([sent.id, sent.authoredAt, sent.answers, sent.device]));
+  const item = itemOf(sent, claims, site, digest, correlationId, receivedAt);
+  const location = `/v1/submissions/${sent.id}`;
+  const receipt = (at, correlation) => ({
+    id: sent.id,
+    status: "queued",
+    receivedAt: at,
+    instrument: phq9.id,
+    version: phq9.version,
+    correlationId: correlation,
+  });
   try {
-    const { sent, found } = read(event.body);
-    if (found.length > 0) return refuse(422, "invalid", found);
-    const receivedAt = new Date().toISOString();
-    const digest = sha256(JSON.stringify([sent.id, sent.authoredAt, sent.answers, sent.device]));
-    const item = itemOf(sent, claims, sites[0], digest, correlationId, context.awsRequestId, receivedAt);
-    const location = `/v1/submissions/${sent.id}`;
-    const receipt = (at, correlation) => ({
-      id: sent.id,
-      status: "queued",
-      receivedAt: at,
-      instrument: phq9.id,
-      version: phq9.version,
-      correlationId: correlation,
-    });
-    try {
-      await db.send(
-        new PutItemCommand({
-          TableName: RECORDS_TABLE,
-          Item: item,
-          ConditionExpression: "attribute_not_exists(pk)",
-          ReturnValuesOnConditionCheckFailure: "ALL_OLD",
-        }),
-      );
-    } catch (error) {
-      if (!(error instanceof ConditionalCheckFailedException) || !error.Item) {
-        console.error(JSON.stringify({ event: "submission_not_confirmed", error: error.name }));
-        return refuse(503, "outcome-unknown");
-      }
-      const stored = error.Item;
-      if (stored.nonce.S !== item.nonce.S) {
-        if (stored.digest.S !== digest) return refuse(409, "submission-conflict");
-        return { status: 200, location, body: receipt(stored.received_at.S, stored.correlation_id.S) };
-      }
+    await db.send(
+      new PutItemCommand({
+        TableName: RECORDS_TABLE,
+        Item: item,
+        ConditionExpression: "attribute_not_exists(pk)",
+        ReturnValuesOnConditionCheckFailure: "ALL_OLD",
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof ConditionalCheckFailedException) || !error.Item) {
+      console.error(JSON.stringify({ event: "submission_not_confirmed", error: error.name }));
+      return refuse(503, "outcome-unknown");
     }
-    return { status: 202, location, body: receipt(receivedAt, correlationId) };
-  } finally {
-    await counted;
+    const stored = error.Item;
+    if (!item.nonce.B.equals(stored.nonce.B)) {
+      if (!digest.equals(stored.digest.B)) return refuse(409, "submission-conflict");
+      return { status: 200, location, body: receipt(stored.received_at.S, stored.correlation_id.S) };
+    }
   }
+  return { status: 202, location, body: receipt(receivedAt, correlationId) };
 }
 
 /** The submission in a body, and all that is wrong with it. */
@@ -135,7 +138,7 @@ function read(body) {
   return { sent: { id: object.id?.toLowerCase?.(), authoredAt: object.authoredAt, answers, device }, found };
 }
 
-function itemOf(sent, claims, site, digest, correlation, request, receivedAt) {
+function itemOf(sent, claims, site, digest, correlation, receivedAt) {
   const sortable = (at) => at.replace(/(\.\d+)?Z$/, (_, part) => `${(part ?? ".").padEnd(10, "0")}Z`);
   const item = {
     pk: text(`PATIENT#${claims.study}#${claims.patient}`),
@@ -145,18 +148,18 @@ function itemOf(sent, claims, site, digest, correlation, request, receivedAt) {
     site: text(site),
     patient: text(claims.patient),
     id: text(sent.id),
-    instrument: { M: { id: text(phq9.id), version: text(phq9.version), hash: text(hash) } },
+    instrument: { M: { id: text(phq9.id), version: text(phq9.version), hash: { B: hash } } },
     answers: { M: Object.fromEntries(Object.entries(sent.answers).map(([id, code]) => [id, { N: String(code) }])) },
     authored_at: text(sent.authoredAt),
     effective_at: text(sortable(new Date(sent.authoredAt).toISOString())),
     received_at: text(receivedAt),
     sub: text(claims.sub),
     iss: text(claims.iss),
-    digest: text(digest),
+    digest: { B: digest },
     correlation_id: text(correlation),
-    request_id: text(request),
-    nonce: text(randomUUID()),
-    pending: text(`PENDING#${digest.charCodeAt(0) % 8}`),
+    counts_call: { BOOL: true },
+    nonce: { B: randomBytes(16) },
+    pending: text(`PENDING#${digest[0] % 8}`),
     pending_since: text(sortable(receivedAt)),
   };
   if (sent.device) {
@@ -168,7 +171,7 @@ function itemOf(sent, claims, site, digest, correlation, request, receivedAt) {
 
 async function countCall(study, site, request) {
   const token = sha256(request);
-  const shard = token.charCodeAt(0) % 10;
+  const shard = token[0] % 10;
   const update = {
     TableName: COUNTS_TABLE,
     Key: { pk: text(`COUNT#${study}#${site}#api_calls#${shard}`) },
@@ -177,7 +180,7 @@ async function countCall(study, site, request) {
     ExpressionAttributeValues: { ":calls": { N: "1" } },
   };
   const command = new TransactWriteItemsCommand({
-    ClientRequestToken: token.slice(0, 36),
+    ClientRequestToken: token.toString("hex").slice(0, 36),
     TransactItems: [{ Update: update }],
   });
   await db.send(command).catch((error) => {
@@ -194,5 +197,5 @@ function words(list) {
 }
 
 function sha256(value) {
-  return createHash("sha256").update(value).digest("hex");
+  return createHash("sha256").update(value).digest();
 }

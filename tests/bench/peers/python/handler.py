@@ -1,6 +1,7 @@
 """The route POST /v1/submissions of the function submit, as a program of its own.
 
-It validates a token's claims and a body, stores the submission by one conditional put, and counts the call meanwhile.
+It validates a token's claims and a body and stores the submission by one conditional put. The call is counted with the
+score of its submission, or here if it stored none.
 """
 
 import hashlib
@@ -8,7 +9,6 @@ import json
 import os
 import re
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -23,12 +23,10 @@ TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?(Z|[+-]\d{2}:\d{2
 RECORDS, COUNTS = os.environ["RECORDS_TABLE"], os.environ["COUNTS_TABLE"]
 definition = (Path(__file__).parent / "phq-9.json").read_bytes()
 phq9 = json.loads(definition)
-definition_hash = hashlib.sha256(definition).hexdigest()
+definition_hash = hashlib.sha256(definition).digest()
 codes = {item["id"]: {entry["code"] for entry in phq9["codeLists"][item["codes"]]} for item in phq9["items"]}
 
 db = boto3.client("dynamodb", config=Config(retries={"mode": "standard"}))
-# The count goes alongside the put, which a client of boto3 can do by threads only.
-alongside = ThreadPoolExecutor(max_workers=1)
 
 
 def text(value):
@@ -74,47 +72,50 @@ def post(event, context, correlation):
     if len(event["body"]) > LARGEST_BODY:
         return refuse(413, "too-large")
 
-    request = context.aws_request_id
-    counted = alongside.submit(count_call, claims["study"], sites[0], request)
+    status, location, body = accept(event, claims, sites[0], correlation, refuse)
+    # One that is stored, or may be, is counted by the transaction that scores it.
+    if status not in (202, 503):
+        count_call(claims["study"], sites[0], context.aws_request_id)
+    return status, location, body
+
+
+def accept(event, claims, site, correlation, refuse):
+    sent, found = read(event["body"])
+    if found:
+        return refuse(422, "invalid", found)
+    now = datetime.now(timezone.utc)
+    received_at = now.isoformat().replace("+00:00", "Z")
+    digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).digest()
+    item = item_of(sent, claims, site, digest, correlation, now, received_at)
+
+    def receipt(at, of):
+        return {
+            "id": sent["id"],
+            "status": "queued",
+            "receivedAt": at,
+            "instrument": phq9["id"],
+            "version": phq9["version"],
+            "correlationId": of,
+        }
+
+    location = f"/v1/submissions/{sent['id']}"
     try:
-        sent, found = read(event["body"])
-        if found:
-            return refuse(422, "invalid", found)
-        now = datetime.now(timezone.utc)
-        received_at = now.isoformat().replace("+00:00", "Z")
-        digest = hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
-        item = item_of(sent, claims, sites[0], digest, correlation, request, now, received_at)
-
-        def receipt(at, of):
-            return {
-                "id": sent["id"],
-                "status": "queued",
-                "receivedAt": at,
-                "instrument": phq9["id"],
-                "version": phq9["version"],
-                "correlationId": of,
-            }
-
-        location = f"/v1/submissions/{sent['id']}"
-        try:
-            db.put_item(
-                TableName=RECORDS,
-                Item=item,
-                ConditionExpression="attribute_not_exists(pk)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except db.exceptions.ConditionalCheckFailedException as failed:
-            stored = failed.response["Item"]
-            if stored["nonce"] != item["nonce"]:
-                if stored["digest"]["S"] != digest:
-                    return refuse(409, "submission-conflict")
-                return 200, location, receipt(stored["received_at"]["S"], stored["correlation_id"]["S"])
-        except ClientError as error:
-            print(json.dumps({"event": "submission_not_confirmed", "error": error.response["Error"]["Code"]}))
-            return refuse(503, "outcome-unknown")
-        return 202, location, receipt(received_at, correlation)
-    finally:
-        counted.result()
+        db.put_item(
+            TableName=RECORDS,
+            Item=item,
+            ConditionExpression="attribute_not_exists(pk)",
+            ReturnValuesOnConditionCheckFailure="ALL_OLD",
+        )
+    except db.exceptions.ConditionalCheckFailedException as failed:
+        stored = failed.response["Item"]
+        if stored["nonce"]["B"] != item["nonce"]["B"]:
+            if stored["digest"]["B"] != digest:
+                return refuse(409, "submission-conflict")
+            return 200, location, receipt(stored["received_at"]["S"], stored["correlation_id"]["S"])
+    except ClientError as error:
+        print(json.dumps({"event": "submission_not_confirmed", "error": error.response["Error"]["Code"]}))
+        return refuse(503, "outcome-unknown")
+    return 202, location, receipt(received_at, correlation)
 
 
 def read(body):
@@ -177,11 +178,11 @@ def is_time(value):
     return True
 
 
-def item_of(sent, claims, site, digest, correlation, request, now, received_at):
+def item_of(sent, claims, site, digest, correlation, now, received_at):
     def sortable(at):
         return at.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
-    instrument = {"id": text(phq9["id"]), "version": text(phq9["version"]), "hash": text(definition_hash)}
+    instrument = {"id": text(phq9["id"]), "version": text(phq9["version"]), "hash": {"B": definition_hash}}
     item = {
         "pk": text(f"PATIENT#{claims['study']}#{claims['patient']}"),
         "sk": text(f"SUBMISSION#{sent['id']}"),
@@ -197,11 +198,11 @@ def item_of(sent, claims, site, digest, correlation, request, now, received_at):
         "received_at": text(received_at),
         "sub": text(claims["sub"]),
         "iss": text(claims["iss"]),
-        "digest": text(digest),
+        "digest": {"B": digest},
         "correlation_id": text(correlation),
-        "request_id": text(request),
-        "nonce": text(str(uuid.uuid4())),
-        "pending": text(f"PENDING#{ord(digest[0]) % 8}"),
+        "counts_call": {"BOOL": True},
+        "nonce": {"B": uuid.uuid4().bytes},
+        "pending": text(f"PENDING#{digest[0] % 8}"),
         "pending_since": text(sortable(now)),
     }
     if sent["device"]:

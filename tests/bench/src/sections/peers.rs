@@ -30,9 +30,10 @@ struct Figures {
 #[derive(Debug, PartialEq)]
 struct Behaviour {
     answers: Vec<Value>,
-    /// The attributes of the item that it put, with their types.
+    /// The attributes of the item that it put, and of the maps in it, with their types.
     item: BTreeMap<String, String>,
-    calls: BTreeMap<String, u64>,
+    /// The writes for each answer.
+    calls: Vec<Vec<String>>,
 }
 
 /// Checks that all do the same, measures them, and returns the section.
@@ -60,12 +61,13 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
     let submit = &figures[0];
     let mut text = format!(
         "## Peers\n\n{} {}.\n\n`POST /v1/submissions` as `submit` has it, and as a program of its own in other languages: \
-         claims, body and answers validated, one conditional put, the call counted by a transaction, one line logged. \
-         Before they are measured, each gives the answers of `submit` to the same events (202, 200 to a repeat with the \
-         same receipt, 409, 422 with the same findings), puts an item of the same attributes and makes the same calls. \
-         Processor time in ms, user and system, median (least–most) of {} interleaved runs; a warm call is the mean of \
-         {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's; \
-         instructions are those of a warm call, by callgrind.\n\n",
+         claims, body and answers validated, one conditional put, one line logged. The call of a submission that is \
+         stored is counted with its score, that of a repeat, a conflict or an invalid one by a transaction. Before they \
+         are measured, each gives the answers of `submit` to the same events (202, 200 to a repeat with the same \
+         receipt, 409, 422 with the same findings), puts an item of the same attributes and makes the same calls for \
+         each. Processor time in ms, user and system, median (least–most) of {} interleaved runs; a warm call is the \
+         mean of {WARM} after {WARMING}. *Times* is `submit`'s figure as a multiple of this one's; instructions are \
+         those of a warm call, by callgrind.\n\n",
         document::provenance(),
         document::languages(),
         bench.rounds,
@@ -140,24 +142,35 @@ fn programs(bench: &Bench) -> Result<Vec<(&'static str, Program)>, Fault> {
 async fn behaviour(bench: &Bench, program: &Program) -> Result<Behaviour, Fault> {
     bench.aws.clear();
     let mut environment = bench.start(program).await?;
-    bench.aws.keep(true);
-    let mut answers = Vec::new();
+    let (mut answers, mut calls, mut item) = (Vec::new(), Vec::new(), BTreeMap::new());
     for event in ["submit-post", "submit-post", "submit-post-conflict", "submit-post-invalid"] {
+        bench.aws.keep(true);
         let answer = environment.invoke(events::of_file(event)?).await?;
+        let sent = bench.aws.sent();
+        let stored = sent.iter().find(|call| call.operation == "PutItem").filter(|_| calls.is_empty());
+        if let Some(put) = stored {
+            add_kinds("", &put.body["Item"], &mut item);
+        }
+        let operations = sent.into_iter().map(|call| call.operation);
+        calls.push(operations.filter(|one| ["PutItem", "TransactWriteItems"].contains(&one.as_str())).collect());
         answers.push(serde_json::from_slice(&answer).map_err(|error| Fault::Wrong(error.to_string()))?);
     }
-    let sent = bench.aws.sent();
     bench.aws.keep(false);
     environment.end().await?;
-    let mut calls = BTreeMap::new();
-    for call in sent.iter().filter(|call| ["PutItem", "TransactWriteItems"].contains(&call.operation.as_str())) {
-        *calls.entry(call.operation.clone()).or_default() += 1;
-    }
-    let put = sent.iter().find(|call| call.operation == "PutItem");
-    let item = put.and_then(|put| put.body["Item"].as_object()).into_iter().flatten();
-    let kind = |value: &Value| value.as_object().and_then(|value| value.keys().next().cloned()).unwrap_or_default();
-    let item = item.map(|(name, value)| (name.clone(), kind(value))).collect();
     Ok(Behaviour { answers: comparable(&answers), item, calls })
+}
+
+/// Adds the attributes in `map` to `kinds`, by their names after `path`, each with its type.
+fn add_kinds(path: &str, map: &Value, kinds: &mut BTreeMap<String, String>) {
+    for (name, value) in map.as_object().into_iter().flatten() {
+        let name = format!("{path}{name}");
+        for (kind, value) in value.as_object().into_iter().flatten() {
+            if kind == "M" {
+                add_kinds(&format!("{name}."), value, kinds);
+            }
+            kinds.insert(name.clone(), kind.clone());
+        }
+    }
 }
 
 /// The answers without times, and with the receipts of the first and of its repeat reduced to whether they are the same.
