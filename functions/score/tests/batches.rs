@@ -177,7 +177,7 @@ async fn one_batch_of_many_sites_and_patients_is_committed_in_few_transactions()
     all_promises_hold(&world, "S00", 50, 10).await;
     all_promises_hold(&world, "S01", 50, 0).await;
     assert_eq!(world.count_calls("TransactWriteItems"), 4, "two sites, two chunks each");
-    assert_eq!(world.count_calls("PublishBatch"), 3, "the alerts of a chunk in one call, where it has any");
+    assert_eq!(world.count_calls("PublishBatch"), 2, "the alerts of a chunk in one call, where it has any");
 }
 
 #[tokio::test(start_paused = true)]
