@@ -374,18 +374,18 @@ impl Sequence {
                 extend(
                     &mut body,
                     json!({
-                        "FilterExpression": "#kind = :profile OR #effective_at BETWEEN :earliest AND :latest \
-                            OR #place.#at BETWEEN :earliest AND :latest OR #raised_at BETWEEN :earliest AND :latest",
-                        "ProjectionExpression": "#kind, #place, #effective_at, #raised_at, #at",
+                        "FilterExpression": "#kind = :profile OR #effective_at BETWEEN :from AND :until \
+                            OR #place.#at BETWEEN :from AND :until",
+                        "ProjectionExpression": "#kind, #place, #effective_at, #at",
                         "ExpressionAttributeNames": {"#kind": "kind", "#effective_at": "effective_at",
-                            "#place": "place", "#at": "at", "#raised_at": "raised_at"},
+                            "#place": "place", "#at": "at"},
                     }),
                 );
                 let (a, b) = (self.time(), self.time());
-                let (earliest, latest) = if a["S"].as_str() <= b["S"].as_str() { (a, b) } else { (b, a) };
+                let (from, until) = if a["S"].as_str() <= b["S"].as_str() { (a, b) } else { (b, a) };
                 extend(
                     &mut body["ExpressionAttributeValues"],
-                    json!({":profile": {"S": "profile"}, ":earliest": earliest, ":latest": latest}),
+                    json!({":profile": {"S": "profile"}, ":from": from, ":until": until}),
                 );
                 body
             }
