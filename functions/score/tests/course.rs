@@ -294,6 +294,24 @@ async fn a_submission_whose_score_a_read_does_not_see_yet_is_not_left_out_of_the
     assert_eq!((raised.len(), &raised[0]["submission"]), (1, &third["id"]));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_alert_that_a_read_does_not_see_yet_is_marked_as_superseded_all_the_same() {
+    let world = World::new();
+    put_study(&world, "1.0.0", lasting(), json!({})).await;
+    let days = [pain(1, 8), pain(2, 8), pain(3, 8)];
+    send_and_score(&world, &days).await;
+    // The transaction that stored the alert is half applied for the first read, as one of DynamoDB may be.
+    let mut hide = true;
+    world.inject(move |call| {
+        let alerts = call.name() == "BatchGetItem" && call.body.to_string().contains("ALERTS#");
+        let nothing = json!({"Responses": {"RecordsTable": []}, "UnprocessedKeys": {}});
+        (alerts && std::mem::take(&mut hide)).then(|| Fault::Answer(200, nothing))
+    });
+    send_and_score(&world, [&correction(&days[1], 4, 0)]).await;
+    let raised = alerts(&world, "lasting");
+    assert_eq!((raised.len(), &raised[0]["superseded"]), (1, &json!(true)));
+}
+
 /// The hash of a definition that nobody has.
 fn other_content() -> Value {
     json!({"B": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="})

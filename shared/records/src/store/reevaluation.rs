@@ -29,6 +29,7 @@ use crate::items::score::Score;
 use crate::table::attributes::{Item, from_json};
 use crate::table::calls::{GET, TRANSACTION_WRITES, send};
 use crate::table::digest::token;
+use crate::table::keys::PK;
 
 mod changes;
 
@@ -90,7 +91,8 @@ impl Store {
             return Ok(());
         }
         let records = self.records_of(study, patient, deadline).await?;
-        self.check_unscored(&records.unscored, deadline).await?;
+        self.check_absent(&records.unscored, "scored_at", deadline).await?;
+        self.check_absent(&records.missing, PK, deadline).await?;
         let definitions = self.definitions(records.scored.values().map(|(submission, _)| submission), deadline).await;
         if let Some(failure) = definitions.failures().next() {
             return Err(failure.clone());
@@ -128,7 +130,6 @@ impl Store {
         let items = self.items_of_patient(study, patient, |query| query, deadline).await?;
         let mut records = Records::default();
         let mut unreadable = items.iter().filter(|item| records.add(item).is_err()).count();
-        // After the scores, so that those of a score are there.
         unreadable += records.add_alerts(&self.alert_rows(records.alert_keys(), deadline).await?);
         if unreadable > 0 {
             tracing::error!(event = "records_unreadable", unreadable);
@@ -137,19 +138,21 @@ impl Store {
         Ok(records)
     }
 
-    /// Makes sure that the submissions under `keys`, which were read as not scored, have no score.
+    /// Makes sure that the items under `keys` do not have `attribute`, as they were read: submissions without a score,
+    /// alerts that are named and not stored.
     ///
-    /// A query may see a transaction half applied: the profile, read before it, with its new revision, and a submission
-    /// still without its score, which the evaluation would leave out for good. A transaction is not deceived: it fails
-    /// if another one has scored the submission or is about to. One that scores it later raises the revision.
-    async fn check_unscored(&self, keys: &[Item], deadline: Deadline) -> Result<(), Failure> {
-        const OPERATION: &str = "TransactWriteItems that checks what is not scored";
+    /// Reads may see a transaction half applied: the profile, read before them, with its new revision, and a submission
+    /// still without its score, which the evaluation would leave out for good, or a score without its alert, which it
+    /// would not mark. A transaction is not deceived: it fails if another one has written the item or is about to. One
+    /// that writes it later raises the revision.
+    async fn check_absent(&self, keys: &[Item], attribute: &str, deadline: Deadline) -> Result<(), Failure> {
+        const OPERATION: &str = "TransactWriteItems that checks what is not stored";
         for keys in keys.chunks(TRANSACTION_WRITES) {
             let checks = keys.iter().map(|key| {
                 let check = ConditionCheck::builder()
                     .table_name(&self.tables.records)
                     .set_key(Some(key.clone()))
-                    .condition_expression("attribute_not_exists(scored_at)")
+                    .condition_expression(format!("attribute_not_exists({attribute})"))
                     .build()
                     .expect("table, key and condition are set");
                 TransactWriteItem::builder().condition_check(check).build()
@@ -159,7 +162,7 @@ impl Store {
             match send(request, deadline, TRANSACTION).await {
                 Ok(_) => {}
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(_))) => {
-                    return Err(Failure::transient(OPERATION, "a submission was scored in the meantime"));
+                    return Err(Failure::transient(OPERATION, "the patient's records changed in the meantime"));
                 }
                 Err(error) => return Err(error.into_failure(OPERATION)),
             }

@@ -30,6 +30,8 @@ pub(super) struct Records {
     pub(super) scored: BTreeMap<SubmissionId, (Submission, Score)>,
     /// The keys of the submissions that have no score.
     pub(super) unscored: Vec<Item>,
+    /// The keys of the alerts that scores name and that were not found.
+    pub(super) missing: Vec<Item>,
     /// The alerts by submission and rule; `None` for one that cannot be read, which is neither raised again nor
     /// changed.
     alerts: BTreeMap<SubmissionId, BTreeMap<RuleId, Option<Alert>>>,
@@ -45,13 +47,19 @@ impl Records {
         self.scored.values().flat_map(of).collect()
     }
 
-    /// Adds the alerts in `rows`, and returns how many of them cannot be read.
+    /// Adds the alerts in `rows`, which were read by [`alert_keys`](Self::alert_keys), and returns how many of them
+    /// cannot be read.
     pub(super) fn add_alerts(&mut self, rows: &[Item]) -> usize {
         let alert = |row: &Item| Some((Reader(row).parsed(SK).ok()?, Alert::from_item(row).ok()));
         let stored: BTreeMap<AlertId, Option<Alert>> = rows.iter().filter_map(alert).collect();
         for (submission, score) in self.scored.values() {
-            let stored = score.alerts.iter().filter_map(|(id, rule)| Some((rule.clone(), stored.get(id)?.clone())));
-            self.alerts.insert(submission.id, stored.collect());
+            let of_submission = self.alerts.entry(submission.id).or_default();
+            for (id, rule) in &score.alerts {
+                match stored.get(id) {
+                    Some(alert) => drop(of_submission.insert(rule.clone(), alert.clone())),
+                    None => self.missing.push(id.key(&submission.study, &submission.site)),
+                }
+            }
         }
         stored.values().filter(|alert| alert.is_none()).count()
     }
