@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use bench::sections::{Bench, checks, cost, medicine, peers, score, start, watch};
+use bench::sections::{Bench, checks, medicine, peers, score, start, watch};
 use bench::{Fault, document};
 use clap::{Parser, ValueEnum};
 
@@ -44,7 +44,6 @@ enum Section {
     Score,
     Checks,
     Medicine,
-    Cost,
     Watch,
 }
 
@@ -73,7 +72,6 @@ async fn run(cli: &Cli) -> Result<bool, Fault> {
             Section::Score => ("score", score::section(&bench).await?),
             Section::Checks => ("checks", checks::section(&bench).await?),
             Section::Medicine => ("medicine", medicine::section(&bench.peers.join("criterion"))?),
-            Section::Cost => ("cost", cost::section().await?),
             Section::Watch => {
                 all_within &= watch::section(&bench, cli.planted).await?;
                 continue;

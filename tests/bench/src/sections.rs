@@ -1,7 +1,6 @@
 //! The sections of the ledger.
 
 pub mod checks;
-pub mod cost;
 pub mod medicine;
 pub mod peers;
 pub mod score;
@@ -12,7 +11,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use crate::aws::Aws;
+use crate::measure::{Runs, resident_mb};
 use crate::runtime_api::{Environment, Program};
 use crate::{Fault, text};
 
@@ -70,6 +72,44 @@ impl Bench {
     }
 }
 
+/// The figures of a program: start, first call, warm call, memory.
+#[derive(Default)]
+pub(crate) struct Figures {
+    pub(crate) start: Runs,
+    pub(crate) first: Runs,
+    pub(crate) warm: Runs,
+    pub(crate) resident: Runs,
+}
+
+impl Figures {
+    /// Adds one run of `program` with the events that `next` returns: a warm call is the mean of `warm` after `warming`.
+    async fn add_run(
+        &mut self,
+        bench: &Bench,
+        program: &Program,
+        (warming, warm): (usize, u32),
+        mut next: impl FnMut() -> Bytes,
+    ) -> Result<(), Fault> {
+        bench.aws.clear();
+        let mut environment = bench.start(program).await?;
+        let started = environment.cpu()?;
+        require_success(&program.name, &environment.invoke(next()).await?)?;
+        let first = environment.cpu()? - started;
+        for _ in 0..warming {
+            environment.invoke(next()).await?;
+        }
+        let before = environment.cpu()?;
+        for _ in 0..warm {
+            environment.invoke(next()).await?;
+        }
+        self.start.add_time(started);
+        self.first.add_time(first);
+        self.warm.add_time((environment.cpu()? - before) / warm);
+        self.resident.add(resident_mb(environment.pid())?);
+        environment.end().await
+    }
+}
+
 /// Certificates that differ in their keys: the size and the structure of real ones, the same on every machine.
 fn made_up_roots() -> Result<String, Fault> {
     let pem = text("tests/bench/root.pem")?;
@@ -91,7 +131,7 @@ fn made_up_roots() -> Result<String, Fault> {
 }
 
 /// A table in Markdown.
-pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = format!("| {} |\n|{}\n", head.join(" | "), "---|".repeat(head.len()));
     for row in rows {
         let _infallible = writeln!(table, "| {} |", row.join(" | "));

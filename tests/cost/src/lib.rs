@@ -14,8 +14,8 @@ use serde_json::{Map, Value, json};
 use submit::Submit;
 use uuid::Uuid;
 
-use super::table;
-use crate::{Fault, document};
+use bench::sections::table;
+use bench::{Fault, document};
 
 const PLENTY: Duration = Duration::from_secs(60);
 /// As many as the mapping passes to `score` at once.
@@ -263,7 +263,7 @@ pub async fn section() -> Result<String, Fault> {
         "## Cost\n\n{}\n\nUnits of DynamoDB, worked out by its rules from the items that the functions write and read: a \
          write unit for each KB begun of an item, twice in a transaction, and for each entry of an index that changes; a \
          read unit for 4 KB read consistently. The token is as long as Cognito's, and the study is stored. \
-         `tests/bench/tests/units.rs` fails when one rises above `bounds.json`. What they cost is in \
+         `tests/cost/tests/units.rs` fails when one rises above `bounds.json`. What they cost is in \
          [functions/COST.md](../../functions/COST.md).\n\n{}\nOf a submission that is scored alone:\n\n{}\n{}",
         document::provenance(),
         table(&["", "write units", "read units"], units),

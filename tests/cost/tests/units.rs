@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, and so does what helps it")]
 
 use bench::bounds;
-use bench::sections::cost::Costs;
+use cost::Costs;
 
 #[tokio::test]
 async fn no_submission_and_no_alert_takes_more_write_units_than_its_bound() {

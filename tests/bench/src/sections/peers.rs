@@ -1,14 +1,13 @@
 //! `submit` beside the same route in other languages, and beside two floors.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::watch::warm_call;
-use super::{Bench, megabytes, table};
-use crate::measure::{Runs, figure, resident_mb};
-use crate::runtime_api::{Environment, Program};
+use super::{Bench, Figures, megabytes, table};
+use crate::measure::figure;
+use crate::runtime_api::Program;
 use crate::{Fault, document, events};
 
 /// Calls before and while a warm call is measured: enough for compilers that learn while a program runs.
@@ -17,14 +16,6 @@ const WARM: u32 = 400;
 
 /// The programs in Rust come first. Valgrind counts their instructions; it does not run those of Node and Go well.
 const IN_RUST: usize = 3;
-
-#[derive(Default)]
-struct Figures {
-    start: Runs,
-    first: Runs,
-    warm: Runs,
-    resident: Runs,
-}
 
 /// What a program answered and sent, without what differs from run to run.
 #[derive(Debug, PartialEq)]
@@ -55,7 +46,8 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
     let mut figures: Vec<Figures> = programs.iter().map(|_| Figures::default()).collect();
     for _ in 0..bench.rounds {
         for ((_, program), figures) in programs.iter().zip(&mut figures) {
-            measure(bench, program, figures).await?;
+            let mut submissions = events::Submissions::new()?;
+            figures.add_run(bench, program, (WARMING, WARM), || submissions.next_event()).await?;
         }
     }
     let submit = &figures[0];
@@ -196,26 +188,4 @@ fn comparable(answers: &[Value]) -> Vec<Value> {
         })
     };
     answers.iter().map(reduced).collect()
-}
-
-async fn measure(bench: &Bench, program: &Program, figures: &mut Figures) -> Result<(), Fault> {
-    bench.aws.clear();
-    let mut submissions = events::Submissions::new()?;
-    let mut environment: Environment = bench.start(program).await?;
-    let started = environment.cpu()?;
-    environment.invoke(submissions.next_event()).await?;
-    let first = environment.cpu()? - started;
-    for _ in 0..WARMING {
-        environment.invoke(submissions.next_event()).await?;
-    }
-    let before = environment.cpu()?;
-    for _ in 0..WARM {
-        environment.invoke(submissions.next_event()).await?;
-    }
-    let warm: Duration = (environment.cpu()? - before) / WARM;
-    figures.start.add_time(started);
-    figures.first.add_time(first);
-    figures.warm.add_time(warm);
-    figures.resident.add(resident_mb(environment.pid())?);
-    environment.end().await
 }

@@ -1,10 +1,9 @@
 //! Start, first call and warm call of each function.
 
 use std::fmt::Write;
-use std::time::Duration;
 
-use super::{Bench, megabytes, require_success, table};
-use crate::measure::{Runs, figure, resident_mb};
+use super::{Bench, Figures, megabytes, table};
+use crate::measure::{Runs, figure};
 use crate::quota::Quota;
 use crate::runtime_api::Environment;
 use crate::{Fault, document, events};
@@ -30,15 +29,8 @@ const WARM: u32 = 40;
 /// The amounts of memory whose share of a processor is tried.
 const MEMORIES: [u32; 2] = [128, 256];
 
-#[derive(Default)]
-struct Figures {
-    start: Runs,
-    first: Runs,
-    warm: Runs,
-    resident: Runs,
-    /// Wall time to the first `/next`, and of the first call, with the quota of each amount of memory.
-    limited: [(Runs, Runs); MEMORIES.len()],
-}
+/// Wall time to the first `/next`, and of the first call, with the quota of each amount of memory.
+type Limited = [(Runs, Runs); MEMORIES.len()];
 
 /// Measures it, and returns the section.
 ///
@@ -46,12 +38,12 @@ struct Figures {
 /// If a function does not start or does not answer.
 pub async fn section(bench: &Bench) -> Result<String, Fault> {
     let all: Vec<_> = [FLOOR].into_iter().chain(FUNCTIONS).collect();
-    let mut figures: Vec<Figures> = all.iter().map(|_| Figures::default()).collect();
+    let mut figures: Vec<(Figures, Limited)> = all.iter().map(|_| Default::default()).collect();
     let mut no_quota = None;
     for _ in 0..bench.rounds {
-        for ((name, event), figures) in all.iter().zip(&mut figures) {
+        for ((name, event), (figures, limited)) in all.iter().zip(&mut figures) {
             unlimited(bench, name, event, figures).await?;
-            for (megabytes, (start, first)) in MEMORIES.into_iter().zip(&mut figures.limited) {
+            for (megabytes, (start, first)) in MEMORIES.into_iter().zip(limited) {
                 if no_quota.is_some() {
                     continue;
                 }
@@ -73,8 +65,9 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
             }
         }
     }
-    let (floor, functions) = figures.split_first().ok_or_else(|| Fault::Wrong("nothing was measured".to_owned()))?;
-    let submit = &functions[0];
+    let [(floor, limited_floor), (submit, _), ..] = figures.as_slice() else {
+        return Err(Fault::Wrong("nothing was measured".to_owned()));
+    };
     let mut text = format!(
         "## Start\n\n{}\n\nProcessor time in ms, user and system, median (least–most) of {} interleaved runs: from exec \
          to the first `/next`, with the connections of start-up and {} root certificates; then of the first call, and of \
@@ -85,7 +78,7 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
         super::ROOTS
     );
     let mut rows = Vec::new();
-    for ((name, _), own) in all.iter().zip(&figures) {
+    for ((name, _), (own, _)) in all.iter().zip(&figures) {
         rows.push(vec![
             format!("`{name}`"),
             figure(megabytes(&bench.function(name).artefact)?),
@@ -109,9 +102,9 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
             text += "\nWall time in ms with the share of a processor that Lambda gives a function of so much memory, by a \
                      control group with periods of 20 ms. Lambda itself gives the start a whole processor; the first \
                      call has only the share. `reconcile` waits before it reads something again.\n\n";
-            let rows = all.iter().zip(&figures).map(|((name, _), own)| {
+            let rows = all.iter().zip(&figures).map(|((name, _), (_, limited))| {
                 let mut row = vec![format!("`{name}`")];
-                for ((start, first), of_floor) in own.limited.iter().zip(&floor.limited) {
+                for ((start, first), of_floor) in limited.iter().zip(limited_floor) {
                     row.extend([start.to_string(), figure(start.times(&of_floor.0)), first.to_string()]);
                 }
                 row
@@ -124,27 +117,9 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
 }
 
 async fn unlimited(bench: &Bench, name: &str, event: &str, figures: &mut Figures) -> Result<(), Fault> {
-    bench.aws.clear();
-    let program = bench.function(name);
-    let mut environment = bench.start(&program).await?;
-    let started = environment.cpu()?;
     let event = events::of_file(event)?;
-    require_success(name, &environment.invoke(event.clone()).await?)?;
-    let first = environment.cpu()? - started;
     let mut submissions = events::Submissions::new()?;
     let is_submission = matches!(name, "submit" | "floor");
-    let mut next = || if is_submission { submissions.next_event() } else { event.clone() };
-    for _ in 0..WARMING {
-        environment.invoke(next()).await?;
-    }
-    let before = environment.cpu()?;
-    for _ in 0..WARM {
-        environment.invoke(next()).await?;
-    }
-    let warm: Duration = (environment.cpu()? - before) / WARM;
-    figures.start.add_time(started);
-    figures.first.add_time(first);
-    figures.warm.add_time(warm);
-    figures.resident.add(resident_mb(environment.pid())?);
-    environment.end().await
+    let next = || if is_submission { submissions.next_event() } else { event.clone() };
+    figures.add_run(bench, &bench.function(name), (WARMING, WARM), next).await
 }
