@@ -350,6 +350,25 @@ async fn every_request_of_a_site_is_counted_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_call_whose_outcome_is_unknown_is_counted_if_its_submission_was_stored() {
+    for (fault, stored) in [(Fault::ApplyAndStall, 1), (Fault::Stall, 0)] {
+        let world = World::new();
+        world.inject_into("PutItem RecordsTable", usize::MAX, fault.clone());
+        assert_eq!(send_body(&world, &submission()).await.0, 503, "{fault:?}");
+        world.heal();
+        let (study, sites) = ("DEMO".parse().unwrap(), ["S01".parse().unwrap()]);
+        let store = world.store();
+        let calls = async || store.site_counts(&study, &sites, Deadline::after(PLENTY)).await.unwrap()[0].api_calls;
+        assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+        assert_eq!(calls().await, stored, "{fault:?}");
+        // The repeat is a call of its own: it finds the submission, or stores it.
+        send_body(&world, &submission()).await;
+        assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+        assert_eq!(calls().await, stored + 1, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn counting_neither_fails_nor_delays_a_request() {
     for fault in [Fault::Stall, Fault::internal(), Fault::ApplyAndCut, Fault::throttle(), Fault::error("AccessDenied")]
     {

@@ -7,6 +7,7 @@ use records::{SiteCounts, sha256_hex};
 use serde::{Deserialize, Serialize};
 
 use crate::difference::{Difference, Kind};
+use crate::patient::Scored;
 
 /// What is counted of a site by the transactions that score.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +16,9 @@ pub(crate) struct Counted {
     submissions: u64,
     #[serde(rename = "a")]
     alerts: u64,
+    /// Requests that brought one submission each.
+    #[serde(rename = "c", default)]
+    calls: u64,
     #[serde(rename = "i")]
     by_instrument: BTreeMap<InstrumentId, u64>,
 }
@@ -40,8 +44,8 @@ pub(crate) struct Brackets {
 
 impl From<SiteCounts> for Counted {
     fn from(counts: SiteCounts) -> Self {
-        let SiteCounts { submissions, alerts, by_instrument, .. } = counts;
-        Self { submissions, alerts, by_instrument }
+        let SiteCounts { submissions, alerts, submission_calls, by_instrument, .. } = counts;
+        Self { submissions, alerts, calls: submission_calls, by_instrument }
     }
 }
 
@@ -53,8 +57,8 @@ impl Counted {
     /// Each number, by its name. No instrument has the name of another number.
     fn numbers(&self) -> BTreeMap<String, u64> {
         let by_instrument = self.by_instrument.iter().map(|(id, number)| (format!("instrument {id}"), *number));
-        let all = [("submissions".to_owned(), self.submissions), ("alerts".to_owned(), self.alerts)];
-        all.into_iter().chain(by_instrument).collect()
+        let all = [("submissions", self.submissions), ("alerts", self.alerts), ("calls", self.calls)];
+        all.map(|(name, number)| (name.to_owned(), number)).into_iter().chain(by_instrument).collect()
     }
 }
 
@@ -94,10 +98,11 @@ impl Brackets {
     }
 
     /// Adds a scored submission that the walk found.
-    pub(crate) fn add_submission(&mut self, study: &StudyId, site: &SiteId, instrument: &InstrumentId) {
-        if let Some(bracket) = self.of(study, site) {
+    pub(crate) fn add_submission(&mut self, study: &StudyId, scored: &Scored) {
+        if let Some(bracket) = self.of(study, &scored.site) {
             bracket.found.submissions += 1;
-            *bracket.found.by_instrument.entry(instrument.clone()).or_default() += 1;
+            bracket.found.calls += u64::from(scored.counts_call);
+            *bracket.found.by_instrument.entry(scored.instrument.clone()).or_default() += 1;
         }
     }
 
@@ -162,7 +167,7 @@ impl Brackets {
 /// The most that the bracket of a site takes of the state: its name and, twice, its numbers, of up to 20 digits.
 fn bytes(study: &StudyId, site: &SiteId, counts: &SiteCounts) -> usize {
     let instruments: usize = counts.by_instrument.keys().map(|id| id.as_str().len() + 24).sum();
-    name(study, site).len() + 20 + 2 * (72 + instruments)
+    name(study, site).len() + 20 + 2 * (97 + instruments)
 }
 
 fn name(study: &StudyId, site: &SiteId) -> String {
@@ -205,7 +210,7 @@ mod tests {
         let counts = SiteCounts { submissions: 1, alerts: 2, by_instrument, ..SiteCounts::default() };
         let before = BTreeMap::from([((study.clone(), site.clone()), counts.clone())]);
         let mut brackets = Brackets::begin(before, 0, 10);
-        brackets.add_submission(&study, &site, &instrument);
+        brackets.add_submission(&study, &Scored { site: site.clone(), instrument, counts_call: false });
         brackets.add_alert(&study, &site);
         let found = brackets.compare(&study, &site, &counts);
         assert_eq!(found, [Difference::new(Kind::CountTooHigh, &study).at_site(&site).about("alerts")]);

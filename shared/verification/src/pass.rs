@@ -350,8 +350,8 @@ impl Tally {
 
 impl State {
     fn add(&mut self, records: &PatientRecords, compared: &Compared) {
-        for (site, instrument) in &compared.scored {
-            self.brackets.add_submission(&records.study, site, instrument);
+        for scored in &compared.scored {
+            self.brackets.add_submission(&records.study, scored);
         }
         for site in &compared.alerts {
             self.brackets.add_alert(&records.study, site);

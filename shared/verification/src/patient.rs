@@ -26,8 +26,8 @@ mod states;
 #[derive(Debug, Default)]
 pub(crate) struct Compared {
     pub(crate) differences: Vec<Difference>,
-    /// The site and the instrument of each scored submission.
-    pub(crate) scored: Vec<(SiteId, InstrumentId)>,
+    /// The scored submissions.
+    pub(crate) scored: Vec<Scored>,
     /// The site of each alert.
     pub(crate) alerts: Vec<SiteId>,
     /// The number of submissions, scored or not.
@@ -36,6 +36,15 @@ pub(crate) struct Compared {
     pub(crate) waiting: u64,
     /// The number of submissions and alerts in quarantine.
     pub(crate) quarantined: u64,
+}
+
+/// What is counted of a scored submission.
+#[derive(Debug)]
+pub(crate) struct Scored {
+    pub(crate) site: SiteId,
+    pub(crate) instrument: InstrumentId,
+    /// Whether the call that brought it is counted with it.
+    pub(crate) counts_call: bool,
 }
 
 /// A patient's records with all that they are compared with.
@@ -156,7 +165,8 @@ impl<'a> Patient<'a> {
     fn submission(&mut self, stored: &StoredSubmission) {
         let submission = &stored.submission;
         if let Some(score) = &stored.score {
-            self.compared.scored.push((submission.site.clone(), submission.instrument.id.clone()));
+            let (site, instrument) = (submission.site.clone(), submission.instrument.id.clone());
+            self.compared.scored.push(Scored { site, instrument, counts_call: submission.counts_call });
             if stored.on != OnList::None {
                 self.of_submission(Kind::ListDiffers, stored, "it is scored");
             }

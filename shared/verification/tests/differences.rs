@@ -358,6 +358,7 @@ const CASES: &[Case] = cases! {
     "a counter that is too low": |world| count(world, "submissions", -1) => [CountTooLow];
     "a counter that is too high": |world| count(world, "submissions", 1) => [CountTooHigh];
     "a counter of alerts that is too high": |world| count(world, "alerts", 2) => [CountTooHigh];
+    "a counter of calls that is too low": |world| count(world, "calls", -1) => [CountTooLow];
     "a counter of an instrument that is too low": |world| count(world, "instrument#pain", -1) => [CountTooLow];
     "a counter that cannot be read": |world| edit_counter(world, |raw| raw["submissions"] = text("many")) => [Unreadable];
     "a counter of API calls that cannot be read": |world| edit_counter(world, |raw| {

@@ -246,7 +246,9 @@ fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
 
 /// Promise 3: no call is counted twice.
 fn calls(simulation: &Simulation) {
-    let counted: u64 = simulation.world.counters().iter().filter_map(|item| item["api_calls"].as_u64()).sum();
+    let calls =
+        |item: &Value| ["api_calls", "calls"].map(|name| item[name].as_u64().unwrap_or_default()).iter().sum::<u64>();
+    let counted: u64 = simulation.world.counters().iter().map(calls).sum();
     let requests = u64::from(simulation.cloud.requests());
     if counted > requests {
         simulation.journal.violation(format!("promise 3: {counted} calls are counted, and {requests} were made"));

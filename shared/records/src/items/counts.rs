@@ -2,7 +2,7 @@
 //!
 //! Key: study, site, metric, shard. There are two metrics, kept apart so that requests and scoring do not conflict:
 //! `api_calls`, to which requests add, and `scored`, to which only the transactions that score add: submissions, alerts,
-//! submissions by instrument, and the calls that brought one submission each, all in one item.
+//! submissions by instrument, and as `calls` the requests that brought one submission each, all in one item.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +20,7 @@ pub(crate) const API_CALLS: &str = "api_calls";
 pub(crate) const SCORED: &str = "scored";
 const SUBMISSIONS: &str = "submissions";
 const ALERTS: &str = "alerts";
+const CALLS: &str = "calls";
 /// The prefix of the attributes that count submissions by instrument.
 const INSTRUMENT: &str = "instrument#";
 
@@ -28,6 +29,8 @@ const INSTRUMENT: &str = "instrument#";
 pub struct SiteCounts {
     /// Requests to the API.
     pub api_calls: u64,
+    /// Those of them that brought one submission each, which is scored.
+    pub submission_calls: u64,
     /// Submissions scored.
     pub submissions: u64,
     /// Alerts raised.
@@ -41,7 +44,8 @@ impl SiteCounts {
     pub(crate) fn add(&mut self, item: &Item) -> Result<(), Unreadable> {
         let reader = Reader(item);
         let count = |name: &str| Ok(reader.optional_count(name)?.unwrap_or_default());
-        let (api_calls, submissions, alerts) = (count(API_CALLS)?, count(SUBMISSIONS)?, count(ALERTS)?);
+        let (other_calls, submission_calls) = (count(API_CALLS)?, count(CALLS)?);
+        let (submissions, alerts) = (count(SUBMISSIONS)?, count(ALERTS)?);
         let mut by_instrument = Vec::new();
         for (name, value) in item {
             if let (Some(instrument), AttributeValue::N(_)) = (name.strip_prefix(INSTRUMENT), value) {
@@ -49,7 +53,8 @@ impl SiteCounts {
                 by_instrument.push((instrument, count(name)?));
             }
         }
-        self.api_calls += api_calls;
+        self.api_calls += other_calls + submission_calls;
+        self.submission_calls += submission_calls;
         self.submissions += submissions;
         self.alerts += alerts;
         for (instrument, number) in by_instrument {
@@ -64,7 +69,7 @@ impl SiteCounts {
 pub(crate) struct CountsAdded {
     submissions: u64,
     alerts: u64,
-    api_calls: u64,
+    calls: u64,
     by_instrument: BTreeMap<InstrumentId, u64>,
 }
 
@@ -78,13 +83,13 @@ impl CountsAdded {
     pub(crate) fn add(&mut self, submission: &Submission, alerts: u64) {
         self.submissions += 1;
         self.alerts += alerts;
-        self.api_calls += u64::from(submission.counts_call);
+        self.calls += u64::from(submission.counts_call);
         *self.by_instrument.entry(submission.instrument.id.clone()).or_default() += 1;
     }
 
     /// The attributes to add to, with the number to add to each.
     pub(crate) fn attributes(&self) -> Vec<(String, u64)> {
-        let numbers = [(SUBMISSIONS, self.submissions), (ALERTS, self.alerts), (API_CALLS, self.api_calls)];
+        let numbers = [(SUBMISSIONS, self.submissions), (ALERTS, self.alerts), (CALLS, self.calls)];
         let mut added: Vec<(String, u64)> =
             numbers.into_iter().filter(|(_, n)| *n > 0).map(|(name, n)| (name.to_owned(), n)).collect();
         added.extend(self.by_instrument.iter().map(|(id, n)| (format!("{INSTRUMENT}{}", id.as_str()), *n)));
