@@ -33,7 +33,8 @@ async fn send_as(world: &World, token: &[(&str, &str)], instrument: &str, answer
         "id": id, "instrument": instrument, "version": latest(instrument), "authoredAt": authored_at, "answers": answers,
     });
     let request = request("POST /v1/submissions", &[], "", Some(claims(token)), Some(&body.to_string()), PLENTY);
-    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+    let answer = Submit::new(world.store()).handle(request).await.unwrap();
+    assert_eq!(answer.status(), 202, "{:?}", answer.body());
 }
 
 /// Processes the stream, and returns the number of records that are not done.
@@ -225,4 +226,23 @@ async fn a_stored_version_never_changes_nor_does_its_author() {
     assert_eq!(put(json!({"version": "1.0.1"})).await, StudyPut::LaterInForce("1.1.0".parse().unwrap()));
     assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce);
     assert_eq!(world.items("study").len(), 3, "two versions, and the one in force");
+}
+
+#[tokio::test(start_paused = true)]
+async fn submissions_that_raise_more_alerts_than_a_transaction_takes_are_committed_by_several() {
+    let world = World::new();
+    // An id must not name an item.
+    let id = |n: u8| format!("line-{}{}", char::from(b'a' + n / 10), char::from(b'a' + n % 10));
+    let rule = |n| json!({"id": id(n), "severity": "info", "when": {"score": {"of": "total", "atLeast": 1}}});
+    let instruments = json!([{"id": "pain-nrs", "version": "1.0.0", "rules": (0..30).map(rule).collect::<Vec<_>>()}]);
+    world.put_study(json!({"instruments": instruments})).await;
+    for patient in ["P-1", "P-2", "P-3", "P-4", "P-5"] {
+        send_as(&world, &[("patient", patient)], "pain-nrs", json!({"1": 1}), "2026-11-01T08:00:00Z").await;
+    }
+    assert_eq!(process(&world).await, 0);
+    assert_eq!((world.items("alert").len(), world.published().len()), (5 * 30, 5 * 30));
+    let calls = world.calls();
+    let scoring = calls.iter().filter(|call| call.body.to_string().contains("scored_at = :at"));
+    let sizes: Vec<usize> = scoring.map(|call| call.body["TransactItems"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [2 * 32 + 1, 3 * 32 + 1], "none is sent that DynamoDB would refuse");
 }

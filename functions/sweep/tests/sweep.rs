@@ -416,8 +416,8 @@ async fn a_course_that_cannot_be_evaluated_fails_the_run_and_is_evaluated_by_the
     send_pain(&world, 2, 8).await;
     // The records of a patient are read by the patient's key, and the lists by the index.
     let of_a_patient = |call: &harness::Call| {
-        let condition = call.body["KeyConditionExpression"].as_str().unwrap_or_default();
-        condition.contains(":patient").then(|| Fault::error("ValidationException"))
+        let partition = call.body["ExpressionAttributeValues"][":pk"]["S"].as_str().unwrap_or_default();
+        partition.starts_with("PATIENT#").then(|| Fault::error("ValidationException"))
     };
     world.inject(of_a_patient);
     score(&world, PLENTY).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_types::SdkConfig;
 use invocation::aws::{AdaptiveTimeout, Limits, SharedHttpClient, sdk_config};
 use invocation::{Deadline, Environment, EnvironmentError};
@@ -124,6 +125,16 @@ impl Store {
         {
             tracing::warn!(event = "warm_up_failed", %failure);
         }
+    }
+
+    /// A query of all records under `pk`, read consistently.
+    fn partition(&self, pk: String) -> QueryFluentBuilder {
+        self.dynamodb
+            .query()
+            .table_name(&self.tables.records)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", text(pk))
     }
 
     /// The names of the tables.

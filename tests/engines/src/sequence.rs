@@ -360,8 +360,8 @@ impl Sequence {
     fn items_of_patient(&self, patient: u64) -> Request {
         query(json!({
             "TableName": RECORDS, "ConsistentRead": true,
-            "KeyConditionExpression": "pk = :patient",
-            "ExpressionAttributeValues": {":patient": {"S": self.patient(patient)}},
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": self.patient(patient)}},
         }))
     }
 
@@ -419,8 +419,8 @@ impl Sequence {
             }),
             // A report reads all alerts of a site; `verify` a part of a partition, and the versions of a study.
             7 => json!({
-                "TableName": RECORDS, "ConsistentRead": true, "KeyConditionExpression": "pk = :alerts",
-                "ExpressionAttributeValues": {":alerts": {"S": self.key("ALERTS#")}},
+                "TableName": RECORDS, "ConsistentRead": true, "KeyConditionExpression": "pk = :pk",
+                "ExpressionAttributeValues": {":pk": {"S": self.key("ALERTS#")}},
             }),
             8 => json!({
                 "TableName": RECORDS, "ConsistentRead": true,

@@ -51,7 +51,7 @@ fn without_contents(value: &Value) -> Value {
 
 fn content(name: &str, value: &Value) -> Value {
     match (name.rsplit('.').next().unwrap_or_default(), value) {
-        ("S" | "N" | "Message" | "Subject" | "Id" | "StringValue", Value::String(_)) => Value::Null,
+        ("S" | "N" | "B" | "Message" | "Subject" | "Id" | "StringValue", Value::String(_)) => Value::Null,
         ("ClientRequestToken", Value::String(token)) => json!(token.len()),
         _ => without_contents(value),
     }

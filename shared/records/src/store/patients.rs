@@ -44,7 +44,7 @@ impl Store {
         let patients = patients.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
         let next = patients.last().filter(|_| more).map(|last| last.as_str().to_owned());
         let profiles = self.profile_items(study, &patients, deadline).await?;
-        // One that was removed, or whose patient has moved meanwhile, is not of this site.
+        // A patient who has moved meanwhile is listed at the other site.
         let of_site = |profile: &Result<Profile, Unreadable>| profile.as_ref().map_or(true, |one| one.site == *site);
         let row = |patient: PatientId| {
             let profile = Profile::from_item(profiles.get(&keys::patient(study, &patient))?);
@@ -167,14 +167,8 @@ impl Store {
         narrow: impl FnOnce(QueryFluentBuilder) -> QueryFluentBuilder,
         deadline: Deadline,
     ) -> Result<Vec<Item>, Failure> {
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .consistent_read(true)
-            .key_condition_expression("pk = :patient")
-            .expression_attribute_values(":patient", text(keys::patient(study, patient)));
-        calls::query(narrow(query), usize::MAX, "Query of a patient's records", deadline).await
+        let query = narrow(self.partition(keys::patient(study, patient)));
+        calls::query(query, usize::MAX, "Query of a patient's records", deadline).await
     }
 }
 

@@ -58,13 +58,7 @@ impl Store {
         deadline: Deadline,
     ) -> Result<(BTreeMap<PatientId, Vec<AlertHandling>>, u64), Failure> {
         // All of the site's: an id is in order by when its submission was received, and it may be raised much later.
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .consistent_read(true)
-            .key_condition_expression("pk = :alerts")
-            .expression_attribute_values(":alerts", text(keys::alerts(study, site)));
+        let query = self.partition(keys::alerts(study, site));
         let items = calls::query(query, usize::MAX, "Query of a site's alerts", deadline).await?;
         let (mut by_patient, mut unreadable) = (BTreeMap::<PatientId, Vec<AlertHandling>>::new(), 0);
         for reader in items.iter().map(Reader) {

@@ -62,8 +62,8 @@ pub struct AllCounts {
 
 impl Store {
     /// The page of at most `most` items after `after`. A patient whose items span pages is read whole with the first of
-    /// them and is not in the others, so that each patient is in one page, and a page has in memory its items and one
-    /// patient's beside them.
+    /// them and is not in the others, so that each patient is in one page, and a page has in memory its items, one
+    /// patient's beside them, and the alerts of all of these.
     ///
     /// # Errors
     /// If the store did not return it in time.
@@ -95,7 +95,7 @@ impl Store {
         if let Some(pk) = of_patient.first().map(|first| pk_of(first).to_owned()) {
             let goes_on = next.as_ref().is_some_and(|next| next.pk == pk);
             patients.push(match keys::patient_of(&pk).filter(|_| goes_on) {
-                Some((study, patient)) => Ok(self.items_of(&study, &patient, deadline).await?),
+                Some((study, patient)) => Ok(self.without_alerts(&study, &patient, deadline).await?),
                 None => whole(&of_patient),
             });
         }
@@ -122,7 +122,7 @@ impl Store {
         patient: &PatientId,
         deadline: Deadline,
     ) -> Result<PatientRecords, Failure> {
-        self.with_alerts(self.items_of(study, patient, deadline).await?, deadline).await
+        self.with_alerts(self.without_alerts(study, patient, deadline).await?, deadline).await
     }
 
     /// `records` with the alerts that its scores name. They are read after the scores, so that those of a score are there.
@@ -132,24 +132,16 @@ impl Store {
         Ok(records)
     }
 
-    /// The items in the partition of `patient`.
-    async fn items_of(
+    /// The records of `patient`, without the alerts.
+    async fn without_alerts(
         &self,
         study: &StudyId,
         patient: &PatientId,
         deadline: Deadline,
     ) -> Result<PatientRecords, Failure> {
-        const OPERATION: &str = "Query of a patient's items";
-        let pk = keys::patient(study, patient);
-        let query = self
-            .dynamodb
-            .query()
-            .table_name(&self.tables.records)
-            .consistent_read(true)
-            .key_condition_expression("pk = :patient")
-            .expression_attribute_values(":patient", text(&pk));
-        let items = calls::query(query, usize::MAX, OPERATION, deadline).await?;
-        PatientRecords::of(&pk, &items).map_err(|_| Failure::unreadable(OPERATION, "the key names no patient"))
+        let items = self.items_of_patient(study, patient, |query| query, deadline).await?;
+        PatientRecords::of(&keys::patient(study, patient), &items)
+            .map_err(|_| Failure::unreadable("Query of a patient's records", "the key names no patient"))
     }
 
     /// The entries of `action` on the audit trail of `site`, or of its study or of all studies as a whole where they are

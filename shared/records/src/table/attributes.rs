@@ -48,10 +48,10 @@ pub(crate) fn bytes(value: &[u8]) -> AttributeValue {
     AttributeValue::B(Blob::new(value))
 }
 
-/// A SHA-256 that is written in hexadecimal, in half of the bytes.
+/// The SHA-256 that is written in hexadecimal as `hex`, in half of the bytes.
 pub(crate) fn digest(hex: &str) -> AttributeValue {
-    let digits = hex.as_bytes().chunks_exact(2).filter_map(|pair| std::str::from_utf8(pair).ok());
-    bytes(&digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect::<Vec<_>>())
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("a digest is in hexadecimal");
+    bytes(&(0..hex.len()).step_by(2).map(byte).collect::<Vec<_>>())
 }
 
 pub(crate) fn instant(value: OffsetDateTime) -> AttributeValue {
