@@ -305,7 +305,7 @@ async fn an_alert_that_a_read_does_not_see_yet_is_marked_as_superseded_all_the_s
     world.inject(move |call| {
         let alerts = call.name() == "BatchGetItem" && call.body.to_string().contains("ALERTS#");
         let nothing = json!({"Responses": {"RecordsTable": []}, "UnprocessedKeys": {}});
-        (alerts && std::mem::take(&mut hide)).then(|| Fault::Answer(200, nothing))
+        (alerts && std::mem::take(&mut hide)).then_some(Fault::Answer(200, nothing))
     });
     send_and_score(&world, [&correction(&days[1], 4, 0)]).await;
     let raised = alerts(&world, "lasting");
