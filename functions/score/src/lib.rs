@@ -5,15 +5,23 @@ use invocation::event_function::in_invocation;
 use invocation::metrics;
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;
-use records::{Store, stream};
+use records::Store;
+use records::stream::Record;
 use scoring::Scoring;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// The function, with what it keeps between batches.
 #[derive(Clone, Debug)]
 pub struct Score {
     scoring: Scoring,
+}
+
+/// A batch of the stream. Each record is read by itself, and reported by itself if it cannot be read.
+#[derive(Deserialize)]
+struct BatchEvent<'a> {
+    #[serde(rename = "Records", borrow)]
+    records: Vec<&'a RawValue>,
 }
 
 /// The answer to a batch, as the event source mapping reads it with `ReportBatchItemFailures`.
@@ -53,16 +61,18 @@ impl Score {
     ///
     /// # Errors
     /// If the records that are not done cannot be named.
-    pub async fn handle(&self, event: LambdaEvent<Value>) -> Result<BatchAnswer, BatchError> {
+    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchAnswer, BatchError> {
         let LambdaEvent { payload, context } = event;
         in_invocation(&context, async |clock, deadline| {
-            let records = payload.get("Records").and_then(Value::as_array).ok_or(BatchError::NoRecords)?;
-            let lag = records.iter().filter_map(stream::written_at).min();
+            // The parser's own error could quote what a patient sent.
+            let batch: BatchEvent<'_> = serde_json::from_str(payload.get()).map_err(|_| BatchError::NoRecords)?;
+            let records: Vec<_> = batch.records.into_iter().map(Record::new).collect();
+            let lag = records.iter().filter_map(Record::written_at).min();
             let lag_seconds = lag.map(|oldest| (clock.now().unix_timestamp() - oldest).max(0).unsigned_abs());
             if let Some(seconds) = lag_seconds {
                 metrics::report(metrics::STREAM_LAG_SECONDS, seconds);
             }
-            let not_done = self.scoring.process(records, clock, deadline).await;
+            let not_done = self.scoring.process(&records, clock, deadline).await;
             tracing::info!(
                 event = "batch_processed",
                 outcome = if not_done.is_empty() { "ok" } else { "not-done" },
@@ -72,17 +82,17 @@ impl Score {
                 ms = clock.elapsed().as_millis() as u64,
                 remaining_ms = deadline.remaining().as_millis() as u64,
             );
-            BatchAnswer::new(&not_done, records)
+            BatchAnswer::new(&not_done, &records)
         })
         .await
     }
 }
 
 impl BatchAnswer {
-    fn new(not_done: &[usize], records: &[Value]) -> Result<Self, BatchError> {
+    fn new(not_done: &[usize], records: &[Record<'_>]) -> Result<Self, BatchError> {
         let batch_item_failures = not_done.iter().map(|&index| {
-            let number = stream::sequence_number(&records[index]).ok_or(BatchError::NoSequenceNumber)?;
-            Ok(BatchItemFailure { item_identifier: number.to_owned() })
+            let item_identifier = records[index].sequence_number().ok_or(BatchError::NoSequenceNumber)?;
+            Ok(BatchItemFailure { item_identifier })
         });
         Ok(Self { batch_item_failures: batch_item_failures.collect::<Result<_, _>>()? })
     }

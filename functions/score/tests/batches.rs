@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use api::Handler;
 use clinical::instruments::Catalog;
-use harness::{Call, Fault, Path, Published, World, claims, context, request, stream_event};
+use harness::{Call, Fault, Path, Published, World, claims, context, record_texts, request, stream_event};
 use invocation::{Clock, Deadline};
 use lambda_runtime::LambdaEvent;
 use records::SiteCounts;
+use records::stream::Record;
 use score::{BatchError, Score};
 use scoring::{Queue, Scoring, StagesEnded};
+use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use submit::Submit;
 use tokio::time::Instant;
@@ -315,7 +317,7 @@ async fn a_record_that_cannot_be_quarantined_is_reported_and_the_others_are_done
 async fn an_event_without_records_is_an_error_and_a_failure_without_a_sequence_number_fails_the_batch() {
     let world = World::new();
     let score = Score::new(world.store(), world.topic());
-    let event = LambdaEvent::new(json!({"hello": 1}), context(PLENTY));
+    let event = LambdaEvent::new(to_raw_value(&json!({"hello": 1})).unwrap(), context(PLENTY));
     assert_eq!(score.handle(event).await, Err(BatchError::NoRecords));
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
     assert_eq!(score.handle(stream_event(&[json!({})], PLENTY)).await, Err(BatchError::NoSequenceNumber));
@@ -666,12 +668,12 @@ async fn alerts_whose_publication_is_cut_off_are_reported_as_unpublished() {
     for patient in ["P-1", "P-2", "P-3"] {
         send(&world, "S01", patient, &[(9, 1)]).await;
     }
-    let LambdaEvent { payload, .. } = stream_event(&world.stream(), PLENTY);
+    let texts = record_texts(&world.stream());
+    let records: Vec<_> = texts.iter().map(|text| Record::new(text)).collect();
     let scoring = Scoring::new(world.store(), world.topic());
     let (clock, deadline) = (Clock::system(), Deadline::after(PLENTY));
-    let records = payload["Records"].as_array().unwrap();
     let commit = async |queue: Queue, commit_by: Deadline| {
-        assert!(scoring.commit(records, &queue, clock, commit_by).await.is_empty());
+        assert!(scoring.commit(&records, &queue, clock, commit_by).await.is_empty());
     };
     world.inject_into("PublishBatch", usize::MAX, Fault::Stall);
     let ended = scoring.commit_and_publish(commit, Some(Duration::from_secs(1)), |_, _| {}, clock, deadline).await;

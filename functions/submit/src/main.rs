@@ -7,7 +7,7 @@ use submit::Submit;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), FunctionError> {
     let environment = api::start(env!("CARGO_CRATE_NAME"));
-    let store = Store::from_environment(&environment, aws::https())?;
+    let store = Store::from_environment(&environment, aws::https(&environment))?;
     store.warm_up(&store.tables().records).await;
     api::run(Submit::new(store)).await
 }

@@ -8,7 +8,7 @@ use sweep::{Sweep, escalation};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), FunctionError> {
     let environment = event_function::start(env!("CARGO_CRATE_NAME"));
-    let https = aws::https();
+    let https = aws::https(&environment);
     let store = Store::from_environment(&environment, https.clone())?;
     let topic = Topic::from_environment(&environment, https)?;
     let escalation = escalation(&environment)?;

@@ -121,7 +121,7 @@ impl LocalStore {
 }
 
 fn open(environment: &Environment, tables: Tables) -> Result<Store, ConnectError> {
-    let config = aws::sdk_config(environment, DYNAMODB_ENDPOINT, aws::https()).map_err(ConnectError::Account)?;
+    let config = aws::sdk_config(environment, DYNAMODB_ENDPOINT, aws::https_of_machine()).map_err(ConnectError::Account)?;
     Ok(Store::new(&config, tables))
 }
 

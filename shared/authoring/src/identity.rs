@@ -25,7 +25,7 @@ const LIMITS: Limits = Limits { most: Duration::from_secs(5), least: Duration::f
 /// # Errors
 /// If the credentials are missing, or STS does not confirm whose they are.
 pub(crate) async fn caller(environment: &Environment, deadline: Deadline) -> Result<Actor, ConnectError> {
-    let config = aws::sdk_config(environment, STS_ENDPOINT, aws::https()).map_err(ConnectError::Account)?;
+    let config = aws::sdk_config(environment, STS_ENDPOINT, aws::https_of_machine()).map_err(ConnectError::Account)?;
     let request = Client::new(&config).get_caller_identity();
     let sent = call(deadline, LIMITS, |timeouts| {
         request.customize().config_override(Builder::new().timeout_config(timeouts)).send()

@@ -30,5 +30,5 @@ pub(crate) use catalog::{Shipped, shipped};
 pub(crate) use defaults::{is_false, is_zero};
 pub(crate) use fault::Faults;
 pub(crate) use number::{decimal, from_number, number};
-pub(crate) use parse::{in_file, parse};
+pub(crate) use parse::{definition, in_file, parse};
 pub(crate) use schema::Schema;

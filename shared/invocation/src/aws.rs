@@ -1,5 +1,7 @@
 //! The AWS SDK: its configuration, made once an environment, and calls that obey the deadline.
 
+mod roots;
+
 use std::any::type_name;
 use std::error::Error;
 use std::fmt;
@@ -9,7 +11,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::tls;
+use aws_smithy_http_client::tls::{self, TlsContext};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
@@ -47,9 +49,22 @@ const TIMEOUT_FACTOR: u32 = 4;
 /// a connection pool for each value.
 const CONNECT: Duration = Duration::from_secs(3);
 
-/// The HTTPS client that all SDK clients of a process share: one connection pool, one TLS stack (rustls on ring).
-pub fn https() -> SharedHttpClient {
-    aws_smithy_http_client::Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
+/// The HTTPS client that all SDK clients of a function share: one connection pool, one TLS stack (rustls on ring). It
+/// trusts Amazon's root certificates; and those that `SSL_CERT_FILE` or `SSL_CERT_DIR` names, or else the machine's,
+/// where one of the two is set, where an endpoint of `environment` is not Amazon's own, and in regions of other
+/// partitions.
+pub fn https(environment: &Environment) -> SharedHttpClient {
+    https_with(roots::trusted(environment))
+}
+
+/// The HTTPS client of a program on somebody's machine, which trusts what the machine trusts.
+pub fn https_of_machine() -> SharedHttpClient {
+    https_with(roots::context(true))
+}
+
+fn https_with(trust: TlsContext) -> SharedHttpClient {
+    let provider = tls::Provider::Rustls(CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(provider).tls_context(trust).build_https()
 }
 
 /// The configuration of an SDK client: region and credentials from the environment, where Lambda puts them; the

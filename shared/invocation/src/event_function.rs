@@ -5,7 +5,7 @@ use std::error::Error;
 
 use lambda_runtime::{Context, LambdaEvent, service_fn};
 use serde::Serialize;
-use serde_json::Value;
+use serde::de::DeserializeOwned;
 use tracing::Instrument;
 
 use crate::telemetry::{self, InvocationIds};
@@ -26,8 +26,8 @@ pub fn start(crate_name: &'static str) -> Environment {
 ///
 /// # Errors
 /// If the runtime fails.
-pub async fn run<T: Serialize, E: Error + 'static>(
-    handler: impl AsyncFn(LambdaEvent<Value>) -> Result<T, E>,
+pub async fn run<P: DeserializeOwned, T: Serialize, E: Error + 'static>(
+    handler: impl AsyncFn(LambdaEvent<P>) -> Result<T, E>,
 ) -> Result<(), FunctionError> {
     let handler = &handler;
     Ok(lambda_runtime::run(service_fn(|event| async move { handler(event).await.map_err(FunctionError::new) })).await?)

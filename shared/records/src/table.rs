@@ -7,3 +7,4 @@ pub(crate) mod cursor;
 pub(crate) mod digest;
 pub(crate) mod keys;
 pub(crate) mod lists;
+pub(crate) mod notation;

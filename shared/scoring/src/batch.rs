@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use invocation::Deadline;
 use invocation::aws::Failure;
-use records::{NotDefined, ScoredBy, Store, Submission, ToScore, stream};
-use serde_json::Value;
+use records::stream::Record;
+use records::{NotDefined, ScoredBy, Store, Submission, ToScore};
 
 /// A batch, sorted by what is to be done with each record.
 pub(crate) struct Batch {
@@ -37,12 +37,12 @@ pub(crate) struct Unscorable {
 
 impl Batch {
     /// Decodes `records`, and reads the definitions and studies that their submissions name.
-    pub(crate) async fn read(records: &[Value], store: &Store, deadline: Deadline) -> Self {
+    pub(crate) async fn read(records: &[Record<'_>], store: &Store, deadline: Deadline) -> Self {
         let mut batch =
             Self { sites: Vec::new(), unscorable: Vec::new(), nothing_to_do: Vec::new(), failures: Vec::new() };
         let mut submissions = Vec::new();
         for (index, record) in records.iter().enumerate() {
-            match stream::submission(record) {
+            match record.submission() {
                 Ok(Some(submission)) => submissions.push((index, submission)),
                 Ok(None) => batch.nothing_to_do.push(index),
                 Err(unreadable) => batch.unscorable.push(Unscorable { index, reason: unreadable.to_string() }),

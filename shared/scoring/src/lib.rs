@@ -32,8 +32,8 @@ use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use notifications::Topic;
+use records::stream::Record;
 use records::{Alert, AlertId, Commit, Quarantined, Store, Submission};
-use serde_json::Value;
 
 use crate::batch::{Batch, Member, Unscorable};
 pub use crate::publish::Queue;
@@ -71,7 +71,7 @@ impl Scoring {
     /// Commits `records`, publishes the alerts that they raise, and returns the indices of the records that are not
     /// done, before the deadline. A record is done once its submission is scored and counted, or once it is
     /// quarantined, or if it holds no submission.
-    pub async fn process(&self, records: &[Value], clock: Clock, deadline: Deadline) -> Vec<usize> {
+    pub async fn process(&self, records: &[Record<'_>], clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
         let run_until = deadline.earlier_by(RETURN_MARGIN);
         let commit = async |queue: Queue, commit_by: Deadline| {
@@ -121,7 +121,7 @@ impl Scoring {
 
     /// Commits `records` as a batch of the stream, puts the alerts that they raise into `queue`, and returns the
     /// indices of those that are not done.
-    pub async fn commit(&self, records: &[Value], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
+    pub async fn commit(&self, records: &[Record<'_>], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
         deadline.bound(self.commit_all(records, &completion, queue, clock, deadline)).await;
         completion.not_done()
@@ -155,7 +155,7 @@ impl Scoring {
 
     async fn commit_all(
         &self,
-        records: &[Value],
+        records: &[Record<'_>],
         completion: &Completion,
         queue: &Queue,
         clock: Clock,
@@ -244,7 +244,7 @@ impl Scoring {
     /// Quarantines records that can never be scored, so that they block no other, and raises an alarm.
     async fn quarantine(&self, unscorable: Vec<Unscorable>, stage: &CommitStage<'_>) {
         for Unscorable { index, reason } in unscorable {
-            let quarantined = Quarantined { record: &stage.records[index], reason: &reason };
+            let quarantined = Quarantined { record: stage.records[index], reason: &reason };
             let id = quarantined.id();
             match self.store.quarantine(&quarantined, stage.clock.now(), stage.deadline).await {
                 Ok(()) => {
@@ -273,7 +273,7 @@ fn log(submission: &Submission, commit: &Commit) {
 
 /// The stage that commits: what all of its steps need, and what they defer to its end.
 struct CommitStage<'a> {
-    records: &'a [Value],
+    records: &'a [Record<'a>],
     completion: &'a Completion,
     queue: &'a Queue,
     clock: Clock,

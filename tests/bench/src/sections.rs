@@ -39,16 +39,13 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// The services, and the certificates, in the folder `work`.
+    /// The services, with the folder `work`.
     ///
     /// # Errors
-    /// If they cannot be made.
+    /// If there is no port for them.
     pub async fn new(bootstraps: PathBuf, peers: PathBuf, rounds: usize, work: PathBuf) -> Result<Self, Fault> {
         let aws = Aws::start().await?;
-        let roots = work.join("roots.pem");
-        std::fs::write(&roots, made_up_roots()?).map_err(Fault::io("the certificates"))?;
-        let mut variables = aws.variables();
-        variables.insert("SSL_CERT_FILE".to_owned(), roots.display().to_string());
+        let variables = aws.variables();
         Ok(Self { bootstraps, peers, rounds, work, aws, variables })
     }
 
@@ -108,26 +105,6 @@ impl Figures {
         self.resident.add(resident_mb(environment.pid())?);
         environment.end().await
     }
-}
-
-/// Certificates that differ in their keys: the size and the structure of real ones, the same on every machine.
-fn made_up_roots() -> Result<String, Fault> {
-    let pem = text("tests/bench/root.pem")?;
-    let lines: Vec<&str> = pem.lines().collect();
-    // A line in the middle of the key; each character of base64 may take the place of any other there.
-    let middle = lines.len() / 2;
-    let mut roots = String::new();
-    for number in 0..ROOTS {
-        for (place, line) in lines.iter().enumerate() {
-            if place == middle {
-                let digits = [number / 26, number % 26].map(|digit| char::from(b'A' + digit));
-                let _infallible = writeln!(roots, "{}{}{}", digits[0], digits[1], &line[2..]);
-            } else {
-                let _infallible = writeln!(roots, "{line}");
-            }
-        }
-    }
-    Ok(roots)
 }
 
 /// A table in Markdown.

@@ -32,13 +32,14 @@ use clinical::studies::Study;
 use invocation::aws::sdk_config;
 use invocation::{Clock, Deadline, Environment, Principal};
 use notifications::{LinkTemplate, Topic};
+use records::stream::Record;
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use scoring::Scoring;
 use serde_json::Value;
 
 pub use crate::meter::{Consumed, Written};
 pub use crate::network::{Conflicts, Path};
-pub use crate::request::{claims, context, request, stream_event};
+pub use crate::request::{claims, context, record_texts, request, stream_event};
 
 /// The name of the Records table in the template.
 pub const RECORDS: &str = "RecordsTable";
@@ -376,7 +377,9 @@ impl World {
     /// Returns how many of them are not done.
     pub async fn score(&self, records: &[Value], remaining: Duration) -> usize {
         let deadline = Deadline::after(remaining.saturating_sub(Deadline::STREAM_RESERVE));
-        Scoring::new(self.store(), self.topic()).process(records, Clock::system(), deadline).await.len()
+        let texts = record_texts(records);
+        let records: Vec<_> = texts.iter().map(|text| Record::new(text)).collect();
+        Scoring::new(self.store(), self.topic()).process(&records, Clock::system(), deadline).await.len()
     }
 
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {

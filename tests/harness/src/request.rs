@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::{Context, Request, RequestExt};
 use lambda_runtime::LambdaEvent;
+use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -71,7 +72,13 @@ pub fn request(
     request.with_lambda_context(context(remaining))
 }
 
+/// The text of each of `records` of the stream.
+pub fn record_texts(records: &[Value]) -> Vec<Box<RawValue>> {
+    records.iter().map(|record| to_raw_value(record).expect("it is JSON")).collect()
+}
+
 /// The event with a batch of `records` of the stream.
-pub fn stream_event(records: &[Value], remaining: Duration) -> LambdaEvent<Value> {
-    LambdaEvent::new(json!({"Records": records}), context(remaining))
+pub fn stream_event(records: &[Value], remaining: Duration) -> LambdaEvent<Box<RawValue>> {
+    let event = to_raw_value(&json!({"Records": records})).expect("it is JSON");
+    LambdaEvent::new(event, context(remaining))
 }

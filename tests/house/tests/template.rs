@@ -202,8 +202,8 @@ const WEAKNESSES: [(&str, &str, &str); 52] = [
         "SubmitFunction: it may accept an instrument before score and sweep know it",
     ),
     (
-        "      VersionDescription: !Sub ${LogLevel} ${LogSampleRate} ${OpenStudies} ${ScopePrefix} ${AlertLink}\n",
-        "      VersionDescription: !Sub ${LogLevel} ${LogSampleRate} ${OpenStudies} ${ScopePrefix}\n",
+        "      VersionDescription: !Sub ${LogLevel} ${LogSampleRate} ${OpenStudies} ${ScopePrefix} ${TrustedRoots} ${AlertLink}\n",
+        "      VersionDescription: !Sub ${LogLevel} ${LogSampleRate} ${OpenStudies} ${ScopePrefix} ${TrustedRoots}\n",
         "ScoreFunction: VersionDescription has",
     ),
     ("      Timeout: 29\n", "      Timeout: 60\n", "ReportFunction: it may run longer than anybody waits"),

@@ -11,12 +11,13 @@ pub trait Versioned: Sized {
     /// The type of its ids.
     type Id: Borrow<str>;
 
-    /// Reads and checks a definition.
+    /// Reads a definition that ships with the library: `json` in canonical form, with its `hash`. The bounds of the
+    /// schema are not checked again, because the tests check them.
     ///
     /// # Errors
     ///
-    /// All faults of the definition.
-    fn parse(json: &str) -> Result<Self, Vec<DefinitionFault>>;
+    /// The faults of the definition, which the tests rule out.
+    fn of_shipped(json: &'static str, hash: &'static str) -> Result<Self, Vec<DefinitionFault>>;
 
     /// The definition's id.
     fn id(&self) -> &Self::Id;
@@ -57,6 +58,7 @@ pub(crate) struct Shipped<T> {
     pub(crate) id: &'static str,
     pub(crate) version: &'static str,
     pub(crate) json: &'static str,
+    pub(crate) hash: &'static str,
     parsed: OnceLock<Arc<T>>,
 }
 
@@ -68,6 +70,7 @@ macro_rules! shipped {
             $id,
             $version,
             include_str!(concat!(env!("OUT_DIR"), "/", $folder, "/", $id, "/", $version, ".json")),
+            include_str!(concat!(env!("OUT_DIR"), "/", $folder, "/", $id, "/", $version, ".sha256")),
         )),+];
         static SHIPPED: $crate::document::Catalog<$type> = $crate::document::Catalog::of_shipped(&ENTRIES);
 
@@ -81,8 +84,11 @@ macro_rules! shipped {
         impl $crate::document::Versioned for $type {
             type Id = $id_type;
 
-            fn parse(json: &str) -> Result<Self, Vec<$crate::document::DefinitionFault>> {
-                Self::parse(json)
+            fn of_shipped(
+                json: &'static str,
+                hash: &'static str,
+            ) -> Result<Self, Vec<$crate::document::DefinitionFault>> {
+                Self::of_shipped(json, hash)
             }
 
             fn id(&self) -> &$id_type {
@@ -98,8 +104,13 @@ macro_rules! shipped {
 pub(crate) use shipped;
 
 impl<T> Shipped<T> {
-    pub(crate) const fn new(id: &'static str, version: &'static str, json: &'static str) -> Self {
-        Self { id, version, json, parsed: OnceLock::new() }
+    pub(crate) const fn new(
+        id: &'static str,
+        version: &'static str,
+        json: &'static str,
+        hash: &'static str,
+    ) -> Self {
+        Self { id, version, json, hash, parsed: OnceLock::new() }
     }
 }
 
@@ -178,9 +189,9 @@ impl<'a, T: Versioned> Entry<'a, T> {
     fn definition(self) -> &'a Arc<T> {
         match self {
             // The definitions are compiled in, and the tests load each of them.
-            Entry::Shipped(shipped) => shipped
-                .parsed
-                .get_or_init(|| Arc::new(T::parse(shipped.json).expect("a shipped definition has no faults"))),
+            Entry::Shipped(Shipped { json, hash, parsed, .. }) => {
+                parsed.get_or_init(|| Arc::new(T::of_shipped(json, hash).expect("a shipped definition has no faults")))
+            }
             Entry::Chosen(chosen) => chosen,
         }
     }

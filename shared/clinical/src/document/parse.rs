@@ -14,11 +14,20 @@ use super::schema::Schema;
 ///
 /// The first syntax error or mismatch with the format.
 pub(crate) fn parse<T: DeserializeOwned>(json: &str, schema: &Schema) -> Result<(T, Value), Vec<DefinitionFault>> {
-    let fault = |pointer: String, error: &serde_json::Error, advice: String| {
-        vec![DefinitionFault { file: None, pointer, code: "form", problem: error.to_string(), advice }]
-    };
+    let definition = definition(json, schema)?;
+    let document = serde_json::from_str(json)
+        .map_err(|error| fault(String::new(), &error, "keep one JSON object in the file".into()))?;
+    Ok((definition, document))
+}
+
+/// Parses the definition in a document of the format that `schema` describes.
+///
+/// # Errors
+///
+/// The first syntax error or mismatch with the format.
+pub(crate) fn definition<T: DeserializeOwned>(json: &str, schema: &Schema) -> Result<T, Vec<DefinitionFault>> {
     let mut deserializer = serde_json::Deserializer::from_str(json);
-    let definition = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+    serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let place = error.path().iter().fold(String::new(), |parent, segment| match segment {
             Segment::Seq { index } => pointer(&parent, index),
             Segment::Map { key } => pointer(&parent, key),
@@ -26,10 +35,11 @@ pub(crate) fn parse<T: DeserializeOwned>(json: &str, schema: &Schema) -> Result<
             Segment::Enum { .. } | Segment::Unknown => parent,
         });
         fault(place, error.inner(), format!("write it in the format of {}", schema.name))
-    })?;
-    let document = serde_json::from_str(json)
-        .map_err(|error| fault(String::new(), &error, "keep one JSON object in the file".into()))?;
-    Ok((definition, document))
+    })
+}
+
+fn fault(pointer: String, error: &serde_json::Error, advice: String) -> Vec<DefinitionFault> {
+    vec![DefinitionFault { file: None, pointer, code: "form", problem: error.to_string(), advice }]
 }
 
 /// Adds the name of the file that the definition was read from to each fault of `parsed`.

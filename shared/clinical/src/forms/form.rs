@@ -1,5 +1,7 @@
 //! A validated form.
 
+use std::borrow::Cow;
+
 use super::definition::FormDefinition;
 use super::load;
 use super::program::CheckProgram;
@@ -11,7 +13,7 @@ use crate::ids::{FormId, FormVersion};
 pub struct Form {
     pub(super) definition: FormDefinition,
     pub(super) program: CheckProgram,
-    hash: String,
+    hash: Cow<'static, str>,
 }
 
 impl Form {
@@ -24,6 +26,12 @@ impl Form {
         let (definition, program, document) = load::load(json)?;
         let Canonical { hash, .. } = Canonical::of(&document);
         Ok(Self { definition, program, hash })
+    }
+
+    /// As [`Versioned::of_shipped`](crate::document::Versioned::of_shipped).
+    pub(super) fn of_shipped(json: &str, hash: &'static str) -> Result<Self, Vec<DefinitionFault>> {
+        let (definition, program) = load::load_shipped(json)?;
+        Ok(Self { definition, program, hash: hash.into() })
     }
 
     /// Like `parse`, for a definition from a file, whose name the faults carry.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use self::loader::Loader;
 use super::definition::FormDefinition;
 use super::program::CheckProgram;
-use crate::document::{self, DefinitionFault, Schema, texts};
+use crate::document::{self, DefinitionFault, Faults, Schema, texts};
 
 static SCHEMA: Schema =
     Schema::new("form.schema.json", include_str!(concat!(env!("OUT_DIR"), "/forms/form.schema.json")), &[]);
@@ -21,12 +21,28 @@ static SCHEMA: Schema =
 /// All validation errors; of syntax errors only the first.
 pub(super) fn load(json: &str) -> Result<(FormDefinition, CheckProgram, Value), Vec<DefinitionFault>> {
     let (definition, document): (FormDefinition, Value) = document::parse(json, &SCHEMA)?;
-    let mut loader = Loader::new(&definition);
-    let program = loader.program();
-    let mut faults = loader.faults;
+    let (program, mut faults) = check(&definition);
     let beyond = SCHEMA.beyond_bounds(&document, faults.as_ref());
     faults.extend(beyond);
     faults.or((definition, program, document))
+}
+
+/// Parses a definition that ships with the library, and resolves its names.
+///
+/// # Errors
+///
+/// All validation errors but those of the schema's bounds.
+pub(super) fn load_shipped(json: &str) -> Result<(FormDefinition, CheckProgram), Vec<DefinitionFault>> {
+    let definition = document::definition(json, &SCHEMA)?;
+    let (program, faults) = check(&definition);
+    faults.or((definition, program))
+}
+
+/// Validates a definition and resolves its names. The program is valid only if there are no faults.
+fn check(definition: &FormDefinition) -> (CheckProgram, Faults) {
+    let mut loader = Loader::new(definition);
+    let program = loader.program();
+    (program, loader.faults)
 }
 
 impl Loader<'_> {

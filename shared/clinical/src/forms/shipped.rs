@@ -26,6 +26,7 @@ mod tests {
         for entry in &ENTRIES {
             let form = Form::parse(entry.json).unwrap_or_else(|faults| panic!("{}: {faults:#?}", entry.id));
             assert_eq!((form.id().as_str(), form.version().as_str()), (entry.id, entry.version));
+            assert_eq!(form.hash(), entry.hash, "{}", entry.id);
         }
     }
 

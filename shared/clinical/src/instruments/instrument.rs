@@ -56,6 +56,13 @@ impl Instrument {
         Self { definition, program, content, of_groups: Vec::new() }.with_groups(None)
     }
 
+    /// As [`Versioned::of_shipped`](crate::document::Versioned::of_shipped).
+    pub(super) fn of_shipped(json: &'static str, hash: &'static str) -> Result<Self, Vec<DefinitionFault>> {
+        let (definition, program) = load::load_shipped(json)?;
+        let content = Canonical::of_shipped(json, hash);
+        Self { definition, program, content, of_groups: Vec::new() }.with_groups(None)
+    }
+
     /// Adds the variant for each group of patients for whom items are optional, all under the rules of `in_force`.
     fn with_groups(mut self, in_force: Option<&Definition>) -> Result<Self, Vec<DefinitionFault>> {
         let mut groups: Vec<_> = self.definition.items.iter().flat_map(|item| &item.not_needed_for).cloned().collect();

@@ -37,6 +37,17 @@ pub(super) fn load(json: &str) -> Result<(Definition, ScoringProgram, Value), Ve
     }
 }
 
+/// Parses a definition that ships with the library, and resolves its names.
+///
+/// # Errors
+///
+/// All validation errors but those of the schema's bounds.
+pub(super) fn load_shipped(json: &str) -> Result<(Definition, ScoringProgram), Vec<DefinitionFault>> {
+    let definition = document::definition(json, &SCHEMA)?;
+    let program = check(&definition)?;
+    Ok((definition, program))
+}
+
 /// Validates a definition and resolves its names.
 ///
 /// # Errors

@@ -43,6 +43,7 @@ mod tests {
         for entry in &ENTRIES {
             let instrument = Instrument::parse(entry.json).unwrap_or_else(|faults| panic!("{}: {faults:#?}", entry.id));
             assert_eq!((instrument.id().as_str(), instrument.version().as_str()), (entry.id, entry.version));
+            assert_eq!((instrument.json(), instrument.hash()), (entry.json, entry.hash), "{}", entry.id);
         }
     }
 

@@ -2,10 +2,9 @@
 
 use std::fmt;
 
-use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::stream;
+use super::stream::Record;
 use crate::table::attributes::{Item, instant, text};
 use crate::table::keys;
 
@@ -15,7 +14,7 @@ const LARGEST_PAYLOAD: usize = 390 * 1024;
 /// A record from the stream that can never be scored.
 pub struct Quarantined<'a> {
     /// The whole record.
-    pub record: &'a Value,
+    pub record: Record<'a>,
     /// Why it cannot be scored, without anything of its payload.
     pub reason: &'a str,
 }
@@ -23,12 +22,12 @@ pub struct Quarantined<'a> {
 impl Quarantined<'_> {
     /// The id under which it is kept: its sequence number, or a digest of it where it has none.
     pub fn id(&self) -> String {
-        stream::identity(self.record)
+        self.record.identity()
     }
 
     /// Its item; `None` if the record is larger than an item may be.
     pub(crate) fn to_item(&self, at: OffsetDateTime) -> Option<Item> {
-        let payload = self.record.to_string();
+        let payload = self.record.text();
         if payload.len() > LARGEST_PAYLOAD {
             return None;
         }

@@ -7,7 +7,7 @@ use clinical::ids::{PatientId, StudyId};
 use futures::future::try_join_all;
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
 use super::Store;
@@ -26,8 +26,8 @@ const PAGE: i32 = 25;
 /// A page of a list, oldest first, as the items are in the table now.
 #[derive(Debug, Default)]
 pub struct Waiting {
-    /// Submissions, each as the stream record of its insertion.
-    pub submissions: Vec<Value>,
+    /// Submissions, each as the text of the stream's record of its insertion.
+    pub submissions: Vec<Box<RawValue>>,
     /// Alerts that are to be published, escalated or removed from the list.
     pub alerts: Vec<Alert>,
     /// Patients whose courses are due for [`Store::reevaluate`].

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::Store;
 use crate::items::quarantine::Quarantined;
-use crate::items::{stream, submission};
+use crate::items::submission;
 use crate::table::attributes::text;
 use crate::table::calls::{IF_ABSENT, send};
 use crate::table::lists::List;
@@ -51,7 +51,7 @@ impl Store {
     /// Moves the submission of `record` from the list of pending ones to the quarantine list: otherwise each sweep
     /// would try to score it and raise the alarm again. If this fails, the next sweep does so once more.
     async fn move_to_quarantine(&self, record: &Quarantined<'_>, deadline: Deadline) {
-        let Some(key) = stream::key(record.record) else { return };
+        let Some(key) = record.record.key() else { return };
         let request = self
             .dynamodb
             .update_item()

@@ -1,14 +1,12 @@
-//! Attribute values, and how Rust values become such and are read back: from the API, and in the JSON notation of the
-//! stream.
+//! Attribute values, and how Rust values become such and are read back.
 
 use std::collections::HashMap;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
-use aws_smithy_types::base64;
 use invocation::{Principal, rfc3339};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -242,76 +240,16 @@ pub(crate) fn to_json(value: &AttributeValue) -> Option<Value> {
     })
 }
 
-/// An item in the JSON notation of the stream, `{"name": {"S": "value"}}`.
-pub(crate) fn item_from_notation(item: &Map<String, Value>) -> Result<Item, Unreadable> {
-    item.iter()
-        .map(|(name, value)| {
-            let value = from_notation(value).ok_or_else(|| unreadable(name, "is not an attribute value"))?;
-            Ok((name.clone(), value))
-        })
-        .collect()
-}
-
-/// `item` in the JSON notation of the stream; `None` if it holds a type that this crate never stores.
-pub(crate) fn item_to_notation(item: &Item) -> Option<Value> {
-    let members = item.iter().map(|(name, value)| Some((name.clone(), to_notation(value)?)));
-    members.collect::<Option<Map<_, _>>>().map(Value::Object)
-}
-
-fn to_notation(value: &AttributeValue) -> Option<Value> {
-    Some(match value {
-        AttributeValue::S(value) => json!({"S": value}),
-        AttributeValue::N(value) => json!({"N": value}),
-        AttributeValue::Bool(value) => json!({"BOOL": value}),
-        AttributeValue::Null(_) => json!({"NULL": true}),
-        AttributeValue::B(value) => json!({"B": base64::encode(value)}),
-        AttributeValue::L(list) => json!({"L": list.iter().map(to_notation).collect::<Option<Vec<_>>>()?}),
-        AttributeValue::M(map) => json!({"M": item_to_notation(map)?}),
-        _ => return None,
-    })
-}
-
-fn from_notation(value: &Value) -> Option<AttributeValue> {
-    let tagged = value.as_object()?;
-    let (tag, value) = tagged.iter().next().filter(|_| tagged.len() == 1)?;
-    Some(match tag.as_str() {
-        "S" => AttributeValue::S(value.as_str()?.to_owned()),
-        "N" => AttributeValue::N(value.as_str()?.to_owned()),
-        "BOOL" => AttributeValue::Bool(value.as_bool()?),
-        "NULL" => AttributeValue::Null(true),
-        "B" => AttributeValue::B(Blob::new(base64::decode(value.as_str()?).ok()?)),
-        "L" => AttributeValue::L(value.as_array()?.iter().map(from_notation).collect::<Option<_>>()?),
-        "M" => AttributeValue::M(item_from_notation(value.as_object()?).ok()?),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use time::macros::datetime;
 
     #[test]
     fn json_survives_being_stored() {
         let value = json!({"a": [1, -2.5, "x", true, null], "b": {"c": []}});
         assert_eq!(to_json(&from_json(&value)), Some(value));
-    }
-
-    #[test]
-    fn the_streams_notation_is_read() {
-        let notation =
-            json!({"id": {"S": "x"}, "n": {"N": "3"}, "m": {"M": {"l": {"L": [{"BOOL": true}, {"NULL": true}]}}}});
-        let mut item = item_from_notation(notation.as_object().unwrap()).unwrap();
-        let values: serde_json::Map<_, _> =
-            item.iter().map(|(name, value)| (name.clone(), to_json(value).unwrap())).collect();
-        assert_eq!(Value::Object(values), json!({"id": "x", "n": 3, "m": {"l": [true, null]}}));
-        assert_eq!(item_to_notation(&item), Some(notation), "and written as it was");
-        item.insert("b".to_owned(), bytes(&[0, 255]));
-        let notation = item_to_notation(&item).unwrap();
-        assert_eq!(
-            (&notation["b"], item_from_notation(notation.as_object().unwrap())),
-            (&json!({"B": "AP8="}), Ok(item))
-        );
     }
 
     #[test]
@@ -325,14 +263,5 @@ mod tests {
         let texts = times.map(sortable);
         assert!(texts.is_sorted(), "{texts:?}");
         assert_eq!(texts[2], "2026-11-23T08:00:00.100000000Z");
-    }
-
-    #[test]
-    fn what_is_not_the_notation_is_named_and_not_quoted() {
-        for bad in [json!("x"), json!({"S": 1}), json!({"S": "a", "N": "1"}), json!({}), json!({"M": {"x": 1}})] {
-            let item = json!({"answers": bad});
-            let error = item_from_notation(item.as_object().unwrap()).unwrap_err();
-            assert_eq!(error.to_string(), "attribute answers is not an attribute value");
-        }
     }
 }
