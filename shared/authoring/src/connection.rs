@@ -121,7 +121,8 @@ impl LocalStore {
 }
 
 fn open(environment: &Environment, tables: Tables) -> Result<Store, ConnectError> {
-    let config = aws::sdk_config(environment, DYNAMODB_ENDPOINT, aws::https_of_machine()).map_err(ConnectError::Account)?;
+    let config =
+        aws::sdk_config(environment, DYNAMODB_ENDPOINT, aws::https_of_machine()).map_err(ConnectError::Account)?;
     Ok(Store::new(&config, tables))
 }
 

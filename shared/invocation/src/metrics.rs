@@ -10,7 +10,8 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde_json::json;
+use serde::Serialize;
+use serde::ser::{SerializeMap, Serializer};
 
 use crate::Environment;
 
@@ -213,15 +214,56 @@ impl Report {
         // The sum of all has no dimension.
         let mut dimensions = vec![Vec::new()];
         dimensions.extend(dimension.map(|(dimension, _)| vec![dimension]));
-        let metrics = [json!({"Name": name, "Unit": unit.as_str()})];
-        let directive = json!({"Namespace": namespace, "Dimensions": dimensions, "Metrics": metrics});
-        let milliseconds = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
-        let mut line = json!({"_aws": {"Timestamp": milliseconds, "CloudWatchMetrics": [directive]}, name: value});
-        if let Some((dimension, of)) = dimension {
-            line[dimension] = of.into();
-        }
-        format!("{line}\n")
+        let directive = Directive { namespace, dimensions, metrics: [Definition { name, unit: unit.as_str() }] };
+        let timestamp = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+        let metadata = Metadata { timestamp, cloud_watch_metrics: [directive] };
+        let line = Line { metadata, value: (name, value), dimension };
+        let mut line = serde_json::to_string(&line).expect("texts and numbers always serialise");
+        line.push('\n');
+        line
     }
+}
+
+/// A line of the embedded metric format.
+struct Line<'a> {
+    metadata: Metadata<'a>,
+    value: (&'static str, u64),
+    dimension: Option<(&'static str, &'static str)>,
+}
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut line = serializer.serialize_map(None)?;
+        line.serialize_entry("_aws", &self.metadata)?;
+        line.serialize_entry(self.value.0, &self.value.1)?;
+        if let Some((dimension, of)) = self.dimension {
+            line.serialize_entry(dimension, of)?;
+        }
+        line.end()
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metadata<'a> {
+    timestamp: u64,
+    cloud_watch_metrics: [Directive<'a>; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'a str,
+    /// Sets of dimensions.
+    dimensions: Vec<Vec<&'static str>>,
+    metrics: [Definition; 1],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Definition {
+    name: &'static str,
+    unit: &'static str,
 }
 
 /// The metrics reported on this thread while this exists. For tests.
@@ -265,7 +307,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     /// What the specification of the embedded metric format demands of a line.
     const EMBEDDED_METRIC_FORMAT: &str = include_str!("../tests/embedded-metric-format.schema.json");

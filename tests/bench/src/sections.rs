@@ -8,18 +8,15 @@ pub mod start;
 pub mod watch;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 
+use crate::Fault;
 use crate::aws::Aws;
 use crate::measure::{Runs, resident_mb};
 use crate::runtime_api::{Environment, Program};
-use crate::{Fault, text};
-
-/// The number of root certificates that a function finds where it starts, about as many as Lambda's image has.
-const ROOTS: u8 = 140;
 
 /// What every section uses.
 #[derive(Debug)]

@@ -104,12 +104,7 @@ macro_rules! shipped {
 pub(crate) use shipped;
 
 impl<T> Shipped<T> {
-    pub(crate) const fn new(
-        id: &'static str,
-        version: &'static str,
-        json: &'static str,
-        hash: &'static str,
-    ) -> Self {
+    pub(crate) const fn new(id: &'static str, version: &'static str, json: &'static str, hash: &'static str) -> Self {
         Self { id, version, json, hash, parsed: OnceLock::new() }
     }
 }

@@ -2,8 +2,8 @@
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::submission::{KIND, Submission};
 use crate::table::attributes::{Item, Unreadable, unreadable};
@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_record_without_a_sequence_number_is_still_identified() {
-        for unnumbered in [json!({"eventName": "INSERT", "dynamodb": {"SequenceNumber": ""}}), json!([1]), json!(null)] {
+        for unnumbered in [json!({"eventName": "INSERT", "dynamodb": {"SequenceNumber": ""}}), json!([1]), json!(null)]
+        {
             let text = text(&unnumbered);
             let record = Record::new(&text);
             assert_eq!((record.sequence_number(), record.identity().len()), (None, 64), "{unnumbered}");

@@ -6,8 +6,8 @@ use std::fmt;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_smithy_types::base64;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::attributes::{Item, Unreadable, unreadable};
@@ -42,6 +42,9 @@ fn to_notation(value: &AttributeValue) -> Option<Value> {
     })
 }
 
+/// The attributes of most submissions and of most maps in them fit: the map need not grow.
+const TYPICAL: usize = 14;
+
 /// Reads an item, and keeps the name of the attribute that it is reading for the error.
 struct ItemReader<'a> {
     reading: &'a mut String,
@@ -63,7 +66,7 @@ impl<'de> Visitor<'de> for ItemReader<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Item, A::Error> {
-        let mut item = Item::new();
+        let mut item = Item::with_capacity(TYPICAL);
         while let Some(name) = members.next_key::<String>()? {
             match members.next_value() {
                 Ok(Notation(value)) => item.insert(name, value),

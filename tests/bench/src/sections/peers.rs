@@ -96,11 +96,10 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
         "MB deployed",
     ];
     text += &table(&head, rows);
-    text += "\n`submit` reads root certificates at its start, which the others do when they first use TLS; the services here \
-             are reached without. It also has four more routes, every instrument, studies, metrics and deadlines. Python \
-             and Node are measured with their runtimes: AWS's own client for Python, and for Node a loop over the \
-             Runtime API of some thirty lines, which costs less than AWS's. Their runtimes are not in *MB deployed*, \
-             because Lambda has them.\n";
+    text += "\nThe services here are reached without TLS. `submit` also has four more routes, every instrument, studies, \
+             metrics and deadlines. Python and Node are measured with their runtimes: AWS's own client for Python, and \
+             for Node a loop over the Runtime API of some thirty lines, which costs less than AWS's. Their runtimes are \
+             not in *MB deployed*, because Lambda has them.\n";
     Ok(text)
 }
 

@@ -70,12 +70,11 @@ pub async fn section(bench: &Bench) -> Result<String, Fault> {
     };
     let mut text = format!(
         "## Start\n\n{}\n\nProcessor time in ms, user and system, median (least–most) of {} interleaved runs: from exec \
-         to the first `/next`, with the connections of start-up and {} root certificates; then of the first call, and of \
-         a warm call (mean of {WARM} after {WARMING}). The services answer at once. *Times floor* is beside a program \
-         without SDK that does nothing but the route of `submit`, *times submit* beside `submit`.\n\n",
+         to the first `/next`, with the connections of start-up; then of the first call, and of a warm call (mean of \
+         {WARM} after {WARMING}). The services answer at once. *Times floor* is beside a program without SDK that does \
+         nothing but the route of `submit`, *times submit* beside `submit`.\n\n",
         document::provenance(),
-        bench.rounds,
-        super::ROOTS
+        bench.rounds
     );
     let mut rows = Vec::new();
     for ((name, _), (own, _)) in all.iter().zip(&figures) {
