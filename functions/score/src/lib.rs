@@ -6,22 +6,14 @@ use invocation::metrics;
 use lambda_runtime::LambdaEvent;
 use notifications::Topic;
 use records::Store;
-use records::stream::Record;
+use records::stream::{Batch, Record};
 use scoring::Scoring;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
 /// The function, with what it keeps between batches.
 #[derive(Clone, Debug)]
 pub struct Score {
     scoring: Scoring,
-}
-
-/// A batch of the stream. Each record is read by itself, and reported by itself if it cannot be read.
-#[derive(Deserialize)]
-struct BatchEvent<'a> {
-    #[serde(rename = "Records", borrow)]
-    records: Vec<&'a RawValue>,
 }
 
 /// The answer to a batch, as the event source mapping reads it with `ReportBatchItemFailures`.
@@ -61,12 +53,11 @@ impl Score {
     ///
     /// # Errors
     /// If the records that are not done cannot be named.
-    pub async fn handle(&self, event: LambdaEvent<Box<RawValue>>) -> Result<BatchAnswer, BatchError> {
-        let LambdaEvent { payload, context } = event;
+    pub async fn handle(&self, event: LambdaEvent<Batch>) -> Result<BatchAnswer, BatchError> {
+        let LambdaEvent { payload: Batch(texts), context } = event;
         in_invocation(&context, async |clock, deadline| {
-            // The parser's own error could quote what a patient sent.
-            let batch: BatchEvent<'_> = serde_json::from_str(payload.get()).map_err(|_| BatchError::NoRecords)?;
-            let records: Vec<_> = batch.records.into_iter().map(Record::new).collect();
+            let texts = texts.ok_or(BatchError::NoRecords)?;
+            let records: Vec<_> = texts.iter().map(|text| Record::new(text)).collect();
             let lag = records.iter().filter_map(Record::written_at).min();
             let lag_seconds = lag.map(|oldest| (clock.now().unix_timestamp() - oldest).max(0).unsigned_abs());
             if let Some(seconds) = lag_seconds {

@@ -12,10 +12,9 @@ use harness::{Call, Fault, Path, Published, World, claims, context, record_texts
 use invocation::{Clock, Deadline};
 use lambda_runtime::LambdaEvent;
 use records::SiteCounts;
-use records::stream::Record;
+use records::stream::{Batch, Record};
 use score::{BatchError, Score};
 use scoring::{Queue, Scoring, StagesEnded};
-use serde_json::value::to_raw_value;
 use serde_json::{Value, json};
 use submit::Submit;
 use tokio::time::Instant;
@@ -317,7 +316,7 @@ async fn a_record_that_cannot_be_quarantined_is_reported_and_the_others_are_done
 async fn an_event_without_records_is_an_error_and_a_failure_without_a_sequence_number_fails_the_batch() {
     let world = World::new();
     let score = Score::new(world.store(), world.topic());
-    let event = LambdaEvent::new(to_raw_value(&json!({"hello": 1})).unwrap(), context(PLENTY));
+    let event = LambdaEvent::new(Batch(None), context(PLENTY));
     assert_eq!(score.handle(event).await, Err(BatchError::NoRecords));
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
     assert_eq!(score.handle(stream_event(&[json!({})], PLENTY)).await, Err(BatchError::NoSequenceNumber));

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lambda_http::{Context, Request, RequestExt};
 use lambda_runtime::LambdaEvent;
+use records::stream::Batch;
 use serde_json::value::{RawValue, to_raw_value};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -78,7 +79,6 @@ pub fn record_texts(records: &[Value]) -> Vec<Box<RawValue>> {
 }
 
 /// The event with a batch of `records` of the stream.
-pub fn stream_event(records: &[Value], remaining: Duration) -> LambdaEvent<Box<RawValue>> {
-    let event = to_raw_value(&json!({"Records": records})).expect("it is JSON");
-    LambdaEvent::new(event, context(remaining))
+pub fn stream_event(records: &[Value], remaining: Duration) -> LambdaEvent<Batch> {
+    LambdaEvent::new(Batch(Some(record_texts(records))), context(remaining))
 }

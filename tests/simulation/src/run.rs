@@ -20,7 +20,7 @@ use local::feed::Feed;
 use local::lambda::{Invocation, InvocationOutcome};
 use local::stream::{self, Destinations, Streams};
 use local::template::{StreamMapping, Template};
-use serde_json::value::RawValue;
+use records::stream::Batch;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::sync::{mpsc, oneshot};
@@ -312,7 +312,7 @@ impl Simulation {
         let is_json = "the mapping sends JSON";
         let mut sent: Value = serde_json::from_slice(&event).expect(is_json);
         let batch: Vec<Value> = sent["Records"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let payload: Box<RawValue> = serde_json::from_slice(&event).expect(is_json);
+        let payload: Batch = serde_json::from_slice(&event).expect(is_json);
         let records = batch.len();
         let result = self.cloud.invoke(Name::Score, move |environment, remaining| {
             let event = LambdaEvent::new(payload, context(remaining));

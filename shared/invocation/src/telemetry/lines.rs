@@ -1,12 +1,12 @@
 //! Lines of the log. The formatter of `tracing-subscriber` nests the fields of a span, where Powertools has them beside
 //! those of the event.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::ser::{Error, Serialize, SerializeMap, Serializer};
-use serde_json::Value;
+use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
@@ -36,15 +36,15 @@ pub(super) fn is_cold_start() -> bool {
 /// Writes each event as a line.
 pub(super) struct Lines<W> {
     /// Those of the function, on every line.
-    keys: Vec<(&'static str, Value)>,
+    keys: Fields,
     level: Level,
     rate: f64,
     write: W,
 }
 
-/// The fields of a span or an event.
+/// The fields of a span or an event, each with its value as JSON.
 #[derive(Default)]
-struct Fields(Vec<(&'static str, Value)>);
+struct Fields(Vec<(&'static str, String)>);
 
 /// An invocation that logs from `debug` on.
 struct Sampled;
@@ -52,13 +52,17 @@ struct Sampled;
 impl<W> Lines<W> {
     pub(super) fn new(environment: &Environment, service: &'static str, level: Level, rate: f64, write: W) -> Self {
         let memory = environment.optional("AWS_LAMBDA_FUNCTION_MEMORY_SIZE").and_then(|size| size.parse::<u64>().ok());
-        let keys = [
-            ("service", Some(service.into())),
-            ("function_name", environment.optional("AWS_LAMBDA_FUNCTION_NAME").map(Into::into)),
-            ("function_memory_size", memory.map(Into::into)),
-            ("sampling_rate", Some(rate.into()).filter(|_| rate > 0.0)),
-        ];
-        let keys = keys.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let mut keys = Fields::default();
+        keys.push("service", service);
+        if let Some(name) = environment.optional("AWS_LAMBDA_FUNCTION_NAME") {
+            keys.push("function_name", name);
+        }
+        if let Some(memory) = memory {
+            keys.push("function_memory_size", &memory);
+        }
+        if rate > 0.0 {
+            keys.push("sampling_rate", &rate);
+        }
         Self { keys, level, rate, write }
     }
 
@@ -84,8 +88,8 @@ where
         }
         let mut fields = Fields::default();
         attributes.record(&mut fields);
-        if fields.text("function_request_id").is_some_and(|id| self.samples(id)) {
-            fields.0.push(("sampled", true.into()));
+        if fields.get("function_request_id").is_some_and(|id| self.samples(id.trim_matches('"'))) {
+            fields.push("sampled", &true);
             span.extensions_mut().insert(Sampled);
         }
         span.extensions_mut().insert(fields);
@@ -101,90 +105,72 @@ where
         }
         let mut of_event = Fields::default();
         event.record(&mut of_event);
-        let mut of_spans = Fields::default();
+        let mut line = format!(r#"{{"level":"{level}","#);
+        // The name of the event, unless it has a text of its own.
+        let message = of_event.get("message").or(of_event.get("event")).unwrap_or("null");
+        let timestamp = OffsetDateTime::now_utc().format(TIMESTAMP).unwrap_or_default();
+        // Writing to a string cannot fail.
+        _ = write!(line, r#""message":{message},"timestamp":"{timestamp}""#);
+        let mut add = |key: &str, json: &str| _ = write!(line, r#","{key}":{json}"#);
+        for (key, json) in &self.keys.0 {
+            add(key, json);
+        }
         for span in spans() {
             let extensions = span.extensions();
             let fields = extensions.get::<Fields>().map_or(&[][..], |fields| &fields.0);
-            of_spans.0.extend(fields.iter().filter(|(key, _)| of_event.get(key).is_none()).cloned());
+            for (key, json) in fields.iter().filter(|(key, _)| of_event.get(key).is_none()) {
+                add(key, json);
+            }
         }
-        let line = Line { level, keys: &self.keys, of_spans, of_event };
-        // A line is names, texts and numbers, which always serialise.
-        if let Ok(mut line) = serde_json::to_string(&line) {
-            line.push('\n');
-            (self.write)(&line);
+        for (key, json) in of_event.0.iter().filter(|(key, _)| *key != "message") {
+            add(key, json);
         }
-    }
-}
-
-struct Line<'a> {
-    level: Level,
-    keys: &'a [(&'static str, Value)],
-    of_spans: Fields,
-    of_event: Fields,
-}
-
-impl Serialize for Line<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { level, keys, of_spans, of_event } = self;
-        let timestamp = OffsetDateTime::now_utc().format(TIMESTAMP).map_err(S::Error::custom)?;
-        let mut line = serializer.serialize_map(None)?;
-        line.serialize_entry("level", level.as_str())?;
-        // The name of the event, unless it has a text of its own.
-        line.serialize_entry("message", of_event.get("message").or(of_event.get("event")).unwrap_or(&Value::Null))?;
-        line.serialize_entry("timestamp", &timestamp)?;
-        let others = of_event.0.iter().filter(|(key, _)| *key != "message");
-        for (key, value) in keys.iter().chain(&of_spans.0).chain(others) {
-            line.serialize_entry(key, value)?;
-        }
-        line.end()
+        line.push_str("}\n");
+        (self.write)(&line);
     }
 }
 
 impl Fields {
-    fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(known, _)| *known == key).map(|(_, json)| json.as_str())
     }
 
-    fn text(&self, key: &str) -> Option<&str> {
-        self.get(key)?.as_str()
-    }
-
-    fn push(&mut self, field: &Field, value: impl Into<Value>) {
-        self.0.push((field.name(), value.into()));
+    fn push(&mut self, key: &'static str, value: &(impl Serialize + ?Sized)) {
+        self.0.push((key, serde_json::to_string(value).expect("texts, numbers and flags always serialise")));
     }
 }
 
 impl Visit for Fields {
     fn record_f64(&mut self, field: &Field, value: f64) {
-        self.push(field, value);
+        self.push(field.name(), &value);
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
-        self.push(field, value);
+        self.push(field.name(), &value);
     }
 
     fn record_u64(&mut self, field: &Field, value: u64) {
-        self.push(field, value);
+        self.push(field.name(), &value);
     }
 
     fn record_bool(&mut self, field: &Field, value: bool) {
-        self.push(field, value);
+        self.push(field.name(), &value);
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.push(field, bounded(value));
+        self.push(field.name(), &*bounded(value));
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.push(field, bounded(&format!("{value:?}")));
+        self.push(field.name(), &*bounded(&format!("{value:?}")));
     }
 }
 
 /// `text`, cut off after a kilobyte: a reason may quote names, of which there may be any number.
-fn bounded(text: &str) -> String {
+fn bounded(text: &str) -> Cow<'_, str> {
     if text.len() <= LONGEST_TEXT {
-        return text.to_owned();
+        return text.into();
     }
     let end = (0..=LONGEST_TEXT).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
-    format!("{}…", &text[..end])
+    format!("{}…", &text[..end]).into()
 }

@@ -1,7 +1,9 @@
 //! Records of the table's stream. Each is read by itself, so that one that cannot be read does not affect the others.
 
+use std::fmt;
+
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::json;
 use serde_json::value::RawValue;
 
@@ -11,6 +13,50 @@ use crate::table::digest::sha256_hex;
 use crate::table::keys::{PK, SK};
 use crate::table::lists::{PENDING, PENDING_SINCE};
 use crate::table::notation::{item_from_notation, item_to_notation};
+
+/// An event of the stream: the texts of its records. `None` if the event is something else.
+#[derive(Clone)]
+pub struct Batch(pub Option<Vec<Box<RawValue>>>);
+
+impl<'de> Deserialize<'de> for Batch {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(BatchReader)
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("records", &self.0.as_ref().map(Vec::len)).finish_non_exhaustive()
+    }
+}
+
+/// Reads a batch. Its errors quote nothing, because the runtime logs them and an event may hold what a patient sent.
+struct BatchReader;
+
+impl<'de> Visitor<'de> for BatchReader {
+    type Value = Batch;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event of the stream")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Batch, A::Error> {
+        let mut records = None;
+        while let Some(name) = members.next_key::<String>()? {
+            if name == "Records" {
+                let list = members.next_value();
+                records = Some(list.map_err(|_| Error::custom("the event's Records are no list"))?);
+            } else {
+                members.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(Batch(records))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Batch, E> {
+        Ok(Batch(None))
+    }
+}
 
 /// A record of the stream. It keeps the text that it came in, and reads of it what is asked for.
 #[derive(Clone, Copy)]
@@ -102,6 +148,12 @@ impl<'a> Record<'a> {
     }
 }
 
+impl fmt::Debug for Record<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record").field("id", &self.identity()).finish_non_exhaustive()
+    }
+}
+
 fn is_submission(kind: Option<&String>) -> Result<bool, Unreadable> {
     kind.map(|kind| kind == KIND).ok_or_else(|| unreadable("kind", "is missing"))
 }
@@ -147,6 +199,21 @@ mod tests {
 
     fn text(record: &Value) -> Box<RawValue> {
         serde_json::value::to_raw_value(record).unwrap()
+    }
+
+    #[test]
+    fn an_event_that_is_no_batch_is_not_quoted() {
+        let read = |event: Value| serde_json::from_str::<Batch>(&event.to_string());
+        let batch = read(json!({"Records": [{"a": 1}, "x"], "other": {"Records": 1}})).unwrap();
+        let texts: Vec<_> = batch.0.unwrap().iter().map(|text| text.get().to_owned()).collect();
+        assert_eq!(texts, [r#"{"a":1}"#, r#""x""#]);
+        for event in [json!({}), json!({"hello": "PATIENT"}), json!("PATIENT")] {
+            assert!(read(event.clone()).unwrap().0.is_none(), "{event}");
+        }
+        for event in [json!({"Records": "PATIENT"}), json!({"Records": {"PATIENT": 1}}), json!(["PATIENT"]), json!(1)] {
+            let error = read(event.clone()).unwrap_err().to_string();
+            assert!(!error.contains("PATIENT"), "{event}: {error}");
+        }
     }
 
     #[test]

@@ -341,6 +341,7 @@ pub(crate) mod tests {
     use crate::items::acknowledgement::Acknowledgement;
     use crate::items::quarantine::Quarantined;
     use crate::items::score::Score;
+    use crate::items::stream::{Batch, Record};
 
     /// A submission with an answer of each kind; the text and the reason have `length` characters each.
     pub(crate) fn submission(length: usize) -> Submission {
@@ -430,9 +431,12 @@ pub(crate) mod tests {
         let debug = format!("{acknowledgement:?}");
         assert!(debug.contains("clinician-1") && !debug.contains("private"), "{debug}");
         let record = serde_json::json!({"dynamodb": {"SequenceNumber": "17", "NewImage": "private"}});
-        let quarantined = Quarantined { record: &record, reason: "it has no answers" };
+        let text = serde_json::value::to_raw_value(&record).unwrap();
+        let quarantined = Quarantined { record: Record::new(&text), reason: "it has no answers" };
         let debug = format!("{quarantined:?}");
         assert_eq!(debug, r#"Quarantined { id: "17", reason: "it has no answers", .. }"#);
+        assert_eq!(format!("{:?}", Record::new(&text)), r#"Record { id: "17", .. }"#);
+        assert_eq!(format!("{:?}", Batch(Some(vec![text]))), "Batch { records: Some(1), .. }");
         let score = Score {
             scored_at: at,
             scores: serde_json::json!([{"id": "total", "value": 23}]),
@@ -450,7 +454,8 @@ pub(crate) mod tests {
         let to_item = |bytes: usize| {
             // Two quotation marks.
             let record = Value::String("x".repeat(bytes - 2));
-            let quarantined = Quarantined { record: &record, reason: "it is large" };
+            let text = serde_json::value::to_raw_value(&record).unwrap();
+            let quarantined = Quarantined { record: Record::new(&text), reason: "it is large" };
             quarantined.to_item(datetime!(2026-11-01 08:00 UTC)).is_some()
         };
         assert_eq!([390 * 1024 - 1, 390 * 1024, 390 * 1024 + 1].map(to_item), [true, true, false]);

@@ -75,15 +75,16 @@ impl Store {
                     }
                 },
             };
-            if transaction.writes.len() > TRANSACTION_WRITES && chunk.members.len() > 1 {
+            if transaction.parts.len() > TRANSACTION_WRITES && chunk.members.len() > 1 {
                 return ChunkOutcome { settled, rest: chunk.halves(), reevaluate };
             }
-            let failure = match self.transact(&transaction.token, &transaction.writes, deadline).await {
+            let writes = self.writes(&transaction, &chunk.members);
+            let failure = match self.transact(&transaction.token, writes, deadline).await {
                 Ok(()) => {
                     transaction.report();
-                    reevaluate.extend(transaction.reevaluate);
-                    let committed = |alerts| Commit::Committed(alerts);
-                    chunk.settle(transaction.alerts.into_iter().map(committed).enumerate().collect(), &mut settled);
+                    reevaluate.extend(transaction.reevaluate());
+                    let committed = |(_, raised)| Commit::Committed(raised);
+                    chunk.settle(transaction.scored.into_iter().map(committed).enumerate().collect(), &mut settled);
                     break;
                 }
                 Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
@@ -119,7 +120,7 @@ impl Store {
                     }
                     // The invocation that scored them may have ended before the patients' courses were evaluated again.
                     if !commits.is_empty() {
-                        reevaluate.extend(transaction.reevaluate);
+                        reevaluate.extend(transaction.reevaluate());
                     }
                     chunk.settle(commits, &mut settled);
                     match rest {
@@ -182,23 +183,20 @@ impl Store {
         Ok(to_read.iter().map(|index| (*index, found(of(&key(index))))).collect())
     }
 
-    /// The transaction that commits `members` on the current profiles.
+    /// What commits `members` on the current profiles.
     async fn prepare<T>(
         &self,
         members: &[(T, ToScore<'_>)],
         at: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<Transaction, NotPrepared> {
-        let Some((_, ToScore { submission: first, .. })) = members.first() else {
-            return Err(NotPrepared::Never(BTreeMap::new()));
-        };
         let mut profiles = self.profiles(members, deadline).await?;
         let mut content = vec![at.unix_timestamp_nanos().to_string()];
         content.extend(profiles.values().map(|profile| format!("{}@{}", profile.patient.as_str(), profile.revision)));
         let mut never = BTreeMap::new();
         let mut counted = CountsAdded::default();
         let mut evaluated = Evaluated::default();
-        let (mut writes, mut parts, mut alerts) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut scored, mut parts) = (Vec::new(), Vec::new());
         for (index, (_, to_score)) in members.iter().enumerate() {
             let submission = &to_score.submission;
             let profile = profiles.entry(submission.patient.clone()).or_insert_with(|| Profile::before(submission));
@@ -209,28 +207,34 @@ impl Store {
             counted.add(submission, raised.len() as u64);
             evaluated.add(&outcome, profile.marked_since().is_some());
             content.extend(token_parts(submission, &outcome));
-            let score = self.set_score(submission, &outcome, &raised, at);
-            writes.push(TransactWriteItem::builder().update(score).build());
             parts.push(Part::Submission(index));
-            for alert in &raised {
-                writes.push(self.put_alert(alert));
-                parts.push(Part::Alert(index));
-            }
-            alerts.push(raised);
+            parts.extend(raised.iter().map(|_| Part::Alert(index)));
+            scored.push((outcome, raised));
         }
         if !never.is_empty() {
             return Err(NotPrepared::Never(never));
         }
-        for profile in profiles.values() {
-            writes.push(self.put_profile(profile));
-            parts.push(Part::Profile);
-        }
-        writes.push(self.add_counts(&counted, &first.study, &first.site, &first.id.to_string()));
+        parts.extend(profiles.iter().map(|_| Part::Profile));
         parts.push(Part::Counter);
         let token = token(content.iter().map(String::as_bytes));
-        let marked = profiles.into_values().filter(|profile| profile.reevaluate.is_some());
-        let reevaluate = marked.map(|profile| (profile.study, profile.patient)).collect();
-        Ok(Transaction { token, writes, parts, alerts, reevaluate, evaluated })
+        let profiles = profiles.into_values().collect();
+        Ok(Transaction { token, at, scored, profiles, counted, parts, evaluated })
+    }
+
+    /// The writes of `transaction`, which was prepared for `members`: the same each time, in the order of its parts.
+    /// They are made for each attempt, because most need one only, and the SDK takes them.
+    fn writes<T>(&self, transaction: &Transaction, members: &[(T, ToScore<'_>)]) -> Vec<TransactWriteItem> {
+        let mut writes = Vec::with_capacity(transaction.parts.len());
+        for ((_, ToScore { submission, .. }), (outcome, raised)) in members.iter().zip(&transaction.scored) {
+            let score = self.set_score(submission, outcome, raised, transaction.at);
+            writes.push(TransactWriteItem::builder().update(score).build());
+            writes.extend(raised.iter().map(|alert| self.put_alert(alert)));
+        }
+        writes.extend(transaction.profiles.iter().map(|profile| self.put_profile(profile)));
+        if let Some((_, ToScore { submission: first, .. })) = members.first() {
+            writes.push(self.add_counts(&transaction.counted, &first.study, &first.site, &first.id.to_string()));
+        }
+        writes
     }
 
     /// The profile of each patient among `members`, as stored or as before the first submission.
@@ -302,11 +306,10 @@ impl Store {
     pub(super) async fn transact(
         &self,
         token: &str,
-        writes: &[TransactWriteItem],
+        writes: Vec<TransactWriteItem>,
         deadline: Deadline,
     ) -> Result<(), CallError<TransactWriteItemsError>> {
-        let request =
-            self.dynamodb.transact_write_items().client_request_token(token).set_transact_items(Some(writes.to_vec()));
+        let request = self.dynamodb.transact_write_items().client_request_token(token).set_transact_items(Some(writes));
         send(request, deadline, TRANSACTION).await.map(drop)
     }
 }

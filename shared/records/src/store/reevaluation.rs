@@ -199,7 +199,7 @@ impl Store {
             writes.push(self.add_counts(&added, &first.study, site, &first.submission.to_string()));
         }
         let token = token(content.iter().map(String::as_bytes));
-        match self.transact(&token, &writes, deadline).await {
+        match self.transact(&token, writes, deadline).await {
             Ok(()) => Ok(()),
             // A submission was scored, or an alert acknowledged or published, in the meantime: all is read again.
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled)))

@@ -3,13 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use aws_sdk_dynamodb::types::{CancellationReason, TransactWriteItem};
+use aws_sdk_dynamodb::types::CancellationReason;
 use clinical::ids::{PatientId, StudyId, SubmissionId};
 use clinical::instruments::Outcome;
 use invocation::aws::{Failure, is_transient};
 use invocation::metrics;
+use time::OffsetDateTime;
 
 use crate::items::alert::{Alert, AlertId};
+use crate::items::counts::CountsAdded;
+use crate::items::profile::Profile;
 use crate::items::score::Score;
 use crate::items::submission::Submission;
 use crate::table::attributes::{Item, Reader};
@@ -31,13 +34,15 @@ pub enum Commit {
 /// A transaction that can be sent again unchanged.
 pub(super) struct Transaction {
     pub(super) token: String,
-    pub(super) writes: Vec<TransactWriteItem>,
+    /// When its members are scored.
+    pub(super) at: OffsetDateTime,
+    /// The outcome of each member and the alerts that it raises, in the order of the members.
+    pub(super) scored: Vec<(Outcome, Vec<Alert>)>,
+    /// The profiles with the members added.
+    pub(super) profiles: Vec<Profile>,
+    pub(super) counted: CountsAdded,
     /// The part that each write is, in the order of the writes.
     pub(super) parts: Vec<Part>,
-    /// The alerts of each member, in the order of the members.
-    pub(super) alerts: Vec<Vec<Alert>>,
-    /// The patients whose courses are due for a replay.
-    pub(super) reevaluate: Vec<(StudyId, PatientId)>,
     /// What its metrics report.
     pub(super) evaluated: Evaluated,
 }
@@ -110,7 +115,13 @@ impl Transaction {
             (metrics::RULES_NOT_EVALUATED, rules_not_evaluated),
         ];
         counts.into_iter().filter(|(_, count)| *count > 0).for_each(|(metric, count)| metrics::report(metric, count));
-        report_raised(self.alerts.iter().flatten());
+        report_raised(self.scored.iter().flat_map(|(_, raised)| raised));
+    }
+
+    /// The patients whose courses are due for a replay.
+    pub(super) fn reevaluate(&self) -> impl Iterator<Item = (StudyId, PatientId)> {
+        let marked = self.profiles.iter().filter(|profile| profile.reevaluate.is_some());
+        marked.map(|profile| (profile.study.clone(), profile.patient.clone()))
     }
 
     /// The consequences of its cancellation for `reasons`.
@@ -200,8 +211,15 @@ mod tests {
     #[test]
     fn a_submission_that_the_reasons_settle_is_not_read_again() {
         let parts = vec![Part::Submission(0), Part::Alert(0), Part::Submission(1), Part::Alert(1), Part::Alert(2)];
-        let (token, writes, alerts, reevaluate) = (String::new(), Vec::new(), Vec::new(), Vec::new());
-        let transaction = Transaction { token, writes, parts, alerts, reevaluate, evaluated: Evaluated::default() };
+        let transaction = Transaction {
+            token: String::new(),
+            at: OffsetDateTime::UNIX_EPOCH,
+            scored: Vec::new(),
+            profiles: Vec::new(),
+            counted: CountsAdded::default(),
+            parts,
+            evaluated: Evaluated::default(),
+        };
         let failed = |item: Option<Item>| CancellationReason::builder().code(CONDITION_FAILED).set_item(item).build();
         let amended = Item::from([("amended_by".to_owned(), text("00000000-0000-0000-0000-000000000009"))]);
         // The first is not in the table any more, the second was corrected; of the third only the alert is reported.
