@@ -212,6 +212,21 @@ async fn a_correction_that_conflicts_with_the_scoring_of_its_original_is_retried
     let world = world_with(&[&original]).await;
     world.inject_into(TRANSACTION, 1, Fault::error("TransactionInProgressException"));
     assert_eq!(send(&world, &correction(&original)).await.0, 202);
+    // An attempt was applied without an answer; of the conditions that another one meets, DynamoDB reports one only.
+    let world = world_with(&[&original]).await;
+    let applied = correction(&original);
+    let mut attempts = 0;
+    world.inject(move |call| {
+        attempts += usize::from(call.operation == TRANSACTION);
+        match attempts {
+            1 => Some(Fault::ApplyAndFail),
+            2 => Some(Fault::error("TransactionInProgressException")),
+            3 => Some(Fault::cancelled_by(3, 2, "ConditionalCheckFailed")),
+            _ => None,
+        }
+    });
+    assert_eq!(send(&world, &applied).await.0, 202);
+    assert_eq!((world.items("submission").len(), world.items("audit").len()), (2, 1));
     // The wait is bounded.
     let world = world_with(&[&original]).await;
     let correction = correction(&original);

@@ -59,6 +59,26 @@ impl Template {
             .filter(move |(_, _, event)| event["Type"] == kind)
             .map(|(f, name, event)| (f, name, &event["Properties"]))
     }
+
+    /// The parameters that `value` depends on, those of the conditions in it included.
+    fn parameters_of(&self, value: &Value) -> BTreeSet<String> {
+        let conditions: BTreeSet<&str> = conditions(value).collect();
+        let of_conditions = conditions.into_iter().flat_map(|name| references(&self.root["Conditions"][name]));
+        let all = references(value).into_iter().chain(of_conditions);
+        all.filter(|name| !self.root["Parameters"][name.as_str()].is_null()).collect()
+    }
+}
+
+/// The conditions in `value`, anywhere in it.
+fn conditions(value: &Value) -> Box<dyn Iterator<Item = &str> + '_> {
+    match value {
+        Value::Array(elements) => Box::new(elements.iter().flat_map(conditions)),
+        Value::Object(map) => {
+            let own = map.get("Fn::If").and_then(|parts| parts[0].as_str());
+            Box::new(own.into_iter().chain(map.values().flat_map(conditions)))
+        }
+        _ => Box::new(std::iter::empty()),
+    }
 }
 
 /// The entries of a map; none of any other value.

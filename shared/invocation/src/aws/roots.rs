@@ -21,14 +21,13 @@ const DIRECTIONS: [&str; 9] =
 
 /// The trust of a function in `environment`.
 pub(super) fn trusted(environment: &Environment) -> TlsContext {
-    for name in CERTIFICATES {
-        if let Some(path) = environment.optional(name)
-            && !Path::new(path).exists()
-        {
-            tracing::error!(event = "certificates_missing", variable = name, path);
-        }
+    let named = || CERTIFICATES.iter().filter_map(|name| Some((*name, Path::new(environment.optional(name)?))));
+    for (variable, _) in named().filter(|(_, path)| !path.exists()) {
+        tracing::error!(event = "certificates_missing", what = variable);
     }
-    context(needs_others(environment))
+    // Where nothing that is named exists, there is nothing else to read either.
+    let is_missing = named().next().is_some() && !named().any(|(_, path)| path.exists());
+    context(needs_others(environment) && !is_missing)
 }
 
 /// Amazon's roots, and with `others` those that `SSL_CERT_FILE` and `SSL_CERT_DIR` name, or else the machine's own.

@@ -128,7 +128,7 @@ fn functions(template: &Template, fault: &mut Fault<'_>) {
     }
     let log_groups: BTreeSet<&str> = template.of(LOGS).map(|(id, _)| id).collect();
     let mut used = BTreeSet::new();
-    let globally_set = references(&globals["Environment"]);
+    let globally_set = template.parameters_of(&globals["Environment"]);
     for (id, function) in template.functions() {
         let properties = &function["Properties"];
         let group = named(&properties["LoggingConfig"]["LogGroup"]);
@@ -144,8 +144,8 @@ fn functions(template: &Template, fault: &mut Fault<'_>) {
             fault(id, "it may run longer than anybody waits for it");
         }
         // A version is published for another environment only if its description is another one too.
-        let own = references(&properties["Environment"]);
-        let parameters = globally_set.union(&own).filter(|name| !template.root["Parameters"][name.as_str()].is_null());
+        let own = template.parameters_of(&properties["Environment"]);
+        let parameters = globally_set.union(&own);
         let described: BTreeSet<String> = references(&json!({"d": properties["VersionDescription"]}));
         if !parameters.clone().eq(described.iter()) {
             let parameters: Vec<&String> = parameters.collect();
