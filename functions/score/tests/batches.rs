@@ -259,7 +259,7 @@ async fn promise_8_one_bad_record_is_quarantined_with_its_payload_and_affects_no
         reasons,
         [
             "attribute answers is not a map",
-            "attribute eventName is missing",
+            "attribute dynamodb is not as the stream has it",
             "it names an instrument, or a version of one, that its study does not have",
         ]
     );

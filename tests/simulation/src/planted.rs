@@ -60,18 +60,15 @@ pub const ALL: &[Planted] = &[
         what: "plain ADD to the counts outside the transaction",
         edits: &[Edit {
             file: COMMITS,
-            original: "            let failure = match self.transact(&transaction.token, &transaction.writes, deadline).await {",
-            planted: "            let mut sent = transaction.writes.clone();
-            if PLANTED && let Some(counter) = sent.pop().and_then(|write| write.update) {
+            original: "            let writes = self.writes(&transaction, &chunk.members);",
+            planted: "            let mut writes = self.writes(&transaction, &chunk.members);
+            if PLANTED && let Some(counter) = writes.pop().and_then(|write| write.update) {
                 let plain = self.dynamodb.update_item().table_name(counter.table_name()).set_key(Some(counter.key().clone()));
                 let plain = plain.update_expression(counter.update_expression());
                 let plain = plain.set_expression_attribute_names(counter.expression_attribute_names().cloned());
                 let plain = plain.set_expression_attribute_values(counter.expression_attribute_values().cloned());
                 let _ = plain.send().await;
-            } else {
-                sent.clone_from(&transaction.writes);
-            }
-            let failure = match self.transact(&transaction.token, &sent, deadline).await {",
+            }",
         }],
     },
     Planted {
@@ -83,7 +80,7 @@ pub const ALL: &[Planted] = &[
                     match rest {",
             planted: "                    if PLANTED
                         && !commits.is_empty()
-                        && let Some(counter) = transaction.writes.last().and_then(|write| write.update.as_ref())
+                        && let Some(counter) = self.writes(&transaction, &chunk.members).pop().and_then(|write| write.update)
                     {
                         let plain = self.dynamodb.update_item().table_name(counter.table_name());
                         let plain = plain.set_key(Some(counter.key().clone()));
@@ -209,8 +206,8 @@ pub const ALL: &[Planted] = &[
         what: "records that are not done are not named in the answer to the stream",
         edits: &[Edit {
             file: "functions/score/src/lib.rs",
-            original: "            BatchAnswer::new(&not_done, records)",
-            planted: "            BatchAnswer::new(if PLANTED { &[] } else { &not_done }, records)",
+            original: "            BatchAnswer::new(&not_done, &records)",
+            planted: "            BatchAnswer::new(if PLANTED { &[] } else { &not_done }, &records)",
         }],
     },
     Planted {
