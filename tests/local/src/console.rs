@@ -1,5 +1,7 @@
 //! Messages to the person at the terminal. They go to stderr; stdout has the ready line alone.
 
+use std::io::{self, Write};
+
 use time::macros::format_description;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -16,28 +18,34 @@ impl Console {
     /// Writes a message, unless quiet.
     pub fn say(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            write(text.as_ref());
         }
     }
 
     /// Writes a message with the time of day, unless quiet.
     pub fn event(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}  {}", time_of_day(), text.as_ref());
+            write(&format!("{}  {}", time_of_day(), text.as_ref()));
         }
     }
 
     /// Writes an error with the time of day.
     pub fn warn(&self, text: impl AsRef<str>) {
-        eprintln!("{}  {}", time_of_day(), text.as_ref());
+        write(&format!("{}  {}", time_of_day(), text.as_ref()));
     }
 
     /// Writes one log line of a function, if log lines are asked for.
     pub fn log(&self, function: &str, line: &str) {
         if self.logs {
-            eprintln!("{function} | {line}");
+            write(&format!("{function} | {line}"));
         }
     }
+}
+
+/// Writes a line at once: `eprintln` makes a system call of each part of it.
+fn write(text: &str) {
+    // Without a terminal nobody can be told.
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// The time of day in UTC, as in stored times and logs.

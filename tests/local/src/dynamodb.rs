@@ -17,7 +17,7 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{env, fs, thread};
+use std::{env, fmt, fs, thread};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::{runtime, time};
@@ -30,6 +30,8 @@ const STOP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often expired items are removed. AWS takes up to some days.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
+/// How often writes are brought to the disk.
+const SYNC_INTERVAL: Duration = Duration::from_millis(100);
 /// How often it is checked whether the disk has room for a few writes.
 const SPACE_INTERVAL: Duration = Duration::from_secs(5);
 const PROBE: usize = 256 * 1024;
@@ -115,6 +117,11 @@ impl DynamoDb {
     /// The SDK's client for streams.
     pub fn streams(&self) -> &aws_sdk_dynamodbstreams::Client {
         &self.streams
+    }
+
+    /// The embedded engine, for calls without HTTP and the SDK; `None` if it is another one. A clone keeps its file open.
+    pub(crate) fn engine(&self) -> Option<&dynoxide::Database> {
+        self.engine.as_ref().map(|engine| &engine.database)
     }
 
     /// Creates the tables that do not exist yet, with their indexes and streams, and waits until all are active.
@@ -343,10 +350,16 @@ pub enum DynamoDbError {
 }
 
 /// The embedded engine on a thread of its own, because its operations block.
-#[derive(Debug)]
 struct Engine {
+    database: dynoxide::Database,
     stop: oneshot::Sender<()>,
     ended: oneshot::Receiver<()>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
 }
 
 impl Engine {
@@ -361,13 +374,14 @@ impl Engine {
                 end.send(()).ok();
             })
             .map_err(DynamoDbError::Start)?;
-        let port = started.await.unwrap_or_else(|_| {
+        let (database, port) = started.await.unwrap_or_else(|_| {
             Err(DynamoDbError::Start(std::io::Error::other("the engine's thread ended during its start")))
         })?;
-        Ok((Self { stop, ended }, port))
+        Ok((Self { database, stop, ended }, port))
     }
 
     async fn stop(self) {
+        drop(self.database);
         self.stop.send(()).ok();
         // An error means that the thread has ended already. A client in the middle of a request may delay the end, but
         // answered writes are in the file either way.
@@ -375,7 +389,14 @@ impl Engine {
     }
 }
 
-fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, DynamoDbError>>, stopped: oneshot::Receiver<()>) {
+/// An open database and the port that it is served on.
+type Started = (dynoxide::Database, u16);
+
+fn serve(
+    folder: Option<&Path>,
+    ready: oneshot::Sender<Result<Started, DynamoDbError>>,
+    stopped: oneshot::Receiver<()>,
+) {
     let runtime = match runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return drop(ready.send(Err(DynamoDbError::Start(error)))),
@@ -390,9 +411,10 @@ fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, DynamoDbError
         match opened.await {
             Err(error) => drop(ready.send(Err(error))),
             Ok((database, listener, port)) => {
-                ready.send(Ok(port)).ok();
+                ready.send(Ok((database.clone(), port))).ok();
                 let expiry = tokio::spawn(expire(database.clone()));
                 let watch = tokio::spawn(watch_space(folder.map(Path::to_owned)));
+                let sync = tokio::spawn(sync_log(folder.map(Path::to_owned)));
                 let shutdown = async {
                     stopped.await.ok();
                 };
@@ -401,6 +423,7 @@ fn serve(folder: Option<&Path>, ready: oneshot::Sender<Result<u16, DynamoDbError
                 }
                 expiry.abort();
                 watch.abort();
+                sync.abort();
             }
         }
     });
@@ -413,7 +436,14 @@ fn open(folder: Option<&Path>) -> Result<dynoxide::Database, DynamoDbError> {
     fs::create_dir_all(folder).map_err(|source| DynamoDbError::Folder { path: folder.to_owned(), source })?;
     let file = folder.join("tables.sqlite");
     let place = file.display().to_string();
-    let opened = add_stream_index(&place).and_then(|()| dynoxide::Database::new(&place));
+    let opened = add_stream_index(&place).and_then(|()| {
+        let database = dynoxide::Database::new(&place)?;
+        // SQLite's `synchronous = NORMAL`, which the engine's interface reaches only so: a write is in the file before it
+        // is answered, and survives the end of the process; `sync_log` brings it to the disk a moment later. A wait for
+        // the disk in every write would take a third of the writes a second.
+        database.disable_bulk_loading()?;
+        Ok(database)
+    });
     opened.map_err(|error| DynamoDbError::Open { place, cause: error.to_string() })
 }
 
@@ -464,6 +494,27 @@ async fn watch_space(folder: Option<PathBuf>) {
             _ => {}
         }
         failing = written.is_err();
+    }
+}
+
+/// Brings the write-ahead log to the disk after writes, so that a power failure loses no more than the last moment. SQLite
+/// itself does so before it writes from the log into the tables, which are whole whatever happens.
+async fn sync_log(folder: Option<PathBuf>) {
+    let Some(folder) = folder else { return };
+    let log = folder.join("tables.sqlite-wal");
+    let mut synced = None;
+    loop {
+        time::sleep(SYNC_INTERVAL).await;
+        // It appears with the first write. A disk that fails is reported by `watch_space`.
+        let Ok(written) = fs::metadata(&log).and_then(|log| log.modified()) else { continue };
+        if synced == Some(written) {
+            continue;
+        }
+        let log = log.clone();
+        let sync = tokio::task::spawn_blocking(move || fs::File::open(log)?.sync_data());
+        if let Ok(Ok(())) = sync.await {
+            synced = Some(written);
+        }
     }
 }
 

@@ -8,18 +8,18 @@ mod change;
 mod checkpoint;
 mod delivery;
 mod event;
+mod reader;
 mod shard;
 
 pub use delivery::{Destinations, Invoke, Publish, Warn};
 
 use crate::console::Console;
-use crate::dynamodb::{DynamoDb, DynamoDbError, cause};
+use crate::dynamodb::{DynamoDb, DynamoDbError};
 use crate::pattern::{Dialect, Malformed, Pattern};
 use crate::template::StreamMapping;
-use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::types::Shard;
 use checkpoint::Checkpoints;
 use delivery::Delivery;
+use reader::Reader;
 use shard::{Context, Pace};
 use std::collections::HashSet;
 use std::io;
@@ -70,18 +70,18 @@ pub async fn start(
             .map_err(|source| StreamError::Filter { mapping: mapping.name.clone(), source })?;
         let stream_arn = database.stream_arn(&mapping.table).await.map_err(StreamError::Stream)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let shown_arn = event::local_arn(&stream_arn);
         let context = Context {
-            client: database.streams().clone(),
             filters,
             since: checkpoints.begin(&mapping.name, &stream_arn, now),
+            reader: Reader::new(database, stream_arn, shown_arn.clone()),
             delivery: Delivery {
                 mapping: mapping.clone(),
-                stream_arn: event::local_arn(&stream_arn),
+                stream_arn: shown_arn,
                 invoke: Arc::clone(&invoke),
                 destinations: destinations.clone(),
                 stopping: stopping.clone(),
             },
-            stream_arn,
             checkpoints: checkpoints.clone(),
             pace: match near {
                 _ if database.is_simulated() => Pace::WAITING,
@@ -143,7 +143,7 @@ async fn run(context: Arc<Context>) {
     let mut started = HashSet::new();
     let mut readers = JoinSet::new();
     while !*stopping.borrow() {
-        match shards(&context.client, &context.stream_arn).await {
+        match context.reader.shards().await {
             Ok(shards) => {
                 let known: HashSet<_> = shards.iter().filter_map(|shard| shard.shard_id.as_deref()).collect();
                 context.checkpoints.retain(&mapping, |shard| known.contains(shard));
@@ -177,23 +177,6 @@ async fn run(context: Arc<Context>) {
         }
     }
     while readers.join_next().await.is_some() {}
-}
-
-async fn shards(client: &Client, stream_arn: &str) -> Result<Vec<Shard>, String> {
-    let mut shards = Vec::new();
-    let mut after = None;
-    loop {
-        let page = client.describe_stream().stream_arn(stream_arn).set_exclusive_start_shard_id(after).send().await;
-        let description = page
-            .map_err(|error| cause(&error))?
-            .stream_description
-            .ok_or_else(|| "DescribeStream returned no description".to_owned())?;
-        shards.extend(description.shards.unwrap_or_default());
-        after = description.last_evaluated_shard_id;
-        if after.is_none() {
-            return Ok(shards);
-        }
-    }
 }
 
 #[cfg(test)]

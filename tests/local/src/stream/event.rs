@@ -4,9 +4,45 @@ use crate::template::{ACCOUNT, REGION};
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record as Source};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use dynoxide::actions::get_records::Record as EngineRecord;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// A change that was read from a shard.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Change {
+    pub(super) sequence_number: String,
+    /// When it was written, in seconds since the epoch.
+    pub(super) created: f64,
+    /// A hash of the item's keys, equal for all of its records.
+    pub(super) item: u64,
+    /// Lambda's JSON of it: `eventID`, `eventName`, `dynamodb` with its images by typed attributes, ...
+    pub(super) json: Value,
+}
+
+impl Change {
+    /// A record of the Streams API; `None` if it lacks its sequence number.
+    pub(super) fn of(source: &Source, stream_arn: &str) -> Option<Self> {
+        let change = source.dynamodb.as_ref()?;
+        let created = change.approximate_creation_date_time.map_or(0.0, |time| time.as_secs_f64());
+        Some(Self::new(change.sequence_number.clone()?, created, to_json(source, stream_arn)))
+    }
+
+    /// A record of the embedded engine; `None` if it cannot be JSON, which the engine's tables rule out.
+    pub(super) fn of_engine(source: &EngineRecord, stream_arn: &str) -> Option<Self> {
+        let mut json = serde_json::to_value(source).ok()?;
+        let created = source.dynamodb.approximate_creation_date_time;
+        json["awsRegion"] = region(stream_arn).into();
+        json["eventSourceARN"] = stream_arn.into();
+        json["dynamodb"]["ApproximateCreationDateTime"] = seconds(created);
+        Some(Self::new(source.dynamodb.sequence_number.clone(), created, json))
+    }
+
+    fn new(sequence_number: String, created: f64, json: Value) -> Self {
+        Self { sequence_number, created, item: item_of(&json["dynamodb"]["Keys"]), json }
+    }
+}
 
 /// One record, ready for delivery.
 #[derive(Debug, Clone)]
@@ -16,14 +52,11 @@ pub(super) struct Record {
     pub(super) sequence_number: String,
     /// When it was written, in seconds since the epoch.
     pub(super) created: f64,
-    /// Equal for all records of one item.
-    pub(super) item: u64,
     /// The JSON text of the record in the event.
     pub(super) text: String,
 }
 
-/// Lambda's JSON of a record: `eventID`, `eventName`, `dynamodb` with its images by typed attributes, ...
-pub(super) fn to_json(source: &Source, stream_arn: &str) -> Value {
+fn to_json(source: &Source, stream_arn: &str) -> Value {
     let mut record = Map::new();
     let mut set = |key: &str, value: Option<Value>| {
         if let Some(value) = value {
@@ -34,7 +67,7 @@ pub(super) fn to_json(source: &Source, stream_arn: &str) -> Value {
     set("eventName", source.event_name.as_ref().map(|name| name.as_str().into()));
     set("eventVersion", source.event_version.clone().map(Value::String));
     set("eventSource", source.event_source.clone().map(Value::String));
-    set("awsRegion", stream_arn.split(':').nth(3).map(Value::from));
+    set("awsRegion", region(stream_arn).map(Value::from));
     if let Some(change) = &source.dynamodb {
         let mut dynamodb = Map::new();
         let mut set = |key: &str, value: Option<Value>| {
@@ -62,15 +95,17 @@ pub(super) fn to_json(source: &Source, stream_arn: &str) -> Value {
     Value::Object(record)
 }
 
-/// A hash of the item's keys, the same for all of its records.
-pub(super) fn item_of(source: &Source) -> u64 {
+fn region(arn: &str) -> Option<&str> {
+    arn.split(':').nth(3)
+}
+
+fn item_of(keys: &Value) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let keys = source.dynamodb.as_ref().and_then(|change| change.keys.as_ref());
-    let mut keys: Vec<_> = keys.into_iter().flatten().collect();
+    let mut keys: Vec<_> = keys.as_object().into_iter().flatten().collect();
     keys.sort_by_key(|(name, _)| *name);
     for (name, value) in keys {
         name.hash(&mut hasher);
-        attribute(value).to_string().hash(&mut hasher);
+        value.to_string().hash(&mut hasher);
     }
     hasher.finish()
 }

@@ -3,14 +3,11 @@
 use super::change;
 use super::checkpoint::Checkpoints;
 use super::delivery::{Delivery, Warn};
-use super::event::{self, Record};
-use crate::dynamodb::cause;
+use super::event::{Change, Record};
+use super::reader::{MOST_READ, Page, Problem, Reader};
 use crate::feed::Event;
 use crate::pattern::Pattern;
 use crate::template::StartingPosition;
-use aws_sdk_dynamodbstreams::Client;
-use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
-use aws_sdk_dynamodbstreams::types::ShardIteratorType;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,9 +23,7 @@ const LONGEST_OUTAGE_PAUSE: Duration = Duration::from_secs(5);
 
 /// What the shards of one mapping share.
 pub(super) struct Context {
-    pub(super) client: Client,
-    /// The stream's ARN in the database.
-    pub(super) stream_arn: String,
+    pub(super) reader: Reader,
     pub(super) filters: Vec<Pattern>,
     /// When the mapping first read the stream, in seconds since the epoch.
     pub(super) since: f64,
@@ -41,6 +36,9 @@ pub(super) struct Context {
 /// How often a shard without new records is polled, and how often a stream is asked for new shards while none has ended.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pace {
+    /// The pause after several records to deliver, in which more gather: a batch costs less than its records one by one.
+    pub(super) gather: Duration,
+    /// The pause otherwise: a person may wait for what a single record leads to.
     pub(super) busy: Duration,
     pub(super) idle: Duration,
     pub(super) discovery: Duration,
@@ -48,13 +46,22 @@ pub(super) struct Pace {
 
 impl Pace {
     /// An engine on this machine.
-    pub(super) const NEAR: Self =
-        Self { busy: Duration::from_millis(10), idle: Duration::from_millis(50), discovery: Duration::from_secs(30) };
+    pub(super) const NEAR: Self = Self {
+        gather: Duration::from_millis(100),
+        busy: Duration::from_millis(10),
+        idle: Duration::from_millis(50),
+        discovery: Duration::from_secs(30),
+    };
     /// AWS allows five reads per second and shard; Lambda makes four.
-    pub(super) const FAR: Self =
-        Self { busy: Duration::from_millis(250), idle: Duration::from_millis(250), discovery: Duration::from_secs(30) };
+    pub(super) const FAR: Self = Self {
+        gather: Duration::from_millis(250),
+        busy: Duration::from_millis(250),
+        idle: Duration::from_millis(250),
+        discovery: Duration::from_secs(30),
+    };
     /// A simulated engine, whose reads wait for records.
-    pub(super) const WAITING: Self = Self { discovery: Duration::from_secs(3_600), ..Self::NEAR };
+    pub(super) const WAITING: Self =
+        Self { gather: Duration::ZERO, discovery: Duration::from_secs(3_600), ..Self::NEAR };
 }
 
 /// Reads a shard and delivers its records. Returns when the shard is closed and all of them are delivered, or when the
@@ -104,9 +111,9 @@ async fn read(
     let mut index = 0;
     loop {
         in_flight.until_fewer_than(most_open).await;
-        let answer = match iterator.take() {
-            Some(iterator) => records(context, iterator).await,
-            None => match first_iterator(context, shard, last_read.as_deref()).await {
+        let page = match iterator.take() {
+            Some(iterator) => context.reader.records(iterator).await,
+            None => match context.reader.first_iterator(shard, last_read.as_deref()).await {
                 Ok(fresh) => {
                     iterator = Some(fresh);
                     continue;
@@ -114,8 +121,8 @@ async fn read(
                 Err(problem) => Err(problem),
             },
         };
-        let answer = match answer {
-            Ok(answer) => answer,
+        let Page { changes, next } = match page {
+            Ok(page) => page,
             // The next turn asks for a new iterator after the last record read.
             Err(Problem::Expired) => continue,
             Err(Problem::Trimmed) => {
@@ -139,49 +146,45 @@ async fn read(
             }
         };
         outage.over(&context.delivery.destinations.warn, &mapping.table);
-        let records = answer.records.unwrap_or_default();
-        let none = records.is_empty();
-        for source in &records {
-            let Some(sequence_number) = source.dynamodb.as_ref().and_then(|change| change.sequence_number.clone())
-            else {
-                continue;
-            };
+        let (read, mut to_deliver) = (changes.len(), 0);
+        for source in changes {
+            let Change { sequence_number, created, item, json } = source;
             last_read = Some(sequence_number.clone());
-            let created = source.dynamodb.as_ref().and_then(|change| change.approximate_creation_date_time);
-            let json = event::to_json(source, &context.delivery.stream_arn);
             if let Some(change) = change::of(&json) {
                 context.delivery.destinations.feed.add(&Event::Changed(change));
             }
-            let record = Record {
-                index,
-                sequence_number,
-                created: created.map_or(0.0, |time| time.as_secs_f64()),
-                item: event::item_of(source),
-                text: json.to_string(),
-            };
-            index += 1;
-            let before =
-                mapping.starting_position == StartingPosition::Latest && record.created < context.since.floor();
+            let before = mapping.starting_position == StartingPosition::Latest && created < context.since.floor();
             let matches = context.filters.is_empty() || context.filters.iter().any(|filter| filter.matches(&json));
-            in_flight.opened(&record);
+            in_flight.opened(index, &sequence_number);
             if before || !matches {
-                in_flight.done(context, shard, std::slice::from_ref(&record));
-                continue;
+                in_flight.done(context, shard, [index]);
+            } else {
+                to_deliver += 1;
+                let record = Record { index, sequence_number, created, text: json.to_string() };
+                // `as` is exact: the remainder is smaller than the number of lanes.
+                if queues[(item % queues.len() as u64) as usize].send(record).is_err() {
+                    return false;
+                }
             }
-            // `as` is exact: the remainder is smaller than the number of lanes.
-            if queues[(record.item % queues.len() as u64) as usize].send(record).is_err() {
-                return false;
-            }
+            index += 1;
         }
-        match answer.next_shard_iterator {
+        match next {
             None => return true,
             next => iterator = next,
         }
-        if none {
-            let quiet = last_record.elapsed() > Duration::from_secs(2);
-            time::sleep(if quiet { context.pace.idle } else { context.pace.busy }).await;
-        } else {
+        let pause = match read {
+            0 if last_record.elapsed() > Duration::from_secs(2) => context.pace.idle,
+            0 => context.pace.busy,
+            // More wait already.
+            MOST_READ.. => Duration::ZERO,
+            _ if to_deliver > 1 => context.pace.gather,
+            _ => context.pace.busy.min(context.pace.gather),
+        };
+        if read > 0 {
             last_record = Instant::now();
+        }
+        if !pause.is_zero() {
+            time::sleep(pause).await;
         }
     }
 }
@@ -218,7 +221,7 @@ async fn lane(
             }
             batch.push(record);
         }
-        let done = |records: &[Record]| in_flight.done(&context, &shard, records);
+        let done = |records: &[Record]| in_flight.done(&context, &shard, records.iter().map(|record| record.index));
         context.delivery.deliver(&shard, batch, &done).await;
         if *context.stopping.borrow() {
             return;
@@ -240,15 +243,15 @@ struct State {
 }
 
 impl RecordsInFlight {
-    fn opened(&self, record: &Record) {
-        self.lock().open.insert(record.index, (record.sequence_number.clone(), false));
+    fn opened(&self, index: u64, sequence_number: &str) {
+        self.lock().open.insert(index, (sequence_number.to_owned(), false));
     }
 
     /// The checkpoint is the last record before which all are delivered, however far other lanes are ahead.
-    fn done(&self, context: &Context, shard: &str, records: &[Record]) {
+    fn done(&self, context: &Context, shard: &str, records: impl IntoIterator<Item = u64>) {
         let mut state = self.lock();
-        for record in records {
-            if let Some((_, done)) = state.open.get_mut(&record.index) {
+        for index in records {
+            if let Some((_, done)) = state.open.get_mut(&index) {
                 *done = true;
             }
         }
@@ -271,45 +274,6 @@ impl RecordsInFlight {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Why a shard cannot be read.
-enum Problem {
-    /// The iterator is older than 15 minutes.
-    Expired,
-    /// The next record is older than the stream's retention.
-    Trimmed,
-    /// The stream no longer has the shard.
-    Gone,
-    Other(String),
-}
-
-async fn first_iterator(context: &Context, shard: &str, after: Option<&str>) -> Result<String, Problem> {
-    let request = context.client.get_shard_iterator().stream_arn(&context.stream_arn).shard_id(shard);
-    let request = match after {
-        Some(after) => request.shard_iterator_type(ShardIteratorType::AfterSequenceNumber).sequence_number(after),
-        None => request.shard_iterator_type(ShardIteratorType::TrimHorizon),
-    };
-    match request.send().await {
-        Ok(answer) => answer.shard_iterator.ok_or_else(|| Problem::Other("GetShardIterator returned none".to_owned())),
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_trimmed_data_access_exception()) => {
-            Err(Problem::Trimmed)
-        }
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_not_found_exception()) => {
-            Err(Problem::Gone)
-        }
-        Err(error) => Err(Problem::Other(cause(&error))),
-    }
-}
-
-async fn records(context: &Context, iterator: String) -> Result<GetRecordsOutput, Problem> {
-    let answer = context.client.get_records().shard_iterator(iterator).limit(1_000).send().await;
-    answer.map_err(|error| match error.as_service_error() {
-        Some(GetRecordsError::ExpiredIteratorException(_)) => Problem::Expired,
-        Some(GetRecordsError::TrimmedDataAccessException(_)) => Problem::Trimmed,
-        Some(GetRecordsError::ResourceNotFoundException(_)) => Problem::Gone,
-        _ => Problem::Other(cause(&error)),
-    })
 }
 
 /// Reports once that a stream cannot be read, and once that it can be read again.

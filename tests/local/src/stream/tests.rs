@@ -186,6 +186,32 @@ async fn an_event_has_the_shape_that_lambda_sends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_embedded_engine_and_the_streams_api_give_the_same_changes() {
+    let world = World::new().await;
+    world.put_many(3).await;
+    world.put("P", "01").await;
+    let arn = world.database.stream_arn("Table").await.expect("has a stream");
+    let shown = event::local_arn(&arn);
+    let by_api = DynamoDb::at(world.database.endpoint()).expect("an address");
+    let mut read = Vec::new();
+    for database in [&world.database, &by_api] {
+        let reader = Reader::new(database, arn.clone(), shown.clone());
+        let shards = reader.shards().await.expect("lists");
+        let shard = shards[0].shard_id.as_deref().expect("an id");
+        let iterator = reader.first_iterator(shard, None).await.ok().expect("begins");
+        let page = reader.records(iterator).await.ok().expect("reads");
+        assert_eq!(page.changes.len(), 4);
+        let rest = reader.records(page.next.expect("it is open")).await.ok().expect("reads");
+        assert!(rest.changes.is_empty());
+        let after = reader.first_iterator(shard, Some(&page.changes[2].sequence_number)).await.ok().expect("continues");
+        assert_eq!(reader.records(after).await.ok().expect("reads").changes, page.changes[3..]);
+        read.push(page.changes);
+    }
+    assert_eq!(read[0], read[1]);
+    world.database.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_poison_record_is_isolated_by_bisecting_and_its_neighbours_are_delivered() {
     let world = World::new().await;
     world.put_many(10).await;
