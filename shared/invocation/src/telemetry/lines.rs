@@ -2,7 +2,7 @@
 //! those of the event.
 
 use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -105,13 +105,11 @@ where
         }
         let mut of_event = Fields::default();
         event.record(&mut of_event);
-        let mut line = format!(r#"{{"level":"{level}","#);
         // The name of the event, unless it has a text of its own.
         let message = of_event.get("message").or(of_event.get("event")).unwrap_or("null");
         let timestamp = OffsetDateTime::now_utc().format(TIMESTAMP).unwrap_or_default();
-        // Writing to a string cannot fail.
-        _ = write!(line, r#""message":{message},"timestamp":"{timestamp}""#);
-        let mut add = |key: &str, json: &str| _ = write!(line, r#","{key}":{json}"#);
+        let mut line = format!(r#"{{"level":"{level}","message":{message},"timestamp":"{timestamp}""#);
+        let mut add = |key: &str, json: &str| [",\"", key, "\":", json].iter().for_each(|part| line.push_str(part));
         for (key, json) in &self.keys.0 {
             add(key, json);
         }
