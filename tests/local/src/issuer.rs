@@ -12,10 +12,10 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use ring::rand::SystemRandom;
+use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, RsaPublicKeyComponents};
 use rsa::PrivateKey;
-use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
-use rsa::traits::PublicKeyParts;
+use rsa::pkcs8::{EncodePrivateKey, SecretDocument};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -51,8 +51,8 @@ const ROLES: [(&str, &[&str]); 6] = [
 pub struct Issuer {
     url: String,
     audience: Vec<String>,
-    key: Arc<PrivateKey>,
-    /// Verifies the token of every request. It is of `ring`, which is quick in a debug build too.
+    /// Of `ring`, which makes no keys, but signs and verifies quickly in a debug build too.
+    key: Arc<RsaKeyPair>,
     public: Arc<RsaPublicKeyComponents<Vec<u8>>>,
     kid: String,
 }
@@ -71,8 +71,8 @@ pub enum IssuerError {
         reason: String,
     },
     /// A key cannot be generated.
-    #[error("cannot generate the key that signs tokens")]
-    Make(#[source] rsa::errors::Error),
+    #[error("cannot generate the key that signs tokens: {0}")]
+    Make(String),
     /// The new key cannot be written.
     #[error("cannot write the key that signs tokens to {file}")]
     Keep {
@@ -91,22 +91,18 @@ impl Issuer {
     /// # Errors
     /// If the key cannot be read, generated or written.
     pub fn open(data: Option<&DataDir>, url: String) -> Result<Self, IssuerError> {
-        let Some(data) = data else { return Ok(Self::new(url, make()?)) };
+        let Some(data) = data else { return Self::new(url, make()?.as_bytes(), "in memory") };
         let file = data.path().join("issuer.der");
         let name = file.display().to_string();
-        let unusable = |reason: String| IssuerError::Key { file: name.clone(), reason };
         match fs::read(&file) {
-            Ok(der) => {
-                let key = PrivateKey::from_pkcs8_der(&der).map_err(|error| unusable(error.to_string()))?;
-                Ok(Self::new(url, key))
-            }
+            Ok(der) => Self::new(url, &der, &name),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let key = make()?;
-                let der = key.to_pkcs8_der().map_err(|error| unusable(error.to_string()))?;
-                write_whole(&file, der.as_bytes()).map_err(|source| IssuerError::Keep { file: name, source })?;
-                Ok(Self::new(url, key))
+                let issuer = Self::new(url, key.as_bytes(), &name)?;
+                write_whole(&file, key.as_bytes()).map_err(|source| IssuerError::Keep { file: name, source })?;
+                Ok(issuer)
             }
-            Err(error) => Err(unusable(error.to_string())),
+            Err(error) => Err(IssuerError::Key { file: name, reason: error.to_string() }),
         }
     }
 
@@ -124,14 +120,14 @@ impl Issuer {
 
     /// The JSON Web Key Set with its one key.
     pub fn key_set(&self) -> Value {
-        let key = self.key.as_public_key();
+        let RsaPublicKeyComponents { n, e } = &*self.public;
         json!({"keys": [{
             "kty": "RSA",
             "use": "sig",
             "alg": "RS256",
             "kid": self.kid,
-            "n": URL_SAFE_NO_PAD.encode(key.n_bytes()),
-            "e": URL_SAFE_NO_PAD.encode(key.e_bytes()),
+            "n": URL_SAFE_NO_PAD.encode(n),
+            "e": URL_SAFE_NO_PAD.encode(e),
         }]})
     }
 
@@ -140,8 +136,14 @@ impl Issuer {
         let header = json!({"alg": "RS256", "kid": self.kid, "typ": "JWT"});
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&header), part(claims));
-        #[expect(clippy::expect_used, reason = "a key of 2048 bits has room for the 51 bytes of a SHA-256 signature")]
-        let signature = self.key.pkcs1v15_sign::<Sha256>(signed.as_bytes()).expect("the key is long enough");
+        let mut signature = vec![0; self.key.public().modulus_len()];
+        #[expect(
+            clippy::expect_used,
+            reason = "there is room for the signature, and the system's randomness does not end"
+        )]
+        self.key
+            .sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), signed.as_bytes(), &mut signature)
+            .expect("a key that was accepted signs");
         format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
@@ -160,11 +162,13 @@ impl Issuer {
             .with_state(self)
     }
 
-    fn new(url: String, key: PrivateKey) -> Self {
-        let n = key.as_public_key().n_bytes().to_vec();
-        let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(&n)[..12]);
-        let public = RsaPublicKeyComponents { n, e: key.as_public_key().e_bytes().to_vec() };
-        Self { url, audience: Vec::new(), key: Arc::new(key), public: Arc::new(public), kid }
+    /// The issuer at `url` with the key in `der`, PKCS #8, of the file `name`.
+    fn new(url: String, der: &[u8], name: &str) -> Result<Self, IssuerError> {
+        let key = RsaKeyPair::from_pkcs8(der)
+            .map_err(|error| IssuerError::Key { file: name.to_owned(), reason: error.to_string() })?;
+        let public: RsaPublicKeyComponents<Vec<u8>> = key.public().into();
+        let kid = URL_SAFE_NO_PAD.encode(&Sha256::digest(&public.n)[..12]);
+        Ok(Self { url, audience: Vec::new(), key: Arc::new(key), public: Arc::new(public), kid })
     }
 
     /// The claims that a request asks for, and the token's life in seconds.
@@ -226,8 +230,10 @@ impl fmt::Debug for Issuer {
     }
 }
 
-fn make() -> Result<PrivateKey, IssuerError> {
-    PrivateKey::new(&mut getrandom::SysRng, BITS).map_err(IssuerError::Make)
+/// A new key, as PKCS #8.
+fn make() -> Result<SecretDocument, IssuerError> {
+    let key = PrivateKey::new(&mut getrandom::SysRng, BITS).map_err(|error| IssuerError::Make(error.to_string()))?;
+    key.to_pkcs8_der().map_err(|error| IssuerError::Make(error.to_string()))
 }
 
 async fn tokens(State(issuer): State<Issuer>, body: Bytes) -> Response {
