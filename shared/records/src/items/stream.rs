@@ -95,7 +95,7 @@ impl<'a> Record<'a> {
     }
 
     /// Its text.
-    pub fn text(&self) -> &'a str {
+    pub(crate) fn text(&self) -> &'a str {
         self.text.get()
     }
 

@@ -159,11 +159,14 @@ fn functions(template: &Template, fault: &mut Fault<'_>) {
         if properties["AutoPublishAliasAllProperties"] != true || globals["AutoPublishAlias"] != "live" {
             fault(id, "a changed property publishes no version");
         }
-        for (name, _) in
+        for (name, value) in
             entries(&properties["Environment"]["Variables"]).chain(entries(&globals["Environment"]["Variables"]))
         {
             if name.starts_with("AWS_ENDPOINT_URL") {
                 fault(id, "it talks to an address that is not AWS's");
+            }
+            if name.starts_with("SSL_CERT") && value.to_string().contains("\"\"") {
+                fault(id, &format!("{name} may be empty, so that no root of the image is read where they are needed"));
             }
         }
     }
