@@ -77,7 +77,7 @@ impl Sequence {
             83..87 => self.put_study(),
             87..91 => self.count_calls(),
             91..94 => self.reevaluate(),
-            94..96 => self.check_unscored(),
+            94..96 => self.check_absent(),
             _ => self.repeat(),
         }
     }
@@ -675,17 +675,21 @@ impl Sequence {
         self.transaction(writes, true)
     }
 
-    /// The transaction that makes sure that some submissions of one patient have no score.
-    fn check_unscored(&mut self) -> Request {
+    /// The transaction that makes sure of what an evaluation has not read: that some submissions of one patient have no
+    /// score, or that alerts named by them are not stored.
+    fn check_absent(&mut self) -> Request {
         let (patient, first) = self.place_of_submission();
         let last = SUBMISSIONS.min(first + 1 + self.random.below(2));
-        let check = |n| {
+        let of_alerts = self.random.percent(50);
+        let checks = (first..last).map(|n| {
+            let (key, attribute) =
+                if of_alerts { (self.alert(patient, n, 0), "pk") } else { (self.submission(patient, n), "scored_at") };
             json!({"ConditionCheck": {
-                "TableName": RECORDS, "Key": self.submission(patient, n),
-                "ConditionExpression": "attribute_not_exists(scored_at)",
+                "TableName": RECORDS, "Key": key,
+                "ConditionExpression": format!("attribute_not_exists({attribute})"),
             }})
-        };
-        let checks = (first..last).map(check).collect();
+        });
+        let checks = checks.collect();
         self.transaction(checks, false)
     }
 
