@@ -14,7 +14,7 @@ use invocation::rfc3339;
 use lambda_http::http::header::CONTENT_LANGUAGE;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{AuditAction, PatientRow, Profile, Store};
+use records::{AuditAction, PatientRow, Profile, Store, Withdrawal};
 use serde::Serialize;
 
 const ROUTE: &str = "GET /v1/sites/{site}/patients";
@@ -130,12 +130,24 @@ struct SiteBody<'a> {
 #[serde(rename_all = "camelCase")]
 struct PatientBody<'a> {
     patient: &'a str,
-    /// `None` where the stored profile cannot be read.
+    /// Of a registered patient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrolled_on: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withdrawn: Option<WithdrawnBody>,
+    /// `None` before the first score, of a patient whose data are hidden, and where the stored profile cannot be read.
     #[serde(flatten)]
     state: Option<PatientState<'a>>,
-    /// The reason why the stored profile cannot be read.
+    /// The reason why what is stored of the patient cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
+}
+
+/// A withdrawal from the study.
+#[derive(Serialize)]
+struct WithdrawnBody {
+    at: String,
+    mode: &'static str,
 }
 
 /// The state of a patient.
@@ -185,14 +197,29 @@ struct ScoreBody<'a> {
 
 impl<'a> PatientBody<'a> {
     fn of(listed: &'a PatientRow, protocol: &'a Protocol) -> Self {
-        let patient = listed.patient.as_str();
-        match &listed.profile {
-            Ok(profile) => Self { patient, state: Some(PatientState::of(profile, protocol)), unreadable: None },
-            Err(unreadable) => {
-                tracing::error!(event = "profile_unreadable", %unreadable);
-                Self { patient, state: None, unreadable: Some(unreadable.to_string()) }
+        let mut body = Self {
+            patient: listed.patient.as_str(),
+            enrolled_on: None,
+            withdrawn: None,
+            state: None,
+            unreadable: None,
+        };
+        match (&listed.registration, &listed.profile) {
+            (Ok(registration), Ok(profile)) => {
+                let withdrawal = registration.as_ref().and_then(|registration| registration.withdrawal.as_ref());
+                body.enrolled_on = registration.as_ref().map(|registration| registration.enrolled_on.to_string());
+                body.withdrawn = withdrawal
+                    .map(|withdrawal| WithdrawnBody { at: rfc3339(withdrawal.at), mode: withdrawal.mode.as_str() });
+                let shown = profile.as_ref().filter(|_| !withdrawal.is_some_and(Withdrawal::hides));
+                body.state = shown.map(|profile| PatientState::of(profile, protocol));
+            }
+            // Without the registration it is not known whether the data are to be hidden.
+            (Err(unreadable), _) | (_, Err(unreadable)) => {
+                tracing::error!(event = "patient_unreadable", %unreadable);
+                body.unreadable = Some(unreadable.to_string());
             }
         }
+        body
     }
 }
 

@@ -8,10 +8,10 @@
 //! | `POST /v1/fhir/QuestionnaireResponse` | one submission, as FHIR R4 |
 //! | `GET /v1/fhir/Questionnaire/{id}` | an instrument of the study, as FHIR R4 |
 //!
-//! The study is kept in memory for a minute, so that a submission needs no call of the store but its put. Scoring
-//! starts from the table's stream, so nothing that happens after the put can lose a submission. A correction needs a
-//! read of its original, and a submission that the study would refuse needs a read of its id, because it may be stored
-//! already.
+//! The study is kept in memory for a minute, so that a submission needs no call of the store but a read of the patient's
+//! registration, which says whether the patient has withdrawn, and its put. Scoring starts from the table's stream, so
+//! nothing that happens after the put can lose a submission. A correction needs a read of its original, and a submission
+//! that the study would refuse needs a read of its id, because it may be stored already.
 
 mod batch;
 mod body;
@@ -38,7 +38,7 @@ use lambda_http::http::HeaderValue;
 use lambda_http::http::StatusCode;
 use lambda_http::http::header::LOCATION;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{AuditAction, PutOutcome, Store, Submission};
+use records::{Admission, AuditAction, PutOutcome, Store, Submission};
 use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -82,8 +82,8 @@ const FHIR: Format = Format { parse: fhir::parse, read: fhir::read };
 
 /// Whether a study accepts submissions of a site.
 enum StudyStatus {
-    /// The study accepts them, by its protocol.
-    Open(Arc<Protocol>),
+    /// The study accepts them, by its protocol and the registration of the patient.
+    Open(Arc<Protocol>, Option<Admission>),
     /// The study accepts none: every submission gets this answer, and the catalog is empty.
     Closed(Problem, Catalog),
 }
@@ -208,13 +208,22 @@ impl Submit {
         sender: Sender<'_>,
     ) -> Result<(StatusCode, Submission), Problem> {
         let rejection = match (read, study) {
-            (Ok(parsed), StudyStatus::Open(protocol)) => return self.store(parsed, protocol, sender).await,
+            (Ok(parsed), StudyStatus::Open(protocol, admission)) => {
+                let withdrawn_at = admission.as_ref().and_then(|admission| admission.withdrawn_at);
+                // What a phone kept from before the withdrawal is still taken.
+                return match withdrawn_at.filter(|at| parsed.effective.0 >= *at) {
+                    None => self.store(parsed, protocol, admission.as_ref(), sender).await,
+                    Some(_) => {
+                        Box::pin(repeat::answer(&self.store, parsed.id, &json, format, withdrawn(), sender)).await
+                    }
+                };
+            }
             (Ok(_), StudyStatus::Closed(problem, _)) => return Err(problem.clone()),
             (Err(rejection), _) => rejection,
         };
         let not_asked = rejection.not_asked;
         let refusal = match study {
-            StudyStatus::Open(_) => rejection.problem(),
+            StudyStatus::Open(..) => rejection.problem(),
             StudyStatus::Closed(problem, _) => problem.clone(),
         };
         match not_asked {
@@ -230,6 +239,7 @@ impl Submit {
         &self,
         parsed: ParsedSubmission,
         protocol: &Protocol,
+        admission: Option<&Admission>,
         sender: Sender<'_>,
     ) -> Result<(StatusCode, Submission), Problem> {
         let Sender { invocation, caller, site, patient, received_at, in_batch } = sender;
@@ -239,7 +249,7 @@ impl Submit {
             study: caller.study().clone(),
             site: site.clone(),
             patient: patient.clone(),
-            group: caller.group().cloned(),
+            group: caller.group().or(admission.and_then(|admission| admission.group.as_ref())).cloned(),
             principal: caller.principal().clone(),
             digest,
             id: parsed.id,
@@ -326,8 +336,16 @@ impl Submit {
 
     /// Whether the caller's study accepts submissions of its site.
     async fn study_status(&self, sender: Sender<'_>) -> Result<StudyStatus, Problem> {
-        match self.protocol_at(sender.site, sender.invocation, sender.caller).await {
-            Ok(protocol) => Ok(StudyStatus::Open(protocol)),
+        let Sender { invocation, caller, site, patient, .. } = sender;
+        let protocol = self.protocol_at(site, invocation, caller);
+        let admission = self.store.admission(caller.study(), patient, invocation.deadline);
+        let (protocol, admission) = futures::join!(protocol, admission);
+        match protocol {
+            Ok(protocol) => {
+                let admission =
+                    admission.map_err(|failure| Problem::not_read("the patient's registration", &failure))?;
+                Ok(StudyStatus::Open(protocol, admission))
+            }
             Err(problem) if problem.kind() == ProblemKind::Forbidden => {
                 Ok(StudyStatus::Closed(problem, Catalog::of(Vec::new())))
             }
@@ -356,7 +374,7 @@ impl StudyStatus {
     /// The context that submissions of `sender` are read in.
     fn context<'a>(&'a self, sender: Sender<'a>) -> SubmissionContext<'a> {
         let accepted = match self {
-            Self::Open(protocol) => AcceptedInstruments::Study(protocol, sender.site),
+            Self::Open(protocol, _) => AcceptedInstruments::Study(protocol, sender.site),
             Self::Closed(_, empty) => AcceptedInstruments::Catalog(empty),
         };
         SubmissionContext { accepted, received_at: sender.received_at }
@@ -396,6 +414,13 @@ fn is_counted_with_score(answer: &Result<Response<Body>, Problem>) -> bool {
         Ok(response) => response.status() == StatusCode::ACCEPTED,
         Err(problem) => problem.kind() == ProblemKind::OutcomeUnknown,
     }
+}
+
+/// The answer to a submission that was completed after the patient's withdrawal.
+fn withdrawn() -> Problem {
+    let detail =
+        "the patient has withdrawn from the study; nothing was stored, and no more questionnaires are to be asked";
+    Problem::new(ProblemKind::PatientWithdrawn, detail)
 }
 
 /// The answer where another body is stored under the submission's id.

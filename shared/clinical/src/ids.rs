@@ -218,6 +218,11 @@ id!(
 );
 
 id!(
+    /// The id of a named event of a study, for example `surgery`.
+    EventId, "event id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+
+id!(
     /// The id of a form, for example `vs`.
     FormId, "form id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
@@ -232,8 +237,8 @@ id!(
 
 plain_debug!(StudyId, SiteId, GroupId, InstrumentId, ItemId, ScoreId, RuleId);
 as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, Version, ItemId, ScoreId, RuleId);
-plain_debug!(FormId, FieldId, CheckId);
-as_text!(FormId, FieldId, CheckId);
+plain_debug!(EventId, FormId, FieldId, CheckId);
+as_text!(EventId, FormId, FieldId, CheckId);
 
 impl fmt::Debug for PatientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

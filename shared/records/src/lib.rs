@@ -11,6 +11,8 @@
 //! |---|---|---|
 //! | [`Submission`], with its [`Score`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Profile`] | same | `PROFILE` |
+//! | [`Registration`] | same | `REGISTRATION` |
+//! | an entry of the index `site` beside the profile's | same | `SITE#<site>` |
 //! | [`Alert`] | `ALERTS#<study>#<site>` | its public id |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
 //! | a version of a study | `STUDY#<study>` | `VERSION#<version>` |
@@ -24,7 +26,7 @@
 //!
 //! | index | hash key | sort key | items |
 //! |---|---|---|---|
-//! | `site` | `SITE#<study>#<site>` | `PATIENT#<patient>` | profiles |
+//! | `site` | `SITE#<study>#<site>` | `PATIENT#<patient>` | profiles, and entries for the patient's other sites |
 //! | `pending` | `<list>#<shard>`, see [`List`] | time of entry, or due time | items with outstanding work |
 //!
 //! The SiteCounts table holds numbers only, see [`SiteCounts`]: `pk` is `COUNT#<study>#<site>#<metric>#<shard>`.
@@ -46,6 +48,7 @@ pub use items::patient_records::{
 pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary};
 pub use items::profile::{NOT_YET, PatientRow, Profile};
 pub use items::quarantine::Quarantined;
+pub use items::registration::{Admission, Registration, Transfer, Withdrawal, WithdrawalMode};
 pub use items::score::Score;
 pub use items::stream;
 pub use items::submission::{Amendment, ClockNote, Device, InstrumentRef, Submission};
@@ -58,6 +61,7 @@ pub use store::corrections::CorrectionOutcome;
 pub use store::definitions::{Definitions, NotDefined, ScoredBy};
 pub use store::lists::Waiting;
 pub use store::reevaluation::Reevaluated;
+pub use store::registry::{Enrolment, RegistrationPut};
 pub use store::studies::put::{InstrumentPut, StudyPut};
 pub use store::submissions::PutOutcome;
 pub use store::walk::{AllCounts, WalkPage, WalkPosition};

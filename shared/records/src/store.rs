@@ -33,6 +33,7 @@ mod patients;
 mod periods;
 mod quarantine;
 pub(crate) mod reevaluation;
+pub(crate) mod registry;
 pub(crate) mod studies;
 mod study_cache;
 pub(crate) mod submissions;
@@ -45,7 +46,7 @@ use study_cache::StudyCache;
 /// The names of the tables.
 #[derive(Clone, Debug)]
 pub struct Tables {
-    /// The Records table: submissions, alerts, profiles, studies, audit entries.
+    /// The Records table: submissions, alerts, profiles, registrations, studies, audit entries.
     pub records: String,
     /// The SiteCounts table.
     pub counts: String,

@@ -1,7 +1,8 @@
 //! The audit trail: each change that is audited has exactly one entry, and each entry of a change its change.
 //!
-//! Audited changes are acknowledgements of alerts, corrections of submissions, and versions of studies and instruments.
-//! Entries of reads have nothing to be compared with.
+//! Audited changes are acknowledgements of alerts, corrections of submissions, registrations of patients, and versions of
+//! studies and instruments. Of a registration, transfers and the withdrawal are compared one by one: the other changes
+//! leave nothing that tells when they were made. Entries of reads have nothing to be compared with.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{
-    Acknowledgement, Audit, AuditAction, DocumentName, PatientRecords, Store, StoredAlert, StoredDocument, Submission,
+    Acknowledgement, Audit, AuditAction, DocumentName, Enrolment, PatientRecords, Registration, Store, StoredAlert,
+    StoredDocument, Submission, Transfer,
 };
 use time::OffsetDateTime;
 
@@ -30,6 +32,28 @@ pub(crate) async fn of_patient(
     let mut differences = stream::iter(of_alerts).buffered(AT_ONCE).try_concat().await?;
     let of_corrections: Vec<Option<Difference>> = stream::iter(of_corrections).buffered(AT_ONCE).try_collect().await?;
     differences.extend(of_corrections.into_iter().flatten());
+    if let Some(registration) = &records.registration {
+        differences.extend(of_registration(registration, store, deadline).await?);
+    }
+    Ok(differences)
+}
+
+async fn of_registration(
+    registration: &Registration,
+    store: &Store,
+    deadline: Deadline,
+) -> Result<Vec<Difference>, Failure> {
+    let Registration { study, patient, site, transfers, withdrawal, .. } = registration;
+    let transferred = |transfer: &Transfer| [&transfer.from, &transfer.to].map(|site| (site.clone(), transfer.at));
+    let transferred = transfers.iter().flat_map(transferred).map(|one| (AuditAction::PatientTransferred, one));
+    let withdrawn = withdrawal.iter().map(|withdrawal| (AuditAction::PatientWithdrawn, (site.clone(), withdrawal.at)));
+    let mut differences = Vec::new();
+    for (action, (site, at)) in transferred.chain(withdrawn) {
+        let entries = store.audit_of_change((Some(study), Some(&site)), action, at, true, deadline).await?;
+        let found = entries.iter().filter(|entry| entry.at == at && entry.patient.as_ref() == Some(patient));
+        let difference = difference(found.count(), 1, &action);
+        differences.extend(difference.map(|(kind, detail)| Difference::new(kind, study).at_site(&site).about(detail)));
+    }
     Ok(differences)
 }
 
@@ -123,7 +147,13 @@ pub(crate) async fn without_change(
             }
             None => false,
         },
+        AuditAction::PatientEnrolled
+        | AuditAction::PatientChanged
+        | AuditAction::EventDated
+        | AuditAction::PatientTransferred
+        | AuditAction::PatientWithdrawn => is_registered(entry, store, deadline).await?,
         AuditAction::PatientsRead
+        | AuditAction::RegistrationRead
         | AuditAction::ReportRead
         | AuditAction::AlertsRead
         | AuditAction::AuditRead
@@ -167,6 +197,25 @@ async fn is_amended(entry: &Audit, store: &Store, deadline: Deadline) -> Result<
     Ok(correction.is_some_and(|(correction, _)| {
         correction.amends.is_some_and(|amendment| amendment.of == of) && entry.site.as_ref() == Some(&correction.site)
     }))
+}
+
+async fn is_registered(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
+    let (Some(study), Some(patient)) = (&entry.study, &entry.patient) else { return Ok(false) };
+    let registration = match store.enrolment(study, patient, deadline).await {
+        Ok(Enrolment::Registered(registration)) => registration,
+        Ok(Enrolment::None | Enrolment::BySubmission(_)) => return Ok(false),
+        // The item itself is reported with its patient.
+        Err(failure) if failure.is_unreadable() => return Ok(true),
+        Err(failure) => return Err(failure),
+    };
+    let of_entry = |transfer: &Transfer| {
+        transfer.at == entry.at && [&transfer.from, &transfer.to].map(Some).contains(&entry.site.as_ref())
+    };
+    Ok(match entry.action {
+        AuditAction::PatientTransferred => registration.transfers.iter().any(of_entry),
+        AuditAction::PatientWithdrawn => registration.withdrawal.is_some_and(|withdrawal| withdrawal.at == entry.at),
+        _ => true,
+    })
 }
 
 fn document_of(entry: &Audit) -> Option<DocumentName> {

@@ -90,6 +90,7 @@ pub(crate) fn compare(
     patient.quiet_periods();
     patient.corrections();
     patient.profile();
+    patient.registration();
     patient.compared.differences.sort();
     patient.compared
 }

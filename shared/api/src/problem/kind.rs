@@ -11,6 +11,10 @@ pub enum ProblemKind {
     Forbidden,
     /// 404: it does not exist, or the caller may not know that it does.
     NotFound,
+    /// 403: the patient has withdrawn from the study.
+    PatientWithdrawn,
+    /// 409: what is stored of the patient does not allow this change.
+    RegistrationConflict,
     /// 409: another body is stored under this id.
     SubmissionConflict,
     /// 409: the submission to correct is not stored (yet).
@@ -37,10 +41,12 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds, for tests of what callers and operators are shown of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
+        Self::PatientWithdrawn,
+        Self::RegistrationConflict,
         Self::SubmissionConflict,
         Self::OriginalMissing,
         Self::AlreadyAmended,
@@ -58,9 +64,11 @@ impl ProblemKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::PatientWithdrawn => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::SubmissionConflict | Self::OriginalMissing | Self::AlreadyAmended => StatusCode::CONFLICT,
+            Self::SubmissionConflict | Self::OriginalMissing | Self::AlreadyAmended | Self::RegistrationConflict => {
+                StatusCode::CONFLICT
+            }
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -80,6 +88,12 @@ impl ProblemKind {
             Self::Unauthenticated => ("urn:epro:problem:unauthenticated", "Access token missing or malformed"),
             Self::Forbidden => ("urn:epro:problem:forbidden", "Not allowed"),
             Self::NotFound => ("urn:epro:problem:not-found", "Not found"),
+            Self::PatientWithdrawn => {
+                ("urn:epro:problem:patient-withdrawn", "The patient has withdrawn from the study")
+            }
+            Self::RegistrationConflict => {
+                ("urn:epro:problem:registration-conflict", "Not possible for this patient as registered")
+            }
             Self::SubmissionConflict => {
                 ("urn:epro:problem:submission-conflict", "Another body is stored under this id")
             }

@@ -35,9 +35,12 @@ fn coded(system: &str, code: &str, text: &str) -> Value {
 fn issue_type(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::Unauthenticated => "login",
-        ProblemKind::Forbidden => "forbidden",
+        ProblemKind::Forbidden | ProblemKind::PatientWithdrawn => "forbidden",
         ProblemKind::NotFound => "not-found",
-        ProblemKind::SubmissionConflict | ProblemKind::OriginalMissing | ProblemKind::AlreadyAmended => "conflict",
+        ProblemKind::SubmissionConflict
+        | ProblemKind::OriginalMissing
+        | ProblemKind::AlreadyAmended
+        | ProblemKind::RegistrationConflict => "conflict",
         ProblemKind::TooLarge => "too-long",
         ProblemKind::UnsupportedMediaType => "not-supported",
         ProblemKind::Invalid => "invalid",

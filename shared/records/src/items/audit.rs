@@ -71,10 +71,22 @@ pub enum AuditAction {
     StudyPut,
     /// An instrument was stored.
     InstrumentPut,
+    /// A patient's registration was read.
+    RegistrationRead,
+    /// A patient was registered.
+    PatientEnrolled,
+    /// A patient's registration was changed.
+    PatientChanged,
+    /// A patient was transferred to another site; the site that was left and the new one have an entry each.
+    PatientTransferred,
+    /// A patient withdrew from the study.
+    PatientWithdrawn,
+    /// The day of a patient's event was entered, changed or removed.
+    EventDated,
 }
 
 impl AuditAction {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 16] = [
         Self::PatientsRead,
         Self::ReportRead,
         Self::AlertsRead,
@@ -85,6 +97,12 @@ impl AuditAction {
         Self::SubmissionAmended,
         Self::StudyPut,
         Self::InstrumentPut,
+        Self::RegistrationRead,
+        Self::PatientEnrolled,
+        Self::PatientChanged,
+        Self::PatientTransferred,
+        Self::PatientWithdrawn,
+        Self::EventDated,
     ];
 
     /// The action as it is stored and returned.
@@ -100,6 +118,12 @@ impl AuditAction {
             Self::SubmissionAmended => "submission-amended",
             Self::StudyPut => "study-put",
             Self::InstrumentPut => "instrument-put",
+            Self::RegistrationRead => "registration-read",
+            Self::PatientEnrolled => "patient-enrolled",
+            Self::PatientChanged => "patient-changed",
+            Self::PatientTransferred => "patient-transferred",
+            Self::PatientWithdrawn => "patient-withdrawn",
+            Self::EventDated => "event-dated",
         }
     }
 }
@@ -178,6 +202,12 @@ impl Audit {
     #[must_use]
     pub fn about(self, subject: impl fmt::Display) -> Self {
         Self { subject: Some(subject.to_string()), ..self }
+    }
+
+    /// This entry, with the reason that the caller gave.
+    #[must_use]
+    pub fn because(self, reason: Option<&str>) -> Self {
+        Self { reason: reason.map(str::to_owned), ..self }
     }
 
     /// Its sort key: by time, then at random.

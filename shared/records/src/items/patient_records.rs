@@ -8,11 +8,13 @@ use time::OffsetDateTime;
 
 use super::alert::{self, Alert, AlertId};
 use super::profile::{self, Profile};
+use super::registration::{self, Registration};
 use super::score::Score;
+use super::site_entry;
 use super::submission::{self, Submission};
 use super::walked::agrees;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
-use crate::table::keys::{self, PK, PROFILE, SITE_SORT, SK, SUBMISSION};
+use crate::table::keys::{self, PK, PROFILE, REGISTRATION, SITE, SITE_KEY, SITE_SORT, SK, SUBMISSION};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 /// The items of one patient's partition, and the alerts that were raised on the submissions among them.
@@ -28,6 +30,10 @@ pub struct PatientRecords {
     pub alerts: Vec<StoredAlert>,
     /// The profile, if there is one that can be read.
     pub profile: Option<StoredProfile>,
+    /// The registration, if there is one that can be read.
+    pub registration: Option<Registration>,
+    /// The sites under which an entry beside the profile's keeps the patient in the index `site`.
+    pub site_entries: BTreeSet<SiteId>,
     /// The items that cannot be read.
     pub unreadable: Vec<UnreadableItem>,
 }
@@ -86,7 +92,8 @@ pub enum OnList {
 /// An item that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableItem {
-    /// The kind of the item, by its key: `submission`, `alert`, `profile`, or `item` for any other.
+    /// The kind of the item, by its key: `submission`, `alert`, `profile`, `registration`, `site-entry`, or `item` for any
+    /// other.
     pub kind: &'static str,
     /// The submission that its key names.
     pub submission: Option<SubmissionId>,
@@ -124,8 +131,16 @@ impl PatientRecords {
     /// The records in `items`, which are all of the patient whose partition is `pk`.
     pub(crate) fn of(pk: &str, items: &[Item]) -> Result<Self, Unreadable> {
         let (study, patient) = keys::patient_of(pk).ok_or_else(|| unreadable(PK, "names no patient"))?;
-        let mut records =
-            Self { study, patient, submissions: Vec::new(), alerts: Vec::new(), profile: None, unreadable: Vec::new() };
+        let mut records = Self {
+            study,
+            patient,
+            submissions: Vec::new(),
+            alerts: Vec::new(),
+            profile: None,
+            registration: None,
+            site_entries: BTreeSet::new(),
+            unreadable: Vec::new(),
+        };
         for item in items {
             if let Err(unreadable) = records.add(item) {
                 records.unreadable.push(unreadable);
@@ -163,6 +178,16 @@ impl PatientRecords {
             self.submissions.push(stored.map_err(|reason| in_item(submission::KIND, id.parse().ok(), reason))?);
         } else if sk == PROFILE {
             self.profile = Some(StoredProfile::of(item).map_err(|reason| in_item(profile::KIND, None, reason))?);
+        } else if sk == REGISTRATION {
+            let read = kind_is(item, registration::KIND).and_then(|()| Registration::from_item(item));
+            self.registration = Some(read.map_err(|reason| in_item(registration::KIND, None, reason))?);
+        } else if let Some(site) = sk.strip_prefix(SITE) {
+            let site = site.parse().map_err(|_| in_item(site_entry::KIND, None, unreadable(SK, "names no site")))?;
+            if *item != site_entry::to_item(&self.study, &self.patient, &site) {
+                let reason = unreadable(SITE_KEY, "does not agree with the key");
+                return Err(in_item(site_entry::KIND, None, reason));
+            }
+            self.site_entries.insert(site);
         } else {
             return Err(in_item("item", None, unreadable(SK, "names nothing that is stored of a patient")));
         }

@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
 use super::alert::{Alert, AlertStatus};
+use super::registration::Registration;
 use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, bytes, instant, map, number, sortable, text, unreadable};
 use crate::table::keys::{self, PK, SITE_KEY, SITE_SORT};
@@ -194,7 +195,6 @@ impl Profile {
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
         let (study, patient) = keys::patient_of(reader.text(PK)?).ok_or_else(|| unreadable(PK, "names no patient"))?;
-        let site = keys::site_of(reader.text(SITE_KEY)?).filter(|(of, _)| *of == study);
         let courses = reader.map("courses")?;
         let courses = courses.0.keys().map(|id| {
             let known = id.parse().map_err(|_| unreadable("courses", "names no course"))?;
@@ -209,7 +209,7 @@ impl Profile {
             last_alerts: last_alerts.collect::<Result<_, _>>()?,
             study,
             patient,
-            site: site.ok_or_else(|| unreadable(SITE_KEY, "names no site of the study"))?.1,
+            site: site_of(item)?,
             last_submission: last.or_else(|| newest(&courses)).ok_or_else(|| unreadable(LAST, "is missing"))?,
             courses,
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
@@ -219,19 +219,40 @@ impl Profile {
     }
 }
 
+/// The site of the profile `item`.
+pub(crate) fn site_of(item: &Item) -> Result<SiteId, Unreadable> {
+    let reader = Reader(item);
+    let (study, _) = keys::patient_of(reader.text(PK)?).ok_or_else(|| unreadable(PK, "names no patient"))?;
+    let site = keys::site_of(reader.text(SITE_KEY)?).filter(|(of, _)| *of == study);
+    Ok(site.ok_or_else(|| unreadable(SITE_KEY, "names no site of the study"))?.1)
+}
+
 /// The newest point of all `courses`, with its place.
 fn newest(courses: &BTreeMap<CourseId, Course>) -> Option<(SubmissionId, Place)> {
     let newest = courses.values().filter_map(Course::latest).max_by_key(|point| (point.place, point.submission))?;
     Some((newest.submission, newest.place))
 }
 
-/// A patient in the list of a site.
+/// A patient in the list of a site. An item of theirs that cannot be read does not affect the other rows.
 #[derive(Clone, Debug)]
 pub struct PatientRow {
     /// The patient.
     pub patient: PatientId,
-    /// The patient's profile. One that cannot be read does not affect the other rows.
-    pub profile: Result<Profile, Unreadable>,
+    /// The patient's registration, if staff have made one.
+    pub registration: Result<Option<Registration>, Unreadable>,
+    /// The patient's profile, once a submission is scored.
+    pub profile: Result<Option<Profile>, Unreadable>,
+}
+
+impl PatientRow {
+    /// The site that is responsible for the patient; `None` where that cannot be read.
+    pub(crate) fn site(&self) -> Option<&SiteId> {
+        match (&self.registration, &self.profile) {
+            (Ok(Some(registration)), _) => Some(&registration.site),
+            (Ok(None), Ok(Some(profile))) => Some(&profile.site),
+            _ => None,
+        }
+    }
 }
 
 // The names are short: a patient's profile is written with each submission, and one of six instruments should take no

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
-use clinical::ids::{PatientId, RuleId};
+use clinical::ids::{PatientId, RuleId, SiteId};
 use clinical::instruments::Outcome;
 use invocation::aws::{CallError, Failure, FailureKind, Limits};
 use invocation::{Deadline, metrics};
@@ -196,10 +196,16 @@ impl Store {
         let mut never = BTreeMap::new();
         let mut counted = CountsAdded::default();
         let mut evaluated = Evaluated::default();
+        let mut site_entries = BTreeSet::new();
         let (mut scored, mut parts) = (Vec::new(), Vec::new());
         for (index, (_, to_score)) in members.iter().enumerate() {
             let submission = &to_score.submission;
             let profile = profiles.entry(submission.patient.clone()).or_insert_with(|| Profile::before(submission));
+            if profile.site != submission.site {
+                // The index has the profile at one of them only, and the reports of both need the patient.
+                let entry = |site: &SiteId| (submission.patient.clone(), site.clone());
+                site_entries.extend([entry(&profile.site), entry(&submission.site)]);
+            }
             let Some((outcome, raised)) = to_score.evaluate(profile, at) else {
                 never.insert(index, Commit::Never("its answers do not fit the instrument that it names"));
                 continue;
@@ -215,10 +221,11 @@ impl Store {
             return Err(NotPrepared::Never(never));
         }
         parts.extend(profiles.iter().map(|_| Part::Profile));
+        parts.extend(site_entries.iter().map(|_| Part::SiteEntry));
         parts.push(Part::Counter);
         let token = token(content.iter().map(String::as_bytes));
         let profiles = profiles.into_values().collect();
-        Ok(Transaction { token, at, scored, profiles, counted, parts, evaluated })
+        Ok(Transaction { token, at, scored, profiles, site_entries, counted, parts, evaluated })
     }
 
     /// The writes of `transaction`, which was prepared for `members`: the same each time, in the order of its parts.
@@ -232,6 +239,8 @@ impl Store {
         }
         writes.extend(transaction.profiles.iter().map(|profile| self.put_profile(profile)));
         if let Some((_, ToScore { submission: first, .. })) = members.first() {
+            let entries = transaction.site_entries.iter();
+            writes.extend(entries.map(|(patient, site)| self.put_site_entry(&first.study, patient, site)));
             writes.push(self.add_counts(&transaction.counted, &first.study, &first.site, &first.id.to_string()));
         }
         writes

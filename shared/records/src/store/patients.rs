@@ -1,6 +1,6 @@
 //! Patients: their profiles, the list of a site's patients, and the partition of each patient.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use clinical::ids::{PatientId, SiteId, StudyId};
@@ -9,17 +9,29 @@ use invocation::Deadline;
 use invocation::aws::Failure;
 
 use super::Store;
+use super::registry::enrolment;
 use crate::items::profile::{PatientRow, Profile};
+use crate::items::registration::Registration;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
 use crate::table::cursor::Page;
-use crate::table::keys::{self, PATIENT, PK, SITE_INDEX, SITE_KEY, SITE_SORT};
+use crate::table::keys::{self, PATIENT, PK, REGISTRATION, SITE_INDEX, SITE_SORT, SK};
 
 const READS_AT_ONCE: usize = 4;
+/// The most entries of one patient under one site: the profile, and the entry beside it.
+const ENTRIES: usize = 2;
+
+/// The items that say who is responsible for a patient.
+#[derive(Default)]
+struct Known {
+    registration: Option<Item>,
+    profile: Option<Item>,
+}
 
 impl Store {
-    /// At most `most` of the patients whose last submission was of `site`, by id, after the position `after`, which is
-    /// the `next` of an earlier page. Who is listed is eventually consistent; each profile is read consistently.
+    /// At most `most` of the patients of `site`, by id, after the position `after`, which is the `next` of an earlier
+    /// page: those registered there, and of the others those whose last submission was of the site. Who is listed is
+    /// eventually consistent; what is known of each is read consistently.
     ///
     /// # Errors
     /// If the store did not return them in time.
@@ -31,50 +43,64 @@ impl Store {
         most: usize,
         deadline: Deadline,
     ) -> Result<Page<PatientRow>, Failure> {
-        const OPERATION: &str = "Query of profiles";
+        const OPERATION: &str = "Query of a page of patients";
         // A page begins after an id and not after a number, so that patients who are added or leave between two pages
         // do not shift it. An id holds only characters above the space.
         let from = after.map_or_else(|| PATIENT.to_owned(), |after| format!("{PATIENT}{after} "));
         let query = self.patients_from(study, site, from);
         // One more than requested shows whether another page follows.
-        let mut items = calls::query(query, most + 1, OPERATION, deadline).await?;
-        let more = items.len() > most;
-        items.truncate(most);
+        let items = calls::query(query, (most + 1) * ENTRIES, OPERATION, deadline).await?;
         let patients: Result<Vec<PatientId>, Unreadable> = items.iter().map(patient_of_entry).collect();
-        let patients = patients.map_err(|_| Failure::unreadable(OPERATION, "a profile names no patient"))?;
+        let mut patients = patients.map_err(|_| Failure::unreadable(OPERATION, "an entry names no patient"))?;
+        patients.dedup();
+        let more = patients.len() > most;
+        patients.truncate(most);
         let next = patients.last().filter(|_| more).map(|last| last.as_str().to_owned());
-        let profiles = self.profile_items(study, &patients, deadline).await?;
-        // A patient who has moved meanwhile is listed at the other site.
-        let of_site = |profile: &Result<Profile, Unreadable>| profile.as_ref().map_or(true, |one| one.site == *site);
+        let mut known = self.known_of(study, &patients, deadline).await?;
         let row = |patient: PatientId| {
-            let profile = Profile::from_item(profiles.get(&keys::patient(study, &patient))?);
-            of_site(&profile).then_some(PatientRow { patient, profile })
+            let Known { registration, profile } = known.remove(&keys::patient(study, &patient))?;
+            let row = PatientRow {
+                patient,
+                registration: registration.as_ref().map(Registration::from_item).transpose(),
+                profile: profile.as_ref().map(Profile::from_item).transpose(),
+            };
+            // A patient who has moved is listed at the other site.
+            row.site().is_none_or(|responsible| responsible == site).then_some(row)
         };
         Ok(Page { entries: patients.into_iter().filter_map(row).collect(), next })
     }
 
-    /// The profiles of `patients` that are stored, by partition.
-    async fn profile_items<'a>(
+    /// What is known of those of `patients` of whom something is stored, by partition.
+    async fn known_of<'a>(
         &self,
         study: &StudyId,
         patients: impl IntoIterator<Item = &'a PatientId>,
         deadline: Deadline,
-    ) -> Result<HashMap<String, Item>, Failure> {
-        const OPERATION: &str = "BatchGetItem of profiles";
-        let keys: Vec<Item> = patients.into_iter().map(|patient| keys::profile(study, patient)).collect();
+    ) -> Result<BTreeMap<String, Known>, Failure> {
+        const OPERATION: &str = "BatchGetItem of profiles and registrations";
+        let keys = patients
+            .into_iter()
+            .flat_map(|patient| [keys::profile(study, patient), keys::registration(study, patient)])
+            .collect::<Vec<Item>>();
         let batches: Vec<Vec<Item>> = keys.chunks(BATCH_KEYS).map(<[Item]>::to_vec).collect();
         let items: Vec<Vec<Item>> = stream::iter(batches)
             .map(|batch| batch_get(&self.dynamodb, &self.tables.records, batch, OPERATION, deadline))
             .buffer_unordered(READS_AT_ONCE)
             .try_collect()
             .await?;
-        let by_partition = |item: Item| Ok((Reader(&item).owned_text(PK)?, item));
-        let items: Result<_, Unreadable> = items.into_iter().flatten().map(by_partition).collect();
-        items.map_err(|_| Failure::unreadable(OPERATION, "it returned an item without its key"))
+        let mut known = BTreeMap::<String, Known>::new();
+        for item in items.into_iter().flatten() {
+            let of = Reader(&item).owned_text(PK);
+            let of = of.map_err(|_| Failure::unreadable(OPERATION, "it returned an item without its key"))?;
+            let is_registration = Reader(&item).text(SK) == Ok(REGISTRATION);
+            let known = known.entry(of).or_default();
+            *(if is_registration { &mut known.registration } else { &mut known.profile }) = Some(item);
+        }
+        Ok(known)
     }
 
-    /// The patients of `site`, by id, and the number of profiles that name no patient. The index is eventually
-    /// consistent: it may lack a patient whose first submission was scored a moment ago.
+    /// The patients who are, or were, of `site`, by id, and the number of entries that name no patient. The index is
+    /// eventually consistent: it may lack a patient whose first submission was scored a moment ago.
     ///
     /// # Errors
     /// If the store did not return all of them in time.
@@ -96,14 +122,16 @@ impl Store {
         deadline: Deadline,
     ) -> Result<(Vec<PatientId>, u64), Failure> {
         let query = self.patients_from(study, site, PATIENT.to_owned());
-        let items = calls::query(query, most, "Query of a site's patients", deadline).await?;
+        let items = calls::query(query, most.saturating_mul(ENTRIES), "Query of a site's patients", deadline).await?;
         let mut patients: Vec<PatientId> = items.iter().filter_map(|item| patient_of_entry(item).ok()).collect();
-        patients.sort();
         let unreadable = items.len() - patients.len();
+        patients.sort();
+        patients.dedup();
+        patients.truncate(most);
         Ok((patients, unreadable as u64))
     }
 
-    /// The query of the profiles of `site` in the index, by patient, beginning with the sort key `from`.
+    /// The query of the entries of `site` in the index, by patient, beginning with the sort key `from`.
     fn patients_from(&self, study: &StudyId, site: &SiteId, from: String) -> QueryFluentBuilder {
         self.dynamodb
             .query()
@@ -116,10 +144,10 @@ impl Store {
             .expression_attribute_values(":to", text(format!("{PATIENT}~")))
     }
 
-    /// The enrolled ones of `subjects`: those with a scored submission whose last one is of one of `sites`.
+    /// The enrolled ones of `subjects`: those for whom one of `sites` is responsible.
     ///
     /// # Errors
-    /// If the store did not return all profiles in time, or one cannot be read.
+    /// If the store did not return all profiles and registrations in time, or one cannot be read.
     pub async fn enrolled<'a>(
         &self,
         study: &StudyId,
@@ -127,16 +155,17 @@ impl Store {
         subjects: &'a BTreeSet<PatientId>,
         deadline: Deadline,
     ) -> Result<BTreeSet<&'a PatientId>, Failure> {
-        let profiles = self.profile_items(study, subjects, deadline).await?;
-        let mut found = BTreeSet::new();
-        for (key, item) in &profiles {
-            let site = Reader(item).text(SITE_KEY);
-            let site = site.map_err(|_| Failure::unreadable("BatchGetItem of profiles", "a profile names no site"))?;
-            if sites.iter().any(|own| keys::site(study, own) == site) {
-                found.insert(key.as_str());
+        let known = self.known_of(study, subjects, deadline).await?;
+        let mut enrolled = BTreeSet::new();
+        for subject in subjects {
+            let Some(Known { registration, profile }) = known.get(&keys::patient(study, subject)) else { continue };
+            let enrolment = enrolment(registration.as_ref(), profile.as_ref())
+                .map_err(|_| Failure::unreadable("BatchGetItem of profiles and registrations", "one names no site"))?;
+            if enrolment.site().is_some_and(|site| sites.contains(site)) {
+                enrolled.insert(subject);
             }
         }
-        Ok(subjects.iter().filter(|subject| found.contains(keys::patient(study, subject).as_str())).collect())
+        Ok(enrolled)
     }
 
     /// The profile of `patient`, read consistently; `None` before the first score.
@@ -158,7 +187,7 @@ impl Store {
         profile.map_err(|_| Failure::unreadable(OPERATION, "the patient's profile cannot be read"))
     }
 
-    /// The profile and the submissions of `patient`. `narrow` may add a filter and a projection to the query. Read
+    /// All items of `patient`. `narrow` may add a filter and a projection to the query. Read
     /// consistently.
     pub(super) async fn items_of_patient(
         &self,

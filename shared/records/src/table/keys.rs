@@ -6,7 +6,7 @@ use super::attributes::{Item, text};
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
-/// The index of a site's profiles, by [`SITE_KEY`] and [`SITE_SORT`].
+/// The index of a site's patients, by [`SITE_KEY`] and [`SITE_SORT`].
 pub(crate) const SITE_INDEX: &str = "site";
 pub(crate) const SITE_KEY: &str = "site_key";
 pub(crate) const SITE_SORT: &str = "site_sort";
@@ -14,8 +14,8 @@ pub(crate) const SITE_SORT: &str = "site_sort";
 pub(crate) const AFTER_ALERTS: &str = "~";
 /// The prefix of the keys of patients' partitions, and of a site's patients in the index `site`.
 pub(crate) const PATIENT: &str = "PATIENT#";
-/// The prefix of the hash keys of the index `site`.
-const SITE: &str = "SITE#";
+/// The prefix of the hash keys of the index `site`, and of the sort keys of a patient's site entries.
+pub(crate) const SITE: &str = "SITE#";
 /// `pk` of quarantined records.
 pub(crate) const QUARANTINE: &str = "QUARANTINE";
 /// The key that start-up reads to open a connection. No item has it.
@@ -24,6 +24,8 @@ pub(crate) const WARM_UP: &str = "WARM-UP";
 const CURSOR_KEY: &str = "KEY#CURSOR";
 /// Sort key of a patient's profile.
 pub(crate) const PROFILE: &str = "PROFILE";
+/// Sort key of a patient's registration.
+pub(crate) const REGISTRATION: &str = "REGISTRATION";
 /// The prefix of the sort keys of submissions.
 pub(crate) const SUBMISSION: &str = "SUBMISSION#";
 /// Both parts of the key of the item that keeps the state of a verification.
@@ -53,6 +55,15 @@ pub(crate) fn submission(study: &StudyId, of: &PatientId, id: &SubmissionId) -> 
 
 pub(crate) fn profile(study: &StudyId, of: &PatientId) -> Item {
     key(patient(study, of), PROFILE)
+}
+
+pub(crate) fn registration(study: &StudyId, of: &PatientId) -> Item {
+    key(patient(study, of), REGISTRATION)
+}
+
+/// The key of the entry that keeps the patient `of` in the index under `site`.
+pub(crate) fn site_entry(study: &StudyId, of: &PatientId, site: &SiteId) -> Item {
+    key(patient(study, of), format!("{SITE}{}", site.as_str()))
 }
 
 /// `pk` of the alerts of a site, by their ids, which are in order of time.

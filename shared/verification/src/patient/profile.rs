@@ -1,7 +1,9 @@
 //! The profile: courses, last submission, open alerts.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use clinical::ids::SiteId;
 use clinical::instruments::{Course, CourseId};
 use records::{List, OnList};
 
@@ -20,6 +22,15 @@ impl Patient<'_> {
             (None, None) => difference,
         };
         self.differs(difference);
+    }
+
+    /// Whether the lists of the site that is responsible for a registered patient have the patient.
+    pub(super) fn registration(&mut self) {
+        let Some(registration) = &self.records.registration else { return };
+        if !self.records.site_entries.contains(&registration.site) {
+            let difference = self.difference(Kind::NotInSiteIndex).about("registration").at_site(&registration.site);
+            self.differs(difference);
+        }
     }
 
     /// Compares the profile with the replay and with the rows.
@@ -41,6 +52,10 @@ impl Patient<'_> {
         }
         if !stored.is_in_site_index {
             self.of_profile(Kind::NotInSiteIndex, "profile");
+        }
+        let sent_from: BTreeSet<&SiteId> = self.compared.scored.iter().map(|scored| &scored.site).collect();
+        if sent_from.into_iter().any(|site| *site != stored.profile.site && !self.records.site_entries.contains(site)) {
+            self.of_profile(Kind::NotInSiteIndex, "a site of a submission");
         }
         let open = self.records.alerts.iter().filter(|row| row.alert.acknowledged.is_none()).count() as u64;
         let alerts_are_readable = self.records.unreadable.iter().all(|item| item.kind != "alert");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use aws_sdk_dynamodb::types::CancellationReason;
-use clinical::ids::{PatientId, StudyId, SubmissionId};
+use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::Outcome;
 use invocation::aws::{Failure, is_transient};
 use invocation::metrics;
@@ -40,6 +40,8 @@ pub(super) struct Transaction {
     pub(super) scored: Vec<(Outcome, Vec<Alert>)>,
     /// The profiles with the members added.
     pub(super) profiles: Vec<Profile>,
+    /// The patients who have sent from more than one site, each with these.
+    pub(super) site_entries: BTreeSet<(PatientId, SiteId)>,
     pub(super) counted: CountsAdded,
     /// The part that each write is, in the order of the writes.
     pub(super) parts: Vec<Part>,
@@ -89,6 +91,7 @@ pub(super) enum Part {
     Submission(usize),
     Alert(usize),
     Profile,
+    SiteEntry,
     Counter,
 }
 
@@ -216,6 +219,7 @@ mod tests {
             at: OffsetDateTime::UNIX_EPOCH,
             scored: Vec::new(),
             profiles: Vec::new(),
+            site_entries: BTreeSet::new(),
             counted: CountsAdded::default(),
             parts,
             evaluated: Evaluated::default(),

@@ -13,6 +13,7 @@ use crate::items::alert::{Alert, AlertId};
 use crate::items::profile::{self, NOT_YET, Profile};
 use crate::items::score::Score;
 use crate::items::submission::{self, Submission};
+use crate::items::{registration, site_entry};
 use crate::store::definitions::{NotDefined, ScoredBy};
 use crate::table::attributes::{Item, Reader, Unreadable, unreadable};
 use crate::table::keys::{self, PK, SK};
@@ -74,7 +75,7 @@ impl Records {
                 self.scored.extend(score.map(|score| (submission.id, (submission, score))));
             }
             submission::KIND => self.unscored.push(keys::key(reader.text(PK)?, reader.text(SK)?)),
-            profile::KIND => {}
+            profile::KIND | registration::KIND | site_entry::KIND => {}
             _ => return Err(unreadable("kind", "is unknown")),
         }
         Ok(())

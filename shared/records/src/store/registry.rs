@@ -1,0 +1,217 @@
+//! The registry: who takes part, at which site, and who has left.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
+use clinical::ids::{PatientId, SiteId, StudyId};
+use invocation::aws::{CallError, Failure, Limits, is_transient};
+use invocation::{Backoff, Deadline};
+use time::{Date, OffsetDateTime};
+
+use super::Store;
+use crate::items::audit::Audit;
+use crate::items::registration::{ADMITTING, Admission, Registration};
+use crate::items::{site_entry, submission};
+use crate::table::attributes::{Item, Reader, Unreadable, number, text};
+use crate::table::calls::{GET, IF_ABSENT, batch_get, code, is_condition_failed, put_if_absent, send};
+use crate::table::keys::{self, REGISTRATION, SK};
+
+const OPERATION: &str = "TransactWriteItems of a registration";
+const PUT: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
+const ATTEMPTS: u32 = 6;
+const FIRST_WAIT: Duration = Duration::from_millis(40);
+const LONGEST_WAIT: Duration = Duration::from_millis(640);
+
+/// How a patient came to take part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Enrolment {
+    /// Nothing is known of the patient.
+    None,
+    /// The patient has a scored submission and was not registered; the last one was of this site.
+    BySubmission(SiteId),
+    /// Staff have registered the patient.
+    Registered(Box<Registration>),
+}
+
+impl Enrolment {
+    /// The site that is responsible for the patient.
+    pub fn site(&self) -> Option<&SiteId> {
+        match self {
+            Self::None => None,
+            Self::BySubmission(site) => Some(site),
+            Self::Registered(registration) => Some(&registration.site),
+        }
+    }
+}
+
+/// The outcome of putting a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrationPut {
+    /// It is stored.
+    Stored,
+    /// The stored one is not the one that it was made from: read it, and decide again.
+    Changed,
+}
+
+impl Store {
+    /// What the registry says of `patient`, whose submission is to be stored; `None` if it has no registration. Read
+    /// consistently, so that nothing is accepted after an answered withdrawal.
+    ///
+    /// # Errors
+    /// If the store did not return it in time, or it cannot be read.
+    pub async fn admission(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<Option<Admission>, Failure> {
+        const OPERATION: &str = "GetItem of an admission";
+        let [withdrawn, group] = ADMITTING;
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::registration(study, patient)))
+            .projection_expression("#w, #g")
+            .expression_attribute_names("#w", withdrawn)
+            .expression_attribute_names("#g", group)
+            .consistent_read(true);
+        let item = send(request, deadline, GET).await.map_err(|error| error.into_failure(OPERATION))?.item;
+        let admission = item.map(|item| Admission::from_item(&item)).transpose();
+        admission.map_err(|_| Failure::unreadable(OPERATION, "the patient's registration cannot be read"))
+    }
+
+    /// How `patient` came to take part, read consistently.
+    ///
+    /// # Errors
+    /// If the store did not return it in time, or it cannot be read.
+    pub async fn enrolment(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<Enrolment, Failure> {
+        const OPERATION: &str = "BatchGetItem of a registration";
+        let keys = vec![keys::registration(study, patient), keys::profile(study, patient)];
+        let items = batch_get(&self.dynamodb, &self.tables.records, keys, OPERATION, deadline).await?;
+        let is_registration = |item: &&Item| Reader(item).text(SK) == Ok(REGISTRATION);
+        let enrolment = enrolment(items.iter().find(is_registration), items.iter().find(|item| !is_registration(item)));
+        enrolment.map_err(|_| Failure::unreadable(OPERATION, "the patient's registration cannot be read"))
+    }
+
+    /// The day on which the first submission of `patient` was received, by the offset of the device that sent it; `None`
+    /// if there is none.
+    ///
+    /// # Errors
+    /// If the store did not return all submissions in time, or one cannot be read.
+    pub async fn first_received_on(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<Option<Date>, Failure> {
+        let narrow = |query: QueryFluentBuilder| {
+            query
+                .filter_expression("#kind = :submission")
+                .projection_expression("received_at, authored_at")
+                .expression_attribute_names("#kind", "kind")
+                .expression_attribute_values(":submission", text(submission::KIND))
+        };
+        let items = self.items_of_patient(study, patient, narrow, deadline).await?;
+        let received = items.iter().map(|item| {
+            let (received, authored) = (Reader(item).instant("received_at")?, Reader(item).instant("authored_at")?);
+            Ok(received.checked_to_offset(authored.offset()).unwrap_or(received))
+        });
+        let received: Result<Vec<OffsetDateTime>, Unreadable> = received.collect();
+        let received = received
+            .map_err(|_| Failure::unreadable("Query of a patient's submissions", "a submission cannot be read"))?;
+        Ok(received.into_iter().min().map(OffsetDateTime::date))
+    }
+
+    /// Stores `registration`, if the stored one has the revision that it was made from, with the entries that keep the
+    /// patient in the lists of `sites`, and the `audit` entries of the change, in one transaction.
+    ///
+    /// # Errors
+    /// If the store did not confirm it; a repeat of the request settles the outcome.
+    pub async fn put_registration(
+        &self,
+        registration: &Registration,
+        sites: &BTreeSet<&SiteId>,
+        audit: &[Audit],
+        deadline: Deadline,
+    ) -> Result<RegistrationPut, Failure> {
+        let table = &self.tables.records;
+        let Registration { study, patient, .. } = registration;
+        let entries = sites.iter().map(|site| self.put_site_entry(study, patient, site));
+        let audit =
+            audit.iter().map(|entry| TransactWriteItem::builder().put(put_if_absent(table, entry.to_item())).build());
+        // The audit entries come directly after the registration, where `settled` looks for them.
+        let writes: Vec<_> = [self.put_revision(registration)].into_iter().chain(audit).chain(entries).collect();
+        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT).jittered_by(patient.as_str());
+        for attempt in 1..=ATTEMPTS {
+            let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.clone()));
+            match send(request, deadline, PUT).await {
+                Ok(_) => return Ok(RegistrationPut::Stored),
+                Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
+                    if let Some(put) = settled(cancelled.cancellation_reasons())? {
+                        return Ok(put);
+                    }
+                }
+                // An attempt of the SDK whose answer was lost is still in progress: the next attempt meets its result.
+                Err(CallError::Refused(TransactWriteItemsError::TransactionInProgressException(_))) => {}
+                Err(error) => return Err(error.into_failure(OPERATION)),
+            }
+            if attempt == ATTEMPTS || !backoff.wait(deadline, PUT.least).await {
+                break;
+            }
+        }
+        Err(Failure::transient(OPERATION, "other transactions conflicted with it"))
+    }
+
+    /// The write that keeps `patient` in the list of `site`. It always writes the same.
+    pub(super) fn put_site_entry(&self, study: &StudyId, patient: &PatientId, site: &SiteId) -> TransactWriteItem {
+        let put =
+            Put::builder().table_name(&self.tables.records).set_item(Some(site_entry::to_item(study, patient, site)));
+        TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
+    }
+
+    fn put_revision(&self, registration: &Registration) -> TransactWriteItem {
+        let put = Put::builder().table_name(&self.tables.records).set_item(Some(registration.to_item()));
+        let put = match registration.revision {
+            0 => put.condition_expression(IF_ABSENT),
+            read => put
+                .condition_expression("#revision = :read")
+                .expression_attribute_names("#revision", "revision")
+                .expression_attribute_values(":read", number(read)),
+        };
+        TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
+    }
+}
+
+/// The enrolment of a patient with these items.
+pub(super) fn enrolment(registration: Option<&Item>, profile: Option<&Item>) -> Result<Enrolment, Unreadable> {
+    if let Some(registration) = registration {
+        return Ok(Enrolment::Registered(Box::new(Registration::from_item(registration)?)));
+    }
+    profile.map_or(Ok(Enrolment::None), |profile| Ok(Enrolment::BySubmission(crate::items::profile::site_of(profile)?)))
+}
+
+/// The outcome of a registration whose transaction was cancelled for `reasons`; `None` if another attempt may succeed.
+fn settled(reasons: &[CancellationReason]) -> Result<Option<RegistrationPut>, Failure> {
+    let failed = |index: usize| reasons.get(index).is_some_and(is_condition_failed);
+    // The id of an audit entry is new in each request, so that an earlier attempt of this one, whose answer was lost,
+    // has stored it.
+    if failed(1) {
+        return Ok(Some(RegistrationPut::Stored));
+    }
+    if failed(0) {
+        return Ok(Some(RegistrationPut::Changed));
+    }
+    if reasons.iter().filter_map(code).any(|code| !is_transient(code)) {
+        return Err(Failure::unreadable(OPERATION, "it was cancelled for a permanent reason"));
+    }
+    Ok(None)
+}
