@@ -17,6 +17,10 @@ pub enum ProblemKind {
     OriginalMissing,
     /// 409: the submission to correct has another correction.
     AlreadyAmended,
+    /// 409: the version of the definition is stored with other content.
+    VersionConflict,
+    /// 409: a later version of the study is in force.
+    LaterVersion,
     /// 413: the body, or the answer to it, is too large.
     TooLarge,
     /// 415: the media type of the body is not accepted.
@@ -37,13 +41,15 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds, for tests of what callers and operators are shown of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::SubmissionConflict,
         Self::OriginalMissing,
         Self::AlreadyAmended,
+        Self::VersionConflict,
+        Self::LaterVersion,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
@@ -60,7 +66,11 @@ impl ProblemKind {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::SubmissionConflict | Self::OriginalMissing | Self::AlreadyAmended => StatusCode::CONFLICT,
+            Self::SubmissionConflict
+            | Self::OriginalMissing
+            | Self::AlreadyAmended
+            | Self::VersionConflict
+            | Self::LaterVersion => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -89,6 +99,10 @@ impl ProblemKind {
             Self::AlreadyAmended => {
                 ("urn:epro:problem:already-amended", "The submission to correct is corrected already")
             }
+            Self::VersionConflict => {
+                ("urn:epro:problem:version-conflict", "The version is stored with other content")
+            }
+            Self::LaterVersion => ("urn:epro:problem:later-version", "A later version is in force"),
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
             Self::Invalid => ("urn:epro:problem:invalid", "Content is invalid"),

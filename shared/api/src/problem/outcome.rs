@@ -37,7 +37,11 @@ fn issue_type(kind: ProblemKind) -> &'static str {
         ProblemKind::Unauthenticated => "login",
         ProblemKind::Forbidden => "forbidden",
         ProblemKind::NotFound => "not-found",
-        ProblemKind::SubmissionConflict | ProblemKind::OriginalMissing | ProblemKind::AlreadyAmended => "conflict",
+        ProblemKind::SubmissionConflict
+        | ProblemKind::OriginalMissing
+        | ProblemKind::AlreadyAmended
+        | ProblemKind::VersionConflict
+        | ProblemKind::LaterVersion => "conflict",
         ProblemKind::TooLarge => "too-long",
         ProblemKind::UnsupportedMediaType => "not-supported",
         ProblemKind::Invalid => "invalid",
