@@ -49,7 +49,7 @@ impl Handler for Patients {
 impl Patients {
     async fn list(&self, invocation: Invocation, request: Request) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
-        caller.require(Scope::PATIENTS_READ, &[Role::Staff])?;
+        caller.require(Scope::PATIENTS_READ, &[Role::Staff, Role::Monitor])?;
         let site = caller.own_site(&http::path_parameter(&request, "site"))?;
         let page = Box::pin(self.page(&invocation, &request, &caller, site));
         counted(&self.store, &invocation, caller.study(), [site], page).await

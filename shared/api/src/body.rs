@@ -28,6 +28,18 @@ pub fn json_of(request: &Request, media_types: &[&str], largest: usize) -> Resul
     parse_json(bytes).map_err(not_json)
 }
 
+/// The JSON body of `request`, of at most `largest` bytes, as text, for a parser of its own.
+///
+/// # Errors
+/// 415 if its media type is not JSON, 413 if it is too large, 422 if it is not UTF-8.
+pub fn text(request: &Request, largest: usize) -> Result<&str, Problem> {
+    let bytes = bytes_of(request, &["application/json"], largest)?;
+    std::str::from_utf8(bytes).map_err(|_| {
+        let detail = "the body is not UTF-8, as JSON is; nothing was stored";
+        Problem::of_finding(ProblemKind::Invalid, "", "json.syntax", detail)
+    })
+}
+
 /// The entries of the JSON list in the body of `request`: the body itself, or its only member `name`. Each entry is as
 /// it was sent, so that the findings of one do not affect the others.
 ///

@@ -9,6 +9,7 @@ use invocation::{Environment, Principal};
 use lambda_http::request::RequestContext;
 use lambda_http::{Request, RequestExt};
 
+use crate::access::Access;
 use crate::{Problem, ProblemKind};
 
 /// The prefix of scopes in the tokens of the deployment's issuer, such as `epro/` of a Cognito resource server, from
@@ -97,27 +98,47 @@ impl Scope {
     pub const INSTRUMENTS_READ: Self = Self("instruments:read");
     /// Read a site's patients.
     pub const PATIENTS_READ: Self = Self("patients:read");
+    /// Enrol, transfer and withdraw patients.
+    pub const PATIENTS_WRITE: Self = Self("patients:write");
     /// Read a site's audit entries.
     pub const AUDIT_READ: Self = Self("audit:read");
     /// Read a site's reports and audit entries.
     pub const REPORTS_READ: Self = Self("reports:read");
     /// Validate batches of case-report rows.
     pub const FORMS_VALIDATE: Self = Self("forms:validate");
+    /// Put studies and instruments in force.
+    pub const STUDIES_WRITE: Self = Self("studies:write");
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
 }
 
 impl Caller {
-    /// The caller of `request`.
+    /// The caller of `request`, who has [`Access`] to its route.
     ///
     /// # Errors
-    /// 401 if no authorizer passed the request, or if the token is not an access token or lacks a required claim.
+    /// 401 if no authorizer passed the request, or if the token is not an access token or lacks a required claim; 403 if
+    /// its scope or its role does not permit the route.
     pub fn of(request: &Request) -> Result<Self, Problem> {
         let Some(RequestContext::ApiGatewayV2(context)) = request.request_context_ref() else {
             return Err(unauthenticated("the request has no access token; send one as `Authorization: Bearer …`"));
         };
-        match context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()) {
-            Some(jwt) => Self::from_claims(&jwt.claims, &SCOPE_PREFIX),
-            None => Err(unauthenticated("the request has no access token; send one as `Authorization: Bearer …`")),
-        }
+        let Some(jwt) = context.authorizer.as_ref().and_then(|authorizer| authorizer.jwt.as_ref()) else {
+            return Err(unauthenticated("the request has no access token; send one as `Authorization: Bearer …`"));
+        };
+        let caller = Self::from_claims(&jwt.claims, &SCOPE_PREFIX)?;
+        caller.use_route(context.route_key.as_deref().unwrap_or_default())?;
+        Ok(caller)
+    }
+
+    /// Requires the [`Access`] to `route` of the caller.
+    fn use_route(&self, route: &str) -> Result<(), Problem> {
+        let Some(access) = Access::to(route) else { return Err(forbidden("no role may use this route")) };
+        self.require_scope(access.scopes)?;
+        self.require_role(access.roles())
     }
 
     fn from_claims(claims: &HashMap<String, String>, scope_prefix: &str) -> Result<Self, Problem> {
@@ -149,27 +170,28 @@ impl Caller {
         Ok(Self { principal, study, role, sites, patient, group, scopes })
     }
 
-    /// Requires `scope` and one of `roles` of the caller.
+    /// Requires `scope` and one of `roles` of the caller, where a handler narrows the [`Access`] to its route.
     ///
     /// # Errors
     /// 403 if the caller lacks either.
     pub fn require(&self, scope: Scope, roles: &[Role]) -> Result<(), Problem> {
-        self.require_one_of(&[scope], roles)
+        self.require_scope(&[scope])?;
+        self.require_role(roles.iter().copied())
     }
 
-    /// Requires one of `scopes` and one of `roles` of the caller.
-    ///
-    /// # Errors
-    /// 403 if the caller lacks either.
-    pub fn require_one_of(&self, scopes: &[Scope], roles: &[Role]) -> Result<(), Problem> {
-        if !scopes.iter().any(|scope| self.scopes.contains(scope.0)) {
-            let names: Vec<&str> = scopes.iter().map(|scope| scope.0).collect();
-            return Err(forbidden(format!("the token lacks the scope {}", names.join(" or "))));
+    fn require_scope(&self, scopes: &[Scope]) -> Result<(), Problem> {
+        if scopes.iter().any(|scope| self.scopes.contains(scope.0)) {
+            return Ok(());
         }
-        if !roles.contains(&self.role) {
-            return Err(forbidden(format!("the role {} may not use this route", self.role)));
+        let names: Vec<&str> = scopes.iter().map(|scope| scope.0).collect();
+        Err(forbidden(format!("the token lacks the scope {}", names.join(" or "))))
+    }
+
+    fn require_role(&self, mut roles: impl Iterator<Item = Role>) -> Result<(), Problem> {
+        if roles.any(|role| role == self.role) {
+            return Ok(());
         }
-        Ok(())
+        Err(forbidden(format!("the role {} may not use this route", self.role)))
     }
 
     /// The token's `sub` and `iss`.
@@ -326,6 +348,15 @@ mod tests {
         for change in [("scope", "submissions:read"), ("scope", "xsubmissions:write"), ("role", "staff")] {
             let refused = caller(&[change]).unwrap().require(Scope::SUBMISSIONS_WRITE, &[Role::Patient]);
             assert_eq!(refused.unwrap_err().kind(), ProblemKind::Forbidden, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_that_is_not_listed_is_open_to_nobody() {
+        let patient = caller(&[]).unwrap();
+        patient.use_route("POST /v1/submissions").unwrap();
+        for route in ["", "POST /v1/submissions/", "DELETE /v1/submissions", "$default"] {
+            assert_eq!(patient.use_route(route).unwrap_err().kind(), ProblemKind::Forbidden, "{route}");
         }
     }
 

@@ -1,7 +1,8 @@
 //! What the functions behind the HTTP API share, above storage and below the functions: [`run`] and [`Handler`], the
-//! [`Caller`] of a request, its JSON [`body`], lists in pages ([`SiteList`]), [`audit`] entries of callers, answers
+//! [`Caller`] of a request and its [`access`], its JSON [`body`], lists in pages ([`SiteList`]), [`audit`] entries of callers, answers
 //! ([`http`]) in the caller's [`language`], and [`Problem`]s.
 
+pub mod access;
 pub mod audit;
 pub mod body;
 mod caller;

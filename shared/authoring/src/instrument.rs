@@ -4,14 +4,14 @@ mod import;
 
 use std::path::Path;
 
-use clinical::instruments::{Catalog, Instrument};
+use clinical::instruments::Instrument;
 use invocation::Deadline;
-use records::{Audit, AuditAction, InstrumentPut};
+use records::{Audit, AuditAction};
 use time::OffsetDateTime;
 
 pub use self::import::{ImportError, import};
-use crate::connection::{PUT_TIMEOUT, Target};
-use crate::outcome::{Accepted, Outcome, PutError, Refused};
+use crate::connection::{Connection, PUT_TIMEOUT, Target};
+use crate::outcome::{Accepted, Outcome, PutError};
 use crate::{ReadError, read_text};
 
 /// Checks the definition in `file`.
@@ -38,17 +38,14 @@ pub async fn put(file: &Path, target: &Target, reason: &str) -> Result<Outcome, 
         Ok(instrument) => instrument,
         Err(faults) => return Ok(Outcome::Faulty(faults)),
     };
-    let (id, version) = (instrument.id().clone(), instrument.version().clone());
-    if Catalog::shipped().find(&id, &version).is_ok() {
-        return Ok(Outcome::Refused(Refused::Shipped { id, version }));
+    // Before a connection is made, which it does not need.
+    if let Err(refused) = releases::check_not_shipped(&instrument) {
+        return Ok(Outcome::Refused(refused));
     }
-    let connection = target.connect().await?;
-    let definition = format!("{id} {version}");
-    let audit = Audit::by(connection.actor, AuditAction::InstrumentPut, None, reason, OffsetDateTime::now_utc());
+    let Connection { store, actor } = target.connect().await?;
+    let audit = Audit::by(actor, AuditAction::InstrumentPut, None, reason, OffsetDateTime::now_utc());
     let deadline = Deadline::after(PUT_TIMEOUT);
-    let put = connection.store.put_instrument(&instrument, &audit.about(&definition), deadline).await;
-    Ok(match put.map_err(PutError::Store)? {
-        InstrumentPut::Stored => Outcome::Accepted(Accepted::InstrumentStored { id, version }),
-        InstrumentPut::OtherContent => Outcome::Refused(Refused::OtherContent { definition }),
-    })
+    let release = releases::put_instrument(&store, &instrument, audit, deadline).await.map_err(PutError::Store)?;
+    let (id, version) = (instrument.id().clone(), instrument.version().clone());
+    Ok(Outcome::of(release, Accepted::InstrumentStored { id, version }))
 }

@@ -6,6 +6,7 @@ use clinical::document::DefinitionFault;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use invocation::EnvironmentError;
 use invocation::aws::Failure;
+use releases::{Refused, Release};
 
 use crate::ReadError;
 
@@ -18,6 +19,17 @@ pub enum Outcome {
     Faulty(Vec<DefinitionFault>),
     /// The definition has no faults, but its version cannot be stored.
     Refused(Refused),
+}
+
+impl Outcome {
+    /// The outcome of a `release` of what `accepted` names.
+    pub(crate) fn of(release: Release, accepted: Accepted) -> Self {
+        match release {
+            Release::InForce(_) => Self::Accepted(accepted),
+            Release::Faulty(faults) => Self::Faulty(faults),
+            Release::Refused(refused) => Self::Refused(refused),
+        }
+    }
 }
 
 /// What was checked or stored.
@@ -74,36 +86,6 @@ impl fmt::Display for Accepted {
             }
         }
     }
-}
-
-/// Why a version is not stored.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// The instrument ships with the program.
-    #[error("{id} {version} ships with the program, and a version never changes; give this one another id or version")]
-    Shipped {
-        /// The instrument's id.
-        id: InstrumentId,
-        /// The instrument's version.
-        version: InstrumentVersion,
-    },
-    /// The version is stored with other content.
-    #[error("{definition} is stored with other content, and a version never changes; give this one a higher version")]
-    OtherContent {
-        /// Id and version of the instrument or study.
-        definition: String,
-    },
-    /// A later version of the study is in force.
-    #[error(
-        "version {later} of the study is in force, and an earlier one cannot replace it; give this one a higher version"
-    )]
-    LaterInForce {
-        /// The version in force.
-        later: StudyVersion,
-    },
-    /// The protocol holds no study.
-    #[error("the protocol has no study")]
-    NoStudy,
 }
 
 /// Why a definition was not stored, other than for its content.

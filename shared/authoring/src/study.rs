@@ -7,11 +7,12 @@ use clinical::document::DefinitionFault;
 use clinical::instruments::Instrument;
 use clinical::studies::Study;
 use invocation::Deadline;
-use records::{Audit, AuditAction, StudyPut};
+use records::{Audit, AuditAction};
+use releases::Refused;
 use time::OffsetDateTime;
 
 use crate::connection::{Connection, PUT_TIMEOUT, Target};
-use crate::outcome::{Accepted, Outcome, PutError, Refused};
+use crate::outcome::{Accepted, Outcome, PutError};
 use crate::{ReadError, read_text};
 
 /// Checks the study in `file`. The definitions of instruments that do not ship are read from the files `instruments`.
@@ -26,7 +27,7 @@ pub fn check(file: &Path, instruments: &[PathBuf]) -> Result<Outcome, ReadError>
             Err(faults) => return Ok(Outcome::Faulty(faults)),
         }
     }
-    let checked = Study::parse(&read_text(file)?).and_then(|study| study.with_instruments(&own, is_time_zone));
+    let checked = Study::parse(&read_text(file)?).and_then(|study| releases::check_study(study, &own));
     Ok(match checked {
         Ok(protocol) => match protocol.study() {
             Some(study) => Outcome::Accepted(Accepted::StudyChecked {
@@ -63,27 +64,10 @@ pub async fn put(file: &Path, target: &Target, reason: &str) -> Result<Outcome, 
 pub async fn put_parsed(study: Study, connection: Connection, reason: &str) -> Result<Outcome, PutError> {
     let Connection { store, actor } = connection;
     let deadline = Deadline::after(PUT_TIMEOUT);
-    let mut own = Vec::new();
-    for (id, version) in study.own_instruments() {
-        own.extend(store.instrument(id, version, deadline).await.map_err(PutError::Store)?);
-    }
-    let protocol = match study.with_instruments(&own, is_time_zone) {
-        Ok(protocol) => protocol,
-        Err(faults) => return Ok(Outcome::Faulty(faults)),
-    };
-    let Some(study) = protocol.study() else { return Ok(Outcome::Refused(Refused::NoStudy)) };
     let (id, version) = (study.id().clone(), study.version().clone());
     let audit = Audit::by(actor, AuditAction::StudyPut, Some(&id), reason, OffsetDateTime::now_utc());
-    let put = store.put_study(study, &audit.about(&version), deadline).await;
-    Ok(match put.map_err(PutError::Store)? {
-        StudyPut::InForce => Outcome::Accepted(Accepted::StudyInForce { id, version }),
-        StudyPut::OtherContent => Outcome::Refused(Refused::OtherContent { definition: format!("{id} {version}") }),
-        StudyPut::LaterInForce(later) => Outcome::Refused(Refused::LaterInForce { later }),
-    })
-}
-
-fn is_time_zone(name: &str) -> bool {
-    jiff::tz::db().get(name).is_ok()
+    let release = releases::put_study(&store, study, audit, deadline).await.map_err(PutError::Store)?;
+    Ok(Outcome::of(release, Accepted::StudyInForce { id, version }))
 }
 
 /// The faults with the file that they are in.

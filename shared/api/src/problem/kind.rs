@@ -21,6 +21,10 @@ pub enum ProblemKind {
     OriginalMissing,
     /// 409: the submission to correct has another correction.
     AlreadyAmended,
+    /// 409: the version of the definition is stored with other content.
+    VersionConflict,
+    /// 409: a later version of the study is in force.
+    LaterVersion,
     /// 413: the body, or the answer to it, is too large.
     TooLarge,
     /// 415: the media type of the body is not accepted.
@@ -41,7 +45,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds, for tests of what callers and operators are shown of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
@@ -50,6 +54,8 @@ impl ProblemKind {
         Self::SubmissionConflict,
         Self::OriginalMissing,
         Self::AlreadyAmended,
+        Self::VersionConflict,
+        Self::LaterVersion,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
@@ -66,9 +72,12 @@ impl ProblemKind {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::PatientWithdrawn => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
-            Self::SubmissionConflict | Self::OriginalMissing | Self::AlreadyAmended | Self::RegistrationConflict => {
-                StatusCode::CONFLICT
-            }
+            Self::SubmissionConflict
+            | Self::OriginalMissing
+            | Self::AlreadyAmended
+            | Self::VersionConflict
+            | Self::LaterVersion
+            | Self::RegistrationConflict => StatusCode::CONFLICT,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -103,6 +112,8 @@ impl ProblemKind {
             Self::AlreadyAmended => {
                 ("urn:epro:problem:already-amended", "The submission to correct is corrected already")
             }
+            Self::VersionConflict => ("urn:epro:problem:version-conflict", "The version is stored with other content"),
+            Self::LaterVersion => ("urn:epro:problem:later-version", "A later version is in force"),
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
             Self::Invalid => ("urn:epro:problem:invalid", "Content is invalid"),

@@ -40,6 +40,8 @@ fn issue_type(kind: ProblemKind) -> &'static str {
         ProblemKind::SubmissionConflict
         | ProblemKind::OriginalMissing
         | ProblemKind::AlreadyAmended
+        | ProblemKind::VersionConflict
+        | ProblemKind::LaterVersion
         | ProblemKind::RegistrationConflict => "conflict",
         ProblemKind::TooLarge => "too-long",
         ProblemKind::UnsupportedMediaType => "not-supported",

@@ -186,6 +186,12 @@ impl Audit {
         }
     }
 
+    /// This entry, concerning what all studies may use instead of one study.
+    #[must_use]
+    pub fn of_all_studies(self) -> Self {
+        Self { study: None, ..self }
+    }
+
     /// This entry, concerning `site` only.
     #[must_use]
     pub fn at_site(self, site: &SiteId) -> Self {

@@ -46,7 +46,7 @@ pub struct Registration {
     /// The patient's withdrawal.
     pub withdrawal: Option<Withdrawal>,
     /// The revision, for optimistic locking; 0 before it is stored.
-    pub revision: u64,
+    pub(crate) revision: u64,
 }
 
 /// A transfer of a patient from one site to another.
@@ -156,6 +156,28 @@ impl Transfer {
 }
 
 impl Registration {
+    /// The registration of a patient at `site`, enrolled on this day, before anything else is known or stored.
+    pub fn new(study: StudyId, patient: PatientId, site: SiteId, enrolled_on: Date) -> Self {
+        Self {
+            study,
+            patient,
+            site,
+            enrolled_on,
+            time_zone: None,
+            language: None,
+            group: None,
+            events: BTreeMap::new(),
+            transfers: Vec::new(),
+            withdrawal: None,
+            revision: 0,
+        }
+    }
+
+    /// Whether it was read from the store.
+    pub fn is_stored(&self) -> bool {
+        self.revision > 0
+    }
+
     /// Its key in the Records table.
     pub(crate) fn key(&self) -> Item {
         keys::registration(&self.study, &self.patient)

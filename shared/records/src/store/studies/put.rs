@@ -42,13 +42,35 @@ pub enum InstrumentPut {
     OtherContent,
 }
 
+/// Whether a version that is in force, or stored, is so by this write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// By this write, with its audit entry.
+    Now,
+    /// By an earlier one. This one wrote nothing.
+    Before,
+}
+
 impl Store {
+    /// As [`put_study_version`](Self::put_study_version), for callers to whom a repeat is the same.
+    ///
+    /// # Errors
+    /// If the store did not confirm it; a repeat settles the outcome.
+    pub async fn put_study(&self, study: &Study, audit: &Audit, deadline: Deadline) -> Result<StudyPut, Failure> {
+        self.put_study_version(study, audit, deadline).await.map(|(put, _)| put)
+    }
+
     /// Puts `study` in force and stores the audit entry `audit`, in one transaction. A version that is stored already
     /// stays unchanged, so this may be repeated. The study's own instruments must be stored before.
     ///
     /// # Errors
     /// If the store did not confirm it; a repeat settles the outcome.
-    pub async fn put_study(&self, study: &Study, audit: &Audit, deadline: Deadline) -> Result<StudyPut, Failure> {
+    pub async fn put_study_version(
+        &self,
+        study: &Study,
+        audit: &Audit,
+        deadline: Deadline,
+    ) -> Result<(StudyPut, Stored), Failure> {
         let table = &self.tables.records;
         let by = audit.actor.principal.sub();
         let put = |of| Put::builder().table_name(table).set_item(Some(document::study_item(study, of, audit.at, by)));
@@ -69,17 +91,17 @@ impl Store {
         ];
         let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
         match send(request, deadline, PUT).await {
-            Ok(_) => Ok(StudyPut::InForce),
+            Ok(_) => Ok((StudyPut::InForce, Stored::Now)),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                 stored_before(&cancelled.cancellation_reasons.unwrap_or_default(), study.hash())
+                    .map(|put| (put, Stored::Before))
                     .ok_or_else(|| Failure::transient(OF_STUDY, "another transaction conflicted with it"))
             }
             Err(error) => Err(error.into_failure(OF_STUDY)),
         }
     }
 
-    /// Stores `instrument`, which does not ship with the library, and the audit entry `audit`, in one transaction. A
-    /// version that is stored already stays unchanged, so this may be repeated.
+    /// As [`put_instrument_version`](Self::put_instrument_version), for callers to whom a repeat is the same.
     ///
     /// # Errors
     /// If the store did not confirm it; a repeat settles the outcome.
@@ -89,6 +111,20 @@ impl Store {
         audit: &Audit,
         deadline: Deadline,
     ) -> Result<InstrumentPut, Failure> {
+        self.put_instrument_version(instrument, audit, deadline).await.map(|(put, _)| put)
+    }
+
+    /// Stores `instrument`, which does not ship with the library, and the audit entry `audit`, in one transaction. A
+    /// version that is stored already stays unchanged, so this may be repeated.
+    ///
+    /// # Errors
+    /// If the store did not confirm it; a repeat settles the outcome.
+    pub async fn put_instrument_version(
+        &self,
+        instrument: &Instrument,
+        audit: &Audit,
+        deadline: Deadline,
+    ) -> Result<(InstrumentPut, Stored), Failure> {
         let item = document::instrument_item(instrument, audit.at, audit.actor.principal.sub());
         let mut put = put_if_absent(&self.tables.records, item);
         put.return_values_on_condition_check_failure = Some(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -98,13 +134,13 @@ impl Store {
         ];
         let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
         match send(request, deadline, PUT).await {
-            Ok(_) => Ok(InstrumentPut::Stored),
+            Ok(_) => Ok((InstrumentPut::Stored, Stored::Now)),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                 match cancelled.cancellation_reasons.unwrap_or_default().first() {
                     Some(reason) if is_condition_failed(reason) && is_same(reason, instrument.hash()) => {
-                        Ok(InstrumentPut::Stored)
+                        Ok((InstrumentPut::Stored, Stored::Before))
                     }
-                    Some(reason) if is_condition_failed(reason) => Ok(InstrumentPut::OtherContent),
+                    Some(reason) if is_condition_failed(reason) => Ok((InstrumentPut::OtherContent, Stored::Before)),
                     _ => Err(Failure::transient(OF_INSTRUMENT, "another transaction conflicted with it")),
                 }
             }
