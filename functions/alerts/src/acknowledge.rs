@@ -1,8 +1,6 @@
 //! Acknowledgements of alerts. The first one is never replaced; later ones are stored with it.
 
-use api::{
-    Caller, Invocation, Problem, ProblemKind, WriteFailure, audit, body, counted, http, protocol_for,
-};
+use api::{Caller, Invocation, Problem, ProblemKind, WriteFailure, audit, body, counted, http, protocol_for};
 use clinical::document::{Finding, Findings, pointer};
 use invocation::rfc3339;
 use lambda_http::http::StatusCode;

@@ -16,9 +16,7 @@ mod sample;
 
 use std::sync::Arc;
 
-use api::{
-    Caller, Handler, Invocation, Problem, ProblemKind, WriteFailure, admit, audit, counted, http, language,
-};
+use api::{Caller, Handler, Invocation, Problem, ProblemKind, WriteFailure, admit, audit, counted, http, language};
 use clinical::ids::SiteId;
 use clinical::studies::Protocol;
 use invocation::Deadline;

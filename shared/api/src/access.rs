@@ -126,7 +126,11 @@ mod tests {
         for (index, access) in ACCESS.iter().enumerate() {
             assert!(ACCESS[..index].iter().all(|before| before.route != access.route), "{}", access.route);
             let roles: Vec<Role> = access.roles().collect();
-            assert!(roles.iter().all(|role| roles.iter().filter(|other| *other == role).count() == 1), "{}", access.route);
+            assert!(
+                roles.iter().all(|role| roles.iter().filter(|other| *other == role).count() == 1),
+                "{}",
+                access.route
+            );
             assert!(!roles.is_empty() && !access.scopes.is_empty(), "{}", access.route);
         }
     }

@@ -99,9 +99,7 @@ impl ProblemKind {
             Self::AlreadyAmended => {
                 ("urn:epro:problem:already-amended", "The submission to correct is corrected already")
             }
-            Self::VersionConflict => {
-                ("urn:epro:problem:version-conflict", "The version is stored with other content")
-            }
+            Self::VersionConflict => ("urn:epro:problem:version-conflict", "The version is stored with other content"),
             Self::LaterVersion => ("urn:epro:problem:later-version", "A later version is in force"),
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
