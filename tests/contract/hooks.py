@@ -7,14 +7,14 @@ import os
 
 import schemathesis
 
-from cloud import ALL_SCOPES, SITE, token
+from cloud import ALL_SCOPES, SITE, STUDY, token
 
 TOKENS = os.environ["EPRO_TOKENS"]
 # The number of items of instruments of the study. Each may be answered with 0 to 3.
 ITEMS = {"phq-9": 9, "gad-7": 7, "pain-nrs": 1}
 # What exists, by operation or for all.
 KNOWN = {
-    None: {"site": SITE, "version": "1.0.0"},
+    None: {"site": SITE, "study": STUDY, "version": "1.0.0"},
     "getInstrument": {"id": "phq-9"},
     "getQuestionnaire": {"id": "gad-7"},
     "validateRows": {"form": "vs"},

@@ -42,8 +42,8 @@ const ROLES: [(&str, &[&str]); 6] = [
     ),
     ("clinician", &["alerts:read", "alerts:write", "patients:read", "reports:read", "instruments:read"]),
     ("service", &["counts:write", "instruments:read"]),
-    ("monitor", &["audit:read", "instruments:read"]),
-    ("data-manager", &["instruments:read"]),
+    ("monitor", &["audit:read", "alerts:read", "counts:read", "patients:read", "reports:read", "instruments:read"]),
+    ("data-manager", &["studies:write", "audit:read", "instruments:read"]),
 ];
 
 /// Signs and verifies tokens. Cheap to clone.

@@ -9,7 +9,7 @@ use crate::runtime_api::Environment;
 use crate::{Fault, document, events};
 
 /// The functions, each with an event that it answers.
-const FUNCTIONS: [(&str, &str); 11] = [
+const FUNCTIONS: [(&str, &str); 12] = [
     ("submit", "submit-post"),
     ("score", "score-stream"),
     ("sweep", "sweep-schedule"),
@@ -19,6 +19,7 @@ const FUNCTIONS: [(&str, &str); 11] = [
     ("patients", "patients-get"),
     ("audit", "audit-get"),
     ("instruments", "instruments-get"),
+    ("definitions", "definitions-put-instrument"),
     ("validate", "validate-post"),
     ("report", "report-get"),
 ];
