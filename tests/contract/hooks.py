@@ -14,7 +14,7 @@ TOKENS = os.environ["EPRO_TOKENS"]
 ITEMS = {"phq-9": 9, "gad-7": 7, "pain-nrs": 1}
 # What exists, by operation or for all.
 KNOWN = {
-    None: {"site": SITE, "study": STUDY, "version": "1.0.0"},
+    None: {"site": SITE, "study": STUDY, "version": "1.0.0", "patient": "P-900", "event": "surgery"},
     "getInstrument": {"id": "phq-9"},
     "getQuestionnaire": {"id": "gad-7"},
     "validateRows": {"form": "vs"},

@@ -38,12 +38,20 @@ const ROLES: [(&str, &[&str]); 6] = [
     ("patient", &["submissions:write", "submissions:read", "instruments:read"]),
     (
         "staff",
-        &["submissions:read", "counts:read", "patients:read", "forms:validate", "reports:read", "instruments:read"],
+        &[
+            "submissions:read",
+            "counts:read",
+            "patients:read",
+            "patients:write",
+            "forms:validate",
+            "reports:read",
+            "instruments:read",
+        ],
     ),
     ("clinician", &["alerts:read", "alerts:write", "patients:read", "reports:read", "instruments:read"]),
     ("service", &["counts:write", "instruments:read"]),
     ("monitor", &["audit:read", "alerts:read", "counts:read", "patients:read", "reports:read", "instruments:read"]),
-    ("data-manager", &["studies:write", "audit:read", "instruments:read"]),
+    ("data-manager", &["studies:write", "patients:read", "patients:write", "audit:read", "instruments:read"]),
 ];
 
 /// Signs and verifies tokens. Cheap to clone.

@@ -9,7 +9,7 @@ use crate::runtime_api::Environment;
 use crate::{Fault, document, events};
 
 /// The functions, each with an event that it answers.
-const FUNCTIONS: [(&str, &str); 12] = [
+const FUNCTIONS: [(&str, &str); 13] = [
     ("submit", "submit-post"),
     ("score", "score-stream"),
     ("sweep", "sweep-schedule"),
@@ -18,6 +18,7 @@ const FUNCTIONS: [(&str, &str); 12] = [
     ("counts", "counts-get"),
     ("patients", "patients-get"),
     ("audit", "audit-get"),
+    ("registry", "registry-put"),
     ("instruments", "instruments-get"),
     ("definitions", "definitions-put-instrument"),
     ("validate", "validate-post"),

@@ -10,12 +10,13 @@ const ALARM: &str = "AWS::CloudWatch::Alarm";
 /// The guide, as descriptions name it.
 const GUIDE: &str = "functions/OPERATION.md";
 /// What has to be watched: the alarm, its metric, and the largest threshold.
-const WATCHED: [(&str, &str, f64); 16] = [
+const WATCHED: [(&str, &str, f64); 17] = [
     ("ScoreBehindAlarm", "IteratorAge", 120_000.0),
     ("RecordsQuarantinedAlarm", "RecordsQuarantined", 1.0),
     ("PendingTooLongAlarm", "OldestPendingSeconds", 900.0),
     ("ApiErrorsAlarm", "5xx", 5.0),
     ("ApiThrottledAlarm", "Throttles", 10.0),
+    ("StaffThrottledAlarm", "Throttles", 10.0),
     ("ScoringThrottledAlarm", "Throttles", 1.0),
     ("ApiSlowAlarm", "Duration", 50.0),
     ("ScoreSlowAlarm", "Duration", 50.0),
@@ -132,12 +133,14 @@ fn of_functions(template: &Template, fault: &mut dyn FnMut(&str, &str)) {
     let globals = &template.root["Globals"]["Function"]["Timeout"];
     let timeout =
         |function: &Value| function["Properties"]["Timeout"].as_u64().or(globals.as_u64()).unwrap_or(0) * 1_000;
-    let watched = |ids: [&str; 2]| {
-        let alarms = ids.map(|id| &template.root["Resources"][id]);
-        alarms.into_iter().flat_map(references).collect::<BTreeSet<String>>()
+    let watched = |ids: &[&str]| {
+        let alarms = ids.iter().map(|id| &template.root["Resources"][*id]);
+        alarms.flat_map(references).collect::<BTreeSet<String>>()
     };
-    let (throttles, slow) =
-        (watched(["ApiThrottledAlarm", "ScoringThrottledAlarm"]), watched(["ApiSlowAlarm", "ScoreSlowAlarm"]));
+    let (throttles, slow) = (
+        watched(&["ApiThrottledAlarm", "StaffThrottledAlarm", "ScoringThrottledAlarm"]),
+        watched(&["ApiSlowAlarm", "ScoreSlowAlarm"]),
+    );
     let usual = globals.as_u64().unwrap_or(0) * 1_000;
     let mut scaled = Vec::new();
     for (id, function) in template.functions() {

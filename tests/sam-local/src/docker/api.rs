@@ -59,6 +59,7 @@ const REQUESTS: &[(&str, u16, &str)] = &[
     ("definitions-put-study", 200, "\"study\":\"FATIGUE\""),
     ("definitions-put-study-invalid", 422, "\"pointer\":\"/instruments/0\""),
     ("patients-get", 200, "\"P-001\""),
+    ("registry-put", 200, "\"enrolledOn\":\"2026-11-01\""),
     ("audit-get", 200, "\"entries\":[{"),
     ("alerts-get", 200, "\"alerts\":["),
     ("alerts-acknowledge", 200, "\"acknowledged"),

@@ -32,6 +32,8 @@ pub(crate) const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("DefinitionsFunction", "definitions-put-study", Some(200)),
     ("DefinitionsFunction", "definitions-put-study-invalid", Some(422)),
     ("PatientsFunction", "patients-get", Some(200)),
+    ("RegistryFunction", "registry-put", Some(201)),
+    ("RegistryFunction", "registry-put", Some(200)),
     ("AuditFunction", "audit-get", Some(200)),
     ("AlertsFunction", "alerts-get", Some(200)),
     ("AlertsFunction", "alerts-acknowledge", Some(200)),
