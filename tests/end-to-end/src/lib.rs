@@ -171,6 +171,12 @@ impl Cloud {
         Answer::of(with(request, token).send().await.expect("the cloud answers")).await
     }
 
+    /// Sends a PUT request with `body` to `path`, with `token` if there is one.
+    pub async fn put(&self, path: &str, token: Option<&str>, body: &Value) -> Answer {
+        let request = self.http.put(format!("{}{path}", self.address)).json(body);
+        Answer::of(with(request, token).send().await.expect("the cloud answers")).await
+    }
+
     /// Submits `submission`.
     pub async fn submit(&self, token: &str, submission: &Value) -> Answer {
         self.post("/v1/submissions", Some(token), submission).await

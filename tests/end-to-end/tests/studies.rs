@@ -83,6 +83,81 @@ async fn a_study_with_a_stricter_rule_changes_the_alerts() {
 }
 
 #[tokio::test]
+async fn a_data_manager_puts_a_study_over_http_and_a_patient_submits_to_it_at_once() {
+    let (cloud, _folder) = Cloud::fresh(&["--memory", "--parameter", "OpenStudies=false"]).await;
+    let token = async |role: &str| {
+        let claims =
+            json!({"role": role, "study": "HTTP", "sites": "S01", "patient": "P-001", "sub": format!("{role}-1")});
+        cloud.token(claims).await
+    };
+    let diary: Value = serde_json::from_str(&DEFINITION.replace("\"id\": \"phq-2\"", "\"id\": \"own-diary\"")).unwrap();
+    let study = json!({
+        "id": "HTTP", "version": "1.0.0", "title": {"en": "A study over HTTP"}, "languages": ["en"],
+        "sites": [{"id": "S01", "name": "Site 1", "timeZone": "Europe/Berlin"}],
+        "instruments": [{"id": "own-diary", "version": "1.0.0"}],
+    });
+    let (of_diary, of_study) = ("/v1/instruments/own-diary/1.0.0", "/v1/studies/HTTP");
+
+    for role in ["patient", "staff", "clinician", "service", "monitor"] {
+        let token = token(role).await;
+        assert_eq!(cloud.put(of_diary, Some(&token), &diary).await.status, 403, "{role}");
+        assert_eq!(cloud.put(of_study, Some(&token), &study).await.status, 403, "{role}");
+    }
+    assert_eq!(cloud.put(of_study, None, &study).await.status, 401);
+    let manager = token("data-manager").await;
+    assert_eq!(cloud.put("/v1/studies/EPRO-DEMO", Some(&manager), &study).await.status, 404);
+    let early = cloud.put(of_study, Some(&manager), &study).await;
+    assert_eq!((early.status, &early.body["errors"][0]["code"]), (422, &json!("instrument.unknown")), "{}", early.body);
+    for expected in [201, 200] {
+        assert_eq!(cloud.put(of_diary, Some(&manager), &diary).await.status, expected);
+    }
+    for expected in [201, 200] {
+        assert_eq!(cloud.put(of_study, Some(&manager), &study).await.status, expected);
+    }
+
+    let (patient, staff) = (token("patient").await, token("staff").await);
+    let own = json!({
+        "id": "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e", "instrument": "own-diary", "version": "1.0.0",
+        "authoredAt": "2026-11-01T08:00:00+01:00", "answers": {"1": 0, "2": 0},
+    });
+    assert_eq!(cloud.submit(&patient, &own).await.status, 202);
+    until("it is scored", async || Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"] == 1))
+        .await;
+
+    // The data manager reads on the audit trail what was put; once each, in spite of the repeats.
+    let entries = cloud.get("/v1/sites/S01/audit", Some(&manager)).await.body["entries"].clone();
+    for (action, subject) in [("instrument-put", "own-diary 1.0.0"), ("study-put", "1.0.0")] {
+        let found: Vec<_> = entries.as_array().unwrap().iter().filter(|entry| entry["action"] == action).collect();
+        let ours: Vec<_> = found.iter().filter(|entry| entry["actor"]["sub"] == "data-manager-1").collect();
+        assert_eq!((ours.len(), &ours[0]["subject"]), (1, &json!(subject)), "{entries}");
+    }
+}
+
+#[tokio::test]
+async fn a_monitor_reads_the_sites_of_its_token_and_no_others() {
+    let (cloud, _folder) = Cloud::fresh(&["--memory"]).await;
+    let patient = cloud.patient("S01", "P-001").await;
+    assert_eq!(cloud.submit(&patient, &phq_9([1, 1, 1, 1, 1, 1, 1, 1, 1])).await.status, 202);
+    let monitor = cloud.token(json!({"role": "monitor", "study": "DEMO", "sites": "S01"})).await;
+    let staff = cloud.staff("S01").await;
+    until("it is scored", async || Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"] == 1))
+        .await;
+    for list in ["patients", "alerts", "audit", "counts", "report"] {
+        let own = cloud.get(&format!("/v1/sites/S01/{list}"), Some(&monitor)).await;
+        assert_eq!(own.status, 200, "{list}");
+        let other = cloud.get(&format!("/v1/sites/S02/{list}"), Some(&monitor)).await;
+        assert_eq!(other.status, 404, "{list}");
+    }
+    let alerts = cloud.get("/v1/sites/S01/alerts", Some(&monitor)).await.body["alerts"].clone();
+    let alert = alerts[0]["alertId"].as_str().unwrap();
+    for path in [format!("/v1/alerts/{alert}/acknowledge"), "/v1/sites/S01/calls".to_owned()] {
+        assert_eq!(cloud.post(&path, Some(&monitor), &json!({})).await.status, 403, "{path}");
+    }
+    let rows = cloud.post("/v1/forms/vs/1.0.0/validate", Some(&monitor), &json!([])).await;
+    assert_eq!(rows.status, 403);
+}
+
+#[tokio::test]
 async fn a_closed_deployment_accepts_stored_studies_only_and_scopes_with_its_issuers_prefix() {
     let (cloud, _folder) = Cloud::fresh(&["--memory", "--parameter", "OpenStudies=false"]).await;
     for (study, scope, expected) in [
