@@ -42,7 +42,10 @@ struct Patient<'a> {
     alerts: Vec<Alert<'a>>,
     first_submission: Option<String>,
     patient: &'a str,
+    since: Option<String>,
     submissions: Vec<Submission<'a>>,
+    until: Option<String>,
+    withdrawn: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -89,7 +92,10 @@ impl<'a> Patient<'a> {
             alerts: patient.alerts.iter().map(Alert::of).collect(),
             first_submission: patient.first_submission.map(utc),
             patient: patient.patient.as_str(),
+            since: patient.stay.since.map(utc),
             submissions: patient.submissions.iter().map(Submission::of).collect(),
+            until: patient.stay.until.map(utc),
+            withdrawn: patient.stay.withdrawal.as_ref().map(|withdrawal| withdrawal.mode.as_str()),
         }
     }
 }

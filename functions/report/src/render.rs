@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use clinical::ids::InstrumentId;
 use clinical::instruments::Severity;
-use records::AlertStatus;
+use records::{AlertStatus, Stay};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
@@ -130,6 +130,11 @@ fn summary(pages: &mut Pages, heading: &Heading<'_>, statistics: &Statistics<'_>
         let clocks = labels.clock_corrected.replace("{count}", &totals.clock_corrected.to_string());
         pages.paragraph(small, &clocks);
     }
+    for (sentence, count) in [(labels.withdrawn, totals.withdrawn), (labels.moved, totals.moved)] {
+        if count > 0 {
+            pages.paragraph(small, &sentence.replace("{count}", &count.to_string()));
+        }
+    }
     if totals.unreadable > 0 {
         pages.paragraph(Style::bold(7.5, RED), &labels.unreadable.replace("{count}", &totals.unreadable.to_string()));
     }
@@ -229,10 +234,19 @@ fn compliance(pages: &mut Pages, heading: &Heading<'_>, statistics: &Statistics<
 
 /// The mark of a patient's times of which at least one was corrected.
 const CLOCK_MARK: &str = " *";
+/// The mark of a patient who has withdrawn from the study.
+const WITHDRAWN_MARK: &str = " (w)";
+/// The mark of a patient who has moved to another site.
+const MOVED_MARK: &str = " (m)";
 
 fn patient_rows(heading: &Heading<'_>, line: &PatientLine<'_>) -> Vec<Vec<Cell>> {
     let labels = heading.language.labels();
-    let patient = || Cell::new(line.patient.as_str());
+    let mark = match line.stay {
+        Stay { withdrawal: Some(_), .. } => WITHDRAWN_MARK,
+        Stay { is_current: false, .. } => MOVED_MARK,
+        Stay { .. } => "",
+    };
+    let patient = || Cell::new(format!("{}{mark}", line.patient));
     if line.instruments.is_empty() {
         let mut row = vec![patient(), Cell::colored(labels.no_submissions, GREY), Cell::new("0")];
         row.extend(["", "", "", ""].map(Cell::new));

@@ -8,7 +8,7 @@ use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId}
 use clinical::instruments::definition::ScoreDefinition;
 use clinical::instruments::{Catalog, Instrument, Severity};
 use clinical::studies::Protocol;
-use records::{AlertHandling, AlertStatus, PatientPeriod, SitePeriod, SubmissionSummary};
+use records::{AlertHandling, AlertStatus, PatientPeriod, SitePeriod, Stay, SubmissionSummary, Withdrawal};
 use rust_decimal::Decimal;
 use time::{Date, Duration, OffsetDateTime};
 
@@ -66,8 +66,12 @@ pub struct Statistics<'a> {
 /// The totals of a site in the period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Patients enrolled at the site.
+    /// Patients enrolled at the site, without those who have moved to another one.
     pub patients: u64,
+    /// Patients who have withdrawn from the study.
+    pub withdrawn: u64,
+    /// Patients with submissions or alerts here who have moved to another site.
+    pub moved: u64,
     /// Patients with at least one submission in the period.
     pub active: u64,
     /// Submissions, without those that were corrected.
@@ -118,6 +122,8 @@ impl Compliance {
 pub struct PatientLine<'a> {
     /// The patient's id in the study.
     pub patient: &'a PatientId,
+    /// The patient's time at the site.
+    pub stay: &'a Stay,
     /// One entry for each instrument that the study schedules or the patient answered.
     pub instruments: BTreeMap<&'a InstrumentId, PatientInstrument>,
 }
@@ -195,7 +201,9 @@ fn totals(data: &SitePeriod) -> Totals {
     let submissions = || data.patients.iter().flat_map(standing);
     let count = |of: fn(&SubmissionSummary) -> bool| submissions().filter(|submission| of(submission)).count() as u64;
     Totals {
-        patients: data.patients.len() as u64,
+        patients: data.patients.iter().filter(|patient| patient.stay.is_current).count() as u64,
+        withdrawn: data.patients.iter().filter(|patient| patient.stay.withdrawal.is_some()).count() as u64,
+        moved: data.patients.iter().filter(|patient| !patient.stay.is_current).count() as u64,
         active: data.patients.iter().filter(|patient| !patient.submissions.is_empty()).count() as u64,
         submissions: submissions().count() as u64,
         scored: count(|submission| submission.scores.as_ref().is_some_and(|scores| !scores.is_empty())),
@@ -229,12 +237,16 @@ fn patient_line<'a>(
     }
     for (instrument, every_days) in &plan.schedule {
         let days = days.get(instrument).map_or(&[][..], Vec::as_slice);
-        let start = data.first_submission.map(|first| period.zone().local(first).date().max(period.from()));
-        let compliance =
-            start.map_or_else(Compliance::default, |start| compliance(start, period.to(), today, *every_days, days));
+        let day = |at: OffsetDateTime| period.zone().local(at).date();
+        let start = data.first_submission.max(data.stay.since).map(|first| day(first).max(period.from()));
+        // A window that was open when the patient left is not missed.
+        let to = data.stay.until.map_or(period.to(), |until| period.to().min(day(until) - Duration::DAY));
+        let compliance = start
+            .filter(|_| !data.stay.withdrawal.as_ref().is_some_and(Withdrawal::hides))
+            .map_or_else(Compliance::default, |start| compliance(start, to, today, *every_days, days));
         instruments.entry(instrument).or_default().compliance = Some(compliance);
     }
-    PatientLine { patient: &data.patient, instruments }
+    PatientLine { patient: &data.patient, stay: &data.stay, instruments }
 }
 
 /// The windows of `every_days` days from `start` on, and those with a submission on one of `days`. A window counts once

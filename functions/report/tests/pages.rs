@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use clinical::studies::Protocol;
 use lopdf::Document;
-use records::{PatientPeriod, SitePeriod};
+use records::{PatientPeriod, SitePeriod, Stay};
 use report::period::{ReportPeriod, Zone};
 use report::render::{Heading, Language, RenderError, render};
 use report::statistics::{SitePlan, statistics};
@@ -178,6 +178,7 @@ fn a_site_without_patients_or_without_submissions_has_a_report() {
     let silent = PatientPeriod {
         patient: "P-1".parse().unwrap(),
         first_submission: Some(sample::START - time::Duration::days(40)),
+        stay: Stay::default(),
         submissions: Vec::new(),
         alerts: Vec::new(),
     };

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use clinical::ids::InstrumentId;
 use clinical::instruments::Severity;
 use clinical::studies::{Protocol, Study};
-use records::{PatientPeriod, SitePeriod};
+use records::{PatientPeriod, SitePeriod, Stay};
 use report::period::{ReportPeriod, Zone};
 use report::statistics::{Compliance, PatientInstrument, SitePlan, Totals, statistics};
 use rust_decimal::Decimal;
@@ -32,7 +32,13 @@ fn patient(first: Option<OffsetDateTime>, times: &[OffsetDateTime]) -> PatientPe
     let mut random = Random(3);
     let submissions: Vec<_> = times.iter().map(|at| sample::submission("phq-9", *at, 50, &mut random)).collect();
     let first_submission = first.into_iter().chain(times.iter().copied()).min();
-    PatientPeriod { patient: "P-1".parse().unwrap(), first_submission, submissions, alerts: Vec::new() }
+    PatientPeriod {
+        patient: "P-1".parse().unwrap(),
+        first_submission,
+        stay: Stay::default(),
+        submissions,
+        alerts: Vec::new(),
+    }
 }
 
 fn noon(day: u8) -> OffsetDateTime {

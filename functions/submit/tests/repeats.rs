@@ -154,7 +154,7 @@ async fn accepted_and_invalid_submissions_are_not_looked_up() {
         let request = request(ALONE, &[], "", Some(claims(&[])), Some(&body.to_string()), PLENTY);
         assert_eq!(submit.handle(request).await.unwrap().status(), status);
     }
-    assert_eq!(world.count_calls("GetItem RecordsTable"), 1, "the study alone was read");
+    assert_eq!(world.count_calls("GetItem RecordsTable"), 1 + 4, "the study, and the registration each time");
 }
 
 #[tokio::test(start_paused = true)]

@@ -41,10 +41,10 @@ async fn a_cold_start_on_a_slow_store_stores_the_submission() {
         let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
         assert_eq!(status, 202, "{millis} ms late: {took:?}");
         assert_eq!(world.items("submission").len(), 1, "{millis} ms late");
-        // The second request is warm: one response of the store, and the grace of the count.
+        // The second request is warm: two responses of the store, and the grace of the count.
         let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
         assert_eq!(status, 202, "{millis} ms late: {took:?}");
-        assert!(took <= Duration::from_millis(millis + 300), "{millis} ms late: {took:?}");
+        assert!(took <= Duration::from_millis(2 * millis + 300), "{millis} ms late: {took:?}");
     }
 }
 
@@ -70,10 +70,10 @@ async fn no_request_waits_for_a_newer_version_of_a_cached_study() {
     tokio::time::advance(Duration::from_secs(40)).await;
     let late = Duration::from_millis(600);
     world.delay(late);
-    // Read alongside the put of a submission that the cached version accepted.
+    // Read alongside the registration and the put of a submission that the cached version accepted.
     let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
     assert_eq!(status, 202);
-    assert!(took <= late + Duration::from_millis(260), "{took:?}");
+    assert!(took <= 2 * late + Duration::from_millis(260), "{took:?}");
     // Both responses came in the same millisecond.
     tokio::time::advance(Duration::from_millis(1)).await;
     assert_eq!(send(&submit, post("phq-9", PLENTY)).await.0, 422, "what was read meanwhile is in force");
@@ -92,6 +92,6 @@ async fn a_study_cached_for_more_than_a_minute_is_waited_for_briefly_and_read_ne
     world.delay(late);
     let (status, took) = send(&submit, post("phq-9", PLENTY)).await;
     assert_eq!(status, 202);
-    assert!(took <= late + Duration::from_millis(560), "{took:?}");
+    assert!(took <= 2 * late + Duration::from_millis(560), "{took:?}");
     assert_eq!(send(&submit, post("gad-7", PLENTY)).await.0, 202, "a store that is always late is read all the same");
 }

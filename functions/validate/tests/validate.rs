@@ -244,8 +244,8 @@ async fn in_a_study_that_enrols_first_subjects_are_patients_with_a_submission_at
     assert!(found[2..].iter().all(|found| *found == unknown), "{found:?}");
     assert_eq!(
         world.count_calls("BatchGetItem RecordsTable"),
-        2 + 3,
-        "two were scored, and 253 ids asked for in hundreds"
+        2 + 6,
+        "two were scored, and two items of each of 253 ids asked for in hundreds"
     );
 }
 

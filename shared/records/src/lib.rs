@@ -45,7 +45,7 @@ pub use items::cursor_key::CursorKey;
 pub use items::patient_records::{
     OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem,
 };
-pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary};
+pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, Stay, SubmissionSummary};
 pub use items::profile::{NOT_YET, PatientRow, Profile};
 pub use items::quarantine::Quarantined;
 pub use items::registration::{Admission, Registration, Transfer, Withdrawal, WithdrawalMode};

@@ -11,6 +11,7 @@ use clinical::studies::Escalation;
 use harness::{COUNTS, Fault, RECORDS, World, claims, context, request};
 use invocation::Deadline;
 use lambda_runtime::LambdaEvent;
+use registry::Registry;
 use serde_json::{Value, json};
 use submit::Submit;
 use sweep::Sweep;
@@ -61,7 +62,14 @@ async fn acknowledge(world: &World, site: &str, sub: &str, alert: &str) {
     assert_eq!(Alerts::new(world.store()).handle(request).await.unwrap().status(), 200);
 }
 
-/// Two sites, four patients, a correction, a late submission, alerts that are quiet, acknowledged twice, escalated and
+/// Sends `body` to the registry's `route` of patient P-4.
+async fn register(world: &World, route: &str, body: Value) {
+    let claims = claims(&[("role", "staff"), ("patient", "")]);
+    let request = request(route, &[("patient", "P-4")], "", Some(claims), Some(&body.to_string()), PLENTY);
+    assert!(Registry::new(world.store()).handle(request).await.unwrap().status().is_success());
+}
+
+/// Two sites, four patients of whom one is registered and has withdrawn, a correction, a late submission, alerts that are quiet, acknowledged twice, escalated and
 /// superseded: all scored and published.
 async fn world() -> World {
     let world = World::new();
@@ -90,6 +98,9 @@ async fn world() -> World {
     send(&world, "S02", "P-3", 1, json!({"2": false}), None).await;
     send(&world, "S01", "P-4", 1, json!({"1": 10, "2": false}), None).await;
     score(&world).await;
+    register(&world, "PUT /v1/patients/{patient}", json!({"enrolledOn": "2025-11-01"})).await;
+    let withdrawal = json!({"mode": "stop", "requestedBy": "patient", "reason": "no time"});
+    register(&world, "POST /v1/patients/{patient}/withdrawal", withdrawal).await;
     let of_p2 = one(&world, "alert", "patient", "P-2")["alert_id"].as_str().unwrap().to_owned();
     acknowledge(&world, "S02", "dr-chen", &of_p2).await;
     acknowledge(&world, "S02", "dr-lee", &of_p2).await;
@@ -292,7 +303,22 @@ const CASES: &[Case] = cases! {
     "a profile in another place of the index": |world| set(world, &profile(world), "/site_sort", text("PATIENT#P-9"))
         => [NotInSiteIndex];
     "a profile of another site": |world| set(world, &profile(world), "/site_key", text("SITE#DEMO#S02"))
-        => [LastSubmissionDiffers];
+        => [NotInSiteIndex, LastSubmissionDiffers];
+    "an entry of the index that is gone": |world| world.remove(RECORDS, &one(world, "site-entry", "pk", "PATIENT#DEMO#P-4"))
+        => [NotInSiteIndex];
+    "an entry of the index for another site": |world| {
+        set(world, &one(world, "site-entry", "pk", "PATIENT#DEMO#P-4"), "/site_key", text("SITE#DEMO#S09"));
+    } => [NotInSiteIndex, Unreadable];
+    "a registration that cannot be read": |world| edit(world, &one(world, "registration", "site", "S01"), |raw| {
+        raw["enrolled_on"] = text("soon");
+    }) => [Unreadable];
+    "a withdrawal without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "patient-withdrawn"))
+        => [AuditMissing];
+    "a withdrawal at another time": |world| edit(world, &one(world, "registration", "site", "S01"), |raw| {
+        raw["withdrawn"]["M"]["at"] = text(LONG_AGO);
+    }) => [AuditMissing, AuditWithoutChange];
+    "a registration that is gone": |world| world.remove(RECORDS, &one(world, "registration", "site", "S01"))
+        => [AuditWithoutChange];
     "a profile of another study's site": |world| set(world, &profile(world), "/site_key", text("SITE#OTHER#S01"))
         => [Unreadable];
     "an alert under the id of another one": |world| edit(world, &alert(world, "worse"), |raw| raw["sk"] = text(NO_ALERT))

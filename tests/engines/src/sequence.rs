@@ -374,8 +374,8 @@ impl Sequence {
                 extend(
                     &mut body,
                     json!({
-                        "FilterExpression": "#kind = :profile OR #effective_at BETWEEN :from AND :until \
-                            OR #place.#at BETWEEN :from AND :until",
+                        "FilterExpression": "#kind = :profile OR #kind = :registration \
+                            OR #effective_at BETWEEN :from AND :until OR #place.#at BETWEEN :from AND :until",
                         "ProjectionExpression": "#kind, #place, #effective_at, #at",
                         "ExpressionAttributeNames": {"#kind": "kind", "#effective_at": "effective_at",
                             "#place": "place", "#at": "at"},
@@ -385,7 +385,8 @@ impl Sequence {
                 let (from, until) = if a["S"].as_str() <= b["S"].as_str() { (a, b) } else { (b, a) };
                 extend(
                     &mut body["ExpressionAttributeValues"],
-                    json!({":profile": {"S": "profile"}, ":from": from, ":until": until}),
+                    json!({":profile": {"S": "profile"}, ":registration": {"S": "registration"},
+                        ":from": from, ":until": until}),
                 );
                 body
             }

@@ -83,9 +83,9 @@ const WEAKNESSES: [(&str, &str, &str); 53] = [
     ),
     // Routes.
     (
-        "              AuthorizationScopes: [patients:read, !Sub \"${ScopePrefix}patients:read\"]",
+        "              AuthorizationScopes: [forms:validate, !Sub \"${ScopePrefix}forms:validate\"]",
         "              AuthorizationScopes: []",
-        "PatientsFunction, event GetPatients: the route requires no scope",
+        "ValidateFunction, event PostRows: the route requires no scope",
     ),
     (
         "              AuthorizationScopes: [alerts:write, !Sub \"${ScopePrefix}alerts:write\"]",

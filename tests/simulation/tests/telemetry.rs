@@ -461,7 +461,7 @@ async fn promise_10_nothing_that_functions_put_out_has_an_answer_a_note_a_name_o
         "swept",
         "alert_exhausted",
         "alert_unreadable",
-        "profile_unreadable",
+        "patient_unreadable",
         "not_acknowledged",
         "read_timed_out",
         "report_step_timed_out",

@@ -101,6 +101,10 @@ pub(super) struct Labels {
     /// A sentence with `{count}`.
     pub(super) clock_corrected: &'static str,
     /// A sentence with `{count}`.
+    pub(super) withdrawn: &'static str,
+    /// A sentence with `{count}`.
+    pub(super) moved: &'static str,
+    /// A sentence with `{count}`.
     pub(super) unreadable: &'static str,
     /// A text with `{page}` and `{pages}`.
     pub(super) page: &'static str,
@@ -177,6 +181,9 @@ static ENGLISH: Labels = Labels {
         other submissions: {corrections}.",
     clock_corrected: "Submissions whose time was corrected because the device's clock was wrong: {count}. The times of their \
         patients are marked *.",
+    withdrawn: "Patients who have withdrawn from the study, marked (w): {count}. Nothing is due from them since; where they \
+        wished it, their data are not shown.",
+    moved: "Patients who have moved to another site, marked (m): {count}. What they sent from this site stays here.",
     unreadable: "Stored records that could not be read and are not included in this report: {count}.",
     page: "Page {page} of {pages}",
 };
@@ -229,6 +236,8 @@ static CHINESE: Labels = Labels {
     statuses: ["待发送", "已发送", "已确认", "静默"],
     scored: "提交中 {scored} 份已有评分，{not_scorable} 份无法评分，{waiting} 份等待评分；{corrections} 份是对其他提交的更正。",
     clock_corrected: "有 {count} 份提交因设备时钟有误，按更正后的时间计入；相关患者的时间以 * 标记。",
+    withdrawn: "有 {count} 名患者已退出研究，以 (w) 标记；退出后不再有应完成的问卷，按其要求不显示其数据。",
+    moved: "有 {count} 名患者已转至其他中心，以 (m) 标记；其在本中心提交的数据保留在此。",
     unreadable: "有 {count} 条存储记录无法读取，未计入本报告。",
     page: "第 {page} 页，共 {pages} 页",
 };
@@ -279,6 +288,8 @@ mod tests {
         for (english, chinese) in [
             (ENGLISH.scored, CHINESE.scored),
             (ENGLISH.clock_corrected, CHINESE.clock_corrected),
+            (ENGLISH.withdrawn, CHINESE.withdrawn),
+            (ENGLISH.moved, CHINESE.moved),
             (ENGLISH.unreadable, CHINESE.unreadable),
             (ENGLISH.page, CHINESE.page),
         ] {

@@ -2,7 +2,7 @@
 
 use clinical::ids::InstrumentId;
 use clinical::instruments::{Answer, Answers, Catalog, Place, Severity};
-use records::{AlertHandling, AlertStatus, InstrumentRef, PatientPeriod, SitePeriod, SubmissionSummary};
+use records::{AlertHandling, AlertStatus, InstrumentRef, PatientPeriod, SitePeriod, Stay, SubmissionSummary};
 use rust_decimal::Decimal;
 use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
@@ -39,7 +39,7 @@ pub(crate) fn patient(id: &str, days: usize, instruments: &[&str], random: &mut 
     submissions.sort_by_key(|submission| submission.place);
     alerts.sort_by_key(|alert| (alert.raised_at, alert.id));
     let first_submission = submissions.first().map(|submission| submission.place.at);
-    PatientPeriod { patient: id.parse().unwrap(), first_submission, submissions, alerts }
+    PatientPeriod { patient: id.parse().unwrap(), first_submission, stay: Stay::default(), submissions, alerts }
 }
 
 /// A submission scored by the shipped definition. Each answer is at about `level` percent of its range.

@@ -6,15 +6,20 @@ use time::OffsetDateTime;
 
 use super::alert::{AlertId, AlertStatus};
 use super::profile;
+use super::registration::{self, Transfer, Withdrawal};
 use super::submission::{self, InstrumentRef, place};
 use crate::table::attributes::{Item, Reader, Unreadable, to_json, unreadable};
 
 /// The attributes of a patient's items that are read. No answer is among them.
-pub(crate) const ATTRIBUTES: [&str; 12] = [
+pub(crate) const ATTRIBUTES: [&str; 15] = [
     "kind",
     "site",
     // Of a profile.
     "courses",
+    "site_key",
+    // Of a registration.
+    "transfers",
+    "withdrawn",
     // Of a submission; of its score the values alone.
     "id",
     "instrument",
@@ -30,7 +35,8 @@ pub(crate) const ATTRIBUTES: [&str; 12] = [
 /// The submissions of one site's patients in a period, and the alerts that were raised in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SitePeriod {
-    /// All of the site's patients, by id, also those without a submission in the period.
+    /// All of the site's patients, by id, also those without a submission in the period; of those who have left the site
+    /// only whoever has one, or an alert.
     pub patients: Vec<PatientPeriod>,
     /// The number of stored items that could not be read and are missing here.
     pub unreadable: u64,
@@ -44,10 +50,48 @@ pub struct PatientPeriod {
     /// When the patient completed the first known submission: the first ever that could be scored, or one of the period
     /// where that is earlier.
     pub first_submission: Option<OffsetDateTime>,
-    /// The submissions whose place is in the period, by place.
+    /// The patient's time at the site.
+    pub stay: Stay,
+    /// The submissions whose place is in the period, by place. None where the patient's data are hidden.
     pub submissions: Vec<SubmissionSummary>,
-    /// The alerts that were raised in the period, by time.
+    /// The alerts that were raised in the period, by time. None where the patient's data are hidden.
     pub alerts: Vec<AlertHandling>,
+}
+
+/// The time for which a site is responsible for a patient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stay {
+    /// Whether the site is responsible now.
+    pub is_current: bool,
+    /// When the patient was last transferred to the site.
+    pub since: Option<OffsetDateTime>,
+    /// When the patient left the site, or withdrew from the study. Nothing is due after that.
+    pub until: Option<OffsetDateTime>,
+    /// The patient's withdrawal from the study.
+    pub withdrawal: Option<Withdrawal>,
+}
+
+impl Default for Stay {
+    /// The stay of a patient who has been at the site, and in the study, all the time.
+    fn default() -> Self {
+        Self { is_current: true, since: None, until: None, withdrawal: None }
+    }
+}
+
+impl Stay {
+    /// The stay at `site` of the patient with this `registration`.
+    fn registered(registration: Reader<'_>, site: &SiteId) -> Result<Self, Unreadable> {
+        let transfers = registration.maps("transfers")?.into_iter().map(Transfer::from_reader);
+        let transfers: Vec<Transfer> = transfers.collect::<Result<_, _>>()?;
+        let last = |of: fn(&Transfer) -> &SiteId| {
+            transfers.iter().rev().find(|transfer| of(transfer) == site).map(|transfer| transfer.at)
+        };
+        let withdrawal = Withdrawal::from_reader(registration)?;
+        let is_current = registration.parsed::<SiteId>("site")? == *site;
+        let left = last(|transfer| &transfer.from).filter(|_| !is_current);
+        let withdrew = withdrawal.as_ref().map(|withdrawal| withdrawal.at);
+        Ok(Self { is_current, since: last(|transfer| &transfer.to), until: earliest(left, withdrew), withdrawal })
+    }
 }
 
 /// A submission as a report shows it, without answers.
@@ -95,11 +139,11 @@ pub struct AlertHandling {
 impl PatientPeriod {
     /// The period of `patient` before any item is added.
     pub(crate) fn new(patient: PatientId) -> Self {
-        Self { patient, first_submission: None, submissions: Vec::new(), alerts: Vec::new() }
+        Self { patient, first_submission: None, stay: Stay::default(), submissions: Vec::new(), alerts: Vec::new() }
     }
 
-    /// Adds `item`, the profile or a submission of the patient, if it is of `site` and of the time from `from` on and
-    /// before `until`.
+    /// Adds `item`, the profile, the registration or a submission of the patient, if it is of `site` and of the time from
+    /// `from` on and before `until`.
     pub(crate) fn add(
         &mut self,
         item: &Item,
@@ -111,7 +155,14 @@ impl PatientPeriod {
         // A submission sent while the patient was at another site belongs to that site.
         let of_this_site = || Ok(reader.parsed::<SiteId>("site")? == *site);
         match reader.text("kind")? {
-            profile::KIND => self.first_submission = earliest(self.first_submission, first_scored(reader)?),
+            profile::KIND => {
+                self.first_submission = earliest(self.first_submission, first_scored(reader)?);
+                // A registration knows better, whichever of the two comes first.
+                if self.stay == Stay::default() {
+                    self.stay.is_current = profile::site_of(item)? == *site;
+                }
+            }
+            registration::KIND => self.stay = Stay::registered(reader, site)?,
             submission::KIND if of_this_site()? => {
                 let submission = SubmissionSummary::from_reader(reader)?;
                 if (from..until).contains(&submission.place.at) {
@@ -123,13 +174,26 @@ impl PatientPeriod {
         Ok(())
     }
 
-    /// Sorts all by time and, at the same time, by id, so that the order is always the same. To be called once all
-    /// items are added.
-    pub(crate) fn sort(&mut self) {
+    /// Completes the period once all items are added: sorts all by time and, at the same time, by id, so that the order is
+    /// always the same, and hides the data of a patient who wished it.
+    pub(crate) fn complete(&mut self) {
         self.submissions.sort_by_key(|submission| (submission.place, submission.id));
         self.alerts.sort_by_key(|alert| (alert.raised_at, alert.id));
         let first = self.submissions.first().map(|submission| submission.place.at);
         self.first_submission = earliest(self.first_submission, first);
+        if !self.stay.is_current && self.stay.until.is_none() {
+            // The patient moved without a transfer: the last submission here is all that is known.
+            self.stay.until = self.submissions.last().map(|submission| submission.place.at);
+        }
+        if self.stay.withdrawal.as_ref().is_some_and(Withdrawal::hides) {
+            self.submissions.clear();
+            self.alerts.clear();
+        }
+    }
+
+    /// Whether the site's report has the patient.
+    pub(crate) fn is_reported(&self) -> bool {
+        self.stay.is_current || !self.submissions.is_empty() || !self.alerts.is_empty()
     }
 }
 
@@ -216,7 +280,7 @@ mod tests {
         let of = |items: &[&Item]| {
             let mut period = PatientPeriod::new(later.patient.clone());
             items.iter().for_each(|item| period.add(item, &later.site, from, until).unwrap());
-            period.sort();
+            period.complete();
             (period.first_submission, period.submissions.iter().map(|one| one.id).collect::<Vec<_>>())
         };
         let submissions = [&later, &earlier].map(Submission::to_item);

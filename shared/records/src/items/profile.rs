@@ -195,6 +195,7 @@ impl Profile {
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let reader = Reader(item);
         let (study, patient) = keys::patient_of(reader.text(PK)?).ok_or_else(|| unreadable(PK, "names no patient"))?;
+        let site = keys::site_of(reader.text(SITE_KEY)?).filter(|(of, _)| *of == study);
         let courses = reader.map("courses")?;
         let courses = courses.0.keys().map(|id| {
             let known = id.parse().map_err(|_| unreadable("courses", "names no course"))?;
@@ -209,7 +210,7 @@ impl Profile {
             last_alerts: last_alerts.collect::<Result<_, _>>()?,
             study,
             patient,
-            site: site_of(item)?,
+            site: site.ok_or_else(|| unreadable(SITE_KEY, "names no site of the study"))?.1,
             last_submission: last.or_else(|| newest(&courses)).ok_or_else(|| unreadable(LAST, "is missing"))?,
             courses,
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
@@ -219,12 +220,10 @@ impl Profile {
     }
 }
 
-/// The site of the profile `item`.
+/// The site of the profile `item`, which may be a part of it.
 pub(crate) fn site_of(item: &Item) -> Result<SiteId, Unreadable> {
-    let reader = Reader(item);
-    let (study, _) = keys::patient_of(reader.text(PK)?).ok_or_else(|| unreadable(PK, "names no patient"))?;
-    let site = keys::site_of(reader.text(SITE_KEY)?).filter(|(of, _)| *of == study);
-    Ok(site.ok_or_else(|| unreadable(SITE_KEY, "names no site of the study"))?.1)
+    let site = keys::site_of(Reader(item).text(SITE_KEY)?);
+    Ok(site.ok_or_else(|| unreadable(SITE_KEY, "names no site"))?.1)
 }
 
 /// The newest point of all `courses`, with its place.

@@ -146,7 +146,7 @@ impl Withdrawal {
 }
 
 impl Transfer {
-    fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
+    pub(crate) fn from_reader(reader: Reader<'_>) -> Result<Self, Unreadable> {
         Ok(Self { from: reader.parsed("from")?, to: reader.parsed("to")?, at: reader.instant("at")? })
     }
 

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 
 use super::Store;
 use crate::items::period::{ATTRIBUTES, AlertHandling, PatientPeriod, SitePeriod};
-use crate::items::profile;
+use crate::items::{profile, registration};
 use crate::table::attributes::{Reader, sortable, text};
 use crate::table::{calls, keys};
 
@@ -19,7 +19,7 @@ use crate::table::{calls, keys};
 const READS_AT_ONCE: usize = 24;
 
 impl Store {
-    /// The submissions and alerts of `patients` of `site`, as [`site_patients`](Self::site_patients) returns them, from
+    /// The submissions and alerts of the `patients` who are, or were, of `site`, as [`site_patients`](Self::site_patients) returns them, from
     /// `from` on and before `until`. All of them or none, read consistently.
     ///
     /// # Errors
@@ -42,10 +42,10 @@ impl Store {
         let unreadable = unreadable + unreadable_alerts + read.iter().map(|(_, unreadable)| unreadable).sum::<u64>();
         let patients = read.into_iter().map(|(mut period, _)| {
             period.alerts = alerts.remove(&period.patient).unwrap_or_default();
-            period.sort();
+            period.complete();
             period
         });
-        Ok(SitePeriod { patients: patients.collect(), unreadable })
+        Ok(SitePeriod { patients: patients.filter(PatientPeriod::is_reported).collect(), unreadable })
     }
 
     /// The alerts of `site` that were raised from `from` on and before `until`, by patient, and the number of those that
@@ -86,12 +86,13 @@ impl Store {
         let narrow = |query: QueryFluentBuilder| {
             query
                 .filter_expression(
-                    "#kind = :profile OR #effective_at BETWEEN :from AND :until \
+                    "#kind = :profile OR #kind = :registration OR #effective_at BETWEEN :from AND :until \
                      OR #place.#at BETWEEN :from AND :until",
                 )
                 .projection_expression(ATTRIBUTES.map(|name| format!("#{name}")).join(", "))
                 .set_expression_attribute_names(Some(names.collect()))
                 .expression_attribute_values(":profile", text(profile::KIND))
+                .expression_attribute_values(":registration", text(registration::KIND))
                 .expression_attribute_values(":from", text(sortable(from)))
                 .expression_attribute_values(":until", text(sortable(until)))
         };

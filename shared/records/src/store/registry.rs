@@ -16,11 +16,13 @@ use crate::items::audit::Audit;
 use crate::items::registration::{ADMITTING, Admission, Registration};
 use crate::items::{site_entry, submission};
 use crate::table::attributes::{Item, Reader, Unreadable, number, text};
-use crate::table::calls::{GET, IF_ABSENT, batch_get, code, is_condition_failed, put_if_absent, send};
+use crate::table::calls::{IF_ABSENT, batch_get, code, is_condition_failed, put_if_absent, send};
 use crate::table::keys::{self, REGISTRATION, SK};
 
 const OPERATION: &str = "TransactWriteItems of a registration";
 const PUT: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
+/// A submission is refused without it, so that it may take more than other reads.
+const ADMIT: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(30) };
 const ATTEMPTS: u32 = 6;
 const FIRST_WAIT: Duration = Duration::from_millis(40);
 const LONGEST_WAIT: Duration = Duration::from_millis(640);
@@ -79,7 +81,7 @@ impl Store {
             .expression_attribute_names("#w", withdrawn)
             .expression_attribute_names("#g", group)
             .consistent_read(true);
-        let item = send(request, deadline, GET).await.map_err(|error| error.into_failure(OPERATION))?.item;
+        let item = send(request, deadline, ADMIT).await.map_err(|error| error.into_failure(OPERATION))?.item;
         let admission = item.map(|item| Admission::from_item(&item)).transpose();
         admission.map_err(|_| Failure::unreadable(OPERATION, "the patient's registration cannot be read"))
     }
