@@ -99,7 +99,10 @@ async fn a_data_manager_puts_a_study_over_http_and_a_patient_submits_to_it_at_on
     let (of_diary, of_study) = ("/v1/instruments/own-diary/1.0.0", "/v1/studies/HTTP");
 
     for role in ["patient", "staff", "clinician", "service", "monitor"] {
-        let token = token(role).await;
+        // With the scope, so that it is the function that refuses them.
+        let claims =
+            json!({"role": role, "study": "HTTP", "sites": "S01", "patient": "P-001", "scope": "studies:write"});
+        let token = cloud.token(claims).await;
         assert_eq!(cloud.put(of_diary, Some(&token), &diary).await.status, 403, "{role}");
         assert_eq!(cloud.put(of_study, Some(&token), &study).await.status, 403, "{role}");
     }
@@ -138,7 +141,10 @@ async fn a_monitor_reads_the_sites_of_its_token_and_no_others() {
     let (cloud, _folder) = Cloud::fresh(&["--memory"]).await;
     let patient = cloud.patient("S01", "P-001").await;
     assert_eq!(cloud.submit(&patient, &phq_9([1, 1, 1, 1, 1, 1, 1, 1, 1])).await.status, 202);
-    let monitor = cloud.token(json!({"role": "monitor", "study": "DEMO", "sites": "S01"})).await;
+    // With the scopes of others, so that it is the functions that refuse it.
+    let scopes =
+        "audit:read alerts:read alerts:write counts:read counts:write patients:read reports:read forms:validate";
+    let monitor = cloud.token(json!({"role": "monitor", "study": "DEMO", "sites": "S01", "scope": scopes})).await;
     let staff = cloud.staff("S01").await;
     until("it is scored", async || Some(cloud.counts(&staff, "S01").await).filter(|counts| counts["submissions"] == 1))
         .await;
