@@ -8,6 +8,6 @@ mod load;
 mod protocol;
 mod study;
 
-pub use definition::{AlertSettings, Escalation, Site, StartDate, StudyDefinition, StudyInstrument};
+pub use definition::{AlertSettings, Enrolment, Escalation, Site, StartDate, StudyDefinition, StudyInstrument};
 pub use protocol::Protocol;
 pub use study::Study;
