@@ -39,11 +39,12 @@ pub enum State {
     },
     /// The window closed without an answer.
     Missed,
-    /// A change moved the window to a time that was over already, or the schedule no longer has it.
+    /// A change left no window for it: the window would have closed before the change, or the patient's schedule no
+    /// longer has it. A later change may give it a window again.
     NotAsked,
-    /// The patient withdrew, or the schedule is no longer for the patient, before it was answered or missed.
+    /// The patient withdrew before it was answered or missed.
     Ended {
-        /// The time of the withdrawal or the change.
+        /// The time of the withdrawal.
         at: Timestamp,
     },
 }
@@ -61,17 +62,17 @@ pub enum Status {
     DoneLate,
     /// The window closed without an answer.
     Missed,
-    /// The patient was never asked.
+    /// A change left no window for it.
     NotAsked,
-    /// The patient withdrew, or the schedule is no longer for the patient.
+    /// The patient withdrew.
     Ended,
 }
 
 /// An alert of windows missed in a row, of which the one that raised it is the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MissedAlert {
-    /// The number of the first of these windows.
-    pub first: u32,
+    /// When the first of these windows opened.
+    pub since: Timestamp,
     /// The late answer that resolved it, if any.
     pub resolved: Option<Resolved>,
 }
@@ -135,8 +136,8 @@ impl Occurrence {
         closes
     }
 
-    /// Whether a submission of `instrument` with this effective time can answer it. What a phone kept from before an end
-    /// still counts.
+    /// Whether a submission of `instrument` with this effective time can answer it. What a phone kept from before a
+    /// withdrawal still counts.
     pub fn takes(&self, instrument: &InstrumentId, effective: Timestamp) -> bool {
         let is_unanswered = match self.state {
             State::Waiting | State::Missed => true,
@@ -160,18 +161,15 @@ impl Occurrence {
         }
     }
 
-    /// Moves it to `window` at `at`. Without a window that is still to close, it is never asked.
+    /// Moves it to `window` at `at`. Without a window that is still to close, it is not asked.
     pub(super) fn move_to(&mut self, window: Option<Window>, schedule: &Schedule, at: Timestamp) {
-        match window.filter(|window| !window.is_empty() && window.closes > at) {
-            Some(window) if window != self.window => {
-                self.window = window;
-                self.reminders = window.reminders(&schedule.reminders, at);
+        if let Some(window) = window.filter(|window| !window.is_empty() && window.closes > at) {
+            if self.state != State::Waiting || self.window != window {
+                *self = Self::new(schedule, self.number, window, at);
             }
-            Some(_) => {}
-            None => {
-                self.state = State::NotAsked;
-                self.reminders.clear();
-            }
+        } else {
+            self.state = State::NotAsked;
+            self.reminders.clear();
         }
     }
 

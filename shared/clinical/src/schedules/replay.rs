@@ -92,7 +92,7 @@ pub fn replay(schedules: &[Schedule], facts: &[Known], now: Timestamp, ahead: Ti
         state.apply(known);
     }
     state.advance(now, ahead);
-    let occurrences = state.series.into_iter().flat_map(|(_, series)| series.occurrences.into_values());
+    let occurrences = state.series.into_iter().flat_map(|(_, series)| series.occurrences().values().cloned().collect::<Vec<_>>());
     Replay {
         occurrences: occurrences.map(|one| ((one.schedule.clone(), one.number), one)).collect(),
         reminders: state.reminders,
@@ -165,7 +165,7 @@ impl Replaying<'_> {
         effective: Timestamp,
         received: Timestamp,
     ) {
-        let all = self.series.iter().flat_map(|(_, series)| series.occurrences.values());
+        let all = self.series.iter().flat_map(|(_, series)| series.occurrences().values());
         let Some((schedule, number)) =
             answered_by(all, instrument, effective).map(|found| (found.schedule.clone(), found.number))
         else {

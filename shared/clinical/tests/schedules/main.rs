@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it cannot read")]
 
 mod definitions;
+mod generate;
+mod oracle;
 mod windows;
+mod years;
