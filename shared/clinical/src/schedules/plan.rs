@@ -66,13 +66,12 @@ impl<'a> Plan<'a> {
             return None;
         }
         let times = self.schedule.window;
-        let day = self.day(n)?;
-        let opens = clock::opening(times.opens.on(day)?, self.zone)?;
-        let last_day = day.checked_add(i64::from(times.closes_after_days).days()).ok()?;
+        let opens = self.opening(n)?;
+        let last_day = self.day(n)?.checked_add(i64::from(times.closes_after_days).days()).ok()?;
         let closes = clock::closing(times.closes.on(last_day)?, self.zone)?;
         // A window never reaches into the next one, not even if the time at which one closes and the other opens
         // occurs twice.
-        let next = self.schedule.every.and_then(|_| clock::opening(times.opens.on(self.day(n + 1)?)?, self.zone));
+        let next = self.schedule.every.and_then(|_| self.opening(n + 1));
         Some(Window { opens, closes: next.map_or(closes, |next| closes.min(next)) })
     }
 
@@ -91,6 +90,11 @@ impl<'a> Plan<'a> {
     /// The windows that close after `at`, with their numbers, in ascending order.
     pub fn closing_after(&self, at: Timestamp) -> impl Iterator<Item = (u32, Window)> + '_ {
         (self.first_closing_after(at)..=self.last).map_while(|n| Some((n, self.window(n)?)))
+    }
+
+    /// When the window with the number `n` opens, or would if there was one.
+    pub(super) fn opening(&self, n: u32) -> Option<Timestamp> {
+        clock::opening(self.schedule.window.opens.on(self.day(n)?)?, self.zone)
     }
 
     /// The number of the first window that opens on `date` or later.

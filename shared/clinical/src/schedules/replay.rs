@@ -92,7 +92,8 @@ pub fn replay(schedules: &[Schedule], facts: &[Known], now: Timestamp, ahead: Ti
         state.apply(known);
     }
     state.advance(now, ahead);
-    let occurrences = state.series.into_iter().flat_map(|(_, series)| series.occurrences().values().cloned().collect::<Vec<_>>());
+    let occurrences =
+        state.series.into_iter().flat_map(|(_, series)| series.occurrences().values().cloned().collect::<Vec<_>>());
     Replay {
         occurrences: occurrences.map(|one| ((one.schedule.clone(), one.number), one)).collect(),
         reminders: state.reminders,

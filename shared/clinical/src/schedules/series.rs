@@ -185,10 +185,9 @@ impl Series {
     /// Makes the occurrences that open by `until`, except those that exist.
     fn make(&mut self, plan: &Plan<'_>, until: Timestamp, events: &mut Vec<Event>) {
         let Position { not_before, since, .. } = self.position;
-        while let Some(window) = plan.window(self.position.made + 1).map(|window| window.not_before(not_before)) {
-            if window.opens > until {
-                break;
-            }
+        while plan.opening(self.position.made + 1).is_some_and(|opens| opens.max(not_before) <= until) {
+            let Some(window) = plan.window(self.position.made + 1) else { break };
+            let window = window.not_before(not_before);
             self.position.made += 1;
             let number = self.position.made;
             // An empty window is one that the patient's clock skips.

@@ -52,9 +52,9 @@ pub(crate) fn year() -> impl Strategy<Value = Year> {
     let parts = (
         select(vec!["2011-02-20", "2024-01-31", "2026-01-15", "2026-06-30"]),
         vec(any_schedule(), 1..4),
-        vec(happens(), 2..24),
-        vec(submitted(), 0..90),
-        vec((1_u16..60, 0_u16..200), 1..40),
+        vec(happens(), 2..16),
+        vec(submitted(), 0..80),
+        vec((1_u16..120, 0_u16..600), 1..20),
         select(ZONES.to_vec()),
     );
     parts.prop_map(|(day, forms, happens, submissions, sweeps, zone)| {
@@ -80,14 +80,14 @@ pub(crate) fn rank(fact: &Fact) -> u128 {
 fn happens() -> impl Strategy<Value = (i64, Happens)> {
     let happens = prop_oneof![
         4 => select(ZONES.to_vec()).prop_map(Happens::Zone),
-        4 => (select(vec!["surgery", "relapse"]), 0..400_i64).prop_map(|(id, day)| Happens::Event { id, day }),
+        4 => (select(vec!["surgery", "surgery", "relapse"]), 0..300_i64).prop_map(|(id, day)| Happens::Event { id, day }),
         1 => Just(Happens::Withdrawn),
         1 => (0..5_i64, select(ZONES.to_vec()), select(vec!["all", "some"]))
             .prop_map(|(days_before, zone, group)| Happens::Enrolled { days_before, zone, group }),
     ];
     (quarters(0..365 * DAY), happens).prop_map(|(minute, happens)| match happens {
-        // Half of those who withdraw do so in the last quarter of the year.
-        Happens::Withdrawn if minute % 2 == 0 => (270 * DAY + minute / 4, Happens::Withdrawn),
+        // Late enough that much has happened before.
+        Happens::Withdrawn => (180 * DAY + minute / 2, Happens::Withdrawn),
         happens => (minute, happens),
     })
 }
@@ -99,9 +99,7 @@ fn submitted() -> impl Strategy<Value = (i64, Happens)> {
         2 => quarters(0..12 * DAY),
     ];
     (quarters(0..365 * DAY), any::<u128>(), select(vec!["pain", "mood"]), delay).prop_map(
-        |(minute, id, instrument, delay)| {
-            (minute + delay, Happens::Submitted { id: id.max(1), instrument, delay })
-        },
+        |(minute, id, instrument, delay)| (minute + delay, Happens::Submitted { id: id.max(1), instrument, delay }),
     )
 }
 
@@ -160,7 +158,7 @@ fn any_schedule() -> impl Strategy<Value = Form> {
     let reminders = vec(prop_oneof![quarters(0..DAY).prop_map(Ok), quarters(15..DAY).prop_map(Err)], 0..4);
     let parts = (
         select(vec!["pain", "pain", "mood"]),
-        (0..5_u8, 0..60_i64),
+        (0..6_u8, 0..60_i64),
         prop_oneof![3 => Just(0_i64), 1 => 1..20_i64],
         every,
         times,
@@ -184,8 +182,8 @@ impl Form {
         let clock = |minute: i64| format!("{:02}:{:02}", minute / 60, minute % 60);
         let anchor = match self.anchor {
             (0 | 1, _) => json!({"enrolment": {}}),
-            (2, days) => json!({"event": if days % 2 == 0 { "surgery" } else { "relapse" }}),
-            (3, days) => json!({"weekday": if days % 2 == 0 { "sunday" } else { "wednesday" }}),
+            (2 | 3, days) => json!({"event": if days % 2 == 0 { "surgery" } else { "relapse" }}),
+            (4, days) => json!({"weekday": if days % 2 == 0 { "sunday" } else { "wednesday" }}),
             (_, days) => json!({"date": day(days - 20)}),
         };
         let mut form = json!({

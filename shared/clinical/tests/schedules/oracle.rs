@@ -10,7 +10,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 
-use crate::generate::Year;
+use crate::generate::{Year, ZONES};
 
 /// What became of a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,8 +37,12 @@ struct Diary<'a> {
     slots: BTreeMap<u32, Slot>,
     reminders: BTreeMap<u32, BTreeSet<Timestamp>>,
     reminded: BTreeSet<(u32, Timestamp)>,
+    /// The numbers that were answered or missed, in this order.
+    history: Vec<u32>,
     /// The standing alerts: the number that raised each, and the numbers that it counts.
     standing: BTreeMap<u32, BTreeSet<u32>>,
+    /// The numbers that standing alerts count.
+    counted: BTreeSet<u32>,
     first_day: Option<i64>,
 }
 
@@ -103,8 +107,11 @@ fn answer(
     withdrew: Option<Timestamp>,
 ) {
     let mut fitting = Vec::new();
-    for (place, diary) in diaries.iter().enumerate().filter(|(_, diary)| diary.schedule.instrument.as_str() == instrument) {
-        for (number, slot) in diary.slots.iter().filter(|(_, slot)| slot.opens <= effective && effective < slot.closes) {
+    for (place, diary) in
+        diaries.iter().enumerate().filter(|(_, diary)| diary.schedule.instrument.as_str() == instrument)
+    {
+        for (number, slot) in diary.slots.iter().filter(|(_, slot)| slot.opens <= effective && effective < slot.closes)
+        {
             let is_free = match slot.fate {
                 Fate::Waiting | Fate::Missed => true,
                 Fate::Ended => effective < withdrew.unwrap(),
@@ -119,12 +126,17 @@ fn answer(
     let Some((closes, _, number, place)) = fitting.into_iter().next() else { return };
     let diary = &mut diaries[place];
     let slot = diary.slots.get_mut(&number).unwrap();
+    if slot.fate == Fate::Waiting {
+        diary.history.push(number);
+    }
     slot.fate = Fate::Answered { by, late: received >= closes };
     diary.reminders.remove(&number);
     let resolved: Vec<u32> =
         diary.standing.iter().filter(|(_, row)| row.contains(&number)).map(|(raised, _)| *raised).collect();
     for raised in resolved {
-        diary.standing.remove(&raised);
+        for counted in diary.standing.remove(&raised).unwrap() {
+            diary.counted.remove(&counted);
+        }
         diary.slots.get_mut(&raised).unwrap().alert.as_mut().unwrap().1 = Some(number);
     }
 }
@@ -136,7 +148,9 @@ impl<'a> Diary<'a> {
             slots: BTreeMap::new(),
             reminders: BTreeMap::new(),
             reminded: BTreeSet::new(),
+            history: Vec::new(),
             standing: BTreeMap::new(),
+            counted: BTreeSet::new(),
             first_day: None,
         }
     }
@@ -153,6 +167,7 @@ impl<'a> Diary<'a> {
         closed.sort_unstable();
         for (_, number) in closed {
             self.slots.get_mut(&number).unwrap().fate = Fate::Missed;
+            self.history.push(number);
             self.alert(number);
         }
     }
@@ -160,23 +175,16 @@ impl<'a> Diary<'a> {
     /// The alert of a window that was missed: the last windows, up to this one, which no standing alert counts.
     fn alert(&mut self, number: u32) {
         let Some(missed) = self.schedule.missed else { return };
-        let opens = self.slots[&number].opens;
-        let mut earlier: Vec<(Timestamp, u32)> = Vec::new();
-        for (number, slot) in &self.slots {
-            if slot.opens <= opens && matches!(slot.fate, Fate::Missed | Fate::Answered { .. }) {
-                earlier.push((slot.opens, *number));
-            }
-        }
-        earlier.sort_unstable();
         let mut row = BTreeSet::new();
-        while let Some((opens, last)) = earlier.pop() {
-            let is_counted = self.standing.values().any(|row| row.contains(&last));
-            if self.slots[&last].fate != Fate::Missed || is_counted {
+        for last in self.history.iter().rev() {
+            if self.slots[last].fate != Fate::Missed || self.counted.contains(last) {
                 return;
             }
-            row.insert(last);
+            row.insert(*last);
             if row.len() == missed.after as usize {
-                self.slots.get_mut(&number).unwrap().alert = Some((opens, None));
+                let since = self.slots[last].opens;
+                self.slots.get_mut(&number).unwrap().alert = Some((since, None));
+                self.counted.extend(&row);
                 self.standing.insert(number, row);
                 return;
             }
@@ -263,14 +271,14 @@ impl<'a> Diary<'a> {
 /// From local times to instants, each computed once.
 #[derive(Default)]
 pub(crate) struct Clock {
-    first: HashMap<(String, i64, i64), Timestamp>,
-    last: HashMap<(String, i64, i64), Timestamp>,
+    first: HashMap<(usize, i64, i64), Timestamp>,
+    last: HashMap<(usize, i64, i64), Timestamp>,
 }
 
 impl Clock {
     /// The first instant at which the clock shows this minute of this day, or a later time.
     fn first(&mut self, zone: &TimeZone, day: i64, minute: i64) -> Timestamp {
-        let key = (zone.iana_name().unwrap().to_owned(), day, minute);
+        let key = (place(zone), day, minute);
         *self.first.entry(key).or_insert_with(|| {
             let local = local(day, minute);
             shown(zone, local).into_iter().min().unwrap_or_else(|| skipped(zone, local))
@@ -279,12 +287,16 @@ impl Clock {
 
     /// The last instant at which the clock shows it; if it never does, the first one at which it shows a later time.
     fn last(&mut self, zone: &TimeZone, day: i64, minute: i64) -> Timestamp {
-        let key = (zone.iana_name().unwrap().to_owned(), day, minute);
+        let key = (place(zone), day, minute);
         *self.last.entry(key).or_insert_with(|| {
             let local = local(day, minute);
             shown(zone, local).into_iter().max().unwrap_or_else(|| skipped(zone, local))
         })
     }
+}
+
+fn place(zone: &TimeZone) -> usize {
+    ZONES.iter().position(|name| zone.iana_name() == Some(name)).unwrap()
 }
 
 /// The instants at which the clock shows `local`.
