@@ -52,9 +52,9 @@ pub(crate) fn year() -> impl Strategy<Value = Year> {
     let parts = (
         select(vec!["2011-02-20", "2024-01-31", "2026-01-15", "2026-06-30"]),
         vec(any_schedule(), 1..4),
-        vec(happens(), 2..16),
-        vec(submitted(), 0..80),
-        vec((1_u16..120, 0_u16..600), 1..20),
+        vec(happens(), 2..13),
+        vec(submitted(), 0..50),
+        vec((1_u16..240, 0_u16..600), 1..20),
         select(ZONES.to_vec()),
     );
     parts.prop_map(|(day, forms, happens, submissions, sweeps, zone)| {

@@ -61,7 +61,8 @@ pub(crate) fn outcome(year: &Year, ahead: Timestamp, clock: &mut Clock) -> Outco
     let mut diaries: Vec<Diary<'_>> = year.schedules.iter().map(Diary::new).collect();
     let mut patient: Option<Patient> = None;
     let mut events: BTreeMap<String, i64> = BTreeMap::new();
-    for Known { at, fact } in year.facts.iter().filter(|known| known.at <= year.now) {
+    let facts: Vec<&Known> = year.facts.iter().filter(|known| known.at <= year.now).collect();
+    for (place, Known { at, fact }) in facts.iter().enumerate() {
         diaries.iter_mut().for_each(|diary| diary.pass(*at));
         match fact {
             Fact::Enrolled { on, zone, group, .. } => {
@@ -85,8 +86,11 @@ pub(crate) fn outcome(year: &Year, ahead: Timestamp, clock: &mut Clock) -> Outco
             }
         }
         let Some(patient) = patient.as_ref().filter(|patient| patient.withdrew.is_none()) else { continue };
+        // What opens after the next change is planned anew by then.
+        let is_change = |known: &&&Known| !matches!(known.fact, Fact::Submitted { .. });
+        let until = facts[place + 1..].iter().find(is_change).map_or(ahead, |known| known.at);
         for diary in &mut diaries {
-            diary.plan(patient, &events, *at, ahead, clock);
+            diary.plan(patient, &events, *at, until, clock);
         }
     }
     let (mut slots, mut reminders) = (BTreeMap::new(), BTreeSet::new());
@@ -203,7 +207,7 @@ impl<'a> Diary<'a> {
         patient: &Patient,
         events: &BTreeMap<String, i64>,
         now: Timestamp,
-        ahead: Timestamp,
+        until: Timestamp,
         clock: &mut Clock,
     ) {
         let schedule = self.schedule;
@@ -229,16 +233,16 @@ impl<'a> Diary<'a> {
         let floor = self.slots.values().map(|slot| slot.closes).max().unwrap_or(Timestamp::MIN);
         let Some(first_day) = first_day else { return };
         self.first_day = Some(first_day);
-        let (every, count, until) = match schedule.every {
+        let (every, count, end) = match schedule.every {
             None => (1, 1, i64::MAX),
             Some(every) => match every.end {
                 End::Count(count) => (i64::from(every.days), count, i64::MAX),
-                End::Until(until) => (i64::from(every.days), u32::MAX, day_number(until.0)),
+                End::Until(day) => (i64::from(every.days), u32::MAX, day_number(day.0)),
             },
         };
-        let horizon = day_number(patient.zone.to_datetime(ahead).date()) + 2;
+        let last_day = day_number(patient.zone.to_datetime(until).date()) + 2;
         let mut number = 0;
-        for day in first_day..=horizon.min(until) {
+        for day in first_day..=last_day.min(end) {
             if (day - first_day) % every != 0 || number == count {
                 continue;
             }
