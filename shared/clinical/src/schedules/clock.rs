@@ -24,8 +24,8 @@ pub(super) fn closing(at: DateTime, zone: &TimeZone) -> Option<Timestamp> {
     }
 }
 
-/// The first instant after the gap that holds the local time `at`, from which the offset is `after`. A database may have
-/// transitions that change no offset, which are not the end of a gap.
+/// The first instant after the gap that holds the local time `at`, from which the offset is `after`. A database may
+/// have transitions that change no offset, which are not the end of a gap.
 fn end_of_gap(at: DateTime, after: Offset, zone: &TimeZone) -> Option<Timestamp> {
     // By the offset after the gap, a time within the gap is before its start.
     let before = instant(at, after)?;

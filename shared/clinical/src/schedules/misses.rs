@@ -2,8 +2,8 @@
 
 use super::occurrence::{MissedAlert, Occurrence, State};
 
-/// The alert that `missed` raises if it is the last of `after` windows missed in a row. `before` are the answered and the
-/// missed ones that opened before it, the latest first; as many as `after` are enough.
+/// The alert that `missed` raises if it is the last of `after` windows missed in a row. `before` are the answered and
+/// the missed ones that opened before it, the latest first; as many as `after` are enough.
 ///
 /// A miss counts for one alert as long as that alert stands, so that a patient who stays silent raises one after each
 /// `after` windows.

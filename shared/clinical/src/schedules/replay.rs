@@ -1,8 +1,8 @@
 //! The reference result for all that is known of one patient, independent of how often and how late it was worked off.
 //!
 //! The facts are applied in the order in which they became known, and every reminder and closing at its own time. What
-//! is stored must equal the result, except that a closing that was worked off late raises no alert for what was answered
-//! by then. Verification and tests compare with it.
+//! is stored must equal the result, except that a closing that was worked off late raises no alert for what was
+//! answered by then. Verification and tests compare with it.
 
 use std::collections::BTreeMap;
 

@@ -21,8 +21,8 @@ pub(crate) enum Fate {
     Ended,
 }
 
-/// A window, what became of it, and the alert that it raised: the opening of the first window of the row, and the number
-/// that resolved it.
+/// A window, what became of it, and the alert that it raised: the opening of the first window of the row, and the
+/// number that resolved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) opens: Timestamp,

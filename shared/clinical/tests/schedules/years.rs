@@ -1,4 +1,5 @@
-//! The years of 1,000 random schedules, walked through as an engine would, and compared with the replay and with a plain reference.
+//! The years of 1,000 random schedules, walked through as an engine would, and compared with the replay and with a
+//! plain reference.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};

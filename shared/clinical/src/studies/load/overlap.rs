@@ -7,8 +7,8 @@ use crate::schedules::{MOST_WINDOWS, last_window};
 
 const DAY: i64 = 24 * 60;
 
-/// Whether windows of `one` and of `other` overlap, by the clock, for any patient that both are for. It is decided where
-/// both are counted from the same day: from enrolment (days of the week included), from the same event, or from dates.
+/// Whether windows of `one` and of `other` overlap, by the clock, for any patient that both are for. It is decided
+/// where both are counted from the same day: from enrolment (days of the week included), from the same event, or from dates.
 pub(super) fn overlap(one: &Schedule, other: &Schedule) -> bool {
     is_shared(&one.sites, &other.sites) && is_shared(&one.groups, &other.groups) && {
         let days = first_days(one, other);
