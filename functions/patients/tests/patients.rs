@@ -10,6 +10,7 @@ use harness::{Fault, World, claims, request};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Request};
 use patients::Patients;
+use registry::Registry;
 use serde_json::{Value, json};
 use submit::Submit;
 use tokio::time::Instant;
@@ -418,4 +419,65 @@ async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
     world.put_study(json!({})).await;
     let (status, headers, _) = answer(&Patients::new(world.closed_store()), get("S01", "")).await;
     assert_eq!((status, &headers["cache-control"]), (200, &HeaderValue::from_static("no-store")));
+}
+
+/// Sends `body` to the registry's route of `patient` whose last part is `part`.
+async fn register(world: &World, method: &str, part: &str, patient: &str, body: Value) {
+    let route = format!("{method} /v1/patients/{{patient}}{part}");
+    let request = request(&route, &[("patient", patient)], "", Some(claims(&STAFF)), Some(&body.to_string()), PLENTY);
+    assert!(Registry::new(world.store()).handle(request).await.unwrap().status().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_who_is_enrolled_and_has_sent_nothing_is_listed() {
+    let world = World::new();
+    register(&world, "PUT", "", "P-7", json!({"site": "S01", "enrolledOn": "2026-11-01"})).await;
+    let (_, _, page) = send(&world, get("S01", "")).await;
+    assert_eq!(page["patients"], json!([{"patient": "P-7", "enrolledOn": "2026-11-01"}]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registered_patient_is_listed_once_and_at_the_site_that_is_responsible() {
+    let world = World::new();
+    enrol(&world, (1..=3).map(|n| format!("P-{n}"))).await;
+    register(&world, "PUT", "", "P-2", json!({"enrolledOn": "2026-11-01"})).await;
+    // Two entries of the index are one patient, also where a page ends.
+    let (_, _, first) = send(&world, get("S01", "limit=2")).await;
+    assert_eq!(names(&first), ["P-1", "P-2"]);
+    let (_, _, last) = send(&world, get("S01", &format!("limit=2&cursor={}", first["next"].as_str().unwrap()))).await;
+    assert_eq!((names(&last), last.get("next")), (vec!["P-3".to_owned()], None));
+
+    register(&world, "POST", "/transfer", "P-2", json!({"site": "S02", "reason": "moved"})).await;
+    // What a phone still sends for the old site moves nobody back.
+    arrive(&world, &[("S01", "P-2", "phq-2", "2026-11-05T08:00:00Z", phq_2(0))]).await;
+    assert_eq!(names(&send(&world, get("S01", "")).await.2), ["P-1", "P-3"]);
+    let (_, _, there) = send(&world, get("S02", "")).await;
+    assert_eq!((names(&there), &there["patients"][0]["scores"][0]["count"]), (vec!["P-2".to_owned()], &json!(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_is_marked_and_hides_the_data_where_that_was_asked_for() {
+    let world = World::new();
+    enrol(&world, ["P-1", "P-2"].map(str::to_owned)).await;
+    for (patient, mode) in [("P-1", "stop"), ("P-2", "stop-and-hide")] {
+        let body = json!({"mode": mode, "requestedBy": "patient", "reason": "no time"});
+        register(&world, "POST", "/withdrawal", patient, body).await;
+    }
+    let (_, _, page) = send(&world, get("S01", "")).await;
+    let [stopped, hidden] = [0, 1].map(|index| &page["patients"][index]);
+    assert_eq!((&stopped["withdrawn"]["mode"], stopped["scores"].is_array()), (&json!("stop"), true));
+    assert_eq!(&hidden["withdrawn"]["mode"], "stop-and-hide");
+    let shown: Vec<&String> = hidden.as_object().unwrap().keys().collect();
+    assert_eq!(shown, ["enrolledOn", "patient", "withdrawn"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registration_that_cannot_be_read_hides_the_data_of_its_patient_alone() {
+    let world = World::new();
+    enrol(&world, ["P-1", "P-2"].map(str::to_owned)).await;
+    register(&world, "PUT", "", "P-1", json!({"enrolledOn": "2026-11-01"})).await;
+    world.tamper("registration", "enrolled_on", "soon");
+    let (_, _, page) = send(&world, get("S01", "")).await;
+    assert_eq!(page["patients"][0], json!({"patient": "P-1", "unreadable": "attribute enrolled_on is not a date"}));
+    assert!(page["patients"][1]["scores"].is_array(), "{page}");
 }

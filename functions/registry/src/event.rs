@@ -1,6 +1,6 @@
 //! Days of a study's named events, which schedules hang on.
 
-use api::{Problem, http};
+use api::{Problem, ProblemKind, http};
 use clinical::ids::EventId;
 use clinical::studies::Protocol;
 use lambda_http::Request;
@@ -37,10 +37,13 @@ impl Change for DateEvent {
     fn decide(
         &self,
         asked: &Asked<'_>,
-        _: &Protocol,
+        protocol: &Protocol,
         before: Option<&Registration>,
     ) -> Result<Option<Decided>, Problem> {
         let before = before.filter(|before| asked.covers(&before.site)).ok_or_else(not_found)?;
+        if !protocol.has_event(&self.event) {
+            return Err(Problem::new(ProblemKind::NotFound, "the study has no such event"));
+        }
         let known = before.events.get(&self.event).copied();
         if known == self.date {
             return Ok(None);

@@ -248,3 +248,39 @@ async fn concurrent_changes_are_all_stored_one_after_the_other() {
     let (_, stored) = send(&world, get(&STAFF, "P-7")).await;
     assert_eq!(stored["events"].as_object().unwrap().len(), 3);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_study_may_require_enrolment_and_names_its_events() {
+    let world = World::new();
+    world.put_study(json!({"enrolment": "required", "events": ["surgery"]})).await;
+    let body = submission(1, "2026-01-01T08:00:00Z");
+    let (status, refused) = submit(&world, &body).await;
+    assert_eq!((status, &refused["type"]), (403, &json!("urn:epro:problem:patient-not-enrolled")));
+    assert_eq!(world.items("submission"), Vec::<Value>::new());
+    assert_eq!(send(&world, put(&STAFF, "P-001", json!({}))).await.0, 201);
+    assert_eq!(submit(&world, &body).await.0, 202);
+    assert_eq!(send(&world, event("P-001", "surgery", json!({"date": "2026-11-20"}))).await.0, 200);
+    assert_eq!(send(&world, event("P-001", "holiday", json!({"date": "2026-11-20"}))).await.0, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_without_a_group_in_the_token_is_of_the_registered_group() {
+    let world = World::new();
+    send(&world, put(&STAFF, "P-001", json!({"group": "women"}))).await;
+    assert_eq!(submit(&world, &submission(1, "2026-01-01T08:00:00Z")).await.0, 202);
+    assert_eq!(world.items("submission")[0]["group"], "women");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_submission_enrols_where_the_study_does_not_require_it() {
+    let world = World::new();
+    assert_eq!(submit(&world, &submission(1, "2026-01-01T08:00:00Z")).await.0, 202);
+    assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+    let (status, enrolled) = send(&world, get(&STAFF, "P-001")).await;
+    assert_eq!((status, &enrolled["registered"], &enrolled["site"]), (200, &json!(false), &json!("S01")));
+    let received = world.items("submission")[0]["received_at"].as_str().unwrap()[..10].to_owned();
+    assert_eq!(enrolled["enrolledOn"], *received);
+    // Registering keeps the day; a withdrawal registers too.
+    let (status, registered) = send(&world, put(&STAFF, "P-001", json!({"language": "en"}))).await;
+    assert_eq!((status, &registered["enrolledOn"]), (201, &json!(received)));
+}

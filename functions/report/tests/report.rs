@@ -8,6 +8,7 @@ use api::Handler;
 use harness::{Fault, World, claims, request};
 use invocation::Deadline;
 use lambda_http::{Body, Request, Response};
+use registry::Registry;
 use report::Report;
 use serde_json::{Value, json};
 use submit::Submit;
@@ -440,4 +441,53 @@ async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
     world.put_study(json!({})).await;
     let made = make().await;
     assert_eq!((made.status().as_u16(), made.headers()["cache-control"].to_str().unwrap()), (200, "no-store"));
+}
+
+/// Sends `body` to the registry's route of `patient` whose last part is `part`.
+async fn register(world: &World, part: &str, patient: &str, body: Value) {
+    let route = format!("POST /v1/patients/{{patient}}{part}");
+    let staff = claims(&[("role", "staff"), ("patient", "")]);
+    let request = request(&route, &[("patient", patient)], "", Some(staff), Some(&body.to_string()), PLENTY);
+    assert!(Registry::new(world.store()).handle(request).await.unwrap().status().is_success());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_at_a_site_is_in_its_report_after_a_transfer_and_in_no_other() {
+    let world = filled().await;
+    let of_both = [("role", "staff"), ("patient", ""), ("scope", "reports:read"), ("sites", "S01 S02")];
+    register(&world, "/transfer", "P-001", json!({"site": "S02", "reason": "moved"})).await;
+    let here = text(&answer(&world, get(&of_both, "S01", PERIOD, PLENTY)).await);
+    for expected in ["Patients  1 2 with submissions", "Submissions  10", "P-001 (m)  phq-9  9", "marked (m): 1"] {
+        assert!(here.contains(expected), "{expected}: {here}");
+    }
+    let there = text(&answer(&world, get(&of_both, "S02", PERIOD, PLENTY)).await);
+    assert!(there.contains("Patients  1 0 with submissions") && there.contains("Submissions  0"), "{there}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_who_moved_without_a_transfer_stays_in_the_report_of_the_site_that_was_left() {
+    let world = filled().await;
+    let of_both = [("role", "staff"), ("patient", ""), ("scope", "reports:read"), ("sites", "S01 S02")];
+    send(&world, "S02", "P-001", "2026-11-12T08:00:00Z", 0).await;
+    score_all(&world).await;
+    let here = text(&answer(&world, get(&of_both, "S01", PERIOD, PLENTY)).await);
+    assert!(here.contains("P-001 (m)  phq-9  9") && here.contains("Submissions  10"), "{here}");
+    let there = text(&answer(&world, get(&of_both, "S02", PERIOD, PLENTY)).await);
+    assert!(there.contains("P-001  phq-9  1"), "{there}");
+    let later = text(&answer(&world, get(&of_both, "S01", "from=2026-11-20&to=2026-11-26", PLENTY)).await);
+    assert!(!later.contains("P-001"), "who left and sent nothing here is not reported: {later}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_is_marked_and_hides_the_data_where_that_was_asked_for() {
+    let world = filled().await;
+    for (patient, mode) in [("P-001", "stop"), ("P-002", "stop-and-hide")] {
+        let body = json!({"mode": mode, "requestedBy": "patient", "reason": "no time"});
+        register(&world, "/withdrawal", patient, body).await;
+    }
+    let text = text(&answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await);
+    for expected in ["P-001 (w)  phq-9  9", "P-002 (w)  no submissions", "Submissions  9", "marked (w): 2"] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("critical  P-002"), "{text}");
 }

@@ -31,7 +31,7 @@ use api::{
 use clinical::document::Findings;
 use clinical::ids::{PatientId, SiteId, SubmissionId};
 use clinical::instruments::Catalog;
-use clinical::studies::Protocol;
+use clinical::studies::{Enrolment, Protocol};
 use invocation::aws::{Failure, FailureKind};
 use invocation::metrics;
 use lambda_http::http::HeaderValue;
@@ -209,12 +209,10 @@ impl Submit {
     ) -> Result<(StatusCode, Submission), Problem> {
         let rejection = match (read, study) {
             (Ok(parsed), StudyStatus::Open(protocol, admission)) => {
-                let withdrawn_at = admission.as_ref().and_then(|admission| admission.withdrawn_at);
-                // What a phone kept from before the withdrawal is still taken.
-                return match withdrawn_at.filter(|at| parsed.effective.0 >= *at) {
+                return match not_admitted(protocol, admission.as_ref(), parsed.effective.0) {
                     None => self.store(parsed, protocol, admission.as_ref(), sender).await,
-                    Some(_) => {
-                        Box::pin(repeat::answer(&self.store, parsed.id, &json, format, withdrawn(), sender)).await
+                    Some(refusal) => {
+                        Box::pin(repeat::answer(&self.store, parsed.id, &json, format, refusal, sender)).await
                     }
                 };
             }
@@ -416,11 +414,19 @@ fn is_counted_with_score(answer: &Result<Response<Body>, Problem>) -> bool {
     }
 }
 
-/// The answer to a submission that was completed after the patient's withdrawal.
-fn withdrawn() -> Problem {
+/// The answer to a submission, completed at `effective_at`, of a patient whose registration does not admit it.
+fn not_admitted(protocol: &Protocol, admission: Option<&Admission>, effective_at: OffsetDateTime) -> Option<Problem> {
+    let Some(admission) = admission else {
+        let detail = "the study has patients enrolled by their site first, and this one is not; keep the submission, and \
+                      contact the site";
+        let is_required = protocol.enrolment() == Enrolment::Required;
+        return is_required.then(|| Problem::new(ProblemKind::PatientNotEnrolled, detail));
+    };
+    // What a phone kept from before the withdrawal is still taken.
     let detail =
         "the patient has withdrawn from the study; nothing was stored, and no more questionnaires are to be asked";
-    Problem::new(ProblemKind::PatientWithdrawn, detail)
+    let is_after = admission.withdrawn_at.is_some_and(|withdrawn_at| effective_at >= withdrawn_at);
+    is_after.then(|| Problem::new(ProblemKind::PatientWithdrawn, detail))
 }
 
 /// The answer where another body is stored under the submission's id.

@@ -218,11 +218,6 @@ id!(
 );
 
 id!(
-    /// The id of a named event of a study, for example `surgery`.
-    EventId, "event id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
-);
-
-id!(
     /// The id of a form, for example `vs`.
     FormId, "form id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
@@ -234,11 +229,21 @@ id!(
     /// The id of an edit check within its form.
     CheckId, "check id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
+id!(
+    /// The id of a schedule within its study. It is published with reminders and with alerts of missed windows.
+    ScheduleId, "schedule id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+id!(
+    /// The id of a named event of a study, for example `surgery`.
+    EventId, "event id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
+
+pub(crate) use as_text;
 
 plain_debug!(StudyId, SiteId, GroupId, InstrumentId, ItemId, ScoreId, RuleId);
 as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, Version, ItemId, ScoreId, RuleId);
-plain_debug!(EventId, FormId, FieldId, CheckId);
-as_text!(EventId, FormId, FieldId, CheckId);
+plain_debug!(FormId, FieldId, CheckId, ScheduleId, EventId);
+as_text!(FormId, FieldId, CheckId, ScheduleId, EventId);
 
 impl fmt::Debug for PatientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@
 //! | [`document`] | what definitions share: parsing, canonical hash, faults with their pointer, texts, catalogs |
 //! | [`instruments`] | questionnaires: definition, validation of answers, scoring, alert rules, courses and replay |
 //! | [`forms`] | case-report forms and the edit checks of batches of rows |
+//! | [`schedules`] | when a patient is asked: windows, reminders, missed windows, and their replay |
 //! | [`studies`] | which sites and instruments a study has, and which alert rules are in force |
 //! | [`fhir`] | HL7 FHIR R4 `Questionnaire` and `QuestionnaireResponse` |
 //!
@@ -32,4 +33,5 @@ pub mod fhir;
 pub mod forms;
 pub mod ids;
 pub mod instruments;
+pub mod schedules;
 pub mod studies;

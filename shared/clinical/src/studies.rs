@@ -1,4 +1,5 @@
-//! Studies: their sites, their instruments, and the alert rules and settings that differ from the instruments' own.
+//! Studies: their sites, their instruments and schedules, and the alert rules and settings that differ from the
+//! instruments' own.
 //!
 //! A study is versioned data in the format of `studies/study.schema.json`. A version that is in force never changes; a
 //! new version replaces it. [`Study`] is a parsed definition; a [`Protocol`] is a study validated with its instruments.
@@ -8,6 +9,6 @@ mod load;
 mod protocol;
 mod study;
 
-pub use definition::{AlertSettings, Escalation, Site, StartDate, StudyDefinition, StudyInstrument};
+pub use definition::{AlertSettings, Enrolment, Escalation, Site, StartDate, StudyDefinition, StudyInstrument};
 pub use protocol::Protocol;
 pub use study::Study;

@@ -11,6 +11,8 @@ pub enum ProblemKind {
     Forbidden,
     /// 404: it does not exist, or the caller may not know that it does.
     NotFound,
+    /// 403: the study requires enrolment, and the patient is not enrolled.
+    PatientNotEnrolled,
     /// 403: the patient has withdrawn from the study.
     PatientWithdrawn,
     /// 409: what is stored of the patient does not allow this change.
@@ -45,10 +47,11 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds, for tests of what callers and operators are shown of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
+        Self::PatientNotEnrolled,
         Self::PatientWithdrawn,
         Self::RegistrationConflict,
         Self::SubmissionConflict,
@@ -70,7 +73,7 @@ impl ProblemKind {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::PatientWithdrawn => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::PatientNotEnrolled | Self::PatientWithdrawn => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::SubmissionConflict
             | Self::OriginalMissing
@@ -97,6 +100,7 @@ impl ProblemKind {
             Self::Unauthenticated => ("urn:epro:problem:unauthenticated", "Access token missing or malformed"),
             Self::Forbidden => ("urn:epro:problem:forbidden", "Not allowed"),
             Self::NotFound => ("urn:epro:problem:not-found", "Not found"),
+            Self::PatientNotEnrolled => ("urn:epro:problem:patient-not-enrolled", "The patient is not enrolled"),
             Self::PatientWithdrawn => {
                 ("urn:epro:problem:patient-withdrawn", "The patient has withdrawn from the study")
             }

@@ -35,7 +35,7 @@ fn coded(system: &str, code: &str, text: &str) -> Value {
 fn issue_type(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::Unauthenticated => "login",
-        ProblemKind::Forbidden | ProblemKind::PatientWithdrawn => "forbidden",
+        ProblemKind::Forbidden | ProblemKind::PatientNotEnrolled | ProblemKind::PatientWithdrawn => "forbidden",
         ProblemKind::NotFound => "not-found",
         ProblemKind::SubmissionConflict
         | ProblemKind::OriginalMissing

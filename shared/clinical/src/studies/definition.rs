@@ -8,8 +8,9 @@ use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
 use crate::document::{Texts, is_false};
-use crate::ids::{GroupId, InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
+use crate::ids::{EventId, GroupId, InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
 use crate::instruments::definition::RuleDefinition;
+use crate::schedules::Schedule;
 
 /// The definition of a study.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,15 @@ pub struct StudyDefinition {
     pub sites: Vec<Site>,
     /// The instruments of the study, with an entry for each accepted version.
     pub instruments: Vec<StudyInstrument>,
+    /// Whether a patient must be enrolled before the first submission.
+    #[serde(default, skip_serializing_if = "Enrolment::is_default")]
+    pub enrolment: Enrolment,
+    /// The named events of a patient, on whose days schedules can depend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<EventId>,
+    /// When patients are asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub schedules: Vec<Schedule>,
     /// The settings of alerts.
     #[serde(default, skip_serializing_if = "AlertSettings::is_default")]
     pub alerts: AlertSettings,
@@ -108,6 +118,17 @@ pub struct StudyInstrument {
     pub without: Vec<RuleId>,
 }
 
+/// How a patient is enrolled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Enrolment {
+    /// Staff enrol the patient. A submission of another patient is refused.
+    Required,
+    /// The first submission enrols the patient, unless staff did.
+    #[default]
+    ByFirstSubmission,
+}
+
 /// The settings of a study's alerts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -128,6 +149,24 @@ pub struct Escalation {
     pub after_minutes: u32,
     /// The maximum number of times, 0 (never) to 10.
     pub limit: u32,
+}
+
+impl StudyInstrument {
+    /// Whether `site` uses it.
+    pub fn is_at(&self, site: &SiteId) -> bool {
+        self.sites.is_empty() || self.sites.contains(site)
+    }
+
+    /// Whether `schedule` asks it.
+    pub fn is_of(&self, schedule: &Schedule) -> bool {
+        self.id == schedule.instrument && schedule.version.as_ref().is_none_or(|version| *version == self.version)
+    }
+}
+
+impl Enrolment {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl AlertSettings {

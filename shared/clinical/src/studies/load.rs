@@ -1,5 +1,8 @@
 //! Validation of a study with its instruments.
 
+mod overlap;
+mod schedules;
+
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -81,6 +84,7 @@ impl Checks {
         self.texts(study);
         self.sites(study);
         self.instruments(study);
+        self.schedules(study);
         self.alerts(&study.alerts);
     }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use time::OffsetDateTime;
 
-use super::definition::{Escalation, StartDate, StudyInstrument};
+use super::definition::{Enrolment, Escalation, StartDate, StudyInstrument};
 use super::study::Study;
 use crate::document::NotFound;
-use crate::ids::{GroupId, InstrumentId, InstrumentVersion, SiteId};
+use crate::ids::{EventId, GroupId, InstrumentId, InstrumentVersion, SiteId};
 use crate::instruments::{Catalog, Instrument};
+use crate::schedules::Schedule;
 
 /// The sites, instruments and alert rules in force for the patients of a study.
 ///
@@ -78,7 +79,7 @@ impl Protocol {
 
     /// Whether `site` uses the instrument `id` in `version`, which must be in the catalog.
     pub fn asks(&self, site: &SiteId, id: &InstrumentId, version: &InstrumentVersion) -> bool {
-        self.instrument(id, version).is_none_or(|asked| asked.sites.is_empty() || asked.sites.contains(site))
+        self.instrument(id, version).is_none_or(|asked| asked.is_at(site))
     }
 
     /// The study's entry for the instrument `id` in `version`.
@@ -92,6 +93,33 @@ impl Protocol {
     pub fn every_days(&self, id: &InstrumentId) -> Option<u32> {
         let asked = self.study()?.definition().instruments.iter().filter(|asked| asked.id == *id);
         asked.max_by_key(|asked| &asked.version)?.every_days
+    }
+
+    /// The schedules of the study.
+    pub fn schedules(&self) -> &[Schedule] {
+        self.study().map_or(&[], |study| &study.definition().schedules)
+    }
+
+    /// The schedules of the patients of `site` and `group`: those for both, of instruments that the site uses.
+    pub fn schedules_for(&self, site: &SiteId, group: Option<&GroupId>) -> impl Iterator<Item = &Schedule> {
+        self.schedules()
+            .iter()
+            .filter(move |schedule| schedule.is_for(site, group) && self.asks_in_any_version(site, schedule))
+    }
+
+    /// How a patient is enrolled.
+    pub fn enrolment(&self) -> Enrolment {
+        self.study().map(|study| study.definition().enrolment).unwrap_or_default()
+    }
+
+    /// Whether the study names this event of a patient, as it does of any if no definition is stored.
+    pub fn has_event(&self, event: &EventId) -> bool {
+        self.study().is_none_or(|study| study.definition().events.contains(event))
+    }
+
+    fn asks_in_any_version(&self, site: &SiteId, schedule: &Schedule) -> bool {
+        let mut asked = self.study().into_iter().flat_map(|study| &study.definition().instruments);
+        asked.any(|asked| asked.is_of(schedule) && asked.is_at(site))
     }
 
     /// Whether a submission `completed` at this time, with the patient's offset, is not before the study's start date
