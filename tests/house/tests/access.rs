@@ -137,10 +137,13 @@ fn the_guide_has_the_access_table_of_the_code() {
     panic!("{GUIDE} differs: run UPDATE_GUIDES=1 cargo test --workspace --test access\n{expected}");
 }
 
+/// A change of the table.
+type Change = fn(&mut Vec<Access>);
+
 #[test]
 fn a_role_or_a_scope_or_a_route_that_differs_is_found() {
     let (routes, contract) = (routes(), contract());
-    let planted: [(&str, fn(&mut Vec<Access>)); 5] = [
+    let planted: [(&str, Change); 5] = [
         ("a scope", |access| access[0].scopes = &[Scope::COUNTS_READ]),
         ("one more scope", |access| access[0].scopes = &[Scope::SUBMISSIONS_WRITE, Scope::COUNTS_READ]),
         ("a role", |access| access[0].grants = &[(Sees::OwnSites, &[Role::Staff])]),
