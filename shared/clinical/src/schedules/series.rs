@@ -148,7 +148,7 @@ impl Series {
         self.position.not_before = not_before;
         self.position.since = at;
         if let Some(plan) = to {
-            self.position.made = plan.first_closing_after(at.max(not_before)) - 1;
+            self.position.made = plan.first_closing_after(at) - 1;
             self.position.first_day = first_day;
         }
         events
@@ -167,11 +167,10 @@ impl Series {
     /// counts it as missed.
     pub fn answer(&mut self, number: u32, submission: SubmissionId, received: Timestamp) -> Vec<Event> {
         let Some(mut occurrence) = self.occurrences.get(&number).cloned() else { return Vec::new() };
-        let was_missed = occurrence.state == State::Missed;
         occurrence.answer(submission, received);
         let opens = occurrence.window.opens;
         self.put(occurrence.clone());
-        let mut later = self.settled.range(opens..).filter(|_| was_missed).map(|(_, number)| *number);
+        let mut later = self.settled.range(opens..).map(|(_, number)| *number);
         let Some(alerted) = later.find(|later| resolves(&occurrence, &self.occurrences[later])) else {
             return Vec::new();
         };
