@@ -28,7 +28,7 @@ KEY = 3e-6  # KMS, a request
 # Bytes, as measured: see the guide.
 SUBMISSION, SCORED, PROFILE, ALERT, AUDIT = 783, 818, 244, 580, 410
 APP_LOG, PLATFORM_LOG, ACCESS_LOG = 1_500, 650, 330  # of an invocation, and of a request
-METRICS, WATCHED = 50, 56  # each value of a dimension is a metric; an alarm is charged for each metric that it reads
+METRICS, WATCHED = 50, 58  # each value of a dimension is a metric; an alarm is charged for each metric that it reads
 # Milliseconds that are billed, at 256 MB. Assumed: never measured on Lambda.
 SUBMIT_MS, SCORE_MS, READ_MS = 30, 80, 40  # and a minute of reconcile for each GB, each day
 
@@ -64,7 +64,8 @@ def costs(submissions, alerts):
     """What a month with so many submissions costs, each of which raises so many alerts, by what is paid for."""
     writes = sum(times * each for _, times, each in steps(alerts))
     table = submissions * MONTHS_KEPT * (SCORED + alerts * (ALERT + 2 * AUDIT) + READS * AUDIT + 100)
-    reads = submissions * (read_units(PROFILE) + READS * 2)
+    # The registration before the put, the profile before the score.
+    reads = submissions * (1 + read_units(PROFILE) + READS * 2)
     sweeps, passes = 30 * 24 * 60, 30
     # sweep asks two lists of eight shards, and counts a third; reconcile reads all, consistently.
     idle_reads = sweeps * 24 * 0.5 + passes * table / 4096

@@ -55,7 +55,7 @@ pub const ACCESS: [Access; 23] = [
     Access {
         route: "GET /v1/submissions/{id}",
         scopes: &[Scope::SUBMISSIONS_READ],
-        grants: &[(Sees::OwnSubmissions, &[Role::Patient]), (Sees::OwnSites, &[Role::Staff])],
+        grants: &[(Sees::OwnSubmissions, &[Role::Patient]), (Sees::OwnSites, &[Role::Staff, Role::Monitor])],
     },
     Access { route: "GET /v1/instruments", scopes: &[Scope::INSTRUMENTS_READ], grants: READS_INSTRUMENTS },
     Access {

@@ -50,7 +50,18 @@ const ROLES: [(&str, &[&str]); 6] = [
     ),
     ("clinician", &["alerts:read", "alerts:write", "patients:read", "reports:read", "instruments:read"]),
     ("service", &["counts:write", "instruments:read"]),
-    ("monitor", &["audit:read", "alerts:read", "counts:read", "patients:read", "reports:read", "instruments:read"]),
+    (
+        "monitor",
+        &[
+            "submissions:read",
+            "audit:read",
+            "alerts:read",
+            "counts:read",
+            "patients:read",
+            "reports:read",
+            "instruments:read",
+        ],
+    ),
     ("data-manager", &["studies:write", "patients:read", "patients:write", "audit:read", "instruments:read"]),
 ];
 

@@ -200,7 +200,8 @@ export class Outbox {
     }
     const early = problem?.type === "urn:epro:problem:original-missing";
     const orphan = early && await this.#has("parked", amends);
-    if (orphan || (!early && [400, 409, 413, 415, 422].includes(status))) {
+    const withdrawn = problem?.type === "urn:epro:problem:patient-withdrawn";
+    if (orphan || withdrawn || (!early && [400, 409, 413, 415, 422].includes(status))) {
       await this.#move(id, "parked", { status, problem, submission: await this.read("waiting", id) });
       report({ event: "parked", id, status, type: problem?.type });
       return true;

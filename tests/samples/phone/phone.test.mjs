@@ -135,6 +135,16 @@ test("a refused token loses nothing, and what is not settled stays", async (t) =
   }
 });
 
+test("what was completed after a withdrawal is parked", async (t) => {
+  const { api } = await scripted(t, (submissions) => [207, {
+    results: submissions.map(({ id }, index) => ({ index, id, status: 403, problem: problem("patient-withdrawn") })),
+  }]);
+  const [outbox] = await phone(t, api);
+  const id = await outbox.keep(phq9([1]));
+  assert.equal(await outbox.pass(), null);
+  assert.deepEqual([await outbox.ids("waiting"), await outbox.ids("parked")], [[], [id]]);
+});
+
 test("a conflict and an invalid submission are parked with the reason and delay no other", async (t) => {
   const { api } = await scripted(t, (submissions) => [207, {
     results: submissions.map(({ id }, index) => [
