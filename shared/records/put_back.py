@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Takes over from one Records table what another one lacks, after a restore.
 
-    put_back.py SOURCE TARGET                  lists submissions, audit entries and acknowledgements that TARGET lacks
+    put_back.py SOURCE TARGET                  lists submissions, registrations, audit entries and acknowledgements that
+                                               TARGET lacks
     put_back.py SOURCE TARGET --write          stores them in TARGET, submissions not scored: score or sweep does that
     put_back.py SOURCE TARGET --as-is          lists all items that TARGET lacks
     put_back.py SOURCE TARGET --as-is --write  stores them as they are
@@ -11,8 +12,8 @@ from the submissions, and alerts get the ids that they had, so that receivers re
 its alert, so run it again once the submissions are scored. `--as-is` is for a TARGET that lost items which its counters
 still have.
 
-What TARGET has stays as it is, but for two marks: that of a correction on its original, and that of an acknowledgement
-on its alert. Run it again after an interruption: what is stored already is not stored again. It holds both tables' items
+What TARGET has stays as it is, but for a registration of which SOURCE has a later revision, and two marks: that of a
+correction on its original, and that of an acknowledgement on its alert. Run it again after an interruption: what is stored already is not stored again. It holds both tables' items
 in memory. Needs boto3, and credentials that may scan SOURCE and write to TARGET; on AWS both are in one account and
 region. functions/RESTORE.md says when.
 """
@@ -64,6 +65,17 @@ def writes(item):
     return [{"Put": put}, {"Update": mark}]
 
 
+def is_later(old, new):
+    """Whether `old` is a registration that was changed since it was as in `new`."""
+    return old["kind"]["S"] == "registration" and int(old["revision"]["N"]) > int(new["revision"]["N"])
+
+
+def replacement(registration):
+    put = {"TableName": options.target, "Item": registration, "ConditionExpression": "revision < :revision",
+           "ExpressionAttributeValues": {":revision": registration["revision"]}}
+    return [{"Put": put}]
+
+
 def acknowledgement(old, new):
     """What an acknowledgement of the alert `old` writes to `new`, but its audit entry, which is taken over as it is."""
     names = [name for name in ("acknowledged_by", "acknowledged_at", "note", "later_acknowledgements") if name in old]
@@ -81,8 +93,10 @@ def acknowledgement(old, new):
 
 def items(client, table):
     wanted = {} if options.as_is else {
-        "FilterExpression": "kind IN (:submission, :audit, :alert)",
-        "ExpressionAttributeValues": {f":{kind}": {"S": kind} for kind in ("submission", "audit", "alert")}}
+        "FilterExpression": "kind IN (:submission, :audit, :alert, :registration, :entry)",
+        "ExpressionAttributeValues": {
+            ":submission": {"S": "submission"}, ":audit": {"S": "audit"}, ":alert": {"S": "alert"},
+            ":registration": {"S": "registration"}, ":entry": {"S": "site-entry"}}}
     pages = client.get_paginator("scan").paginate(TableName=table, ConsistentRead=True, **wanted)
     return {(item["pk"]["S"], item["sk"]["S"]): item for page in pages for item in page["Items"]}
 
@@ -96,6 +110,8 @@ for key, item in items(source, options.source).items():
             tasks.append(("acknowledgement", item["acknowledged_at"]["S"], item, acknowledgement(item, there[key])))
     elif key not in there:
         tasks.append((item["kind"]["S"], item.get("received_at", {"S": ""})["S"], item, writes(item)))
+    elif not options.as_is and is_later(item, there[key]):
+        tasks.append(("registration", "", item, replacement(item)))
 # By time of receipt, so that originals come before their corrections.
 for kind, at, item, transaction in sorted(tasks, key=lambda task: task[1]):
     if options.write:

@@ -75,7 +75,8 @@ impl Sequence {
             71..78 => self.acknowledge(),
             78..83 => self.correct(),
             83..87 => self.put_study(),
-            87..91 => self.count_calls(),
+            87..89 => self.count_calls(),
+            89..91 => self.register(),
             91..94 => self.reevaluate(),
             94..96 => self.check_absent(),
             _ => self.repeat(),
@@ -367,7 +368,7 @@ impl Sequence {
 
     fn query(&mut self) -> Request {
         let patient = self.random.below(PATIENTS);
-        let mut body = match self.random.below(12) {
+        let mut body = match self.random.below(13) {
             0 => self.items_of_patient(patient).body,
             1 => {
                 let mut body = self.items_of_patient(patient).body;
@@ -445,6 +446,19 @@ impl Sequence {
                     "ExpressionAttributeValues": {":list": self.any_list("OPEN")},
                 }));
             }
+            // The registry asks when a patient's submissions were received.
+            11 => {
+                let mut body = self.items_of_patient(patient).body;
+                extend(
+                    &mut body,
+                    json!({
+                        "FilterExpression": "#kind = :submission", "ProjectionExpression": "received_at, authored_at",
+                        "ExpressionAttributeNames": {"#kind": "kind"},
+                    }),
+                );
+                extend(&mut body["ExpressionAttributeValues"], json!({":submission": {"S": "submission"}}));
+                body
+            }
             _ => json!({
                 "TableName": RECORDS, "IndexName": "pending",
                 "KeyConditionExpression": "pending = :list AND pending_since < :before",
@@ -512,11 +526,7 @@ impl Sequence {
         extend(&mut item, attributes);
         let mut put = json!({"TableName": RECORDS, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"});
         if read > 0 {
-            let condition = json!({
-                "ConditionExpression": "#revision = :read", "ExpressionAttributeNames": {"#revision": "revision"},
-                "ExpressionAttributeValues": {":read": {"N": read.to_string()}},
-            });
-            extend(&mut put, condition);
+            extend(&mut put, revision_is(read));
         }
         json!({"Put": put})
     }
@@ -615,6 +625,31 @@ impl Sequence {
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }}),
             json!({"Put": put_if_absent(self.audit_item(), false)}),
+        ];
+        self.transaction(writes, false)
+    }
+
+    /// A change of a registration, with the entry of the index that is always written the same.
+    fn register(&mut self) -> Request {
+        let (patient, read) = (self.random.below(PATIENTS), self.random.below(3));
+        let mut item = key(&self.patient(patient), "REGISTRATION");
+        extend(&mut item, json!({"kind": {"S": "registration"}, "revision": {"N": (read + 1).to_string()}}));
+        let mut registration =
+            json!({"TableName": RECORDS, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"});
+        if read > 0 {
+            extend(&mut registration, revision_is(read));
+        }
+        // Under a site that no query asks for: the order of items that share their place in an index is not defined.
+        let mut entry = key(&self.patient(patient), "SITE#2");
+        extend(
+            &mut entry,
+            json!({"kind": {"S": "site-entry"}, "site_key": {"S": self.site(2)},
+                "site_sort": {"S": format!("PATIENT#{patient}")}}),
+        );
+        let writes = vec![
+            json!({"Put": registration}),
+            json!({"Put": put_if_absent(self.audit_item(), false)}),
+            json!({"Put": {"TableName": RECORDS, "Item": entry}}),
         ];
         self.transaction(writes, false)
     }
@@ -745,6 +780,14 @@ pub(crate) fn scan(limit: u64) -> Request {
 fn batch_get(table: &str, keys: Vec<Value>) -> Request {
     let body = json!({"RequestItems": {table: {"Keys": keys, "ConsistentRead": true}}});
     Request { operation: "BatchGetItem", body }
+}
+
+/// The condition of a put that replaces what was read with the revision `read`.
+fn revision_is(read: u64) -> Value {
+    json!({
+        "ConditionExpression": "#revision = :read", "ExpressionAttributeNames": {"#revision": "revision"},
+        "ExpressionAttributeValues": {":read": {"N": read.to_string()}},
+    })
 }
 
 fn put_if_absent(item: Value, old: bool) -> Value {
