@@ -1,4 +1,4 @@
-//! Enrolment, and changes of what is registered.
+//! Participation, and changes of what is registered.
 
 use api::Problem;
 use clinical::ids::{GroupId, SiteId};

@@ -27,7 +27,7 @@ use clinical::studies::Protocol;
 use invocation::aws::Failure;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use records::{Audit, AuditAction, Enrolment, Registration, RegistrationPut, Store};
+use records::{Audit, AuditAction, Participation, Registration, RegistrationPut, Store};
 
 use crate::body::RegistrationBody;
 use crate::change::Change;
@@ -104,14 +104,14 @@ impl Registry {
     async fn read(&self, asked: Asked<'_>) -> Result<Response<Body>, Problem> {
         let deadline = asked.invocation.deadline;
         protocol_for(&self.store, asked.caller, deadline).await?;
-        let enrolment = self.enrolment(&asked).await?;
-        let site = enrolment.site().ok_or_else(not_found)?;
+        let participation = self.participation(&asked).await?;
+        let site = participation.site().ok_or_else(not_found)?;
         let work = async {
             // Nothing is answered before its audit entry is stored.
             let entry = asked.entry(AuditAction::RegistrationRead, site);
             self.store.audit(&entry, deadline).await.map_err(|failure| not_read(&failure))?;
-            match &enrolment {
-                Enrolment::Registered(registration) => Ok(answer(StatusCode::OK, registration, true)),
+            match &participation {
+                Participation::Registered(registration) => Ok(answer(StatusCode::OK, registration, true)),
                 _ => Ok(answer(StatusCode::OK, &self.by_submission(&asked, site).await?, false)),
             }
         };
@@ -139,13 +139,13 @@ impl Registry {
     ) -> Result<Response<Body>, Problem> {
         let deadline = asked.invocation.deadline;
         for _ in 0..DECISIONS {
-            let enrolment = self.stored(asked).await?;
-            let before = match &enrolment {
-                Enrolment::None => None,
-                Enrolment::Registered(registration) => Some(Registration::clone(registration)),
-                Enrolment::BySubmission(site) => Some(self.by_submission(asked, site).await?),
+            let participation = self.stored(asked).await?;
+            let before = match &participation {
+                Participation::None => None,
+                Participation::Registered(registration) => Some(Registration::clone(registration)),
+                Participation::BySubmission(site) => Some(self.by_submission(asked, site).await?),
             };
-            *counts_for = enrolment.site().cloned();
+            *counts_for = participation.site().cloned();
             let Some(decided) = change.decide(asked, protocol, before.as_ref())? else {
                 // What is asked for is stored already.
                 let before = before.ok_or_else(not_found)?;
@@ -163,15 +163,16 @@ impl Registry {
     }
 
     /// How the patient takes part, as far as the caller may know.
-    async fn enrolment(&self, asked: &Asked<'_>) -> Result<Enrolment, Problem> {
-        let enrolment = self.stored(asked).await?;
-        let is_covered = enrolment.site().is_some_and(|site| asked.covers(site));
-        is_covered.then_some(enrolment).ok_or_else(not_found)
+    async fn participation(&self, asked: &Asked<'_>) -> Result<Participation, Problem> {
+        let participation = self.stored(asked).await?;
+        let is_covered = participation.site().is_some_and(|site| asked.covers(site));
+        is_covered.then_some(participation).ok_or_else(not_found)
     }
 
-    async fn stored(&self, asked: &Asked<'_>) -> Result<Enrolment, Problem> {
-        let enrolment = self.store.enrolment(asked.caller.study(), &asked.patient, asked.invocation.deadline).await;
-        enrolment.map_err(|failure| not_read(&failure))
+    async fn stored(&self, asked: &Asked<'_>) -> Result<Participation, Problem> {
+        let participation =
+            self.store.participation(asked.caller.study(), &asked.patient, asked.invocation.deadline).await;
+        participation.map_err(|failure| not_read(&failure))
     }
 
     /// What a registration would say of a patient whom the first submission has enrolled at `site`.

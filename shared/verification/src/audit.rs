@@ -11,7 +11,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{
-    Acknowledgement, Audit, AuditAction, DocumentName, Enrolment, PatientRecords, Registration, Store, StoredAlert,
+    Acknowledgement, Audit, AuditAction, DocumentName, Participation, PatientRecords, Registration, Store, StoredAlert,
     StoredDocument, Submission, Transfer,
 };
 use time::OffsetDateTime;
@@ -201,9 +201,9 @@ async fn is_amended(entry: &Audit, store: &Store, deadline: Deadline) -> Result<
 
 async fn is_registered(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
     let (Some(study), Some(patient)) = (&entry.study, &entry.patient) else { return Ok(false) };
-    let registration = match store.enrolment(study, patient, deadline).await {
-        Ok(Enrolment::Registered(registration)) => registration,
-        Ok(Enrolment::None | Enrolment::BySubmission(_)) => return Ok(false),
+    let registration = match store.participation(study, patient, deadline).await {
+        Ok(Participation::Registered(registration)) => registration,
+        Ok(Participation::None | Participation::BySubmission(_)) => return Ok(false),
         // The item itself is reported with its patient.
         Err(failure) if failure.is_unreadable() => return Ok(true),
         Err(failure) => return Err(failure),

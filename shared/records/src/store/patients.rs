@@ -9,7 +9,7 @@ use invocation::Deadline;
 use invocation::aws::Failure;
 
 use super::Store;
-use super::registry::enrolment;
+use super::registry::participation;
 use crate::items::profile::{PatientRow, Profile};
 use crate::items::registration::Registration;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
@@ -159,9 +159,9 @@ impl Store {
         let mut enrolled = BTreeSet::new();
         for subject in subjects {
             let Some(Known { registration, profile }) = known.get(&keys::patient(study, subject)) else { continue };
-            let enrolment = enrolment(registration.as_ref(), profile.as_ref())
+            let participation = participation(registration.as_ref(), profile.as_ref())
                 .map_err(|_| Failure::unreadable("BatchGetItem of profiles and registrations", "one names no site"))?;
-            if enrolment.site().is_some_and(|site| sites.contains(site)) {
+            if participation.site().is_some_and(|site| sites.contains(site)) {
                 enrolled.insert(subject);
             }
         }

@@ -29,7 +29,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(640);
 
 /// How a patient came to take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Enrolment {
+pub enum Participation {
     /// Nothing is known of the patient.
     None,
     /// The patient has a scored submission and was not registered; the last one was of this site.
@@ -38,7 +38,7 @@ pub enum Enrolment {
     Registered(Box<Registration>),
 }
 
-impl Enrolment {
+impl Participation {
     /// The site that is responsible for the patient.
     pub fn site(&self) -> Option<&SiteId> {
         match self {
@@ -90,18 +90,19 @@ impl Store {
     ///
     /// # Errors
     /// If the store did not return it in time, or it cannot be read.
-    pub async fn enrolment(
+    pub async fn participation(
         &self,
         study: &StudyId,
         patient: &PatientId,
         deadline: Deadline,
-    ) -> Result<Enrolment, Failure> {
+    ) -> Result<Participation, Failure> {
         const OPERATION: &str = "BatchGetItem of a registration";
         let keys = vec![keys::registration(study, patient), keys::profile(study, patient)];
         let items = batch_get(&self.dynamodb, &self.tables.records, keys, OPERATION, deadline).await?;
         let is_registration = |item: &&Item| Reader(item).text(SK) == Ok(REGISTRATION);
-        let enrolment = enrolment(items.iter().find(is_registration), items.iter().find(|item| !is_registration(item)));
-        enrolment.map_err(|_| Failure::unreadable(OPERATION, "the patient's registration cannot be read"))
+        let participation =
+            participation(items.iter().find(is_registration), items.iter().find(|item| !is_registration(item)));
+        participation.map_err(|_| Failure::unreadable(OPERATION, "the patient's registration cannot be read"))
     }
 
     /// The day on which the first submission of `patient` was received, by the offset of the device that sent it; `None`
@@ -193,12 +194,14 @@ impl Store {
     }
 }
 
-/// The enrolment of a patient with these items.
-pub(super) fn enrolment(registration: Option<&Item>, profile: Option<&Item>) -> Result<Enrolment, Unreadable> {
+/// How a patient with these items takes part.
+pub(super) fn participation(registration: Option<&Item>, profile: Option<&Item>) -> Result<Participation, Unreadable> {
     if let Some(registration) = registration {
-        return Ok(Enrolment::Registered(Box::new(Registration::from_item(registration)?)));
+        return Ok(Participation::Registered(Box::new(Registration::from_item(registration)?)));
     }
-    profile.map_or(Ok(Enrolment::None), |profile| Ok(Enrolment::BySubmission(crate::items::profile::site_of(profile)?)))
+    profile.map_or(Ok(Participation::None), |profile| {
+        Ok(Participation::BySubmission(crate::items::profile::site_of(profile)?))
+    })
 }
 
 /// The outcome of a registration whose transaction was cancelled for `reasons`; `None` if another attempt may succeed.
