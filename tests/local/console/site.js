@@ -174,7 +174,7 @@ function table({ patients, next }, courses) {
         h("h3", {}, patient),
         "unreadable" in listed ? h("span", { class: "bad" }, listed.unreadable) : standing(listed),
       ),
-      h("div", { class: "plots" }, ...own.flatMap(plots)),
+      h("div", { class: "plots" }, ...(isHidden(listed) ? [] : own.flatMap(plots))),
     );
   });
   return h(
@@ -186,13 +186,24 @@ function table({ patients, next }, courses) {
 }
 
 /**
- * A patient's open alerts and last submission.
+ * Whether a patient who withdrew wished that no data are shown.
+ * @param {Patient | { unreadable: string }} listed
+ */
+function isHidden(listed) {
+  return "withdrawn" in listed && listed.withdrawn?.mode === "stop-and-hide";
+}
+
+/**
+ * A patient's open alerts, withdrawal and last submission.
  * @param {Patient} patient
  */
-function standing({ openAlerts, lastSubmission }) {
+function standing({ openAlerts = 0, lastSubmission, withdrawn }) {
   return [
     openAlerts > 0 && h("span", { class: "tag alert-tag" }, `▲ ${t("patients.open", { n: openAlerts })}`),
-    h("span", { class: "hint" }, t("patients.last", { at: dateTime(lastSubmission.effectiveAt) })),
+    withdrawn ? h("span", { class: "hint" }, t("patients.withdrawn", { at: dateTime(withdrawn.at) })) : null,
+    lastSubmission
+      ? h("span", { class: "hint" }, t("patients.last", { at: dateTime(lastSubmission.effectiveAt) }))
+      : withdrawn ? null : h("span", { class: "hint" }, t("patients.nothing")),
   ];
 }
 

@@ -191,6 +191,8 @@ export const en = {
   "patients.none": "No patient has a score here yet.",
   "patients.open": "open alerts: {n}",
   "patients.last": "last {at}",
+  "patients.withdrawn": "withdrew {at}",
+  "patients.nothing": "nothing sent yet",
   "patients.more": "The first 50 are shown.",
   "plot.text": "{instrument} {score}: {n} points, latest {value} on a scale from {low} to {high}",
   "counts.title": "Counts",

@@ -184,6 +184,8 @@ export const zhHans = {
   "patients.none": "这里还没有患者有得分。",
   "patients.open": "未处理的警报：{n}",
   "patients.last": "最近 {at}",
+  "patients.withdrawn": "{at} 退出研究",
+  "patients.nothing": "尚未提交",
   "patients.more": "显示前 50 位。",
   "plot.text": "{instrument} {score}：{n} 个点，最近为 {value}，范围 {low} 到 {high}",
   "counts.title": "计数",
