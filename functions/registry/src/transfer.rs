@@ -15,15 +15,22 @@ use crate::{Asked, conflict, not_found};
 const MOST_TRANSFERS: usize = 50;
 
 pub(crate) struct TransferTo {
-    site: Option<SiteId>,
-    reason: Option<String>,
+    site: SiteId,
+    reason: String,
 }
 
 impl TransferTo {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
         let mut members = Members::of(request)?;
-        let transfer = Self { site: members.parsed("site"), reason: members.reason() };
-        members.end(transfer)
+        for name in ["site", "reason"].into_iter().filter(|name| !members.has(name)).collect::<Vec<_>>() {
+            members.wrong(name, "field.required", "a transfer needs it");
+        }
+        let (site, reason) = (members.parsed("site"), members.reason());
+        match members.end((site, reason))? {
+            (Some(site), Some(reason)) => Ok(Self { site, reason }),
+            (None, _) => Err(invalid_field("site", "field.required", "name the site that becomes responsible")),
+            (_, None) => Err(invalid_field("reason", "field.required", "a transfer needs a reason")),
+        }
     }
 }
 
@@ -36,22 +43,17 @@ impl Change for TransferTo {
     ) -> Result<Option<Decided>, Problem> {
         let before = before.ok_or_else(not_found)?;
         let last = before.transfers.last();
-        let is_repeat = last.is_some_and(|last| asked.covers(&last.from) && Some(&last.to) == self.site.as_ref());
+        let Self { site: to, reason } = self;
+        let is_repeat = last.is_some_and(|last| asked.covers(&last.from) && last.to == *to);
         if !asked.covers(&before.site) && !is_repeat {
             return Err(not_found());
         }
-        let Some(to) = &self.site else {
-            return Err(invalid_field("site", "field.required", "name the site that becomes responsible"));
-        };
         if *to == before.site {
             return Ok(None);
         }
         if !asked.covers(&before.site) {
             return Err(not_found());
         }
-        let Some(reason) = &self.reason else {
-            return Err(invalid_field("reason", "field.required", "a transfer needs a reason"));
-        };
         if !protocol.has_site(to) {
             return Err(invalid_field("site", "site.unknown", "the study has no such site"));
         }

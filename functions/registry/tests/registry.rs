@@ -128,6 +128,7 @@ async fn each_fault_of_a_body_is_named_and_nothing_is_stored() {
         (put(&MANAGER, "P-7", json!({})), "/site"),
         (withdraw(&STAFF, "P-7", "vanish"), "/mode"),
         (event("P-7", "surgery", json!({})), "/date"),
+        (of("POST", "/transfer", &STAFF, &[("patient", "P-7")], &json!({"site": "S02"})), "/reason"),
     ] {
         let (status, refused) = send(&world, request).await;
         assert_eq!((status, at_fault(&refused)), (422, vec![fault]));
