@@ -336,8 +336,7 @@ impl Submit {
         let (protocol, admission) = futures::join!(protocol, admission);
         match protocol {
             Ok(protocol) => {
-                let admission =
-                    admission.map_err(|failure| Problem::not_read("the patient's registration", &failure))?;
+                let admission = admission.map_err(|failure| registration_not_read(&failure))?;
                 Ok(StudyStatus::Open(protocol, admission))
             }
             Err(problem) if problem.kind() == ProblemKind::Forbidden => {
@@ -423,6 +422,16 @@ fn not_admitted(protocol: &Protocol, admission: Option<&Admission>, effective_at
         "the patient has withdrawn from the study; nothing was stored, and no more questionnaires are to be asked";
     let is_after = admission.withdrawn_at.is_some_and(|withdrawn_at| effective_at >= withdrawn_at);
     is_after.then(|| Problem::new(ProblemKind::PatientWithdrawn, detail))
+}
+
+/// The answer where it is not known whether the patient has withdrawn.
+fn registration_not_read(failure: &Failure) -> Problem {
+    let problem = Problem::not_read("the patient's registration", failure);
+    if problem.kind() != ProblemKind::NotDone {
+        return problem;
+    }
+    let detail = "the store did not answer in time, and nothing was stored; send it again under the same id";
+    Problem::new(ProblemKind::NotDone, detail)
 }
 
 /// The answer where another body is stored under the submission's id.
