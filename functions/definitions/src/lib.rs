@@ -12,7 +12,7 @@ use invocation::aws::Failure;
 use lambda_http::http::header::LOCATION;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{AuditAction, Store, Stored};
+use records::{AuditAction, Since, Store};
 use releases::{Refused, Release};
 use serde::Serialize;
 
@@ -102,8 +102,8 @@ fn in_path(pointer: &str, defined: &str, named: &str) -> Result<(), Problem> {
 
 fn answer(release: Result<Release, Failure>, location: &str, body: &impl Serialize) -> Result<Response<Body>, Problem> {
     match release.map_err(|failure| Problem::not_written(&failure, &NOT_STORED))? {
-        Release::InForce(Stored::Before) => Ok(http::json(StatusCode::OK, body)),
-        Release::InForce(Stored::Now) => {
+        Release::InForce(Since::Before) => Ok(http::json(StatusCode::OK, body)),
+        Release::InForce(Since::Now) => {
             let mut response = http::json(StatusCode::CREATED, body);
             let location = HeaderValue::try_from(location).expect("ids and versions are plain ASCII");
             response.headers_mut().insert(LOCATION, location);

@@ -10,7 +10,7 @@ use clinical::studies::Study;
 use harness::{Fault, World, claims, request, stream_event};
 use invocation::{Deadline, Principal};
 use lambda_http::Body;
-use records::{Actor, Audit, AuditAction, StudyPut};
+use records::{Actor, Audit, AuditAction, Since, StudyPut};
 use score::Score;
 use serde_json::{Map, Value, json};
 use submit::Submit;
@@ -221,10 +221,10 @@ async fn a_stored_version_never_changes_nor_does_its_author() {
         world.store().put_study(&study, &audit, Deadline::after(PLENTY)).await.unwrap()
     };
     assert_eq!(put(json!({"patientsSeeScores": true})).await, StudyPut::OtherContent);
-    assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce);
+    assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce(Since::Now));
     assert_eq!(put(json!({})).await, StudyPut::LaterInForce("1.1.0".parse().unwrap()));
     assert_eq!(put(json!({"version": "1.0.1"})).await, StudyPut::LaterInForce("1.1.0".parse().unwrap()));
-    assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce);
+    assert_eq!(put(json!({"version": "1.1.0"})).await, StudyPut::InForce(Since::Before));
     assert_eq!(world.items("study").len(), 3, "two versions, and the one in force");
 }
 

@@ -62,7 +62,7 @@ pub use store::definitions::{Definitions, NotDefined, ScoredBy};
 pub use store::lists::Waiting;
 pub use store::reevaluation::Reevaluated;
 pub use store::registry::{Participation, RegistrationPut};
-pub use store::studies::put::{InstrumentPut, Stored, StudyPut};
+pub use store::studies::put::{InstrumentPut, Since, StudyPut};
 pub use store::submissions::PutOutcome;
 pub use store::walk::{AllCounts, WalkPage, WalkPosition};
 pub use store::{Store, Tables};

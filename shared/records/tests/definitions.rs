@@ -7,7 +7,7 @@ use std::time::Duration;
 use clinical::instruments::{Catalog, Instrument};
 use harness::{Fault, World};
 use invocation::{Deadline, Principal};
-use records::{Actor, Audit, AuditAction, InstrumentPut};
+use records::{Actor, Audit, AuditAction, InstrumentPut, Since};
 use time::OffsetDateTime;
 
 /// The PHQ-2 under the id of a study's own instrument, with this title.
@@ -30,8 +30,8 @@ async fn a_stored_version_keeps_its_content_and_a_repeat_is_no_error() {
     let put = async |title: &str, person: &str| {
         world.store().put_instrument(&instrument(title), &put_by(person), Deadline::after(Duration::from_secs(5))).await
     };
-    assert_eq!(put("Diary", "dm-1").await.unwrap(), InstrumentPut::Stored);
-    assert_eq!(put("Diary", "dm-2").await.unwrap(), InstrumentPut::Stored);
+    assert_eq!(put("Diary", "dm-1").await.unwrap(), InstrumentPut::Stored(Since::Now));
+    assert_eq!(put("Diary", "dm-2").await.unwrap(), InstrumentPut::Stored(Since::Before));
     assert_eq!(put("Another diary", "dm-3").await.unwrap(), InstrumentPut::OtherContent);
     let stored = world.items("instrument");
     assert_eq!((stored.len(), &stored[0]["put_by"]), (1, &"dm-1".into()));

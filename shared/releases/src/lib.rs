@@ -10,13 +10,13 @@ use clinical::instruments::{Catalog, Instrument};
 use clinical::studies::{Protocol, Study};
 use invocation::Deadline;
 use invocation::aws::Failure;
-use records::{Audit, InstrumentPut, Store, Stored, StudyPut};
+use records::{Audit, InstrumentPut, Since, Store, StudyPut};
 
 /// The result of putting a definition in force.
 #[derive(Debug)]
 pub enum Release {
     /// It is in force. For a study, in all environments within a minute.
-    InForce(Stored),
+    InForce(Since),
     /// These faults of the definition keep it from being used.
     Faulty(Vec<DefinitionFault>),
     /// It has no faults, but its version cannot be stored.
@@ -76,9 +76,8 @@ pub async fn put_study(store: &Store, study: Study, audit: Audit, deadline: Dead
         Err(faults) => return Ok(Release::Faulty(faults)),
     };
     let Some(study) = protocol.study() else { return Ok(Release::Refused(Refused::NoStudy)) };
-    let (put, stored) = store.put_study_version(study, &audit.about(study.version()), deadline).await?;
-    Ok(match put {
-        StudyPut::InForce => Release::InForce(stored),
+    Ok(match store.put_study(study, &audit.about(study.version()), deadline).await? {
+        StudyPut::InForce(since) => Release::InForce(since),
         StudyPut::OtherContent => other_content(study.id().as_str(), study.version().as_str()),
         StudyPut::LaterInForce(later) => Release::Refused(Refused::LaterInForce { later }),
     })
@@ -112,9 +111,8 @@ pub async fn put_instrument(
     }
     let (id, version) = (instrument.id().as_str(), instrument.version().as_str());
     let audit = audit.about(format!("{id} {version}"));
-    let (put, stored) = store.put_instrument_version(instrument, &audit, deadline).await?;
-    Ok(match put {
-        InstrumentPut::Stored => Release::InForce(stored),
+    Ok(match store.put_instrument(instrument, &audit, deadline).await? {
+        InstrumentPut::Stored(since) => Release::InForce(since),
         InstrumentPut::OtherContent => other_content(id, version),
     })
 }

@@ -35,8 +35,8 @@ pub(crate) const ATTRIBUTES: [&str; 15] = [
 /// The submissions of one site's patients in a period, and the alerts that were raised in it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SitePeriod {
-    /// All of the site's patients, by id, also those without a submission in the period; of those who have left the site
-    /// only whoever has one, or an alert.
+    /// All of the site's patients, by id, also those without a submission in the period; of those who left the site
+    /// before it only whoever has one, or an alert.
     pub patients: Vec<PatientPeriod>,
     /// The number of stored items that could not be read and are missing here.
     pub unreadable: u64,
@@ -143,7 +143,7 @@ impl PatientPeriod {
     }
 
     /// Adds `item`, the profile, the registration or a submission of the patient, if it is of `site` and of the time from
-    /// `from` on and before `until`.
+    /// `from` on and before `until`. Items are added in the order of their keys.
     pub(crate) fn add(
         &mut self,
         item: &Item,
@@ -157,11 +157,9 @@ impl PatientPeriod {
         match reader.text("kind")? {
             profile::KIND => {
                 self.first_submission = earliest(self.first_submission, first_scored(reader)?);
-                // A registration knows better, whichever of the two comes first.
-                if self.stay == Stay::default() {
-                    self.stay.is_current = profile::site_of(item)? == *site;
-                }
+                self.stay.is_current = profile::site_of(item)? == *site;
             }
+            // It knows better than the profile, which comes before it in the order of the keys.
             registration::KIND => self.stay = Stay::registered(reader, site)?,
             submission::KIND if of_this_site()? => {
                 let submission = SubmissionSummary::from_reader(reader)?;
@@ -191,9 +189,10 @@ impl PatientPeriod {
         }
     }
 
-    /// Whether the site's report has the patient.
-    pub(crate) fn is_reported(&self) -> bool {
-        self.stay.is_current || !self.submissions.is_empty() || !self.alerts.is_empty()
+    /// Whether the site's report of the time from `from` on has the patient.
+    pub(crate) fn is_reported(&self, from: OffsetDateTime) -> bool {
+        let was_there = self.stay.is_current || self.stay.until.is_some_and(|until| until >= from);
+        was_there || !self.submissions.is_empty() || !self.alerts.is_empty()
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
+use aws_sdk_dynamodb::types::{ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::ids::{PatientId, RuleId, SiteId};
 use clinical::instruments::Outcome;
 use invocation::aws::{CallError, Failure, FailureKind, Limits};
@@ -18,8 +18,8 @@ use crate::items::counts::CountsAdded;
 use crate::items::profile::Profile;
 use crate::items::score::Score;
 use crate::items::submission::Submission;
-use crate::table::attributes::{Item, Unreadable, instant, number};
-use crate::table::calls::{IF_ABSENT, TRANSACTION_WRITES, batch_get, put_if_absent, send};
+use crate::table::attributes::{Item, Unreadable, instant};
+use crate::table::calls::{TRANSACTION_WRITES, batch_get, put_if_absent, put_revision, send};
 use crate::table::digest::token;
 use crate::table::keys::PK;
 
@@ -300,15 +300,7 @@ impl Store {
 
     /// The write of `profile`, on condition that it still has the revision that was read.
     pub(super) fn put_profile(&self, profile: &Profile) -> TransactWriteItem {
-        let put = Put::builder().table_name(&self.tables.records).set_item(Some(profile.to_item()));
-        let put = match profile.revision {
-            0 => put.condition_expression(IF_ABSENT),
-            read => put
-                .condition_expression("#revision = :read")
-                .expression_attribute_names("#revision", "revision")
-                .expression_attribute_values(":read", number(read)),
-        };
-        TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
+        put_revision(&self.tables.records, profile.to_item(), profile.revision)
     }
 
     /// Sends `writes` as one transaction under `token`.

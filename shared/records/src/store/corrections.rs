@@ -3,14 +3,11 @@
 //! The transaction that stores a correction checks its target, so that of two corrections of one submission only one is
 //! stored, whatever their senders read before.
 
-use std::time::Duration;
-
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update};
 use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use futures::{StreamExt, TryStreamExt, stream};
-use invocation::aws::{CallError, Failure, is_transient};
-use invocation::{Backoff, Deadline};
+use invocation::Deadline;
+use invocation::aws::Failure;
 
 use super::Store;
 use super::submissions::{PUT, PutOutcome, outcome_of, stored_before};
@@ -18,17 +15,13 @@ use crate::items::audit::Audit;
 use crate::items::submission::{Amendment, Submission};
 use crate::items::target::Target;
 use crate::table::attributes::{Item, Reader, text};
-use crate::table::calls::{BATCH_KEYS, GET, batch_get, code, is_condition_failed, put_if_absent, send};
+use crate::table::calls::{BATCH_KEYS, Contended, GET, batch_get, is_condition_failed, put_if_absent, send};
 use crate::table::keys;
 
 const OPERATION: &str = "TransactWriteItems of a correction";
-/// The target is often being scored when its correction arrives, and DynamoDB then cancels one of the two.
-const ATTEMPTS: u32 = 6;
 /// The largest number of a site's patients that are searched for a submission.
 const MOST_PATIENTS: usize = 1_000;
 const BATCHES_AT_ONCE: usize = 4;
-const FIRST_WAIT: Duration = Duration::from_millis(40);
-const LONGEST_WAIT: Duration = Duration::from_millis(640);
 
 /// The outcome of putting a correction.
 #[derive(Debug)]
@@ -88,25 +81,11 @@ impl Store {
             TransactWriteItem::builder().update(self.mark_amended(submission, amendment)).build(),
             TransactWriteItem::builder().put(put_if_absent(table, audit.to_item())).build(),
         ];
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT).jittered_by(submission.id.to_string());
-        for attempt in 1..=ATTEMPTS {
-            let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.clone()));
-            match send(request, deadline, PUT).await {
-                Ok(_) => return Ok(CorrectionOutcome::Put(PutOutcome::Stored)),
-                Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                    if let Some(outcome) = settled(submission, cancelled.cancellation_reasons())? {
-                        return Ok(outcome);
-                    }
-                }
-                // An attempt of the SDK whose answer was lost is still in progress: the next attempt meets its result.
-                Err(CallError::Refused(TransactWriteItemsError::TransactionInProgressException(_))) => {}
-                Err(error) => return Err(error.into_failure(OPERATION)),
-            }
-            if attempt == ATTEMPTS || !backoff.wait(deadline, PUT.least).await {
-                break;
-            }
-        }
-        Err(Failure::transient(OPERATION, "other transactions conflicted with it"))
+        // The target is often being scored when its correction arrives, and DynamoDB then cancels one of the two.
+        let jitter = submission.id.to_string();
+        let transaction = Contended { operation: OPERATION, limits: PUT, writes, jitter };
+        let stored = CorrectionOutcome::Put(PutOutcome::Stored);
+        transaction.send(&self.dynamodb, deadline, stored, |reasons| settled(submission, reasons)).await
     }
 
     /// The outcome that putting `submission` would have; `None` if nothing is stored under its id.
@@ -181,9 +160,6 @@ fn settled(submission: &Submission, reasons: &[CancellationReason]) -> Result<Op
         let by = reasons[1].item().and_then(|item| Reader(item).parsed("amended_by").ok());
         let by = by.ok_or_else(|| Failure::unreadable(OPERATION, "the corrected submission is not as it was read"))?;
         return Ok(Some(CorrectionOutcome::AmendedBy(by)));
-    }
-    if reasons.iter().filter_map(code).any(|code| !is_transient(code)) {
-        return Err(Failure::unreadable(OPERATION, "it was cancelled for a permanent reason"));
     }
     Ok(None)
 }

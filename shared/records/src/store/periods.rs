@@ -45,7 +45,7 @@ impl Store {
             period.complete();
             period
         });
-        Ok(SitePeriod { patients: patients.filter(PatientPeriod::is_reported).collect(), unreadable })
+        Ok(SitePeriod { patients: patients.filter(|period| period.is_reported(from)).collect(), unreadable })
     }
 
     /// The alerts of `site` that were raised from `from` on and before `until`, by patient, and the number of those that

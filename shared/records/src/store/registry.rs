@@ -4,28 +4,24 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
-use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
 use clinical::ids::{PatientId, SiteId, StudyId};
-use invocation::aws::{CallError, Failure, Limits, is_transient};
-use invocation::{Backoff, Deadline};
+use invocation::Deadline;
+use invocation::aws::{Failure, Limits};
 use time::{Date, OffsetDateTime};
 
 use super::Store;
 use crate::items::audit::Audit;
 use crate::items::registration::{ADMITTING, Admission, Registration};
 use crate::items::{site_entry, submission};
-use crate::table::attributes::{Item, Reader, Unreadable, number, text};
-use crate::table::calls::{IF_ABSENT, batch_get, code, is_condition_failed, put_if_absent, send};
+use crate::table::attributes::{Item, Reader, Unreadable, text};
+use crate::table::calls::{Contended, batch_get, is_condition_failed, put_if_absent, put_revision, send};
 use crate::table::keys::{self, REGISTRATION, SK};
 
 const OPERATION: &str = "TransactWriteItems of a registration";
 const PUT: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(100) };
 /// A submission is refused without it, so that it may take more than other reads.
 const ADMIT: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(30) };
-const ATTEMPTS: u32 = 6;
-const FIRST_WAIT: Duration = Duration::from_millis(40);
-const LONGEST_WAIT: Duration = Duration::from_millis(640);
 
 /// How a patient came to take part.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,44 +148,20 @@ impl Store {
         let audit =
             audit.iter().map(|entry| TransactWriteItem::builder().put(put_if_absent(table, entry.to_item())).build());
         // The audit entries come directly after the registration, where `settled` looks for them.
-        let writes: Vec<_> = [self.put_revision(registration)].into_iter().chain(audit).chain(entries).collect();
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT).jittered_by(patient.as_str());
-        for attempt in 1..=ATTEMPTS {
-            let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.clone()));
-            match send(request, deadline, PUT).await {
-                Ok(_) => return Ok(RegistrationPut::Stored),
-                Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
-                    if let Some(put) = settled(cancelled.cancellation_reasons())? {
-                        return Ok(put);
-                    }
-                }
-                // An attempt of the SDK whose answer was lost is still in progress: the next attempt meets its result.
-                Err(CallError::Refused(TransactWriteItemsError::TransactionInProgressException(_))) => {}
-                Err(error) => return Err(error.into_failure(OPERATION)),
-            }
-            if attempt == ATTEMPTS || !backoff.wait(deadline, PUT.least).await {
-                break;
-            }
-        }
-        Err(Failure::transient(OPERATION, "other transactions conflicted with it"))
+        let writes: Vec<_> = [put_revision(table, registration.to_item(), registration.revision)]
+            .into_iter()
+            .chain(audit)
+            .chain(entries)
+            .collect();
+        let jitter = patient.as_str().to_owned();
+        let transaction = Contended { operation: OPERATION, limits: PUT, writes, jitter };
+        transaction.send(&self.dynamodb, deadline, RegistrationPut::Stored, |reasons| Ok(settled(reasons))).await
     }
 
     /// The write that keeps `patient` in the list of `site`. It always writes the same.
     pub(super) fn put_site_entry(&self, study: &StudyId, patient: &PatientId, site: &SiteId) -> TransactWriteItem {
         let put =
             Put::builder().table_name(&self.tables.records).set_item(Some(site_entry::to_item(study, patient, site)));
-        TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
-    }
-
-    fn put_revision(&self, registration: &Registration) -> TransactWriteItem {
-        let put = Put::builder().table_name(&self.tables.records).set_item(Some(registration.to_item()));
-        let put = match registration.revision {
-            0 => put.condition_expression(IF_ABSENT),
-            read => put
-                .condition_expression("#revision = :read")
-                .expression_attribute_names("#revision", "revision")
-                .expression_attribute_values(":read", number(read)),
-        };
         TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
     }
 }
@@ -205,18 +177,12 @@ pub(super) fn participation(registration: Option<&Item>, profile: Option<&Item>)
 }
 
 /// The outcome of a registration whose transaction was cancelled for `reasons`; `None` if another attempt may succeed.
-fn settled(reasons: &[CancellationReason]) -> Result<Option<RegistrationPut>, Failure> {
+fn settled(reasons: &[CancellationReason]) -> Option<RegistrationPut> {
     let failed = |index: usize| reasons.get(index).is_some_and(is_condition_failed);
     // The id of an audit entry is new in each request, so that an earlier attempt of this one, whose answer was lost,
     // has stored it.
     if failed(1) {
-        return Ok(Some(RegistrationPut::Stored));
+        return Some(RegistrationPut::Stored);
     }
-    if failed(0) {
-        return Ok(Some(RegistrationPut::Changed));
-    }
-    if reasons.iter().filter_map(code).any(|code| !is_transient(code)) {
-        return Err(Failure::unreadable(OPERATION, "it was cancelled for a permanent reason"));
-    }
-    Ok(None)
+    failed(0).then_some(RegistrationPut::Changed)
 }

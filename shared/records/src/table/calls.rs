@@ -8,14 +8,15 @@ use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{CancellationReason, KeysAndAttributes, Put};
+use aws_sdk_dynamodb::types::{CancellationReason, KeysAndAttributes, Put, TransactWriteItem};
 use aws_smithy_types::retry::RetryConfig;
 use invocation::aws::{CallError, Failure, Limits, call, is_transient};
 use invocation::{Backoff, Deadline};
 
-use super::attributes::Item;
+use super::attributes::{Item, number};
 
 /// The largest number of keys that one BatchGetItem takes.
 pub(crate) const BATCH_KEYS: usize = 100;
@@ -31,6 +32,10 @@ const QUERY: Limits = Limits { most: Duration::from_secs(3), least: Duration::fr
 const UPDATE: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
 const FIRST_WAIT: Duration = Duration::from_millis(15);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
+/// How often a transaction is sent with which others contend.
+const CONTENDED_ATTEMPTS: u32 = 6;
+const FIRST_CONTENDED_WAIT: Duration = Duration::from_millis(40);
+const LONGEST_CONTENDED_WAIT: Duration = Duration::from_millis(640);
 
 /// A request that can be sent. The SDK keeps its own trait of this kind private.
 pub(crate) trait Request {
@@ -182,6 +187,71 @@ pub(crate) fn put_if_absent(table: &str, item: Item) -> Put {
         .condition_expression(IF_ABSENT)
         .build()
         .expect("table and item are set")
+}
+
+/// The write of `item` in place of the one that was read with the revision `read`, which is 0 where none was stored, as a
+/// part of a transaction.
+pub(crate) fn put_revision(table: &str, item: Item, read: u64) -> TransactWriteItem {
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = match read {
+        0 => put.condition_expression(IF_ABSENT),
+        read => put
+            .condition_expression("#revision = :read")
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":read", number(read)),
+    };
+    TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
+}
+
+/// A transaction whose items others write too.
+pub(crate) struct Contended {
+    /// What it is, in failures.
+    pub(crate) operation: &'static str,
+    pub(crate) limits: Limits,
+    /// The writes. One of them has a key that no other request uses, so that a repeat of this one meets its own result.
+    pub(crate) writes: Vec<TransactWriteItem>,
+    /// Spreads the waits of different requests.
+    pub(crate) jitter: String,
+}
+
+impl Contended {
+    /// Sends it, again while others contend with it. Returns `applied`, or what `settled` reads from the reasons for which
+    /// it was cancelled; `settled` returns `None` where another attempt may succeed.
+    ///
+    /// # Errors
+    /// Those of `settled`; if it was cancelled for another reason that is permanent; or if DynamoDB did not confirm it.
+    pub(crate) async fn send<T>(
+        self,
+        dynamodb: &Client,
+        deadline: Deadline,
+        applied: T,
+        settled: impl Fn(&[CancellationReason]) -> Result<Option<T>, Failure>,
+    ) -> Result<T, Failure> {
+        let Self { operation, limits, writes, jitter } = self;
+        let mut backoff = Backoff::new(FIRST_CONTENDED_WAIT, LONGEST_CONTENDED_WAIT).jittered_by(jitter);
+        for attempt in 1..=CONTENDED_ATTEMPTS {
+            let request = dynamodb.transact_write_items().set_transact_items(Some(writes.clone()));
+            match send(request, deadline, limits).await {
+                Ok(_) => return Ok(applied),
+                Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
+                    let reasons = cancelled.cancellation_reasons();
+                    if let Some(outcome) = settled(reasons)? {
+                        return Ok(outcome);
+                    }
+                    if reasons.iter().filter_map(code).any(|code| !is_transient(code)) {
+                        return Err(Failure::unreadable(operation, "it was cancelled for a permanent reason"));
+                    }
+                }
+                // An attempt of the SDK whose answer was lost is still in progress: the next attempt meets its result.
+                Err(CallError::Refused(TransactWriteItemsError::TransactionInProgressException(_))) => {}
+                Err(error) => return Err(error.into_failure(operation)),
+            }
+            if attempt == CONTENDED_ATTEMPTS || !backoff.wait(deadline, limits.least).await {
+                break;
+            }
+        }
+        Err(Failure::transient(operation, "other transactions conflicted with it"))
+    }
 }
 
 /// The code of a cancelled transaction's `reason`; `None` for a write that was not at fault.

@@ -25,8 +25,8 @@ const NOT_EARLIER: &str = "attribute_not_exists(pk) OR #rank <= :rank";
 /// The outcome of putting a study.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StudyPut {
-    /// It is in force, now or since before; in all environments within a minute.
-    InForce,
+    /// It is in force; in all environments within a minute.
+    InForce(Since),
     /// This version is stored with another content, which stays.
     OtherContent,
     /// This later version is in force, and stays.
@@ -36,41 +36,28 @@ pub enum StudyPut {
 /// The outcome of putting an instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InstrumentPut {
-    /// It is stored, now or since before.
-    Stored,
+    /// It is stored.
+    Stored(Since),
     /// This version is stored with another content, which stays.
     OtherContent,
 }
 
-/// Whether a version that is in force, or stored, is so by this write.
+/// Since when a version is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
-    /// By this write, with its audit entry.
+pub enum Since {
+    /// Since this write, with its audit entry.
     Now,
-    /// By an earlier one. This one wrote nothing.
+    /// Since an earlier one. This one wrote nothing.
     Before,
 }
 
 impl Store {
-    /// As [`put_study_version`](Self::put_study_version), for callers to whom a repeat is the same.
-    ///
-    /// # Errors
-    /// If the store did not confirm it; a repeat settles the outcome.
-    pub async fn put_study(&self, study: &Study, audit: &Audit, deadline: Deadline) -> Result<StudyPut, Failure> {
-        self.put_study_version(study, audit, deadline).await.map(|(put, _)| put)
-    }
-
     /// Puts `study` in force and stores the audit entry `audit`, in one transaction. A version that is stored already
     /// stays unchanged, so this may be repeated. The study's own instruments must be stored before.
     ///
     /// # Errors
     /// If the store did not confirm it; a repeat settles the outcome.
-    pub async fn put_study_version(
-        &self,
-        study: &Study,
-        audit: &Audit,
-        deadline: Deadline,
-    ) -> Result<(StudyPut, Stored), Failure> {
+    pub async fn put_study(&self, study: &Study, audit: &Audit, deadline: Deadline) -> Result<StudyPut, Failure> {
         let table = &self.tables.records;
         let by = audit.actor.principal.sub();
         let put = |of| Put::builder().table_name(table).set_item(Some(document::study_item(study, of, audit.at, by)));
@@ -91,17 +78,17 @@ impl Store {
         ];
         let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
         match send(request, deadline, PUT).await {
-            Ok(_) => Ok((StudyPut::InForce, Stored::Now)),
+            Ok(_) => Ok(StudyPut::InForce(Since::Now)),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                 stored_before(&cancelled.cancellation_reasons.unwrap_or_default(), study.hash())
-                    .map(|put| (put, Stored::Before))
                     .ok_or_else(|| Failure::transient(OF_STUDY, "another transaction conflicted with it"))
             }
             Err(error) => Err(error.into_failure(OF_STUDY)),
         }
     }
 
-    /// As [`put_instrument_version`](Self::put_instrument_version), for callers to whom a repeat is the same.
+    /// Stores `instrument`, which does not ship with the library, and the audit entry `audit`, in one transaction. A
+    /// version that is stored already stays unchanged, so this may be repeated.
     ///
     /// # Errors
     /// If the store did not confirm it; a repeat settles the outcome.
@@ -111,20 +98,6 @@ impl Store {
         audit: &Audit,
         deadline: Deadline,
     ) -> Result<InstrumentPut, Failure> {
-        self.put_instrument_version(instrument, audit, deadline).await.map(|(put, _)| put)
-    }
-
-    /// Stores `instrument`, which does not ship with the library, and the audit entry `audit`, in one transaction. A
-    /// version that is stored already stays unchanged, so this may be repeated.
-    ///
-    /// # Errors
-    /// If the store did not confirm it; a repeat settles the outcome.
-    pub async fn put_instrument_version(
-        &self,
-        instrument: &Instrument,
-        audit: &Audit,
-        deadline: Deadline,
-    ) -> Result<(InstrumentPut, Stored), Failure> {
         let item = document::instrument_item(instrument, audit.at, audit.actor.principal.sub());
         let mut put = put_if_absent(&self.tables.records, item);
         put.return_values_on_condition_check_failure = Some(ReturnValuesOnConditionCheckFailure::AllOld);
@@ -134,13 +107,13 @@ impl Store {
         ];
         let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
         match send(request, deadline, PUT).await {
-            Ok(_) => Ok((InstrumentPut::Stored, Stored::Now)),
+            Ok(_) => Ok(InstrumentPut::Stored(Since::Now)),
             Err(CallError::Refused(TransactWriteItemsError::TransactionCanceledException(cancelled))) => {
                 match cancelled.cancellation_reasons.unwrap_or_default().first() {
                     Some(reason) if is_condition_failed(reason) && is_same(reason, instrument.hash()) => {
-                        Ok((InstrumentPut::Stored, Stored::Before))
+                        Ok(InstrumentPut::Stored(Since::Before))
                     }
-                    Some(reason) if is_condition_failed(reason) => Ok((InstrumentPut::OtherContent, Stored::Before)),
+                    Some(reason) if is_condition_failed(reason) => Ok(InstrumentPut::OtherContent),
                     _ => Err(Failure::transient(OF_INSTRUMENT, "another transaction conflicted with it")),
                 }
             }
@@ -158,7 +131,7 @@ fn stored_before(reasons: &[CancellationReason], hash: &str) -> Option<StudyPut>
     }
     match reasons.get(1).filter(|reason| is_condition_failed(reason)) {
         Some(current) => Some(StudyPut::LaterInForce(Reader(current.item()?).parsed("version").ok()?)),
-        None => version.map(|_| StudyPut::InForce),
+        None => version.map(|_| StudyPut::InForce(Since::Before)),
     }
 }
 
