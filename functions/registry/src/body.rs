@@ -1,6 +1,6 @@
 //! The bodies of requests, read member by member, and that of the answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
 
 use api::{Problem, ProblemKind, body};
@@ -18,11 +18,14 @@ use time::macros::format_description;
 const LARGEST_BODY: usize = 32 * 1024;
 /// The most characters of a reason.
 const LONGEST_REASON: usize = 2_000;
+const NOT_CHANGED: &str = "the registration was not changed";
 
 /// The members of a request's body, each taken once; what is left is unknown.
 pub(crate) struct Members {
     members: Map<String, Value>,
     findings: Findings,
+    /// The members that have a finding.
+    faulty: BTreeSet<String>,
 }
 
 impl Members {
@@ -30,13 +33,14 @@ impl Members {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
         let (value, findings) = body::json(request, LARGEST_BODY)?;
         match value {
-            Value::Object(members) => Ok(Self { members, findings }),
+            Value::Object(members) => Ok(Self { members, findings, faulty: BTreeSet::new() }),
             _ => Err(Problem::of_finding(ProblemKind::Invalid, "", "field.type", "the body must be an object")),
         }
     }
 
     pub(crate) fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
         let detail = detail.into();
+        self.faulty.insert(name.to_owned());
         self.findings.push_with(|| Finding { pointer: pointer("", name), code, detail });
     }
 
@@ -54,6 +58,15 @@ impl Members {
                 None
             }
         }
+    }
+
+    /// `value`, which was read from the member `name` and must be there.
+    pub(crate) fn required<T>(&mut self, name: &str, value: Option<T>, advice: &str) -> Option<T> {
+        // What is there and faulty has its finding already.
+        if value.is_none() && !self.faulty.contains(name) {
+            self.wrong(name, "field.required", advice);
+        }
+        value
     }
 
     /// The reason of a change.
@@ -85,25 +98,23 @@ impl Members {
         self.members.contains_key(name)
     }
 
-    /// `read`, if nothing is wrong with the body.
-    pub(crate) fn end<T>(mut self, read: T) -> Result<T, Problem> {
+    /// What was `read`, if nothing is wrong with the body; `None` only where something is.
+    pub(crate) fn end<T>(mut self, read: Option<T>) -> Result<T, Problem> {
         let unknown: Vec<String> = self.members.keys().cloned().collect();
         for name in unknown {
             self.wrong(&name, "field.unknown", "there is no such field here; remove it");
         }
-        if self.findings.is_empty() { Ok(read) } else { Err(invalid(self.findings)) }
+        match read.filter(|_| self.findings.is_empty()) {
+            Some(read) => Ok(read),
+            None => Err(Problem::new(ProblemKind::Invalid, NOT_CHANGED).with_errors(self.findings)),
+        }
     }
-}
-
-/// The answer to a body with `errors`.
-pub(crate) fn invalid(errors: impl Into<Findings>) -> Problem {
-    Problem::new(ProblemKind::Invalid, "the registration was not changed").with_errors(errors)
 }
 
 /// The answer to a body whose member `name` is at fault.
 pub(crate) fn invalid_field(name: &str, code: &'static str, detail: &str) -> Problem {
     let finding = Finding { pointer: pointer("", name), code, detail: detail.to_owned() };
-    Problem::new(ProblemKind::Invalid, "the registration was not changed").with_errors(finding)
+    Problem::new(ProblemKind::Invalid, NOT_CHANGED).with_errors(finding)
 }
 
 /// A registration as it is answered.

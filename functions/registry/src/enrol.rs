@@ -1,4 +1,4 @@
-//! Participation, and changes of what is registered.
+//! Enrolment, and changes of what is registered.
 
 use api::Problem;
 use clinical::ids::{GroupId, SiteId};
@@ -41,7 +41,7 @@ impl Enrol {
             group: members.parsed("group").map_or(group.then_some(None), |id| Some(Some(id))),
             reason: members.reason(),
         };
-        members.end(enrol)
+        members.end(Some(enrol))
     }
 
     /// `before` with the changes that the body asks for.

@@ -29,7 +29,7 @@ impl DateEvent {
             members.wrong("date", "field.required", "give the day of the event, or null to remove it");
         }
         let dated = Self { event, date: members.date("date"), reason: members.reason() };
-        members.end(dated)
+        members.end(Some(dated))
     }
 }
 

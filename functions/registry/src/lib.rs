@@ -24,7 +24,7 @@ use std::sync::Arc;
 use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, WriteFailure, audit, counted, http, protocol_for};
 use clinical::ids::{PatientId, SiteId};
 use clinical::studies::Protocol;
-use invocation::aws::Failure;
+use invocation::aws::{Failure, FailureKind};
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use records::{Audit, AuditAction, Participation, Registration, RegistrationPut, Store};
@@ -145,7 +145,8 @@ impl Registry {
                 Participation::Registered(registration) => Some(Registration::clone(registration)),
                 Participation::BySubmission(site) => Some(self.by_submission(asked, site).await?),
             };
-            *counts_for = participation.site().cloned();
+            // A call about a patient of another site is none of that site's.
+            *counts_for = participation.site().filter(|site| asked.covers(site)).cloned();
             let Some(decided) = change.decide(asked, protocol, before.as_ref())? else {
                 // What is asked for is stored already.
                 let before = before.ok_or_else(not_found)?;
@@ -154,7 +155,7 @@ impl Registry {
             let sites: BTreeSet<&SiteId> = decided.sites.iter().collect();
             *counts_for = Some(decided.registration.site.clone());
             let put = self.store.put_registration(&decided.registration, &sites, &decided.audit, deadline).await;
-            match put.map_err(|failure| Problem::not_written(&failure, &NOT_STORED))? {
+            match put.map_err(not_stored)? {
                 RegistrationPut::Stored => return Ok(answer(decided.status, &decided.registration, true)),
                 RegistrationPut::Changed => {}
             }
@@ -186,6 +187,15 @@ impl Registry {
 
 fn answer(status: StatusCode, registration: &Registration, registered: bool) -> Response<Body> {
     http::json(status, &RegistrationBody::of(registration, registered))
+}
+
+/// The answer to a change that the store did not confirm.
+fn not_stored(mut failure: Failure) -> Problem {
+    // An earlier attempt may have been applied, whatever the answer to the last one was.
+    if failure.kind == FailureKind::Transient {
+        failure.kind = FailureKind::Unknown;
+    }
+    Problem::not_written(&failure, &NOT_STORED)
 }
 
 fn not_read(failure: &Failure) -> Problem {

@@ -22,15 +22,10 @@ pub(crate) struct TransferTo {
 impl TransferTo {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
         let mut members = Members::of(request)?;
-        for name in ["site", "reason"].into_iter().filter(|name| !members.has(name)).collect::<Vec<_>>() {
-            members.wrong(name, "field.required", "a transfer needs it");
-        }
         let (site, reason) = (members.parsed("site"), members.reason());
-        match members.end((site, reason))? {
-            (Some(site), Some(reason)) => Ok(Self { site, reason }),
-            (None, _) => Err(invalid_field("site", "field.required", "name the site that becomes responsible")),
-            (_, None) => Err(invalid_field("reason", "field.required", "a transfer needs a reason")),
-        }
+        let site = members.required("site", site, "name the site that becomes responsible");
+        let reason = members.required("reason", reason, "a transfer needs a reason");
+        members.end(site.zip(reason).map(|(site, reason)| Self { site, reason }))
     }
 }
 

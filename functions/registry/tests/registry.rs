@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use api::Handler;
 use futures::future::join_all;
-use harness::{Fault, World, claims, request};
-use lambda_http::{Body, Request};
+use harness::{Fault, World, claims, context, request};
+use lambda_http::{Body, Request, RequestExt};
 use registry::Registry;
 use serde_json::{Value, json};
 use submit::Submit;
+use tokio::time::Instant;
 
 const PLENTY: Duration = Duration::from_secs(10);
 const STAFF: [(&str, &str); 2] = [("role", "staff"), ("patient", "")];
@@ -43,6 +44,11 @@ fn withdraw(caller: &[(&str, &str)], patient: &str, mode: &str) -> Request {
 
 fn event(patient: &str, event: &str, body: Value) -> Request {
     of("PUT", "/events/{event}", &STAFF, &[("patient", patient), ("event", event)], &body)
+}
+
+async fn within(world: &World, mut request: Request, remaining: Duration) -> (u16, Value) {
+    request = request.with_lambda_context(context(remaining));
+    send(world, request).await
 }
 
 async fn send(world: &World, request: Request) -> (u16, Value) {
@@ -227,16 +233,78 @@ async fn the_day_of_an_event_is_entered_changed_with_a_reason_and_removed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_7_a_change_whose_answer_is_lost_is_unknown_and_its_repeat_settles_it() {
+async fn promise_7_whatever_became_of_a_change_its_repeat_settles_it() {
+    for (fault, times, expected) in [
+        (Fault::throttle(), 2, 201),
+        (Fault::ApplyAndCut, 1, 201),
+        (Fault::ApplyTwice, 1, 201),
+        (Fault::conflict(3, 0), 1, 201),
+        (Fault::ApplyAndStall, usize::MAX, 503),
+        (Fault::Cut, usize::MAX, 503),
+        (Fault::internal(), usize::MAX, 503),
+        (Fault::throttle(), usize::MAX, 503),
+        (Fault::conflict(3, 0), usize::MAX, 503),
+        (Fault::error("AccessDeniedException"), usize::MAX, 500),
+    ] {
+        let world = World::new();
+        world.inject_into("TransactWriteItems", times, fault.clone());
+        let body = json!({"enrolledOn": "2026-11-01"});
+        let (status, problem) = send(&world, put(&STAFF, "P-7", body.clone())).await;
+        assert_eq!(status, expected, "{fault:?}: {problem}");
+        if status == 503 {
+            assert_eq!(problem["type"], "urn:epro:problem:outcome-unknown", "{fault:?}");
+        }
+        let is_stored = !world.items("registration").is_empty();
+        world.heal();
+        let (status, enrolled) = send(&world, put(&STAFF, "P-7", body)).await;
+        assert_eq!((status, &enrolled["registered"]), (if is_stored { 200 } else { 201 }, &json!(true)), "{fault:?}");
+        assert_eq!(actions(&world), [("patient-enrolled".to_owned(), "S01".to_owned())], "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn promise_6_whatever_stalls_the_answer_comes_before_the_reserve() {
+    for remaining in [0, 50, 250, 500, 3_000].map(Duration::from_millis) {
+        for stalled in ["GetItem", "BatchGetItem", "Query", "PutItem", "TransactWriteItems"] {
+            let world = World::new();
+            world.put_study(json!({"events": ["surgery"]})).await;
+            assert_eq!(submit(&world, &submission(1, "2026-01-01T08:00:00Z")).await.0, 202);
+            assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+            for request in [
+                get(&STAFF, "P-001"),
+                put(&STAFF, "P-001", json!({})),
+                transfer(&STAFF, "P-001", "S02"),
+                withdraw(&STAFF, "P-001", "stop"),
+                event("P-001", "surgery", json!({"date": "2026-11-20"})),
+            ] {
+                world.inject(move |call| (call.name() == stalled).then_some(Fault::Stall));
+                let start = Instant::now();
+                within(&world, request, remaining).await;
+                let most = remaining.saturating_sub(Duration::from_millis(250));
+                assert!(start.elapsed() <= most, "{remaining:?} {stalled}: {:?}", start.elapsed());
+                world.heal();
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_counts_for_the_site_of_the_patient_if_that_is_the_callers() {
+    let calls = |world: &World, site: &str| -> u64 {
+        let of_site = format!("COUNT#DEMO#{site}#api_calls#");
+        let counters = world.counters().into_iter();
+        counters
+            .filter(|item| item["pk"].as_str().unwrap().starts_with(&of_site))
+            .filter_map(|item| item["api_calls"].as_u64())
+            .sum()
+    };
     let world = World::new();
-    world.inject_into("TransactWriteItems", 100, Fault::ApplyAndCut);
-    let body = json!({"enrolledOn": "2026-11-01"});
-    let (status, _) = send(&world, put(&STAFF, "P-7", body.clone())).await;
-    assert!(status == 503 || status == 201, "{status}");
-    world.heal();
-    let (status, enrolled) = send(&world, put(&STAFF, "P-7", body)).await;
-    assert_eq!((status, &enrolled["registered"]), (200, &json!(true)));
-    assert_eq!(actions(&world), [("patient-enrolled".to_owned(), "S01".to_owned())]);
+    send(&world, put(&STAFF, "P-7", json!({"enrolledOn": "2026-11-01"}))).await;
+    assert_eq!(calls(&world, "S01"), 1);
+    for request in [get(&STAFF_OF_S02, "P-7"), withdraw(&STAFF_OF_S02, "P-7", "stop")] {
+        assert_eq!(send(&world, request).await.0, 404);
+    }
+    assert_eq!((calls(&world, "S01"), calls(&world, "S02")), (1, 0));
 }
 
 #[tokio::test(start_paused = true)]
