@@ -465,6 +465,20 @@ async fn what_was_sent_at_a_site_is_in_its_report_after_a_transfer_and_in_no_oth
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_patient_who_sent_nothing_before_leaving_is_in_the_report_of_the_time_at_the_site() {
+    let world = filled().await;
+    register(&world, "/transfer", "P-001", json!({"site": "S02", "reason": "moved"})).await;
+    // Nothing of the patient is in this period, in which the site was responsible.
+    let silent = text(&answer(&world, get(&STAFF, "S01", "from=2026-11-20&to=2026-11-26", PLENTY)).await);
+    assert!(silent.contains("P-001 (m)"), "{silent}");
+    world.edit("RecordsTable", &world.items("registration")[0], |raw| {
+        raw["transfers"]["L"][0]["M"]["at"] = json!({"S": "2026-11-15T08:00:00Z"});
+    });
+    let gone = text(&answer(&world, get(&STAFF, "S01", "from=2026-11-20&to=2026-11-26", PLENTY)).await);
+    assert!(!gone.contains("P-001"), "{gone}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_patient_who_moved_without_a_transfer_stays_in_the_report_of_the_site_that_was_left() {
     let world = filled().await;
     let of_both = [("role", "staff"), ("patient", ""), ("scope", "reports:read"), ("sites", "S01 S02")];

@@ -24,11 +24,13 @@ impl Patient<'_> {
         self.differs(difference);
     }
 
-    /// Whether the lists of the site that is responsible for a registered patient have the patient.
+    /// Compares the entries of the index with the sites of a registered patient, now and before.
     pub(super) fn registration(&mut self) {
         let Some(registration) = &self.records.registration else { return };
-        if !self.records.site_entries.contains(&registration.site) {
-            let difference = self.difference(Kind::NotInSiteIndex).about("registration").at_site(&registration.site);
+        let left = registration.transfers.iter().map(|transfer| &transfer.from);
+        let sites: BTreeSet<&SiteId> = left.chain([&registration.site]).collect();
+        for site in sites.into_iter().filter(|site| !self.records.site_entries.contains(*site)) {
+            let difference = self.difference(Kind::NotInSiteIndex).about("registration").at_site(site);
             self.differs(difference);
         }
     }
