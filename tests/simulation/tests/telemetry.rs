@@ -16,6 +16,7 @@ use lambda_http::{Body, Request};
 use lambda_runtime::LambdaEvent;
 use patients::Patients;
 use reconcile::Reconcile;
+use registry::Registry;
 use report::Report as SiteReport;
 use score::Score;
 use serde_json::{Value, json};
@@ -33,12 +34,13 @@ const MARK: &str = "MARKED";
 /// Every answer and score that is a number; no id and no time has it by chance.
 const NUMBER: &str = "735142";
 /// The crates whose lines are logged, as all functions have them together.
-const LOGGED: [&str; 17] = [
+const LOGGED: [&str; 18] = [
     "submit",
     "score",
     "sweep",
     "alerts",
     "patients",
+    "registry",
     "validate",
     "report",
     "reconcile",
@@ -140,7 +142,8 @@ impl Functions {
     }
 
     async fn staff(&mut self, function: &impl Handler, route: &str, query: &str, body: Option<&str>) -> (u16, Value) {
-        let parameters = [("site", "S01"), ("form", "vs"), ("version", "1.0.0")];
+        let patient = ("patient", "MARKED-P-1");
+        let parameters = [("site", "S01"), ("form", "vs"), ("version", "1.0.0"), ("event", "surgery"), patient];
         let role = if route.contains("alerts") { "clinician" } else { "staff" };
         let claims = claims(&[("role", role), ("patient", ""), ("sub", "MARKED-staff"), ("email", "MARKED-mail")]);
         let request = request(route, &parameters, query, Some(claims), body, Duration::from_secs(10));
@@ -196,7 +199,7 @@ async fn world() -> World {
     let world = World::new();
     world.put_instrument(&instrument()).await;
     let instruments = json!([{"id": "phq-9", "version": "1.0.0"}, {"id": "diary", "version": "1.0.0"}]);
-    world.put_study(json!({"instruments": instruments})).await;
+    world.put_study(json!({"instruments": instruments, "events": ["surgery"]})).await;
     world
 }
 
@@ -390,6 +393,46 @@ async fn staff_of_a_site(functions: &mut Functions) {
     functions.world.heal();
 }
 
+/// What staff enter of a patient, with words in every field that takes them, and what phones are told after a withdrawal.
+async fn registry_of_a_site(functions: &mut Functions) {
+    const PATIENT: &str = "PUT /v1/patients/{patient}";
+    const EVENT: &str = "PUT /v1/patients/{patient}/events/{event}";
+    const WITHDRAWAL: &str = "POST /v1/patients/{patient}/withdrawal";
+    let registry = Registry::new(functions.world.store());
+    let reason = format!("{MARK} reason 735142");
+    let enrolment = json!({"enrolledOn": "2026-11-01", "reason": reason}).to_string();
+    assert_eq!(functions.staff(&registry, PATIENT, "", Some(&enrolment)).await.0, 201);
+    for (field, value) in [
+        ("enrolledOn", json!(MARK)),
+        ("timeZone", json!("MARKED/Zone")),
+        ("language", json!(MARK)),
+        ("site", json!("MARKED site")),
+        ("group", json!(735_142)),
+        ("reason", json!([MARK])),
+        ("reason", json!(MARK.repeat(1_000))),
+    ] {
+        let body = json!({field: value}).to_string();
+        assert_eq!(functions.staff(&registry, PATIENT, "", Some(&body)).await.0, 422, "{field}");
+    }
+    assert_eq!(functions.staff(&registry, PATIENT, "", Some("MARKED 735142")).await.0, 422);
+    assert_eq!(functions.staff(&registry, EVENT, "", Some("{\"date\": \"MARKED\"}")).await.0, 422);
+    let dated = json!({"date": "2026-11-20", "reason": reason}).to_string();
+    assert_eq!(functions.staff(&registry, EVENT, "", Some(&dated)).await.0, 200);
+    let withdrawal = json!({"mode": "stop", "requestedBy": format!("{MARK} person"), "reason": reason}).to_string();
+    for fault in [Fault::Cut, Fault::Stall, Fault::error("ValidationException")] {
+        functions.world.inject(move |call| (call.name() == "TransactWriteItems").then(|| fault.clone()));
+        assert!(functions.staff(&registry, WITHDRAWAL, "", Some(&withdrawal)).await.0 >= 500);
+        functions.world.heal();
+    }
+    assert_eq!(functions.staff(&registry, WITHDRAWAL, "", Some(&withdrawal)).await.0, 200);
+    let refused = functions.submit("P-1", "POST /v1/submissions", &diary("2050-01-01T08:00:00Z", true)).await;
+    assert_eq!(refused.0, 403);
+    let registration = functions.world.items("registration").remove(0);
+    functions.world.edit(RECORDS, &registration, |raw| raw["withdrawn"] = json!({"S": "MARKED 735142"}));
+    assert_eq!(functions.staff(&registry, "GET /v1/patients/{patient}", "", None).await.0, 500);
+    assert_eq!(functions.submit("P-1", "POST /v1/submissions", &diary("2026-11-05T08:00:00Z", true)).await.0, 500);
+}
+
 /// Verifications of what is stored, with differences that quote what they must not.
 async fn verification(functions: &mut Functions) {
     let alert = functions.world.items("alert").remove(0);
@@ -428,6 +471,7 @@ async fn promise_10_nothing_that_functions_put_out_has_an_answer_a_note_a_name_o
     Box::pin(batches(&mut functions)).await;
     Box::pin(alerts_of_a_site(&mut functions)).await;
     Box::pin(staff_of_a_site(&mut functions)).await;
+    Box::pin(registry_of_a_site(&mut functions)).await;
     Box::pin(verification(&mut functions)).await;
     drop(logged);
 
@@ -463,6 +507,8 @@ async fn promise_10_nothing_that_functions_put_out_has_an_answer_a_note_a_name_o
         "alert_unreadable",
         "patient_unreadable",
         "not_acknowledged",
+        "registration_not_stored",
+        "read_failed",
         "read_timed_out",
         "report_step_timed_out",
         "reconciled",

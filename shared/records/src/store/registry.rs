@@ -186,3 +186,23 @@ fn settled(reasons: &[CancellationReason]) -> Option<RegistrationPut> {
     }
     failed(0).then_some(RegistrationPut::Changed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::calls::CONDITION_FAILED;
+
+    #[test]
+    fn what_an_earlier_attempt_stored_is_stored_and_what_another_request_changed_is_not() {
+        let reasons = |codes: [&str; 3]| codes.map(|code| CancellationReason::builder().code(code).build());
+        for (codes, expected) in [
+            ([CONDITION_FAILED, CONDITION_FAILED, "None"], Some(RegistrationPut::Stored)),
+            // DynamoDB need not report every reason.
+            (["None", CONDITION_FAILED, "None"], Some(RegistrationPut::Stored)),
+            ([CONDITION_FAILED, "None", "None"], Some(RegistrationPut::Changed)),
+            (["TransactionConflict", "None", "None"], None),
+        ] {
+            assert_eq!(settled(&reasons(codes)), expected, "{codes:?}");
+        }
+    }
+}
