@@ -1,7 +1,6 @@
 //! Changes of a registration, decided on what is stored.
 
 use api::Problem;
-use clinical::ids::SiteId;
 use clinical::studies::Protocol;
 use lambda_http::http::StatusCode;
 use records::{Audit, Registration};
@@ -28,15 +27,13 @@ pub(crate) struct Decided {
     pub(crate) status: StatusCode,
     /// With the revision that it was decided on.
     pub(crate) registration: Registration,
-    /// The sites whose lists have the patient.
-    pub(crate) sites: Vec<SiteId>,
     /// The entries of the change.
     pub(crate) audit: Vec<Audit>,
 }
 
 impl Decided {
-    /// A change of a registration that stays with its site.
-    pub(crate) fn in_place(registration: Registration, audit: Audit) -> Self {
-        Self { status: StatusCode::OK, sites: vec![registration.site.clone()], registration, audit: vec![audit] }
+    /// A change that has one entry.
+    pub(crate) fn of(registration: Registration, audit: Audit) -> Self {
+        Self { status: StatusCode::OK, registration, audit: vec![audit] }
     }
 }

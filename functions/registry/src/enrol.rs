@@ -96,7 +96,7 @@ impl Change for Enrol {
             let today = day_in(zone, now);
             let new = Registration::new(study.clone(), asked.patient.clone(), site.clone(), today);
             let entry = asked.entry(AuditAction::PatientEnrolled, &site).because(self.reason.as_deref());
-            let decided = Decided::in_place(self.changed(&new), entry);
+            let decided = Decided::of(self.changed(&new), entry);
             return Ok(Some(Decided { status: StatusCode::CREATED, ..decided }));
         };
         if !asked.covers(&before.site) {
@@ -111,7 +111,7 @@ impl Change for Enrol {
         if !before.is_stored() {
             // Enrolled by the first submission so far.
             let entry = asked.entry(AuditAction::PatientEnrolled, &before.site).because(self.reason.as_deref());
-            return Ok(Some(Decided { status: StatusCode::CREATED, ..Decided::in_place(changed, entry) }));
+            return Ok(Some(Decided { status: StatusCode::CREATED, ..Decided::of(changed, entry) }));
         }
         if changed == *before {
             return Ok(None);
@@ -124,7 +124,7 @@ impl Change for Enrol {
             return Err(invalid_field("reason", "field.required", detail));
         };
         let entry = asked.entry(AuditAction::PatientChanged, &before.site).because(Some(reason));
-        Ok(Some(Decided::in_place(changed, entry)))
+        Ok(Some(Decided::of(changed, entry)))
     }
 }
 

@@ -63,6 +63,6 @@ impl Change for DateEvent {
             return Err(conflict("the patient has as many events as can be recorded"));
         }
         let entry = asked.entry(AuditAction::EventDated, &before.site).about(&self.event);
-        Ok(Some(Decided::in_place(registration, entry.because(self.reason.as_deref()))))
+        Ok(Some(Decided::of(registration, entry.because(self.reason.as_deref()))))
     }
 }

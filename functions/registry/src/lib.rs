@@ -18,7 +18,6 @@ mod event;
 mod transfer;
 mod withdraw;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, WriteFailure, audit, counted, http, protocol_for};
@@ -152,9 +151,8 @@ impl Registry {
                 let before = before.ok_or_else(not_found)?;
                 return Ok(answer(StatusCode::OK, &before, before.is_stored()));
             };
-            let sites: BTreeSet<&SiteId> = decided.sites.iter().collect();
             *counts_for = Some(decided.registration.site.clone());
-            let put = self.store.put_registration(&decided.registration, &sites, &decided.audit, deadline).await;
+            let put = self.store.put_registration(&decided.registration, &decided.audit, deadline).await;
             match put.map_err(not_stored)? {
                 RegistrationPut::Stored => return Ok(answer(decided.status, &decided.registration, true)),
                 RegistrationPut::Changed => {}

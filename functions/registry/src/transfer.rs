@@ -68,7 +68,7 @@ impl Change for TransferTo {
         audit.iter_mut().for_each(|entry| entry.at = at);
         let mut registration = before.clone();
         registration.site = to.clone();
-        registration.transfers.push(Transfer { from: from.clone(), to: to.clone(), at });
-        Ok(Some(Decided { status: StatusCode::OK, registration, sites: vec![from, to.clone()], audit }))
+        registration.transfers.push(Transfer { from, to: to.clone(), at });
+        Ok(Some(Decided { status: StatusCode::OK, registration, audit }))
     }
 }

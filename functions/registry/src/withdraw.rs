@@ -60,6 +60,6 @@ impl Change for Withdraw {
         let withdrawal = Withdrawal { at: at.unwrap_or(entry.at), mode: *mode, requested_by: requested_by.clone() };
         let mut registration = before.clone();
         registration.withdrawal = Some(withdrawal);
-        Ok(Some(Decided::in_place(registration, entry)))
+        Ok(Some(Decided::of(registration, entry)))
     }
 }

@@ -62,14 +62,14 @@ async fn acknowledge(world: &World, site: &str, sub: &str, alert: &str) {
     assert_eq!(Alerts::new(world.store()).handle(request).await.unwrap().status(), 200);
 }
 
-/// Sends `body` to the registry's `route` of patient P-4.
-async fn register(world: &World, route: &str, body: Value) {
+/// Sends `body` to the registry's `route` of `patient`.
+async fn register(world: &World, patient: &str, route: &str, body: Value) {
     let claims = claims(&[("role", "staff"), ("patient", "")]);
-    let request = request(route, &[("patient", "P-4")], "", Some(claims), Some(&body.to_string()), PLENTY);
+    let request = request(route, &[("patient", patient)], "", Some(claims), Some(&body.to_string()), PLENTY);
     assert!(Registry::new(world.store()).handle(request).await.unwrap().status().is_success());
 }
 
-/// Two sites, four patients of whom one is registered and has withdrawn, a correction, a late submission, alerts that are quiet, acknowledged twice, escalated and
+/// Two sites, five patients of whom one has withdrawn and one, who has sent nothing, was transferred, a correction, a late submission, alerts that are quiet, acknowledged twice, escalated and
 /// superseded: all scored and published.
 async fn world() -> World {
     let world = World::new();
@@ -98,9 +98,12 @@ async fn world() -> World {
     send(&world, "S02", "P-3", 1, json!({"2": false}), None).await;
     send(&world, "S01", "P-4", 1, json!({"1": 10, "2": false}), None).await;
     score(&world).await;
-    register(&world, "PUT /v1/patients/{patient}", json!({"enrolledOn": "2025-11-01"})).await;
+    register(&world, "P-4", "PUT /v1/patients/{patient}", json!({"enrolledOn": "2025-11-01"})).await;
     let withdrawal = json!({"mode": "stop", "requestedBy": "patient", "reason": "no time"});
-    register(&world, "POST /v1/patients/{patient}/withdrawal", withdrawal).await;
+    register(&world, "P-4", "POST /v1/patients/{patient}/withdrawal", withdrawal).await;
+    register(&world, "P-5", "PUT /v1/patients/{patient}", json!({"enrolledOn": "2025-11-01"})).await;
+    let transfer = json!({"site": "S02", "reason": "moved"});
+    register(&world, "P-5", "POST /v1/patients/{patient}/transfer", transfer).await;
     let of_p2 = one(&world, "alert", "patient", "P-2")["alert_id"].as_str().unwrap().to_owned();
     acknowledge(&world, "S02", "dr-chen", &of_p2).await;
     acknowledge(&world, "S02", "dr-lee", &of_p2).await;
@@ -304,14 +307,22 @@ const CASES: &[Case] = cases! {
         => [NotInSiteIndex];
     "a profile of another site": |world| set(world, &profile(world), "/site_key", text("SITE#DEMO#S02"))
         => [NotInSiteIndex, LastSubmissionDiffers];
-    "an entry of the index that is gone": |world| world.remove(RECORDS, &one(world, "site-entry", "pk", "PATIENT#DEMO#P-4"))
+    "an entry of the index that is gone":
+        |world| world.remove(RECORDS, &one(world, "site-entry", "site_key", "SITE#DEMO#S02"))
         => [NotInSiteIndex];
     "an entry of the index for another site": |world| {
-        set(world, &one(world, "site-entry", "pk", "PATIENT#DEMO#P-4"), "/site_key", text("SITE#DEMO#S09"));
+        set(world, &one(world, "site-entry", "site_key", "SITE#DEMO#S02"), "/site_key", text("SITE#DEMO#S09"));
     } => [NotInSiteIndex, Unreadable];
     "a registration that cannot be read": |world| edit(world, &one(world, "registration", "site", "S01"), |raw| {
         raw["enrolled_on"] = text("soon");
     }) => [Unreadable];
+    "an entry of the site that a patient left": |world| {
+        let of = |item: &&Value| item["pk"] == "PATIENT#DEMO#P-5" && item["site_key"] == "SITE#DEMO#S01";
+        world.remove(RECORDS, world.items("site-entry").iter().find(of).unwrap());
+    }
+        => [NotInSiteIndex];
+    "a transfer with an entry at one site only":
+        |world| world.remove(RECORDS, &one(world, "audit", "action", "patient-transferred")) => [AuditMissing];
     "a withdrawal without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "patient-withdrawn"))
         => [AuditMissing];
     "a withdrawal at another time": |world| edit(world, &one(world, "registration", "site", "S01"), |raw| {
@@ -444,7 +455,7 @@ async fn nothing_differs_in_what_the_functions_stored() {
     let report = verified(&world, Settings::default()).await;
     assert!(report.differences.is_empty(), "{:#?}", report.differences);
     let tally = report.tally;
-    assert_eq!((tally.patients, tally.submissions, tally.sites, tally.waiting), (4, 8, 2, 0));
+    assert_eq!((tally.patients, tally.submissions, tally.sites, tally.waiting), (5, 8, 2, 0));
     let rows = world.items("alert");
     assert_eq!(tally.alerts, rows.len() as u64);
     // Otherwise the cases below do not speak for these states.

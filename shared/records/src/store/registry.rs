@@ -1,6 +1,5 @@
 //! The registry: who takes part, at which site, and who has left.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
@@ -130,29 +129,25 @@ impl Store {
         Ok(received.into_iter().min().map(OffsetDateTime::date))
     }
 
-    /// Stores `registration`, if the stored one has the revision that it was made from, with the entries that keep the
-    /// patient in the lists of `sites`, and the `audit` entries of the change, in one transaction.
+    /// Stores `registration`, if the stored one has the revision that it was made from, with the entry that keeps the
+    /// patient in the list of its site, and the `audit` entries of the change, in one transaction.
     ///
     /// # Errors
     /// If the store did not confirm it; a repeat of the request settles the outcome.
     pub async fn put_registration(
         &self,
         registration: &Registration,
-        sites: &BTreeSet<&SiteId>,
         audit: &[Audit],
         deadline: Deadline,
     ) -> Result<RegistrationPut, Failure> {
         let table = &self.tables.records;
-        let Registration { study, patient, .. } = registration;
-        let entries = sites.iter().map(|site| self.put_site_entry(study, patient, site));
+        let Registration { study, patient, site, .. } = registration;
         let audit =
             audit.iter().map(|entry| TransactWriteItem::builder().put(put_if_absent(table, entry.to_item())).build());
         // The audit entries come directly after the registration, where `settled` looks for them.
-        let writes: Vec<_> = [put_revision(table, registration.to_item(), registration.revision)]
-            .into_iter()
-            .chain(audit)
-            .chain(entries)
-            .collect();
+        let registration = put_revision(table, registration.to_item(), registration.revision);
+        let entry = self.put_site_entry(study, patient, site);
+        let writes: Vec<_> = [registration].into_iter().chain(audit).chain([entry]).collect();
         let jitter = patient.as_str().to_owned();
         let transaction = Contended { operation: OPERATION, limits: PUT, writes, jitter };
         transaction.send(&self.dynamodb, deadline, RegistrationPut::Stored, |reasons| Ok(settled(reasons))).await

@@ -29,7 +29,9 @@ impl Patient<'_> {
         let Some(registration) = &self.records.registration else { return };
         let left = registration.transfers.iter().map(|transfer| &transfer.from);
         let sites: BTreeSet<&SiteId> = left.chain([&registration.site]).collect();
-        for site in sites.into_iter().filter(|site| !self.records.site_entries.contains(*site)) {
+        let of_profile = self.records.profile.as_ref().map(|stored| &stored.profile.site);
+        let is_listed = |site: &SiteId| self.records.site_entries.contains(site) || of_profile == Some(site);
+        for site in sites.into_iter().filter(|site| !is_listed(site)) {
             let difference = self.difference(Kind::NotInSiteIndex).about("registration").at_site(site);
             self.differs(difference);
         }
