@@ -9,7 +9,7 @@ use invocation::aws::Failure;
 use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, RequestExt, Response};
-use records::{Alert, AlertFilter, AlertStatus, AuditAction, StatusFilter, Unreadable};
+use records::{Alert, AlertFilter, AlertStatus, AuditAction, Cause, StatusFilter, Unreadable};
 use serde::Serialize;
 
 use crate::Alerts;
@@ -109,7 +109,10 @@ struct ReadableAlert<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at: Option<String>,
     patient: &'a str,
-    submission_id: String,
+    /// `null` if windows were missed.
+    submission_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missed: Option<MissedBody<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instrument: Option<&'a str>,
     /// The number of times that it was published again; omitted where that is zero.
@@ -157,7 +160,8 @@ impl<'a> AlertBody<'a> {
             raised_at: rfc3339(alert.raised_at),
             sent_at: alert.sent_at.map(rfc3339),
             patient: alert.patient.as_str(),
-            submission_id: alert.submission.to_string(),
+            submission_id: alert.submission().map(|id| id.to_string()),
+            missed: MissedBody::of(&alert.cause),
             instrument: alert.instrument.as_ref().map(|instrument| instrument.as_str()),
             escalation: Some(alert.escalation).filter(|step| *step > 0),
             exhausted_at: alert.exhausted_at.map(rfc3339),
@@ -168,6 +172,22 @@ impl<'a> AlertBody<'a> {
             acknowledged: alert.acknowledged.as_ref().map(AcknowledgementBody::of),
             later_acknowledgements: alert.later.iter().map(AcknowledgementBody::of).collect(),
         }))
+    }
+}
+
+/// The last of the windows that were missed in a row.
+#[derive(Serialize)]
+struct MissedBody<'a> {
+    schedule: &'a str,
+    occurrence: u32,
+}
+
+impl<'a> MissedBody<'a> {
+    fn of(cause: &'a Cause) -> Option<Self> {
+        match cause {
+            Cause::Submission(_) => None,
+            Cause::Missed { schedule, number } => Some(Self { schedule: schedule.as_str(), occurrence: *number }),
+        }
     }
 }
 

@@ -153,7 +153,9 @@ struct WithdrawnBody {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PatientState<'a> {
-    last_submission: LastSubmission<'a>,
+    /// `None` of a patient who has only missed windows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_submission: Option<LastSubmission<'a>>,
     /// By instrument.
     scores: Vec<ScoresOf<'a>>,
     open_alerts: u64,
@@ -224,7 +226,7 @@ impl<'a> PatientBody<'a> {
 
 impl<'a> PatientState<'a> {
     fn of(profile: &'a Profile, protocol: &'a Protocol) -> Self {
-        let (id, place) = profile.last_submission;
+        let last = profile.last_submission;
         // An instrument whose versions are not comparable has several courses; the newest is shown.
         let mut newest: BTreeMap<&InstrumentId, (&Course, &Point)> = BTreeMap::new();
         for (course_id, course) in &profile.courses {
@@ -234,13 +236,13 @@ impl<'a> PatientState<'a> {
                 *known = (course, latest);
             }
         }
-        let scored = newest.iter().find(|(_, (_, latest))| latest.submission == id);
+        let instrument = |id: SubmissionId| newest.iter().find(|(_, (_, latest))| latest.submission == id);
         Self {
-            last_submission: LastSubmission {
+            last_submission: last.map(|(id, place)| LastSubmission {
                 id,
-                instrument: scored.map(|(instrument, _)| *instrument),
+                instrument: instrument(id).map(|(instrument, _)| *instrument),
                 effective_at: rfc3339(place.at),
-            },
+            }),
             scores: newest
                 .iter()
                 .map(|(instrument, (course, latest))| ScoresOf::of(instrument, course, latest, protocol))

@@ -60,7 +60,8 @@ struct Alert<'a> {
     sent_at: Option<String>,
     severity: &'static str,
     status: &'static str,
-    submission: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    submission: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -112,7 +113,7 @@ impl<'a> Alert<'a> {
             sent_at: alert.sent_at.map(utc),
             severity: alert.severity.as_str(),
             status: alert.status.as_str(),
-            submission: alert.submission.to_string(),
+            submission: alert.submission.map(|id| id.to_string()),
         }
     }
 }

@@ -161,9 +161,9 @@ pub struct ScoreCourses<'a> {
 /// An alert with its patient.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct AlertLine<'a> {
-    /// The patient whose submission raised it.
+    /// The patient.
     pub patient: &'a PatientId,
-    /// The instrument of its submission, if that is in the period too.
+    /// The instrument of its submission, if that is in the period too, or of the missed windows.
     pub instrument: Option<&'a InstrumentId>,
     /// The stored state of the alert.
     pub alert: &'a AlertHandling,
@@ -326,7 +326,10 @@ fn alert_lines(data: &SitePeriod) -> Vec<AlertLine<'_>> {
             patient.submissions.iter().map(|submission| (submission.id, &submission.instrument.id)).collect();
         lines.extend(patient.alerts.iter().map(|alert| AlertLine {
             patient: &patient.patient,
-            instrument: instruments.get(&alert.submission).copied(),
+            instrument: match alert.submission {
+                Some(submission) => instruments.get(&submission).copied(),
+                None => alert.instrument.as_ref(),
+            },
             alert,
         }));
     }

@@ -61,15 +61,17 @@ mod plan;
 mod replay;
 mod series;
 mod subject;
+mod times;
 mod window;
 
-pub use definition::Schedule;
+pub use definition::{Missed, Schedule};
 pub use misses::{alert_of, resolves};
 pub use occurrence::{MissedAlert, Occurrence, Resolved, State, Status, answered_by};
 pub use plan::Plan;
 pub use replay::{DueReminder, Fact, Known, Replay, replay};
 pub use series::{Event, Position, Series};
 pub use subject::Subject;
+pub use times::{civil_date, offset_date_time, timestamp};
 pub use window::Window;
 
 pub(crate) use plan::{MOST_WINDOWS, last_window};

@@ -87,6 +87,12 @@ pub const OLDEST_PENDING_SECONDS: Metric =
 pub const ITEMS_SWEPT: Metric = Metric { name: "ItemsSwept", unit: Unit::Count, dimension: None };
 /// Items that a run of `sweep` could not process. Each run reports it, also when it is zero.
 pub const SWEEP_FAILURES: Metric = Metric { name: "SweepFailures", unit: Unit::Count, dimension: None };
+/// Occurrences that were made, or moved because the registry or the study changed.
+pub const OCCURRENCES_MADE: Metric = Metric { name: "OccurrencesMade", unit: Unit::Count, dimension: None };
+/// Windows that closed without an answer.
+pub const WINDOWS_MISSED: Metric = Metric { name: "WindowsMissed", unit: Unit::Count, dimension: None };
+/// Reminders that SNS confirmed.
+pub const REMINDERS_PUBLISHED: Metric = Metric { name: "RemindersPublished", unit: Unit::Count, dimension: None };
 /// Records that can never be scored and were quarantined.
 pub const RECORDS_QUARANTINED: Metric = Metric { name: "RecordsQuarantined", unit: Unit::Count, dimension: None };
 /// Transactions of scores that DynamoDB cancelled because of others, or throttled, and that are tried again.

@@ -18,7 +18,7 @@ const ALERT_ID: &str = "{alertId}";
 pub struct Notification {
     /// The alert's opaque id. A receiver drops repeats by it and `escalation`.
     pub alert_id: String,
-    /// The study of the submission.
+    /// The study of the patient.
     pub study: StudyId,
     /// The site that the alert belongs to.
     pub site: SiteId,
@@ -28,8 +28,8 @@ pub struct Notification {
     pub rule: RuleId,
     /// The time when the alert was raised.
     pub raised_at: OffsetDateTime,
-    /// The submission that raised the alert.
-    pub submission_id: SubmissionId,
+    /// The submission that raised the alert; `None` if windows were missed.
+    pub submission_id: Option<SubmissionId>,
     /// The correlation id of the request that brought the submission.
     pub correlation_id: String,
     /// The link template of its study; `None` for that of the topic.
@@ -72,7 +72,7 @@ struct Body<'a> {
     severity: &'a str,
     rule: &'a str,
     raised_at: &'a str,
-    submission_id: String,
+    submission_id: Option<String>,
     link: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     escalation: Option<u32>,
@@ -125,7 +125,7 @@ impl Notification {
             severity: self.severity.as_str(),
             rule: self.rule.as_str(),
             raised_at,
-            submission_id: self.submission_id.to_string(),
+            submission_id: self.submission_id.map(|id| id.to_string()),
             link,
             escalation: self.step(),
         };
@@ -138,8 +138,12 @@ impl Notification {
             Some(step) => format!("Nobody has acknowledged this alert yet (reminder {step}).\n\n"),
             None => String::new(),
         };
+        let what = match self.submission_id {
+            Some(_) => "A questionnaire",
+            None => "A missed questionnaire",
+        };
         format!(
-            "{reminder}A questionnaire of a patient at site {site} (study {study}) needs review.\n\n\
+            "{reminder}{what} of a patient at site {site} (study {study}) needs review.\n\n\
              Severity: {severity}\nRaised:   {raised_at}\nOpen:     {link}\n\n\
              This message contains no patient data. The same alert ({}) may arrive more than once.\n",
             self.alert_id
@@ -176,7 +180,7 @@ mod tests {
             severity: Severity::Critical,
             rule: "safety".parse().unwrap(),
             raised_at: datetime!(2026-11-23 07:58:05.25 UTC),
-            submission_id: "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap(),
+            submission_id: Some("0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e".parse().unwrap()),
             correlation_id: "c-1".to_owned(),
             link: None,
             escalation: 0,

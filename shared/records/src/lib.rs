@@ -13,6 +13,8 @@
 //! | [`Profile`] | same | `PROFILE` |
 //! | [`Registration`] | same | `REGISTRATION` |
 //! | an entry of the index `site` beside the profile's | same | `SITE#<site>` |
+//! | [`StoredPlan`] of the patient's occurrences | same | `PLAN` |
+//! | [`StoredOccurrence`] | same | `OCCURRENCE#<schedule>#<number>` |
 //! | [`Alert`] | `ALERTS#<study>#<site>` | its public id |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
 //! | a version of a study | `STUDY#<study>` | `VERSION#<version>` |
@@ -37,15 +39,17 @@ mod table;
 
 pub use items::UnknownName;
 pub use items::acknowledgement::{Acknowledgement, Acknowledgements};
-pub use items::alert::{Alert, AlertId, AlertStatus};
+pub use items::alert::{Alert, AlertId, AlertStatus, Cause};
 pub use items::alert_filter::{AlertFilter, StatusFilter};
 pub use items::audit::{Actor, Audit, AuditAction};
 pub use items::counts::SiteCounts;
 pub use items::cursor_key::CursorKey;
+pub use items::occurrence::StoredOccurrence;
 pub use items::patient_records::{
     OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem,
 };
 pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, Stay, SubmissionSummary};
+pub use items::plan::{MadeFor, StoredPlan};
 pub use items::profile::{NOT_YET, PatientRow, Profile};
 pub use items::quarantine::Quarantined;
 pub use items::registration::{Admission, Registration, Transfer, Withdrawal, WithdrawalMode};
@@ -60,6 +64,8 @@ pub use store::commits::transaction::Commit;
 pub use store::corrections::CorrectionOutcome;
 pub use store::definitions::{Definitions, NotDefined, ScoredBy};
 pub use store::lists::Waiting;
+pub use store::occurrences::{Completed, Conditional};
+pub use store::plans::Planning;
 pub use store::reevaluation::Reevaluated;
 pub use store::registry::{Participation, RegistrationPut};
 pub use store::studies::put::{InstrumentPut, Since, StudyPut};

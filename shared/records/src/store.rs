@@ -33,6 +33,8 @@ mod patients;
 mod periods;
 mod quarantine;
 pub(crate) mod reevaluation;
+pub(crate) mod occurrences;
+pub(crate) mod plans;
 pub(crate) mod registry;
 pub(crate) mod studies;
 mod study_cache;

@@ -186,7 +186,7 @@ fn report(alerts: &[Alert], published: &[Result<String, NotPublished>]) {
         tracing::info!(
             event = "alert_published",
             alert_id = %alert.id,
-            submission_id = %alert.submission,
+            submission_id = alert.submission().map(|id| id.to_string()),
             site = alert.site.as_str(),
             correlation_id = alert.correlation_id.as_str(),
             message_id = message_id.as_str(),
@@ -213,7 +213,7 @@ fn notification(alert: &Alert, link: Option<&LinkTemplate>) -> Notification {
         severity: alert.severity,
         rule: alert.rule.clone(),
         raised_at: alert.raised_at,
-        submission_id: alert.submission,
+        submission_id: alert.submission(),
         correlation_id: alert.correlation_id.clone(),
         link: link.cloned(),
         escalation: alert.unpublished().unwrap_or_default(),

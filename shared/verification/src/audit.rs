@@ -74,8 +74,8 @@ async fn of_acknowledgements(row: &StoredAlert, store: &Store, deadline: Deadlin
         let found = entries.iter().filter(is_of_it).filter(|entry| entry.patient.as_ref() == Some(&alert.patient));
         let difference = difference(found.count(), expected, &AuditAction::AlertAcknowledged);
         differences.extend(difference.map(|(kind, detail)| {
-            let difference = Difference::new(kind, &alert.study).at_site(&alert.site).about(detail);
-            difference.of_submission(alert.submission).of_alert(alert.id)
+            let difference = Difference::new(kind, &alert.study).at_site(&alert.site).about(detail).of_alert(alert.id);
+            Difference { submission: alert.submission(), ..difference }
         }));
     }
     Ok(differences)

@@ -111,6 +111,10 @@ kinds! {
     /// The last alerts of a profile differ.
     LastAlertsDiffer, "last-alerts-differ",
         "the profile's times of the last alerts are not those of the stored alerts: quiet periods are counted wrongly";
+    /// An occurrence is not as the patient's submissions make it.
+    OccurrenceDiffers, "occurrence-differs",
+        "the window's state is not what the patient's submissions make it: compliance is counted wrongly, or a patient \
+         was reminded of what is done";
     /// A correction and its original do not name each other.
     CorrectionOneSided, "correction-one-sided", "a correction and the submission that it corrects do not name each other";
     /// A change has no audit entry.

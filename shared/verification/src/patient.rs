@@ -17,6 +17,7 @@ use crate::difference::{Difference, Kind};
 
 mod alerts;
 mod corrections;
+mod occurrences;
 mod profile;
 mod quiet;
 mod scores;
@@ -72,7 +73,9 @@ pub(crate) fn compare(
 ) -> Compared {
     let mut rows: BTreeMap<SubmissionId, BTreeMap<&RuleId, &StoredAlert>> = BTreeMap::new();
     for row in &records.alerts {
-        rows.entry(row.alert.submission).or_default().insert(&row.alert.rule, row);
+        if let Some(submission) = row.alert.submission() {
+            rows.entry(submission).or_default().insert(&row.alert.rule, row);
+        }
     }
     let is_marked = records.profile.as_ref().is_some_and(|stored| stored.profile.marked_since().is_some());
     let replayed = replay(&entries(records, defined));
@@ -91,6 +94,7 @@ pub(crate) fn compare(
     patient.corrections();
     patient.profile();
     patient.registration();
+    patient.occurrences();
     patient.compared.differences.sort();
     patient.compared
 }
@@ -136,8 +140,8 @@ impl<'a> Patient<'a> {
 
     fn of_alert(&mut self, kind: Kind, row: &StoredAlert, detail: impl std::fmt::Display) {
         let alert = &row.alert;
-        let difference = self.difference(kind).at_site(&alert.site).of_submission(alert.submission);
-        self.differs(difference.of_alert(alert.id).about(detail));
+        let difference = self.difference(kind).at_site(&alert.site).of_alert(alert.id).about(detail);
+        self.differs(Difference { submission: alert.submission(), ..difference });
     }
 
     /// The submission `id`, if it is stored and can be read.
@@ -181,7 +185,7 @@ impl<'a> Patient<'a> {
                 }
             }
             OnList::On { list: List::Quarantine, .. } => self.compared.quarantined += 1,
-            OnList::On { list: List::Open, .. } | OnList::None | OnList::Unreachable => {
+            OnList::On { list: List::Open | List::Due, .. } | OnList::None | OnList::Unreachable => {
                 self.of_submission(Kind::ListDiffers, stored, "it is not scored");
             }
         }

@@ -4,15 +4,16 @@ use std::fmt;
 use std::str::FromStr;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use clinical::ids::{InstrumentId, PatientId, RuleId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{InstrumentId, PatientId, RuleId, ScheduleId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::{FiredRule, Severity};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::UnknownName;
 use super::acknowledgement::Acknowledgement;
+use super::occurrence::StoredOccurrence;
 use super::submission::Submission;
-use crate::table::attributes::{Item, Reader, Unreadable, instant, sortable, text, unreadable};
+use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
 use crate::table::digest::sha256;
 use crate::table::keys;
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
@@ -94,7 +95,21 @@ impl FromStr for AlertStatus {
     }
 }
 
-/// An alert: a rule that fired on a submission.
+/// What raised an alert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// A rule that fired on this submission.
+    Submission(SubmissionId),
+    /// Windows that were missed in a row, of which this is the last.
+    Missed {
+        /// The schedule, whose id is the alert's rule.
+        schedule: ScheduleId,
+        /// The number of the occurrence.
+        number: u32,
+    },
+}
+
+/// An alert: a rule that fired on a submission, or windows that a patient has missed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Alert {
     /// The public id.
@@ -105,9 +120,9 @@ pub struct Alert {
     pub site: SiteId,
     /// The patient, who is never named in what is published.
     pub patient: PatientId,
-    /// The submission that raised it.
-    pub submission: SubmissionId,
-    /// The rule that fired.
+    /// What raised it.
+    pub cause: Cause,
+    /// The rule that fired; the schedule of missed windows.
     pub rule: RuleId,
     /// The severity that the rule gives.
     pub severity: Severity,
@@ -117,7 +132,7 @@ pub struct Alert {
     pub correlation_id: String,
     /// The status.
     pub status: AlertStatus,
-    /// The instrument of the submission, never named in what is published.
+    /// The instrument of the submission, or of the missed windows, never named in what is published.
     pub instrument: Option<InstrumentId>,
     /// When SNS confirmed its first publication.
     pub sent_at: Option<OffsetDateTime>,
@@ -149,7 +164,7 @@ impl Alert {
             study: submission.study.clone(),
             site: submission.site.clone(),
             patient: submission.patient.clone(),
-            submission: submission.id,
+            cause: Cause::Submission(submission.id),
             rule: fired.rule.clone(),
             severity: fired.severity,
             raised_at,
@@ -166,6 +181,44 @@ impl Alert {
             corrected: false,
             superseded: false,
             list: (!quiet).then_some(List::Pending),
+        }
+    }
+
+    /// The alert that `missed` raises, the last of windows that were missed in a row.
+    pub(crate) fn of_missed(missed: &StoredOccurrence, severity: Severity, raised_at: OffsetDateTime) -> Self {
+        let id = missed.alert_id();
+        let occurrence = &missed.occurrence;
+        Self {
+            id,
+            study: missed.study.clone(),
+            site: missed.site.clone(),
+            patient: missed.patient.clone(),
+            cause: Cause::Missed { schedule: occurrence.schedule.clone(), number: occurrence.number },
+            rule: missed.rule(),
+            severity,
+            raised_at,
+            // No request brought it: it is followed by its own id.
+            correlation_id: id.to_string(),
+            status: AlertStatus::Pending,
+            instrument: Some(occurrence.instrument.clone()),
+            sent_at: None,
+            acknowledged: None,
+            later: Vec::new(),
+            escalation: 0,
+            escalated_at: None,
+            exhausted_at: None,
+            late: false,
+            corrected: false,
+            superseded: false,
+            list: Some(List::Pending),
+        }
+    }
+
+    /// The submission that raised it; `None` for missed windows.
+    pub fn submission(&self) -> Option<SubmissionId> {
+        match self.cause {
+            Cause::Submission(id) => Some(id),
+            Cause::Missed { .. } => None,
         }
     }
 
@@ -209,7 +262,13 @@ impl Alert {
         set("study", text(self.study.as_str()));
         set("site", text(self.site.as_str()));
         set("patient", text(self.patient.as_str()));
-        set("submission", text(self.submission.to_string()));
+        match &self.cause {
+            Cause::Submission(id) => drop(set("submission", text(id.to_string()))),
+            Cause::Missed { schedule, number: of_schedule } => {
+                set("schedule", text(schedule.as_str()));
+                set("occurrence", number(of_schedule));
+            }
+        }
         set("rule", text(self.rule.as_str()));
         set("severity", text(self.severity.to_string()));
         set("raised_at", instant(self.raised_at));
@@ -237,7 +296,7 @@ impl Alert {
             study: reader.parsed("study")?,
             site: reader.parsed("site")?,
             patient: reader.parsed("patient")?,
-            submission: reader.parsed("submission")?,
+            cause: cause(reader)?,
             rule: reader.parsed("rule")?,
             severity: reader.parsed("severity")?,
             raised_at: reader.instant("raised_at")?,
@@ -256,6 +315,14 @@ impl Alert {
             list: reader.optional_text(PENDING)?.and_then(List::of),
         })
     }
+}
+
+fn cause(reader: Reader<'_>) -> Result<Cause, Unreadable> {
+    let Some(schedule) = reader.optional_parsed("schedule")? else {
+        return Ok(Cause::Submission(reader.parsed("submission")?));
+    };
+    let number = reader.optional_count("occurrence")?.and_then(|number| u32::try_from(number).ok());
+    Ok(Cause::Missed { schedule, number: number.ok_or_else(|| unreadable("occurrence", "is missing"))? })
 }
 
 #[cfg(test)]

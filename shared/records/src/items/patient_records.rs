@@ -7,6 +7,8 @@ use clinical::ids::{PatientId, SiteId, StudyId, SubmissionId};
 use time::OffsetDateTime;
 
 use super::alert::{self, Alert, AlertId};
+use super::occurrence::{self, StoredOccurrence};
+use super::plan::{self, StoredPlan};
 use super::profile::{self, Profile};
 use super::registration::{self, Registration};
 use super::score::Score;
@@ -14,7 +16,9 @@ use super::site_entry;
 use super::submission::{self, Submission};
 use super::walked::agrees;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
-use crate::table::keys::{self, PK, PROFILE, REGISTRATION, SITE, SITE_KEY, SITE_SORT, SK, SUBMISSION};
+use crate::table::keys::{
+    self, OCCURRENCE, PK, PLAN, PROFILE, REGISTRATION, SITE, SITE_KEY, SITE_SORT, SK, SUBMISSION,
+};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 /// The items of one patient's partition, and the alerts that were raised on the submissions among them.
@@ -26,7 +30,7 @@ pub struct PatientRecords {
     pub patient: PatientId,
     /// The submissions, by id.
     pub submissions: Vec<StoredSubmission>,
-    /// The alerts that the scores name, as far as they are stored, in the order of their ids.
+    /// The alerts that the scores and the occurrences name, as far as they are stored, in the order of their ids.
     pub alerts: Vec<StoredAlert>,
     /// The profile, if there is one that can be read.
     pub profile: Option<StoredProfile>,
@@ -34,6 +38,10 @@ pub struct PatientRecords {
     pub registration: Option<Registration>,
     /// The sites under which an entry beside the profile's keeps the patient in the index `site`.
     pub site_entries: BTreeSet<SiteId>,
+    /// The occurrences, by schedule and number.
+    pub occurrences: Vec<StoredOccurrence>,
+    /// The plan of the occurrences, if there is one that can be read.
+    pub plan: Option<StoredPlan>,
     /// The items that cannot be read.
     pub unreadable: Vec<UnreadableItem>,
 }
@@ -92,8 +100,8 @@ pub enum OnList {
 /// An item that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnreadableItem {
-    /// The kind of the item, by its key: `submission`, `alert`, `profile`, `registration`, `site-entry`, or `item` for any
-    /// other.
+    /// The kind of the item, by its key: `submission`, `alert`, `profile`, `registration`, `site-entry`, `plan`,
+    /// `occurrence`, or `item` for any other.
     pub kind: &'static str,
     /// The submission that its key names.
     pub submission: Option<SubmissionId>,
@@ -139,6 +147,8 @@ impl PatientRecords {
             profile: None,
             registration: None,
             site_entries: BTreeSet::new(),
+            occurrences: Vec::new(),
+            plan: None,
             unreadable: Vec::new(),
         };
         for item in items {
@@ -149,14 +159,15 @@ impl PatientRecords {
         Ok(records)
     }
 
-    /// The keys of the alerts that the scores name.
+    /// The keys of the alerts that the scores and the occurrences name.
     pub(crate) fn alert_keys(&self) -> Vec<Item> {
         let of = |stored: &'_ StoredSubmission| {
             let ids = stored.score.iter().flat_map(|score| score.alerts.iter().map(|(id, _)| *id));
             ids.map(|id| (id, stored.submission.site.clone())).collect::<Vec<_>>()
         };
         // DynamoDB refuses a batch that has a key twice.
-        let named: BTreeSet<(AlertId, SiteId)> = self.submissions.iter().flat_map(of).collect();
+        let of_missed = self.occurrences.iter().filter_map(|missed| Some((missed.alert?, missed.site.clone())));
+        let named: BTreeSet<(AlertId, SiteId)> = self.submissions.iter().flat_map(of).chain(of_missed).collect();
         named.into_iter().map(|(id, site)| id.key(&self.study, &site)).collect()
     }
 
@@ -181,6 +192,12 @@ impl PatientRecords {
         } else if sk == REGISTRATION {
             let read = kind_is(item, registration::KIND).and_then(|()| Registration::from_item(item));
             self.registration = Some(read.map_err(|reason| in_item(registration::KIND, None, reason))?);
+        } else if sk == PLAN {
+            let read = kind_is(item, plan::KIND).and_then(|()| StoredPlan::from_item(item));
+            self.plan = Some(read.map_err(|reason| in_item(plan::KIND, None, reason))?);
+        } else if sk.starts_with(OCCURRENCE) {
+            let read = kind_is(item, occurrence::KIND).and_then(|()| StoredOccurrence::from_item(item));
+            self.occurrences.push(read.map_err(|reason| in_item(occurrence::KIND, None, reason))?);
         } else if let Some(site) = sk.strip_prefix(SITE) {
             let site = site.parse().map_err(|_| in_item(site_entry::KIND, None, unreadable(SK, "names no site")))?;
             if *item != site_entry::to_item(&self.study, &self.patient, &site) {

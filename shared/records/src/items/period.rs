@@ -1,6 +1,6 @@
 //! The submissions and alerts of a site in a period of time: the data of a report.
 
-use clinical::ids::{PatientId, RuleId, SiteId, SubmissionId};
+use clinical::ids::{InstrumentId, PatientId, RuleId, SiteId, SubmissionId};
 use clinical::instruments::{self, Place, Severity};
 use time::OffsetDateTime;
 
@@ -118,8 +118,10 @@ pub struct SubmissionSummary {
 pub struct AlertHandling {
     /// The public id.
     pub id: AlertId,
-    /// The submission that raised it.
-    pub submission: SubmissionId,
+    /// The submission that raised it; `None` if windows were missed.
+    pub submission: Option<SubmissionId>,
+    /// The instrument of the submission, or of the missed windows.
+    pub instrument: Option<InstrumentId>,
     /// The rule that fired.
     pub rule: RuleId,
     /// The severity that the rule gives.
@@ -219,7 +221,8 @@ impl AlertHandling {
         let acknowledged = reader.optional_instant("acknowledged_at")?.zip(reader.optional_text("acknowledged_by")?);
         Ok(Self {
             id: reader.parsed("alert_id")?,
-            submission: reader.parsed("submission")?,
+            submission: reader.optional_parsed("submission")?,
+            instrument: reader.optional_parsed("instrument")?,
             rule: reader.parsed("rule")?,
             severity: reader.parsed("severity")?,
             raised_at: reader.instant("raised_at")?,

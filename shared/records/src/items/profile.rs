@@ -37,8 +37,9 @@ pub struct Profile {
     pub site: SiteId,
     /// The courses, by instrument and comparable versions.
     pub courses: BTreeMap<CourseId, Course>,
-    /// The submission that the patient completed last, whether it could be scored or not, and its place.
-    pub last_submission: (SubmissionId, Place),
+    /// The submission that the patient completed last, whether it could be scored or not, and its place; `None` of a
+    /// patient who has only missed windows.
+    pub last_submission: Option<(SubmissionId, Place)>,
     /// The number of alerts raised and not acknowledged.
     pub open_alerts: u64,
     /// When each rule of each instrument (`phq-9#safety`) last raised an alert that is published.
@@ -65,12 +66,17 @@ pub(crate) enum Evaluation {
 impl Profile {
     /// The profile of the patient of `submission` before any submission.
     pub(crate) fn before(submission: &Submission) -> Self {
+        Self::new(submission.study.clone(), submission.patient.clone(), submission.site.clone())
+    }
+
+    /// The profile of `patient`, of `site`, of whom nothing is scored.
+    pub(crate) fn new(study: StudyId, patient: PatientId, site: SiteId) -> Self {
         Self {
-            study: submission.study.clone(),
-            patient: submission.patient.clone(),
-            site: submission.site.clone(),
+            study,
+            patient,
+            site,
             courses: BTreeMap::new(),
-            last_submission: (submission.id, submission.place()),
+            last_submission: None,
             open_alerts: 0,
             last_alerts: BTreeMap::new(),
             reevaluate: None,
@@ -124,9 +130,8 @@ impl Profile {
             return alerts;
         }
         let place = submission.place();
-        let (last, last_place) = self.last_submission;
-        if (place, submission.id) >= (last_place, last) {
-            self.last_submission = (submission.id, place);
+        if self.last_submission.is_none_or(|(last, last_place)| (place, submission.id) >= (last_place, last)) {
+            self.last_submission = Some((submission.id, place));
             self.site = submission.site.clone();
         }
         // A submission that could not be scored is no point of the course.
@@ -178,8 +183,9 @@ impl Profile {
         set(SITE_KEY, text(keys::site(&self.study, &self.site)));
         set(SITE_SORT, text(keys::patient_of_site(&self.patient)));
         set("courses", AttributeValue::M(courses.collect()));
-        if newest(&self.courses) != Some(self.last_submission) {
-            let (submission, place) = self.last_submission;
+        if let Some((submission, place)) = self.last_submission
+            && newest(&self.courses) != self.last_submission
+        {
             set(LAST, map(place_to_members(submission, place)));
         }
         set("open_alerts", number(self.open_alerts));
@@ -211,7 +217,7 @@ impl Profile {
             study,
             patient,
             site: site.ok_or_else(|| unreadable(SITE_KEY, "names no site of the study"))?.1,
-            last_submission: last.or_else(|| newest(&courses)).ok_or_else(|| unreadable(LAST, "is missing"))?,
+            last_submission: last.or_else(|| newest(&courses)),
             courses,
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
             reevaluate: reader.optional_instant(PENDING_SINCE)?,

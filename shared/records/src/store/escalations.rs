@@ -88,7 +88,7 @@ impl Store {
         // An unpublished alert leaves only once it is acknowledged, and never before its first publication.
         let over = match list {
             List::Pending => " AND attribute_exists(acknowledged_at) AND attribute_exists(sent_at)",
-            List::Open | List::Quarantine => "",
+            List::Open | List::Quarantine | List::Due => "",
         };
         let update = self
             .dynamodb

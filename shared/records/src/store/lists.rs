@@ -12,7 +12,8 @@ use time::OffsetDateTime;
 
 use super::Store;
 use crate::items::alert::{self, Alert};
-use crate::items::{profile, stream, submission};
+use crate::items::occurrence::{self, StoredOccurrence};
+use crate::items::{plan, profile, stream, submission};
 use crate::table::attributes::{Item, Reader, sortable, text};
 use crate::table::calls::{batch_get, send};
 use crate::table::cursor::Position;
@@ -32,6 +33,10 @@ pub struct Waiting {
     pub alerts: Vec<Alert>,
     /// Patients whose courses are due for [`Store::reevaluate`].
     pub patients: Vec<(StudyId, PatientId)>,
+    /// Occurrences whose reminder is due or whose window has closed.
+    pub occurrences: Vec<StoredOccurrence>,
+    /// Patients of whom more occurrences are to be made.
+    pub plans: Vec<(StudyId, PatientId)>,
     /// The number of items of another kind or that cannot be read.
     pub unreadable: usize,
     /// Since when the oldest item of the page is on the list.
@@ -121,7 +126,12 @@ impl Waiting {
                 Ok(alert) => self.alerts.push(alert),
                 Err(_) => self.unreadable += 1,
             },
-            Ok(profile::KIND) => match reader.text(PK).ok().and_then(keys::patient_of) {
+            Ok(occurrence::KIND) => match StoredOccurrence::from_item(&item) {
+                Ok(occurrence) => self.occurrences.push(occurrence),
+                Err(_) => self.unreadable += 1,
+            },
+            Ok(kind @ (profile::KIND | plan::KIND)) => match reader.text(PK).ok().and_then(keys::patient_of) {
+                Some(patient) if kind == plan::KIND => self.plans.push(patient),
                 Some(patient) => self.patients.push(patient),
                 None => self.unreadable += 1,
             },

@@ -15,7 +15,7 @@ use crate::items::registration::Registration;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
 use crate::table::cursor::Page;
-use crate::table::keys::{self, PATIENT, PK, REGISTRATION, SITE_INDEX, SITE_SORT, SK};
+use crate::table::keys::{self, PATIENT, PK, PROFILE, REGISTRATION, SITE_INDEX, SITE_SORT, SK, SUBMISSION};
 
 const READS_AT_ONCE: usize = 4;
 /// The most entries of one patient under one site: the profile, and the entry beside it.
@@ -187,17 +187,36 @@ impl Store {
         profile.map_err(|_| Failure::unreadable(OPERATION, "the patient's profile cannot be read"))
     }
 
-    /// All items of `patient`. `narrow` may add a filter and a projection to the query. Read
-    /// consistently.
+    /// All items of `patient`. Read consistently.
     pub(super) async fn items_of_patient(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<Vec<Item>, Failure> {
+        let query = self.partition(keys::patient(study, patient));
+        calls::query(query, usize::MAX, "Query of a patient's records", deadline).await
+    }
+
+    /// All items of `patient` but for the occurrences and their plan: submissions, profile, registration, site entries.
+    /// `narrow` may add a filter and a projection to the query. Read consistently.
+    pub(super) async fn data_of_patient(
         &self,
         study: &StudyId,
         patient: &PatientId,
         narrow: impl FnOnce(QueryFluentBuilder) -> QueryFluentBuilder,
         deadline: Deadline,
     ) -> Result<Vec<Item>, Failure> {
-        let query = narrow(self.partition(keys::patient(study, patient)));
-        calls::query(query, usize::MAX, "Query of a patient's records", deadline).await
+        let query = self.between(keys::patient(study, patient), PROFILE.to_owned(), format!("{SUBMISSION}~"));
+        calls::query(narrow(query), usize::MAX, "Query of a patient's records", deadline).await
+    }
+
+    /// A query of the records under `pk` with the sort keys from `from` to `until`, read consistently.
+    pub(super) fn between(&self, pk: String, from: String, until: String) -> QueryFluentBuilder {
+        self.partition(pk)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :until")
+            .expression_attribute_values(":from", text(from))
+            .expression_attribute_values(":until", text(until))
     }
 }
 

@@ -96,7 +96,7 @@ impl Store {
                 .expression_attribute_values(":from", text(sortable(from)))
                 .expression_attribute_values(":until", text(sortable(until)))
         };
-        let items = self.items_of_patient(study, &patient, narrow, deadline).await?;
+        let items = self.data_of_patient(study, &patient, narrow, deadline).await?;
         let mut period = PatientPeriod::new(patient);
         let unreadable = items.iter().filter(|item| period.add(item, site, from, until).is_err()).count();
         Ok((period, unreadable as u64))

@@ -127,7 +127,7 @@ impl Store {
 
     /// The alerts and the scored submissions of `patient`.
     async fn records_of(&self, study: &StudyId, patient: &PatientId, deadline: Deadline) -> Result<Records, Failure> {
-        let items = self.items_of_patient(study, patient, |query| query, deadline).await?;
+        let items = self.data_of_patient(study, patient, |query| query, deadline).await?;
         let mut records = Records::default();
         let mut unreadable = items.iter().filter(|item| records.add(item).is_err()).count();
         unreadable += records.add_alerts(&self.alert_rows(records.alert_keys(), deadline).await?);
@@ -196,7 +196,7 @@ impl Store {
         writes.push(self.put_profile(profile));
         for (site, (alerts, first)) in counted {
             let added = CountsAdded::of_alerts(alerts);
-            writes.push(self.add_counts(&added, &first.study, site, &first.submission.to_string()));
+            writes.push(self.add_counts(&added, &first.study, site, &first.id.to_string()));
         }
         let token = token(content.iter().map(String::as_bytes));
         match self.transact(&token, writes, deadline).await {

@@ -118,7 +118,7 @@ impl Store {
                 .expression_attribute_names("#kind", "kind")
                 .expression_attribute_values(":submission", text(submission::KIND))
         };
-        let items = self.items_of_patient(study, patient, narrow, deadline).await?;
+        let items = self.data_of_patient(study, patient, narrow, deadline).await?;
         let received = items.iter().map(|item| {
             let (received, authored) = (Reader(item).instant("received_at")?, Reader(item).instant("authored_at")?);
             Ok(received.checked_to_offset(authored.offset()).unwrap_or(received))
@@ -130,7 +130,8 @@ impl Store {
     }
 
     /// Stores `registration`, if the stored one has the revision that it was made from, with the entry that keeps the
-    /// patient in the list of its site, and the `audit` entries of the change, in one transaction.
+    /// patient in the list of its site, the mark that the patient's occurrences are to be planned again, and the `audit`
+    /// entries of the change, in one transaction.
     ///
     /// # Errors
     /// If the store did not confirm it; a repeat of the request settles the outcome.
@@ -142,12 +143,14 @@ impl Store {
     ) -> Result<RegistrationPut, Failure> {
         let table = &self.tables.records;
         let Registration { study, patient, site, .. } = registration;
+        let at = audit.first().map(|entry| entry.at);
         let audit =
             audit.iter().map(|entry| TransactWriteItem::builder().put(put_if_absent(table, entry.to_item())).build());
         // The audit entries come directly after the registration, where `settled` looks for them.
         let registration = put_revision(table, registration.to_item(), registration.revision);
         let entry = self.put_site_entry(study, patient, site);
-        let writes: Vec<_> = [registration].into_iter().chain(audit).chain([entry]).collect();
+        let plan = at.map(|at| self.mark_plan_write(study, patient, at));
+        let writes: Vec<_> = [registration].into_iter().chain(audit).chain([entry]).chain(plan).collect();
         let jitter = patient.as_str().to_owned();
         let transaction = Contended { operation: OPERATION, limits: PUT, writes, jitter };
         transaction.send(&self.dynamodb, deadline, RegistrationPut::Stored, |reasons| Ok(settled(reasons))).await

@@ -139,7 +139,7 @@ impl Store {
         patient: &PatientId,
         deadline: Deadline,
     ) -> Result<PatientRecords, Failure> {
-        let items = self.items_of_patient(study, patient, |query| query, deadline).await?;
+        let items = self.items_of_patient(study, patient, deadline).await?;
         PatientRecords::of(&keys::patient(study, patient), &items)
             .map_err(|_| Failure::unreadable("Query of a patient's records", "the key names no patient"))
     }

@@ -1,6 +1,6 @@
 //! Keys. No id can hold a `#` (see `clinical::ids`), so no two different things have the same key.
 
-use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScheduleId, SiteId, StudyId, SubmissionId};
 
 use super::attributes::{Item, text};
 
@@ -26,6 +26,10 @@ const CURSOR_KEY: &str = "KEY#CURSOR";
 pub(crate) const PROFILE: &str = "PROFILE";
 /// Sort key of a patient's registration.
 pub(crate) const REGISTRATION: &str = "REGISTRATION";
+/// Sort key of the plan of a patient's occurrences.
+pub(crate) const PLAN: &str = "PLAN";
+/// The prefix of the sort keys of occurrences.
+pub(crate) const OCCURRENCE: &str = "OCCURRENCE#";
 /// The prefix of the sort keys of submissions.
 pub(crate) const SUBMISSION: &str = "SUBMISSION#";
 /// Both parts of the key of the item that keeps the state of a verification.
@@ -59,6 +63,19 @@ pub(crate) fn profile(study: &StudyId, of: &PatientId) -> Item {
 
 pub(crate) fn registration(study: &StudyId, of: &PatientId) -> Item {
     key(patient(study, of), REGISTRATION)
+}
+
+pub(crate) fn plan(study: &StudyId, of: &PatientId) -> Item {
+    key(patient(study, of), PLAN)
+}
+
+/// The key of the occurrence of `schedule` with this number. Those of a schedule are in order.
+pub(crate) fn occurrence(study: &StudyId, of: &PatientId, schedule: &ScheduleId, number: u32) -> Item {
+    key(patient(study, of), occurrence_sort(schedule, number))
+}
+
+pub(crate) fn occurrence_sort(schedule: &ScheduleId, number: u32) -> String {
+    format!("{OCCURRENCE}{}#{number:04}", schedule.as_str())
 }
 
 /// The key of the entry that keeps the patient `of` in the index under `site`.

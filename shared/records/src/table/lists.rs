@@ -19,16 +19,20 @@ pub enum List {
     Open,
     /// Submissions that can never be scored as things are, and alerts on which the sweep panicked.
     Quarantine,
+    /// Occurrences, from when their next reminder is due or their window closes, and plans, from when more occurrences
+    /// are to be made.
+    Due,
 }
 
 impl List {
-    const ALL: [Self; 3] = [Self::Pending, Self::Open, Self::Quarantine];
+    const ALL: [Self; 4] = [Self::Pending, Self::Open, Self::Quarantine, Self::Due];
 
     fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "PENDING",
             Self::Open => "OPEN",
             Self::Quarantine => "QUARANTINE",
+            Self::Due => "DUE",
         }
     }
 

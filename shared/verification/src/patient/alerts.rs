@@ -1,5 +1,6 @@
 //! The rows of alerts, each with the submission and the rule that raised it.
 
+use clinical::ids::SubmissionId;
 use records::{AlertId, StoredAlert};
 
 use super::Patient;
@@ -9,7 +10,8 @@ impl Patient<'_> {
     /// Compares what `row` has of its submission and its rule, its reason and its marks.
     pub(super) fn alert(&mut self, row: &StoredAlert) {
         let alert = &row.alert;
-        let Some(stored) = self.stored(alert.submission) else {
+        let Some(id) = alert.submission() else { return self.missed(row) };
+        let Some(stored) = self.stored(id) else {
             return self.of_alert(Kind::AlertWithoutReason, row, "its submission is not stored");
         };
         let submission = &stored.submission;
@@ -36,13 +38,13 @@ impl Patient<'_> {
         if !may_fire && score.is_some() {
             self.of_alert(Kind::AlertWithoutReason, row, &alert.rule);
         }
-        self.marks(row);
+        self.marks(row, id);
     }
 
-    fn marks(&mut self, row: &StoredAlert) {
+    fn marks(&mut self, row: &StoredAlert, id: SubmissionId) {
         let alert = &row.alert;
-        let corrected = self.replayed.corrected.contains(&alert.submission);
-        let superseded = match self.replayed.outcomes.get(&alert.submission) {
+        let corrected = self.replayed.corrected.contains(&id);
+        let superseded = match self.replayed.outcomes.get(&id) {
             Some(outcome) => !outcome.alerts.iter().any(|fired| fired.rule == alert.rule),
             None if corrected => false,
             None => return,

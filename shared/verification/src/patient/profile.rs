@@ -8,15 +8,15 @@ use clinical::instruments::{Course, CourseId};
 use records::{List, OnList};
 
 use super::Patient;
-use crate::difference::Kind;
+use crate::difference::{Difference, Kind};
 
 impl Patient<'_> {
     pub(super) fn of_profile(&mut self, kind: Kind, detail: impl fmt::Display) {
         let difference = self.difference(kind).about(detail);
         let difference = match (&self.records.profile, self.records.submissions.last()) {
             (Some(stored), _) => {
-                let (last, _) = stored.profile.last_submission;
-                difference.at_site(&stored.profile.site).of_submission(last)
+                let submission = stored.profile.last_submission.map(|(last, _)| last);
+                Difference { submission, ..difference.at_site(&stored.profile.site) }
             }
             (None, Some(last)) => difference.at_site(&last.submission.site).of_submission(last.submission.id),
             (None, None) => difference,
@@ -51,7 +51,9 @@ impl Patient<'_> {
         if self.records.unreadable.iter().any(|item| item.kind == "submission") {
             return;
         }
-        if !is_scored {
+        // One of a patient who has sent nothing counts the alerts of missed windows.
+        let has_missed = self.records.alerts.iter().any(|row| row.alert.submission().is_none());
+        if !is_scored && !has_missed {
             return self.of_profile(Kind::ProfileWithoutReason, "");
         }
         if !stored.is_in_site_index {
@@ -78,7 +80,7 @@ impl Patient<'_> {
         }
         if let Some((place, last)) = self.replayed.last {
             let site = self.stored(last).map(|last| &last.submission.site);
-            if stored.profile.last_submission != (last, place) || site.is_some_and(|site| *site != stored.profile.site)
+            if stored.profile.last_submission != Some((last, place)) || site.is_some_and(|site| *site != stored.profile.site)
             {
                 self.of_profile(Kind::LastSubmissionDiffers, "");
             }

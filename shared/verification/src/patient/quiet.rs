@@ -31,8 +31,9 @@ impl Patient<'_> {
     pub(super) fn quiet_periods(&mut self) {
         let mut of_rules: BTreeMap<(&InstrumentId, &RuleId), Vec<Raised<'_>>> = BTreeMap::new();
         for row in &self.records.alerts {
-            let Some(stored) = self.stored(row.alert.submission) else { continue };
-            let rule = self.definition(row.alert.submission).and_then(|of| of.instrument.rule(&row.alert.rule));
+            let Some(id) = row.alert.submission() else { continue };
+            let Some(stored) = self.stored(id) else { continue };
+            let rule = self.definition(id).and_then(|of| of.instrument.rule(&row.alert.rule));
             let period = rule.map(|rule| Duration::hours(rule.quiet_hours.into()));
             let raised = of_rules.entry((&stored.submission.instrument.id, &row.alert.rule)).or_default();
             raised.push(Raised { row, period });

@@ -59,7 +59,7 @@ impl Patient<'_> {
                 }
             }
             OnList::On { list: List::Quarantine, .. } => self.compared.quarantined += 1,
-            OnList::None | OnList::Unreachable => {}
+            OnList::On { list: List::Due, .. } | OnList::None | OnList::Unreachable => {}
         }
     }
 
@@ -72,6 +72,7 @@ impl Patient<'_> {
         };
         let is_critical = alert.severity == Severity::Critical;
         match (alert.status, list) {
+            (_, Some(List::Due)) => false,
             (AlertStatus::Quiet, list) => list.is_none(),
             (AlertStatus::Pending, list) => list.is_some_and(is_unpublished),
             // Whether one that is on no list was quiet is compared with the quiet period.

@@ -161,7 +161,7 @@ impl Changes {
         if let Some((place, last)) = replayed.last
             && let Some((submission, _)) = records.scored.get(&last)
         {
-            profile.last_submission = (last, place);
+            profile.last_submission = Some((last, place));
             profile.site = submission.site.clone();
         }
         let looks_back = |of: &CourseId| {

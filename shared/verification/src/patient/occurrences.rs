@@ -1,0 +1,88 @@
+//! Occurrences: each is answered by the submission that its window holds, or missed without one.
+
+use std::collections::BTreeMap;
+
+use clinical::ids::SubmissionId;
+use clinical::schedules::{State, offset_date_time, timestamp};
+use records::{Cause, StoredAlert, StoredOccurrence, StoredSubmission};
+
+use super::Patient;
+use crate::difference::Kind;
+
+impl Patient<'_> {
+    /// Compares an alert of missed windows with the last of them.
+    pub(super) fn missed(&mut self, row: &StoredAlert) {
+        let alert = &row.alert;
+        let Cause::Missed { schedule, number } = &alert.cause else { return };
+        let is_of_it = |one: &&StoredOccurrence| one.occurrence.schedule == *schedule && one.occurrence.number == *number;
+        let Some(missed) = self.records.occurrences.iter().find(is_of_it) else {
+            return self.of_alert(Kind::AlertWithoutReason, row, "its occurrence is not stored");
+        };
+        let same = [
+            ("alert_id", alert.id == missed.alert_id()),
+            ("study", alert.study == missed.study),
+            ("site", alert.site == missed.site),
+            ("patient", alert.patient == missed.patient),
+            ("rule", alert.rule.as_str() == schedule.as_str()),
+            ("instrument", alert.instrument.as_ref() == Some(&missed.occurrence.instrument)),
+            ("raised_at", alert.raised_at >= offset_date_time(missed.occurrence.window.closes)),
+        ];
+        for (attribute, _) in same.into_iter().filter(|(_, same)| !same) {
+            self.of_alert(Kind::AlertAltered, row, attribute);
+        }
+    }
+
+    /// Compares the occurrences with the submissions that may answer them.
+    pub(super) fn occurrences(&mut self) {
+        let records = self.records;
+        // What follows would compare with submissions or rows that are missing here.
+        if !records.unreadable.is_empty() {
+            return;
+        }
+        let mut answers: BTreeMap<SubmissionId, usize> = BTreeMap::new();
+        for one in &records.occurrences {
+            if let State::Done { submission, .. } = one.occurrence.state {
+                *answers.entry(submission).or_default() += 1;
+            }
+        }
+        for one in &records.occurrences {
+            let occurrence = &one.occurrence;
+            let holds = |stored: &&StoredSubmission| {
+                let submission = &stored.submission;
+                submission.amends.is_none()
+                    && submission.instrument.id == occurrence.instrument
+                    && timestamp(submission.effective_at).is_some_and(|at| occurrence.window.holds(at))
+            };
+            match occurrence.state {
+                State::Done { submission, late } => {
+                    let answer = self.stored(submission).filter(holds);
+                    let is_late = answer.map(|answer| timestamp(answer.submission.received_at) >= Some(occurrence.window.closes));
+                    if is_late != Some(late) || answers.get(&submission) != Some(&1) {
+                        self.of_occurrence(Kind::OccurrenceDiffers, one, "done");
+                    }
+                }
+                State::Waiting | State::Missed => {
+                    // One that is not scored yet is still to answer it.
+                    let answer = records.submissions.iter().filter(|stored| stored.score.is_some()).find(holds);
+                    if answer.is_some_and(|answer| !answers.contains_key(&answer.submission.id)) {
+                        self.of_occurrence(Kind::OccurrenceDiffers, one, "not answered");
+                    }
+                    let closes = offset_date_time(occurrence.window.closes);
+                    if occurrence.state == State::Waiting && closes < self.now && self.waits(closes) {
+                        self.of_occurrence(Kind::WaitsTooLong, one, "its closing");
+                    }
+                }
+                State::NotAsked | State::Ended { .. } => {}
+            }
+            if one.alert.is_some_and(|id| !records.alerts.iter().any(|row| row.alert.id == id)) {
+                self.of_occurrence(Kind::AlertNotStored, one, "of missed windows");
+            }
+        }
+    }
+
+    fn of_occurrence(&mut self, kind: Kind, one: &StoredOccurrence, detail: &str) {
+        let (schedule, number) = (&one.occurrence.schedule, one.occurrence.number);
+        let difference = self.difference(kind).at_site(&one.site);
+        self.differs(difference.about(format_args!("{schedule} {number}: {detail}")));
+    }
+}
