@@ -5,7 +5,9 @@
 //! 2. patients whose courses are still to be evaluated again, because a run of `score` ended before it did so;
 //! 3. alerts that SNS never confirmed: published, then marked;
 //! 4. critical alerts that were published and that nobody has acknowledged: published again, step by step, up to a
-//!    limit. At the limit they are exhausted, which has an alarm of its own.
+//!    limit. At the limit they are exhausted, which has an alarm of its own;
+//! 5. occurrences of the studies' schedules: those that are to be made, reminders that are due, and windows that have
+//!    closed ([`scheduling`]).
 //!
 //! Scoring and publishing run at the same time, so that an outage of SNS delays no score. Each item leaves its list
 //! once it is done, so a run that ends early is resumed by the next. Every step is safe while `score` or another run is
@@ -23,9 +25,10 @@ use invocation::aws::Failure;
 use invocation::event_function::in_invocation;
 use invocation::{Clock, Deadline, Environment, EnvironmentError, metrics};
 use lambda_runtime::LambdaEvent;
-use notifications::Topic;
+use notifications::{ReminderTopic, Topic};
 use records::stream::Record;
 use records::{Alert, List, Store, Waiting};
+use scheduling::{Due, WorkedOff};
 use scoring::{Queue, RETURN_MARGIN, Scoring};
 use serde::Serialize;
 use serde_json::Value;
@@ -45,6 +48,7 @@ const UPDATES_AT_ONCE: usize = 8;
 pub struct Sweep {
     store: Store,
     scoring: Scoring,
+    reminders: ReminderTopic,
     escalation: Escalation,
 }
 
@@ -62,6 +66,12 @@ pub struct SweepSummary {
     pub escalated: u64,
     /// Alerts that nobody acknowledged although they were published as often as their study allows.
     pub exhausted: u64,
+    /// Occurrences that this run made or moved.
+    pub made: u64,
+    /// Reminders that this run published.
+    pub reminded: u64,
+    /// Windows that this run found missed.
+    pub missed: u64,
     /// The age, in seconds, of the oldest item that waited for its score or its publication.
     pub oldest_pending_seconds: u64,
     /// Whether the run reached the end of all lists; if not, the next run continues.
@@ -87,9 +97,10 @@ pub fn escalation(environment: &Environment) -> Result<Escalation, EnvironmentEr
 }
 
 impl Sweep {
-    /// The function on `store` and `topic`. `escalation` applies to studies that define none.
-    pub fn new(store: Store, topic: Topic, escalation: Escalation) -> Self {
-        Self { scoring: Scoring::new(store.clone(), topic), store, escalation }
+    /// The function on `store`, the `topic` of alerts and that of `reminders`. `escalation` applies to studies that define
+    /// none.
+    pub fn new(store: Store, topic: Topic, reminders: ReminderTopic, escalation: Escalation) -> Self {
+        Self { scoring: Scoring::new(store.clone(), topic), reminders, store, escalation }
     }
 
     /// Processes what waits, as far as the deadline allows. With the event `{"retry": "quarantine"}` that is what was
@@ -117,6 +128,9 @@ impl Sweep {
                 alerts = summary.alerts,
                 escalated = summary.escalated,
                 exhausted = summary.exhausted,
+                made = summary.made,
+                reminded = summary.reminded,
+                missed = summary.missed,
                 oldest_pending_seconds = summary.oldest_pending_seconds,
                 finished = summary.finished,
                 failures,
@@ -150,7 +164,8 @@ impl Sweep {
             } else {
                 let now = run.clock.now();
                 let pending = self.pending(List::Pending, now - GRACE, deadline, &queue, run);
-                futures::join!(pending, self.escalate_due(now, deadline, &queue, run));
+                let escalated = self.escalate_due(now, deadline, &queue, run);
+                futures::join!(pending, escalated, self.work_off_due(now, deadline, &queue, run));
             }
         };
         let published = |alert: &Alert, result: &Result<(), Failure>| run.published(alert, result);
@@ -200,6 +215,32 @@ impl Sweep {
             queue.extend(due);
         };
         self.each_page(List::Open, now, run, process).await;
+    }
+
+    /// Works off the occurrences that are due at `now`, queues the alerts of missed windows, and makes the occurrences that
+    /// are due to be made.
+    async fn work_off_due(&self, now: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
+        let due = Due::new(self.store.clone(), self.reminders.clone());
+        let process = async |waiting: Waiting| {
+            let worked_off = due.work_off(waiting.occurrences, run.clock, deadline).await;
+            let WorkedOff { reminded, missed, postponed, alerts, failures } = worked_off;
+            run.reminded.fetch_add(reminded, Ordering::Relaxed);
+            run.missed.fetch_add(missed, Ordering::Relaxed);
+            run.unpublished(postponed);
+            queue.extend(alerts);
+            failures.iter().for_each(|failure| run.failed(failure));
+            // After what was due before: a change moves only what is left.
+            let plans = waiting.plans.iter().map(|(study, patient)| async move {
+                let planned = scheduling::plan(&self.store, study, patient, run.clock, deadline);
+                let planned = AssertUnwindSafe(planned).catch_unwind().await;
+                match planned.unwrap_or_else(|_| Err(Failure::unreadable("the plan of a patient", "it panicked"))) {
+                    Ok(made) => drop(run.made.fetch_add(made, Ordering::Relaxed)),
+                    Err(failure) => run.failed(&failure),
+                }
+            });
+            stream::iter(plans.collect::<Vec<_>>()).buffer_unordered(UPDATES_AT_ONCE).collect::<()>().await;
+        };
+        self.each_page(List::Due, now, run, process).await;
     }
 
     /// As [`Sweep::review`]. An alert whose review panics is quarantined; the others are not affected.
@@ -302,6 +343,9 @@ struct Run {
     escalated: AtomicU64,
     exhausted: AtomicU64,
     courses: AtomicU64,
+    made: AtomicU64,
+    reminded: AtomicU64,
+    missed: AtomicU64,
     oldest_pending_seconds: AtomicU64,
     pending: AtomicU64,
     failures: AtomicU64,
@@ -319,6 +363,9 @@ impl Run {
             escalated: AtomicU64::new(0),
             exhausted: AtomicU64::new(0),
             courses: AtomicU64::new(0),
+            made: AtomicU64::new(0),
+            reminded: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             oldest_pending_seconds: AtomicU64::new(0),
             pending: AtomicU64::new(0),
             failures: AtomicU64::new(0),
@@ -359,7 +406,7 @@ impl Run {
         count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts alerts that were not published in time: they wait for the next run.
+    /// Counts alerts and reminders that were not published in time: they wait for the next run.
     fn unpublished(&self, alerts: u64) {
         self.failures.fetch_add(alerts, Ordering::Relaxed);
     }
@@ -391,6 +438,9 @@ impl Run {
             escalated: of(&self.escalated),
             exhausted: of(&self.exhausted),
             courses: of(&self.courses),
+            made: of(&self.made),
+            reminded: of(&self.reminded),
+            missed: of(&self.missed),
             oldest_pending_seconds: of(&self.oldest_pending_seconds),
             finished: !self.unfinished.load(Ordering::Relaxed),
         };

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use records::{
     Acknowledgement, Actor, Audit, AuditAction, Completed, Conditional, Store, StoredOccurrence, Submission,
 };
+use time::OffsetDateTime;
 
 const OPERATION: &str = "the record of an answer";
 /// The number of occurrences that are read at once: a diary's answer is among the last few of a week ahead.
@@ -28,10 +29,11 @@ pub async fn answer(
     store: &Store,
     protocol: &Protocol,
     submission: &Submission,
-    now: Timestamp,
+    now: OffsetDateTime,
     deadline: Deadline,
 ) -> Result<(), Failure> {
-    if submission.amends.is_some() || !protocol.schedules().iter().any(|one| one.instrument == submission.instrument.id) {
+    if submission.amends.is_some() || !protocol.schedules().iter().any(|one| one.instrument == submission.instrument.id)
+    {
         return Ok(());
     }
     let at = |time| timestamp(time).ok_or_else(|| Failure::unreadable(OPERATION, "a time is out of range"));
@@ -41,10 +43,10 @@ pub async fn answer(
         effective: at(submission.effective_at)?,
         received: at(submission.received_at)?,
     };
-    let answering = Answering { store, study: &submission.study, patient: &submission.patient, protocol, now, deadline };
+    let (study, patient, now) = (&submission.study, &submission.patient, at(now)?);
+    let answering = Answering { store, study, patient, protocol, now, deadline };
     let has_occurrences = answering.record(&completed, &[]).await?;
-    if !has_occurrences && !store.has_plan(&submission.study, &submission.patient, deadline).await? {
-        let (study, patient) = (&submission.study, &submission.patient);
+    if !has_occurrences && !store.has_plan(study, patient, deadline).await? {
         store.mark_plan(study, patient, submission.received_at, true, deadline).await?;
     }
     Ok(())
@@ -76,9 +78,8 @@ impl Answering<'_> {
                 return Ok(has_occurrences);
             };
             let (schedule, number) = (found.schedule.clone(), found.number);
-            let is_found = |one: &StoredOccurrence| {
-                one.occurrence.schedule == schedule && one.occurrence.number == number
-            };
+            let is_found =
+                |one: &StoredOccurrence| one.occurrence.schedule == schedule && one.occurrence.number == number;
             let Some(mut answered) = candidates.into_iter().find(is_found) else { return Ok(true) };
             answered.occurrence.answer(completed.submission, completed.received);
             answered.looks_back = false;
@@ -158,7 +159,8 @@ impl Answering<'_> {
     /// Ends the alerts that count the window of `answered` as missed: they are acknowledged by the answer, and stay.
     async fn resolve(&self, answered: &StoredOccurrence, completed: &Completed) -> Result<(), Failure> {
         let occurrence = &answered.occurrence;
-        let may_alert = self.protocol.schedules().iter().any(|one| one.id == occurrence.schedule && one.missed.is_some());
+        let may_alert =
+            self.protocol.schedules().iter().any(|one| one.id == occurrence.schedule && one.missed.is_some());
         if self.now < occurrence.window.closes || !may_alert {
             return Ok(());
         }

@@ -1,10 +1,13 @@
 //! Works off the occurrences that are due: reminders, and windows that have closed.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clinical::ids::{PatientId, StudyId};
 use clinical::schedules::{Missed, MissedAlert, State, alert_of, timestamp};
 use clinical::studies::Protocol;
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
@@ -22,13 +25,13 @@ const PATIENTS_AT_ONCE: usize = 16;
 /// behind answers when it is scored.
 const CLOCKS: SignedDuration = SignedDuration::from_hours(48);
 
-/// What works off occurrences.
-#[derive(Clone, Debug)]
+/// What works off occurrences in one run.
+#[derive(Debug)]
 pub struct Due {
-    /// The store.
-    pub store: Store,
-    /// The topic of reminders.
-    pub reminders: ReminderTopic,
+    store: Store,
+    reminders: ReminderTopic,
+    /// Whether SNS did not accept a reminder in this run: no other one waits for it, so that an outage delays no closing.
+    failed: AtomicBool,
 }
 
 /// What became of occurrences that were due.
@@ -38,39 +41,50 @@ pub struct WorkedOff {
     pub reminded: u64,
     /// The number of windows that were found missed.
     pub missed: u64,
+    /// The number of reminders that were not tried, since SNS had not accepted another.
+    pub postponed: u64,
     /// The alerts that were raised, which are to be published.
     pub alerts: Vec<Alert>,
     /// The failures, each of one patient. The next run continues there.
     pub failures: Vec<Failure>,
 }
 
-/// Works off `due`, which are on the list of what is due: those of a patient one after the other.
-pub async fn work_off(due: &Due, occurrences: Vec<StoredOccurrence>, clock: Clock, deadline: Deadline) -> WorkedOff {
-    let mut of_patients: BTreeMap<(StudyId, PatientId), Vec<StoredOccurrence>> = BTreeMap::new();
-    for one in occurrences {
-        of_patients.entry((one.study.clone(), one.patient.clone())).or_default().push(one);
-    }
-    let worked_off = of_patients.into_iter().map(|((study, patient), mut occurrences)| async move {
-        let mut worked_off = WorkedOff::default();
-        // A window that is missed counts with those that were missed before it.
-        occurrences.sort_by_key(|one| (one.occurrence.window, one.occurrence.schedule.clone()));
-        let result = due.of_patient(&study, &patient, occurrences, &mut worked_off, clock, deadline).await;
-        worked_off.failures.extend(result.err());
-        worked_off
-    });
-    let each: Vec<WorkedOff> =
-        stream::iter(worked_off.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE).collect().await;
-    let mut all = WorkedOff::default();
-    for one in each {
-        all.reminded += one.reminded;
-        all.missed += one.missed;
-        all.alerts.extend(one.alerts);
-        all.failures.extend(one.failures);
-    }
-    all
-}
-
 impl Due {
+    /// One run on `store` and the topic of `reminders`.
+    pub fn new(store: Store, reminders: ReminderTopic) -> Self {
+        Self { store, reminders, failed: AtomicBool::new(false) }
+    }
+
+    /// Works off `occurrences`, which are on the list of what is due: those of a patient one after the other.
+    pub async fn work_off(&self, occurrences: Vec<StoredOccurrence>, clock: Clock, deadline: Deadline) -> WorkedOff {
+        let mut of_patients: BTreeMap<(StudyId, PatientId), Vec<StoredOccurrence>> = BTreeMap::new();
+        for one in occurrences {
+            of_patients.entry((one.study.clone(), one.patient.clone())).or_default().push(one);
+        }
+        let worked_off = of_patients.into_iter().map(|((study, patient), mut occurrences)| async move {
+            let mut worked_off = WorkedOff::default();
+            // A window that is missed counts with those that were missed before it.
+            occurrences.sort_by_key(|one| (one.occurrence.window, one.occurrence.schedule.clone()));
+            let result = self.of_patient(&study, &patient, occurrences, &mut worked_off, clock, deadline);
+            // A panic over one patient does not affect the others.
+            let result = AssertUnwindSafe(result).catch_unwind().await;
+            let result = result.unwrap_or_else(|_| Err(Failure::unreadable(OPERATION, "it panicked")));
+            worked_off.failures.extend(result.err());
+            worked_off
+        });
+        let each: Vec<WorkedOff> =
+            stream::iter(worked_off.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE).collect().await;
+        let mut all = WorkedOff::default();
+        for one in each {
+            all.reminded += one.reminded;
+            all.missed += one.missed;
+            all.postponed += one.postponed;
+            all.alerts.extend(one.alerts);
+            all.failures.extend(one.failures);
+        }
+        all
+    }
+
     async fn of_patient(
         &self,
         study: &StudyId,
@@ -132,14 +146,20 @@ impl Due {
             // Published before it is marked, so that each is published at least once. Of several that are due at once, as
             // after an outage, one is enough.
             if let Some(at) = due.last() {
-                self.reminders.publish(&reminder(&one, *at), deadline).await?;
+                if self.failed.load(Ordering::Relaxed) {
+                    worked_off.postponed += 1;
+                    return Ok(());
+                }
+                let published = self.reminders.publish(&reminder(&one, *at), deadline).await;
+                published.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
                 worked_off.reminded += 1;
                 metrics::report(metrics::REMINDERS_PUBLISHED, 1);
             }
             return self.store.put_occurrence(&one, deadline).await.map(drop);
         }
         let schedule = protocol.schedules().iter().find(|schedule| schedule.id == one.occurrence.schedule);
-        let Some((missed, alert)) = self.alert(&one, schedule.and_then(|schedule| schedule.missed), now, deadline).await?
+        let Some((missed, alert)) =
+            self.alert(&one, schedule.and_then(|schedule| schedule.missed), now, deadline).await?
         else {
             if self.store.put_occurrence(&one, deadline).await? == Conditional::Stored {
                 worked_off.missed += 1;

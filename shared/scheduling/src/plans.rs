@@ -138,13 +138,7 @@ impl Planned {
         let mut planned = Self {
             protocol: Arc::clone(&protocol),
             subject: subject.clone(),
-            plan: StoredPlan {
-                made_for: Some(made_for.clone()),
-                positions: BTreeMap::new(),
-                changed_at: None,
-                wakes_at: None,
-                ..plan.clone()
-            },
+            plan: plan.clone().made_again(made_for.clone()),
             changed: Vec::new(),
             waits_for_due: is_changed && stored.iter().any(|one| one.wakes_at().is_some_and(|wakes| wakes <= at)),
         };
@@ -227,7 +221,7 @@ impl Planned {
         let StoredPlan { study, patient, .. } = &self.plan;
         let is_moved = before.is_none_or(|one| one.occurrence.window != occurrence.window);
         let mut one = match before {
-            Some(before) => StoredOccurrence { occurrence, ..before.clone() },
+            Some(before) => before.clone().with(occurrence),
             None => StoredOccurrence::new(study.clone(), patient.clone(), site.clone(), occurrence),
         };
         if waits {

@@ -7,7 +7,8 @@
 //! 2. score and commit site by site, in the order of effective time, in chunks of one transaction: scores, alerts,
 //!    profiles, counts;
 //! 3. evaluate again the courses that changed below their newest point;
-//! 4. quarantine, with its payload, each record that can never be scored.
+//! 4. record which occurrences of the study's schedules the submissions answer ([`scheduling::answer`]);
+//! 5. quarantine, with its payload, each record that can never be scored.
 //!
 //! At the same time and after that, with a share of the time of its own, the alerts whose rows are stored are published
 //! and marked. An outage of SNS delays alerts, and no score: alerts that are not published wait for `sweep`.
@@ -33,7 +34,7 @@ use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use notifications::Topic;
 use records::stream::Record;
-use records::{Alert, AlertId, Commit, Quarantined, Store, Submission};
+use records::{Alert, AlertId, Commit, Quarantined, Store, Submission, ToScore};
 
 use crate::batch::{Batch, Member, Unscorable};
 pub use crate::publish::Queue;
@@ -202,16 +203,17 @@ impl Scoring {
             chunks.extend(committed.rest);
             let mut unscorable = Vec::new();
             let mut repeated = Vec::new();
+            let mut scored = Vec::new();
             for (indices, to_score, commit) in committed.settled {
                 log(&to_score.submission, &commit);
                 match commit {
                     Commit::Committed(alerts) => {
                         stage.queue.extend(alerts);
-                        stage.completion.mark_done(indices);
+                        scored.push((indices, to_score));
                     }
                     Commit::AlreadyScored(alerts) => {
-                        repeated.push((to_score.submission, alerts));
-                        stage.completion.mark_done(indices);
+                        repeated.push((to_score.submission.clone(), alerts));
+                        scored.push((indices, to_score));
                     }
                     Commit::Failed(failure) => tracing::error!(event = "score_not_committed", %failure),
                     Commit::Never(reason) => {
@@ -222,8 +224,22 @@ impl Scoring {
                 }
             }
             stage.defer(repeated, committed.reevaluate);
+            self.answer_all(scored, stage).await;
             self.quarantine(unscorable, stage).await;
         }
+    }
+
+    /// Records which occurrences the scored submissions answer. A record is done only then, so that one whose answer was
+    /// not recorded is delivered again.
+    async fn answer_all(&self, scored: Vec<(Vec<usize>, ToScore<'_>)>, stage: &CommitStage<'_>) {
+        let answers = scored.into_iter().map(|(indices, ToScore { submission, protocol, .. })| async move {
+            let now = stage.clock.now();
+            match scheduling::answer(&self.store, protocol, &submission, now, stage.deadline).await {
+                Ok(()) => stage.completion.mark_done(indices),
+                Err(failure) => tracing::error!(event = "answer_not_recorded", %failure),
+            }
+        });
+        stream::iter(answers.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE).collect::<()>().await;
     }
 
     /// Queues the unpublished alerts of submissions that were scored before: the process that scored them may have died

@@ -65,6 +65,12 @@ impl StoredOccurrence {
         }
     }
 
+    /// This one, as `occurrence`.
+    #[must_use]
+    pub fn with(self, occurrence: Occurrence) -> Self {
+        Self { occurrence, ..self }
+    }
+
     /// Whether it was read from the store.
     pub fn is_stored(&self) -> bool {
         self.revision > 0
@@ -161,7 +167,8 @@ impl StoredOccurrence {
         };
         let alert = reader.optional_map("alert")?;
         let missed_alert = alert.map(|alert| {
-            let resolved = alert.optional_count("number")?.map(|of| Ok((count(of, "number")?, at(alert, "resolved_at")?)));
+            let resolved =
+                alert.optional_count("number")?.map(|of| Ok((count(of, "number")?, at(alert, "resolved_at")?)));
             let resolved = resolved.transpose()?.map(|(number, at)| Resolved { number, at });
             Ok(MissedAlert { since: at(alert, "since")?, resolved })
         });

@@ -59,7 +59,10 @@ pub struct MadeFor {
 /// Without the patient.
 impl fmt::Debug for StoredPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StoredPlan").field("study", &self.study).field("revision", &self.revision).finish_non_exhaustive()
+        f.debug_struct("StoredPlan")
+            .field("study", &self.study)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
     }
 }
 
@@ -68,6 +71,13 @@ impl StoredPlan {
     pub fn new(study: StudyId, patient: PatientId) -> Self {
         let positions = BTreeMap::new();
         Self { study, patient, made_for: None, positions, changed_at: None, wakes_at: None, revision: 0 }
+    }
+
+    /// This plan, to be made again for `made_for`, before any schedule is added.
+    #[must_use]
+    pub fn made_again(self, made_for: MadeFor) -> Self {
+        let positions = BTreeMap::new();
+        Self { made_for: Some(made_for), positions, changed_at: None, wakes_at: None, ..self }
     }
 
     /// Whether it was read from the store.
@@ -173,7 +183,8 @@ impl MadeFor {
 fn position_to_attribute(position: &Position) -> AttributeValue {
     let Position { made, first_day, not_before, since } = position;
     let times = [("not_before", not_before), ("since", since)];
-    let times = times.into_iter().filter(|(_, at)| **at != Timestamp::MIN).map(|(name, at)| (name, text(at.to_string())));
+    let times =
+        times.into_iter().filter(|(_, at)| **at != Timestamp::MIN).map(|(name, at)| (name, text(at.to_string())));
     let first_day = first_day.map(|day| ("first_day", text(day.to_string())));
     map(times.chain(first_day).chain([("made", number(made))]))
 }
@@ -213,7 +224,10 @@ mod tests {
         };
         StoredPlan {
             made_for: Some(made_for),
-            positions: BTreeMap::from([("diary".parse().unwrap(), moved), ("weekly".parse().unwrap(), Position::default())]),
+            positions: BTreeMap::from([
+                ("diary".parse().unwrap(), moved),
+                ("weekly".parse().unwrap(), Position::default()),
+            ]),
             wakes_at: Some("2026-11-27T08:00:00Z".parse().unwrap()),
             revision: 3,
             ..StoredPlan::new("DEMO".parse().unwrap(), "P-001".parse().unwrap())

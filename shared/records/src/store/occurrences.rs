@@ -254,7 +254,9 @@ impl Store {
                 .condition_expression("attribute_exists(pk)")
                 .expression_attribute_names("#revision", "revision")
                 .expression_attribute_values(":one", number(1));
-            return TransactWriteItem::builder().update(update.build().expect("table, key and expression are set")).build();
+            return TransactWriteItem::builder()
+                .update(update.build().expect("table, key and expression are set"))
+                .build();
         }
         let profile = Profile { open_alerts: 1, ..Profile::new(study.clone(), patient.clone(), site.clone()) };
         let put: Put = put_if_absent(&self.tables.records, profile.to_item());
@@ -328,7 +330,10 @@ mod tests {
         let reasons = |codes: [&str; 4]| codes.map(|code| CancellationReason::builder().code(code).build());
         let none = "None";
         assert!(matches!(Raising::of(&reasons([none, none, CONDITION_FAILED, none])), Some(Raising::OtherProfile)));
-        assert!(matches!(Raising::of(&reasons([CONDITION_FAILED, none, CONDITION_FAILED, none])), Some(Raising::Changed)));
+        assert!(matches!(
+            Raising::of(&reasons([CONDITION_FAILED, none, CONDITION_FAILED, none])),
+            Some(Raising::Changed)
+        ));
         // DynamoDB need not report every reason.
         assert!(matches!(Raising::of(&reasons([none, CONDITION_FAILED, none, none])), Some(Raising::Changed)));
         assert!(Raising::of(&reasons([none, none, none, "TransactionConflict"])).is_none());

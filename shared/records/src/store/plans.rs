@@ -39,8 +39,7 @@ impl Store {
         patient: &PatientId,
         deadline: Deadline,
     ) -> Result<Planning, Failure> {
-        let keys =
-            vec![keys::plan(study, patient), keys::registration(study, patient), keys::profile(study, patient)];
+        let keys = vec![keys::plan(study, patient), keys::registration(study, patient), keys::profile(study, patient)];
         let items = batch_get(&self.dynamodb, &self.tables.records, keys, OF_PLAN, deadline).await?;
         let under = |sk: &str| items.iter().find(|item| Reader(item).text(SK) == Ok(sk));
         let profile = items.iter().find(|item| ![Ok(PLAN), Ok(REGISTRATION)].contains(&Reader(item).text(SK)));
@@ -103,7 +102,12 @@ impl Store {
     }
 
     /// The write of [`mark_plan`](Self::mark_plan), as a part of a transaction.
-    pub(super) fn mark_plan_write(&self, study: &StudyId, patient: &PatientId, at: OffsetDateTime) -> TransactWriteItem {
+    pub(super) fn mark_plan_write(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        at: OffsetDateTime,
+    ) -> TransactWriteItem {
         let update = Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(keys::plan(study, patient)))
@@ -127,7 +131,6 @@ fn names() -> [(&'static str, &'static str); 5] {
 
 fn values(study: &StudyId, patient: &PatientId, at: OffsetDateTime) -> Item {
     let list = StoredPlan::list_key(study, patient);
-    let values =
-        [(":plan", text(plan::KIND)), (":at", text(sortable(at))), (":list", text(list)), (":one", number(1))];
+    let values = [(":plan", text(plan::KIND)), (":at", text(sortable(at))), (":list", text(list)), (":one", number(1))];
     values.map(|(name, value)| (name.to_owned(), value)).into()
 }

@@ -14,7 +14,8 @@ impl Patient<'_> {
     pub(super) fn missed(&mut self, row: &StoredAlert) {
         let alert = &row.alert;
         let Cause::Missed { schedule, number } = &alert.cause else { return };
-        let is_of_it = |one: &&StoredOccurrence| one.occurrence.schedule == *schedule && one.occurrence.number == *number;
+        let is_of_it =
+            |one: &&StoredOccurrence| one.occurrence.schedule == *schedule && one.occurrence.number == *number;
         let Some(missed) = self.records.occurrences.iter().find(is_of_it) else {
             return self.of_alert(Kind::AlertWithoutReason, row, "its occurrence is not stored");
         };
@@ -56,7 +57,8 @@ impl Patient<'_> {
             match occurrence.state {
                 State::Done { submission, late } => {
                     let answer = self.stored(submission).filter(holds);
-                    let is_late = answer.map(|answer| timestamp(answer.submission.received_at) >= Some(occurrence.window.closes));
+                    let is_late =
+                        answer.map(|answer| timestamp(answer.submission.received_at) >= Some(occurrence.window.closes));
                     if is_late != Some(late) || answers.get(&submission) != Some(&1) {
                         self.of_occurrence(Kind::OccurrenceDiffers, one, "done");
                     }

@@ -80,7 +80,8 @@ impl Patient<'_> {
         }
         if let Some((place, last)) = self.replayed.last {
             let site = self.stored(last).map(|last| &last.submission.site);
-            if stored.profile.last_submission != Some((last, place)) || site.is_some_and(|site| *site != stored.profile.site)
+            if stored.profile.last_submission != Some((last, place))
+                || site.is_some_and(|site| *site != stored.profile.site)
             {
                 self.of_profile(Kind::LastSubmissionDiffers, "");
             }
