@@ -33,7 +33,8 @@ async fn sweep(world: &World) {
             world.tamper_one(&row, time, LONG_AGO);
         }
     }
-    let sweep = Sweep::new(world.store(), world.topic(), Escalation { after_minutes: 0, limit: 3 });
+    let sweep =
+        Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 0, limit: 3 });
     sweep.handle(LambdaEvent::new(json!({}), context(PLENTY))).await.unwrap();
 }
 
@@ -292,7 +293,8 @@ async fn a_step_not_published_when_the_alert_was_acknowledged_is_never_published
         world.tamper_one(&row, "sent_at", LONG_AGO);
         world.tamper_one(&row, "pending_since", LONG_AGO);
     }
-    let dying = Sweep::new(world.store(), world.topic(), Escalation { after_minutes: 0, limit: 3 });
+    let dying =
+        Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 0, limit: 3 });
     dying.handle(LambdaEvent::new(json!({}), context(Duration::from_secs(5)))).await.unwrap_err();
     world.heal();
     assert_eq!(world.items("alert")[0]["escalation"], 1);

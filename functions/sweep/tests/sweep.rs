@@ -56,7 +56,7 @@ fn scheduled(remaining: Duration) -> LambdaEvent<Value> {
 }
 
 async fn run(world: &World, escalation: Escalation, remaining: Duration) -> Result<SweepSummary, SweepError> {
-    Sweep::new(world.store(), world.topic(), escalation).handle(scheduled(remaining)).await
+    Sweep::new(world.store(), world.topic(), world.reminder_topic(), escalation).handle(scheduled(remaining)).await
 }
 
 async fn sweep(world: &World) -> SweepSummary {
@@ -270,7 +270,7 @@ async fn wherever_a_run_dies_each_step_is_published_at_least_once_and_none_is_sk
         score(&world, PLENTY).await;
         age(&world);
         let before = world.calls().len();
-        let dying = Sweep::new(world.store(), world.topic(), AT_ONCE);
+        let dying = Sweep::new(world.store(), world.topic(), world.reminder_topic(), AT_ONCE);
         tokio::select! {
             _ = dying.handle(scheduled(PLENTY)) => {}
             () = async {
@@ -348,7 +348,7 @@ async fn promise_8_a_submission_that_can_never_be_scored_is_quarantined_once_and
     let broken = world.items("submission").into_iter().find(|item| list(item) == "QUARANTINE").unwrap();
     world.set(&broken, "answers", json!({"M": {"9": {"N": "1"}}}));
     let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
-    let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(retry).await.unwrap();
+    let swept = Sweep::new(world.store(), world.topic(), world.reminder_topic(), AT_ONCE).handle(retry).await.unwrap();
     assert_eq!((swept.submissions, submissions_counted(&world, "S01").await), (1, 4));
     assert_eq!((world.items("quarantined").len(), world.published().len()), (1, 1));
     assert!(world.items("submission").iter().all(|item| item["pending"].is_null()));
@@ -444,7 +444,7 @@ async fn an_alert_that_was_quarantined_before_its_first_escalation_has_nothing_t
     let pending = alert["pending"].as_str().unwrap().replacen(list(&alert), "QUARANTINE", 1);
     world.tamper_one(&alert, "pending", &pending);
     let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
-    let swept = Sweep::new(world.store(), world.topic(), AT_ONCE).handle(retry).await.unwrap();
+    let swept = Sweep::new(world.store(), world.topic(), world.reminder_topic(), AT_ONCE).handle(retry).await.unwrap();
     assert_eq!((swept.alerts, swept.escalated, steps(&world)), (0, 0, vec![0]));
 }
 

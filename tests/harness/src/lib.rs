@@ -31,7 +31,7 @@ use clinical::instruments::Instrument;
 use clinical::studies::Study;
 use invocation::aws::sdk_config;
 use invocation::{Clock, Deadline, Environment, Principal};
-use notifications::{LinkTemplate, Topic};
+use notifications::{LinkTemplate, ReminderTopic, Topic};
 use records::stream::Record;
 use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
 use scoring::Scoring;
@@ -244,6 +244,21 @@ impl World {
     pub fn topic_in(&self, region: &str) -> Topic {
         let link = LinkTemplate::new("https://epro.example/alerts/{alertId}");
         Topic::new(&self.sdk_config_in(region), "arn:aws:sns:eu-central-1:000000000000:AlertsTopic", link)
+    }
+
+    /// The topic of reminders.
+    pub fn reminder_topic(&self) -> ReminderTopic {
+        self.reminder_topic_in("eu-central-1")
+    }
+
+    /// As [`World::reminder_topic`], with a client of its own, as another environment has.
+    pub fn reminder_topic_in(&self, region: &str) -> ReminderTopic {
+        ReminderTopic::new(&self.sdk_config_in(region), "arn:aws:sns:eu-central-1:000000000000:RemindersTopic")
+    }
+
+    /// The bodies of the reminders that were published, in order.
+    pub fn reminders(&self) -> Vec<Value> {
+        self.0.sns.reminders()
     }
 
     /// The settings of clients that call this world.

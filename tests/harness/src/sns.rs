@@ -15,11 +15,19 @@ const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 const MOST_ENTRIES: usize = 10;
 
 #[derive(Default)]
-pub(crate) struct Sns(Mutex<Vec<Published>>);
+pub(crate) struct Sns {
+    alerts: Mutex<Vec<Published>>,
+    /// The bodies of reminders.
+    reminders: Mutex<Vec<Value>>,
+}
 
 impl Sns {
     pub(crate) fn published(&self) -> Vec<Published> {
-        lock(&self.0).clone()
+        lock(&self.alerts).clone()
+    }
+
+    pub(crate) fn reminders(&self) -> Vec<Value> {
+        lock(&self.reminders).clone()
     }
 
     /// Answers `call`. The entries `refused` of a batch, by their index, are not published. `stored` returns the step of
@@ -53,6 +61,12 @@ impl Sns {
                     "<PublishBatchResult><Failed>{failed}</Failed><Successful>{successful}</Successful></PublishBatchResult>"
                 )
             }
+            "Publish" => {
+                let body = field("Message").unwrap_or_default();
+                let mut reminders = lock(&self.reminders);
+                reminders.push(serde_json::from_str(&body).expect("a reminder is JSON"));
+                format!("<PublishResult><MessageId>reminder-{}</MessageId></PublishResult>", reminders.len())
+            }
             other => unreachable!("no function calls {other}"),
         };
         let name = call.name();
@@ -75,7 +89,7 @@ impl Sns {
         let message: BTreeMap<String, String> = serde_json::from_str(&message).expect("a message by protocol is JSON");
         let body: Value = serde_json::from_str(&message["default"]).expect("the default message is JSON");
         let stored_step = stored(&body);
-        let mut published = lock(&self.0);
+        let mut published = lock(&self.alerts);
         let message_id = format!("00000000-0000-0000-0000-{:012}", published.len());
         published.push(Published {
             message_id: message_id.clone(),

@@ -273,7 +273,10 @@ impl Cloud {
         let handler = match name {
             Name::Submit => Handler::Submit(Submit::new(store)),
             Name::Score => Handler::Score(Score::new(store, self.world.topic_in(&region))),
-            Name::Sweep => Handler::Sweep(Sweep::new(store, self.world.topic_in(&region), self.escalation)),
+            Name::Sweep => {
+                let (topic, reminders) = (self.world.topic_in(&region), self.world.reminder_topic_in(&region));
+                Handler::Sweep(Sweep::new(store, topic, reminders, self.escalation))
+            }
             Name::Alerts => Handler::Alerts(Alerts::new(store)),
         };
         let environment = Rc::new(Environment { name, number, handler, clock: Cell::new(0), busy: Cell::new(true) });

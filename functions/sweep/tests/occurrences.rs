@@ -1,0 +1,259 @@
+//! Occurrences from enrolment to a late answer, over the real SDK, a store in memory and an SNS that records what it is
+//! sent.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use api::Handler;
+use clinical::studies::Escalation;
+use harness::{Fault, World, claims, context, request};
+use lambda_runtime::LambdaEvent;
+use registry::Registry;
+use serde_json::{Value, json};
+use submit::Submit;
+use sweep::{Sweep, SweepSummary};
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
+use uuid::Uuid;
+
+const PLENTY: Duration = Duration::from_secs(50);
+const STAFF: [(&str, &str); 2] = [("role", "staff"), ("patient", "")];
+const NEVER: Escalation = Escalation { after_minutes: 30, limit: 0 };
+
+/// A study with a diary on each day from 00:00 to 24:00 in UTC.
+async fn study(world: &World, version: &str, missed: Value) {
+    let mut diary = json!({
+        "id": "evening", "instrument": "phq-9", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 30},
+        "window": {"opens": "00:00", "closes": "24:00"}, "reminders": [{"minutesAfterOpening": 1}],
+    });
+    if !missed.is_null() {
+        diary["missed"] = missed;
+    }
+    let sites =
+        json!([{"id": "S01", "name": "Site 1", "timeZone": "UTC"}, {"id": "S02", "name": "Site 2", "timeZone": "UTC"}]);
+    world.put_study(json!({"version": version, "sites": sites, "schedules": [diary]})).await;
+}
+
+fn day(days: i64) -> String {
+    (OffsetDateTime::now_utc() + time::Duration::days(days)).date().to_string()
+}
+
+async fn registry(world: &World, route: &str, body: Value) -> u16 {
+    let request = request(route, &[("patient", "P-1")], "", Some(claims(&STAFF)), Some(&body.to_string()), PLENTY);
+    Registry::new(world.store()).handle(request).await.unwrap().status().as_u16()
+}
+
+async fn enrol(world: &World, on: &str) {
+    let body = json!({"site": "S01", "enrolledOn": on, "reason": "a test"});
+    assert!([200, 201].contains(&registry(world, "PUT /v1/patients/{patient}", body).await));
+}
+
+async fn sweep(world: &World) -> SweepSummary {
+    let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
+    sweep.handle(LambdaEvent::new(json!({"detail-type": "Scheduled Event"}), context(PLENTY))).await.unwrap()
+}
+
+async fn submit(world: &World, at: OffsetDateTime) {
+    let answers = json!({"1": 1, "2": 0, "3": 1, "4": 0, "5": 0, "6": 1, "7": 2, "8": 0, "9": 0, "10": 0});
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": at.format(&Rfc3339).unwrap(), "answers": answers,
+    });
+    let request = request("POST /v1/submissions", &[], "", Some(claims(&[("patient", "P-1")])), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+async fn score(world: &World) {
+    assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+}
+
+/// The occurrences, each with its number and state.
+fn states(world: &World) -> Vec<(u64, String)> {
+    let mut states: Vec<_> = world
+        .items("occurrence")
+        .iter()
+        .map(|one| {
+            let number = one["sk"].as_str().unwrap().rsplit('#').next().unwrap().parse().unwrap();
+            (number, one["state"].as_str().unwrap().to_owned())
+        })
+        .collect();
+    states.sort();
+    states
+}
+
+fn state(world: &World, number: u64) -> String {
+    states(world).into_iter().find(|(known, _)| *known == number).unwrap().1
+}
+
+fn text(at: OffsetDateTime) -> String {
+    at.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap()
+}
+
+/// Moves the window of the occurrence `number` to so many days before, as if this time had passed.
+fn pass(world: &World, number: u64, days: i64) {
+    let suffix = format!("#{number:04}");
+    let one = world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with(&suffix)).unwrap();
+    let moved = |name: &str| {
+        text(OffsetDateTime::parse(one[name].as_str().unwrap(), &Rfc3339).unwrap() - time::Duration::days(days))
+    };
+    for name in ["opens", "closes"] {
+        world.tamper_one(&one, name, &moved(name));
+    }
+    if one["pending_since"].is_string() {
+        world.tamper_one(&one, "pending_since", &moved("pending_since"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn occurrences_are_made_once_for_eight_days_and_more_when_they_are_due() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    let swept = sweep(&world).await;
+    assert!(swept.finished);
+    let made = states(&world);
+    assert!((9..=10).contains(&made.len()), "today, and eight days ahead: {made:?}");
+    assert_eq!(swept.made, made.len() as u64);
+    assert!(made.iter().all(|(_, state)| state == "waiting"));
+    // What is open already is looked at in the next run, and nothing is made again.
+    let again = sweep(&world).await;
+    assert_eq!((again.made, states(&world)), (0, made));
+    assert_eq!(world.items("plan").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_answers_the_window_that_holds_it_once_and_ends_its_reminders() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    score(&world).await;
+    assert_eq!((state(&world, 1), state(&world, 2)), ("done".to_owned(), "waiting".to_owned()));
+    score(&world).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    score(&world).await;
+    assert_eq!(states(&world).iter().filter(|(_, state)| state == "done").count(), 1, "the second answers nothing");
+    let swept = sweep(&world).await;
+    assert_eq!((swept.reminded, swept.missed), (0, 0));
+    assert!(world.reminders().is_empty(), "none after the answer is in");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_is_stored_and_not_scored_keeps_reminders_and_misses_away() {
+    let world = World::new();
+    study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    let yesterday = OffsetDateTime::now_utc() - time::Duration::days(1);
+    submit(&world, yesterday).await;
+    pass(&world, 1, 1);
+    let swept = sweep(&world).await;
+    assert_eq!((swept.reminded, swept.missed, world.items("alert").len()), (0, 0, 0));
+    assert_eq!(state(&world, 1), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_submission_enrols_the_patient_and_answers_the_first_window() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    score(&world).await;
+    assert_eq!((world.items("plan").len(), world.items("occurrence").len()), (1, 0));
+    sweep(&world).await;
+    sweep(&world).await;
+    assert_eq!((state(&world, 1), state(&world, 2)), ("done".to_owned(), "waiting".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reminder_is_published_at_least_once_with_the_same_id_and_not_after_it_is_marked() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    // Its window is open, so that its first run is due at once; its reminder is of a minute after midnight.
+    let one = world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with("#0002")).unwrap();
+    let past = text(OffsetDateTime::now_utc() - time::Duration::minutes(2));
+    world.edit("RecordsTable", &one, |raw| {
+        raw["opens"] = json!({"S": past});
+        raw["reminders"] = json!({"L": [{"S": past}]});
+        raw["pending_since"] = json!({"S": "2026-01-01T00:00:00.000000000Z"});
+    });
+    world.inject_into("PutItem RecordsTable", 1, Fault::Cut);
+    let sweep_once = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
+    let _may_fail = sweep_once.handle(LambdaEvent::new(json!({}), context(PLENTY))).await;
+    world.heal();
+    sweep(&world).await;
+    let reminders = world.reminders();
+    assert!(!reminders.is_empty());
+    let ids: std::collections::BTreeSet<&str> =
+        reminders.iter().map(|reminder| reminder["reminderId"].as_str().unwrap()).collect();
+    let of_second = reminders.iter().filter(|reminder| reminder["occurrence"] == 2).count();
+    assert!(ids.len() <= 2 && of_second >= 1, "{reminders:?}");
+    assert_eq!((&reminders[0]["patient"], &reminders[0]["schedule"]), (&json!("P-1"), &json!("evening")));
+    let before = world.reminders().len();
+    assert_eq!((sweep(&world).await.reminded, world.reminders().len()), (0, before));
+}
+
+#[tokio::test(start_paused = true)]
+async fn windows_missed_in_a_row_raise_an_alert_and_a_late_answer_acknowledges_it() {
+    let world = World::new();
+    study(&world, "1.0.0", json!({"severity": "warning", "after": 2})).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    pass(&world, 1, 3);
+    pass(&world, 2, 3);
+    let swept = sweep(&world).await;
+    assert_eq!((swept.missed, swept.alerts), (2, 1));
+    assert_eq!((state(&world, 1), state(&world, 2)), ("missed".to_owned(), "missed".to_owned()));
+    let alerts = world.items("alert");
+    assert_eq!(alerts.len(), 1);
+    let expected = (&json!("evening"), &json!("evening"), &json!("SENT"), &json!("S01"));
+    assert_eq!((&alerts[0]["rule"], &alerts[0]["schedule"], &alerts[0]["status"], &alerts[0]["site"]), expected);
+    assert_eq!(world.published()[0].body()["submissionId"], Value::Null);
+    assert_eq!(world.items("profile")[0]["open_alerts"], 1, "of a patient who has sent nothing");
+    assert_eq!(sweep(&world).await.missed, 0);
+
+    submit(&world, OffsetDateTime::now_utc() - time::Duration::days(3)).await;
+    score(&world).await;
+    let first =
+        world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with("#0001")).unwrap();
+    assert_eq!((&first["state"], &first["late"]), (&json!("done"), &json!(true)));
+    let alert = &world.items("alert")[0];
+    assert_eq!((&alert["status"], &alert["acknowledged_by"]), (&json!("ACKNOWLEDGED"), &json!("late-answer")));
+    assert_eq!(world.items("profile")[0]["open_alerts"], 0);
+    assert_eq!(world.items("audit").iter().filter(|entry| entry["action"] == "alert-acknowledged").count(), 1);
+    // The stream delivers it again.
+    score(&world).await;
+    assert_eq!(world.items("audit").iter().filter(|entry| entry["action"] == "alert-acknowledged").count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_withdrawal_ends_what_waits() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(1)).await;
+    sweep(&world).await;
+    let body = json!({"mode": "stop", "requestedBy": "patient", "reason": "no time"});
+    assert_eq!(registry(&world, "POST /v1/patients/{patient}/withdrawal", body).await, 200);
+    sweep(&world).await;
+    assert!(states(&world).iter().all(|(_, state)| state == "ended"), "{:?}", states(&world));
+    assert!(world.items("occurrence").iter().all(|one| one["pending"].is_null()));
+    assert!(world.items("plan")[0]["pending"].is_null());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_day_of_enrolment_moves_what_has_not_been_answered() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(2)).await;
+    sweep(&world).await;
+    let opens = |world: &World| {
+        world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with("#0001")).unwrap()["opens"].clone()
+    };
+    assert_eq!(opens(&world), json!(format!("{}T00:00:00Z", day(2))));
+    enrol(&world, &day(4)).await;
+    sweep(&world).await;
+    assert_eq!(opens(&world), json!(format!("{}T00:00:00Z", day(4))));
+}
