@@ -60,7 +60,8 @@ async fn submit(world: &World, at: OffsetDateTime) {
         "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
         "authoredAt": at.format(&Rfc3339).unwrap(), "answers": answers,
     });
-    let request = request("POST /v1/submissions", &[], "", Some(claims(&[("patient", "P-1")])), Some(&body.to_string()), PLENTY);
+    let request =
+        request("POST /v1/submissions", &[], "", Some(claims(&[("patient", "P-1")])), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
 }
 

@@ -48,7 +48,7 @@ const REGISTERS: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff]), (Sees:
 const READS_SITES: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff, Role::Monitor])];
 
 /// The access to each route. A route that is not listed is open to nobody.
-pub const ACCESS: [Access; 23] = [
+pub const ACCESS: [Access; 25] = [
     Access { route: "POST /v1/submissions", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
     Access { route: "POST /v1/submissions/batch", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
     Access { route: "POST /v1/fhir/QuestionnaireResponse", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
@@ -84,6 +84,8 @@ pub const ACCESS: [Access; 23] = [
     Access { route: "POST /v1/patients/{patient}/withdrawal", scopes: &[Scope::PATIENTS_WRITE], grants: REGISTERS },
     Access { route: "PUT /v1/patients/{patient}/events/{event}", scopes: &[Scope::PATIENTS_WRITE], grants: REGISTERS },
     Access { route: "GET /v1/sites/{site}/patients", scopes: &[Scope::PATIENTS_READ], grants: READS_SITES },
+    Access { route: "GET /v1/due", scopes: &[Scope::DUE_READ], grants: &[(Sees::OwnSubmissions, &[Role::Patient])] },
+    Access { route: "GET /v1/sites/{site}/due", scopes: &[Scope::DUE_READ], grants: READS_SITES },
     Access { route: "GET /v1/sites/{site}/report", scopes: &[Scope::REPORTS_READ], grants: READS_SITES },
     Access {
         route: "GET /v1/sites/{site}/audit",

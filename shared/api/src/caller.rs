@@ -100,6 +100,8 @@ impl Scope {
     pub const PATIENTS_READ: Self = Self("patients:read");
     /// Enrol, transfer and withdraw patients.
     pub const PATIENTS_WRITE: Self = Self("patients:write");
+    /// Read what is due.
+    pub const DUE_READ: Self = Self("due:read");
     /// Read a site's audit entries.
     pub const AUDIT_READ: Self = Self("audit:read");
     /// Read a site's reports and audit entries.

@@ -156,6 +156,7 @@ pub(crate) async fn without_change(
         | AuditAction::RegistrationRead
         | AuditAction::ReportRead
         | AuditAction::AlertsRead
+        | AuditAction::DueRead
         | AuditAction::AuditRead
         | AuditAction::AcknowledgementRead
         | AuditAction::SubmissionRead => true,

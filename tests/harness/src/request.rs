@@ -27,7 +27,7 @@ pub fn claims(changes: &[(&str, &str)]) -> Map<String, Value> {
         (
             "scope",
             "submissions:write submissions:read counts:read counts:write instruments:read patients:read reports:read \
-             forms:validate alerts:read alerts:write studies:write patients:write",
+             forms:validate alerts:read alerts:write studies:write patients:write due:read",
         ),
         ("study", "DEMO"),
         ("sites", "S01"),

@@ -57,6 +57,8 @@ pub enum AuditAction {
     ReportRead,
     /// A site's alerts were listed.
     AlertsRead,
+    /// What is due at a site was listed.
+    DueRead,
     /// A site's audit entries were listed.
     AuditRead,
     /// A clinician acknowledged an alert.
@@ -86,10 +88,11 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::PatientsRead,
         Self::ReportRead,
         Self::AlertsRead,
+        Self::DueRead,
         Self::AuditRead,
         Self::AlertAcknowledged,
         Self::AcknowledgementRead,
@@ -111,6 +114,7 @@ impl AuditAction {
             Self::PatientsRead => "patients-read",
             Self::ReportRead => "report-read",
             Self::AlertsRead => "alerts-read",
+            Self::DueRead => "due-read",
             Self::AuditRead => "audit-read",
             Self::AlertAcknowledged => "alert-acknowledged",
             Self::AcknowledgementRead => "acknowledgement-read",
