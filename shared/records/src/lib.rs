@@ -12,6 +12,7 @@
 //! | [`Submission`], with its [`Score`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Profile`] | same | `PROFILE` |
 //! | [`Registration`] | same | `REGISTRATION` |
+//! | [`Draft`] | `DRAFT#<study>#<patient>` | the id of the future submission |
 //! | an entry of the index `site` beside the profile's | same | `SITE#<site>` |
 //! | [`Alert`] | `ALERTS#<study>#<site>` | its public id |
 //! | [`Audit`] | `AUDIT#<study>#<site>`, `AUDIT#<study>`, or `AUDIT#` | `<time>#<id>` |
@@ -42,6 +43,7 @@ pub use items::alert_filter::{AlertFilter, StatusFilter};
 pub use items::audit::{Actor, Audit, AuditAction};
 pub use items::counts::SiteCounts;
 pub use items::cursor_key::CursorKey;
+pub use items::draft::Draft;
 pub use items::patient_records::{
     OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem,
 };
@@ -59,6 +61,7 @@ pub use store::commits::chunk::{Chunk, ChunkOutcome, ToScore, chunks};
 pub use store::commits::transaction::Commit;
 pub use store::corrections::CorrectionOutcome;
 pub use store::definitions::{Definitions, NotDefined, ScoredBy};
+pub use store::drafts::{DraftAdmission, DraftCondition, DraftPut, StoredDraft};
 pub use store::lists::Waiting;
 pub use store::reevaluation::Reevaluated;
 pub use store::registry::{Participation, RegistrationPut};
