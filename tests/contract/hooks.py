@@ -46,7 +46,7 @@ def map_case(context, case):
         for name, value in (KNOWN[None] | KNOWN.get(operation, {})).items():
             if name in (case.path_parameters or {}):
                 case.path_parameters[name] = value
-    if operation == "sendSubmission" and isinstance(case.body, dict):
+    if operation in ("sendSubmission", "putDraft") and isinstance(case.body, dict):
         suit(case.body)
     return case
 

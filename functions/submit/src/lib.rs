@@ -25,13 +25,13 @@ mod repeat;
 use std::sync::Arc;
 
 use api::{
-    Caller, Handler, Invocation, Problem, ProblemFormat, ProblemKind, Role, WriteFailure, audit, counted, http,
-    protocol_for,
+    AcceptedInstruments, Caller, Handler, Invocation, Problem, ProblemFormat, ProblemKind, Role, WriteFailure, audit,
+    counted, http, not_admitted, protocol_at, protocol_for,
 };
 use clinical::document::Findings;
 use clinical::ids::{PatientId, SiteId, SubmissionId};
 use clinical::instruments::Catalog;
-use clinical::studies::{Enrolment, Protocol};
+use clinical::studies::Protocol;
 use invocation::aws::{Failure, FailureKind};
 use invocation::metrics;
 use lambda_http::http::HeaderValue;
@@ -43,7 +43,7 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::body::{AcceptedInstruments, ParsedSubmission, Rejection, SubmissionContext};
+use crate::body::{ParsedSubmission, Rejection, SubmissionContext};
 use crate::receipt::{Receipt, State, Viewer};
 
 /// The most bytes of a body.
@@ -331,7 +331,7 @@ impl Submit {
     /// Whether the caller's study accepts submissions of its site.
     async fn study_status(&self, sender: Sender<'_>) -> Result<StudyStatus, Problem> {
         let Sender { invocation, caller, site, patient, .. } = sender;
-        let protocol = self.protocol_at(site, invocation, caller);
+        let protocol = protocol_at(&self.store, caller, site, invocation.deadline);
         let admission = self.store.admission(caller.study(), patient, invocation.deadline);
         let (protocol, admission) = futures::join!(protocol, admission);
         match protocol {
@@ -344,22 +344,6 @@ impl Submit {
             }
             Err(problem) => Err(problem),
         }
-    }
-
-    /// The protocol in force in the caller's study, if `site` is one of its sites.
-    async fn protocol_at(
-        &self,
-        site: &SiteId,
-        invocation: &Invocation,
-        caller: &Caller,
-    ) -> Result<Arc<Protocol>, Problem> {
-        let protocol = protocol_for(&self.store, caller, invocation.deadline).await?;
-        if !protocol.has_site(site) {
-            // Nobody has subscribed to such a site, so its alerts would reach no clinician.
-            let detail = "the token's site is not a site of its study; keep the submission, and contact the study team";
-            return Err(Problem::new(ProblemKind::Forbidden, detail));
-        }
-        Ok(protocol)
     }
 }
 
@@ -407,21 +391,6 @@ fn is_counted_with_score(answer: &Result<Response<Body>, Problem>) -> bool {
         Ok(response) => response.status() == StatusCode::ACCEPTED,
         Err(problem) => problem.kind() == ProblemKind::OutcomeUnknown,
     }
-}
-
-/// The answer to a submission, completed at `effective_at`, of a patient whose registration does not admit it.
-fn not_admitted(protocol: &Protocol, admission: Option<&Admission>, effective_at: OffsetDateTime) -> Option<Problem> {
-    let Some(admission) = admission else {
-        let detail = "the study has patients enrolled by their site first, and this one is not; keep the submission, and \
-                      contact the site";
-        let is_required = protocol.enrolment() == Enrolment::Required;
-        return is_required.then(|| Problem::new(ProblemKind::PatientNotEnrolled, detail));
-    };
-    // What a phone kept from before the withdrawal is still taken.
-    let detail =
-        "the patient has withdrawn from the study; nothing was stored, and no more questionnaires are to be asked";
-    let is_after = admission.withdrawn_at.is_some_and(|withdrawn_at| effective_at >= withdrawn_at);
-    is_after.then(|| Problem::new(ProblemKind::PatientWithdrawn, detail))
 }
 
 /// The answer where it is not known whether the patient has withdrawn.

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use api::{CorrelationId, Problem, ProblemKind};
+use api::{AcceptedInstruments, CorrelationId, Problem, ProblemKind};
 use clinical::ids::SiteId;
 use clinical::instruments::Answers;
 use clinical::studies::Protocol;
@@ -12,7 +12,7 @@ use records::InstrumentRef;
 use serde_json::Value;
 use time::OffsetDateTime;
 
-use crate::body::{AcceptedInstruments, ParsedSubmission, SubmissionContext};
+use crate::body::{ParsedSubmission, SubmissionContext};
 use crate::{FHIR, Format, NATIVE, batch};
 
 /// A valid submission, as far as its own text determines it.

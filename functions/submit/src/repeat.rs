@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::Problem;
+use api::{AcceptedInstruments, Problem};
 use clinical::document::Findings;
 use clinical::ids::SubmissionId;
 use clinical::instruments::Catalog;
@@ -10,7 +10,7 @@ use lambda_http::http::StatusCode;
 use records::{Store, Submission};
 use serde_json::Value;
 
-use crate::body::{AcceptedInstruments, SubmissionContext};
+use crate::body::SubmissionContext;
 use crate::{Format, Sender, conflict};
 
 /// The answer to `json`, a submission with the id `id` that the study refuses with `refusal`. If it repeats the stored

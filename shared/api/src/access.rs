@@ -23,6 +23,8 @@ pub struct Access {
 pub enum Sees {
     /// The submissions of the token's patient.
     OwnSubmissions,
+    /// The drafts of the token's patient.
+    OwnDrafts,
     /// What belongs to the sites of the token.
     OwnSites,
     /// The study of the token.
@@ -35,6 +37,7 @@ impl fmt::Display for Sees {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::OwnSubmissions => "its own submissions",
+            Self::OwnDrafts => "its own drafts",
             Self::OwnSites => "the sites of its token",
             Self::OwnStudy => "the study of its token",
             Self::AllStudies => "what all studies share",
@@ -43,6 +46,7 @@ impl fmt::Display for Sees {
 }
 
 const SENDS: &[(Sees, &[Role])] = &[(Sees::OwnSubmissions, &[Role::Patient])];
+const DRAFTS: &[(Sees, &[Role])] = &[(Sees::OwnDrafts, &[Role::Patient])];
 const READS_INSTRUMENTS: &[(Sees, &[Role])] = &[(Sees::OwnStudy, &Role::ALL)];
 const REGISTERS: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff]), (Sees::OwnStudy, &[Role::DataManager])];
 const READS_SITES: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff, Role::Monitor])];
@@ -57,6 +61,8 @@ pub const ACCESS: [Access; 25] = [
         scopes: &[Scope::SUBMISSIONS_READ],
         grants: &[(Sees::OwnSubmissions, &[Role::Patient]), (Sees::OwnSites, &[Role::Staff, Role::Monitor])],
     },
+    Access { route: "PUT /v1/drafts/{id}", scopes: &[Scope::SUBMISSIONS_WRITE], grants: DRAFTS },
+    Access { route: "GET /v1/drafts/{id}", scopes: &[Scope::SUBMISSIONS_READ], grants: DRAFTS },
     Access { route: "GET /v1/instruments", scopes: &[Scope::INSTRUMENTS_READ], grants: READS_INSTRUMENTS },
     Access {
         route: "GET /v1/instruments/{id}/{version}",

@@ -7,7 +7,7 @@ mod outcome;
 
 use clinical::document::{Finding, Findings};
 use lambda_http::http::HeaderValue;
-use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, RETRY_AFTER};
+use lambda_http::http::header::{CONTENT_LANGUAGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use lambda_http::{Body, Response};
 use serde_json::Value;
 
@@ -23,6 +23,7 @@ pub struct Problem {
     detail: String,
     errors: Findings,
     language: Option<&'static str>,
+    etag: Option<HeaderValue>,
 }
 
 /// The format of a problem.
@@ -37,7 +38,7 @@ pub enum ProblemFormat {
 impl Problem {
     /// A problem of `kind`. `detail` says what is wrong, where, and what to do.
     pub fn new(kind: ProblemKind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), errors: Findings::default(), language: None }
+        Self { kind, detail: detail.into(), errors: Findings::default(), language: None, etag: None }
     }
 
     /// A problem of `kind` with one finding, which has the same detail.
@@ -56,6 +57,12 @@ impl Problem {
     #[must_use]
     pub fn in_language(self, language: &'static str) -> Self {
         Self { language: Some(language), ..self }
+    }
+
+    /// This problem with the ETag of what is stored, which the next request may name.
+    #[must_use]
+    pub fn with_etag(self, etag: HeaderValue) -> Self {
+        Self { etag: Some(etag), ..self }
     }
 
     /// The kind, which determines type, title and status.
@@ -104,6 +111,9 @@ impl Problem {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
         if let Some(language) = self.language {
             headers.insert(CONTENT_LANGUAGE, HeaderValue::from_static(language));
+        }
+        if let Some(etag) = self.etag {
+            headers.insert(ETAG, etag);
         }
         if let Some(seconds) = self.kind.retry_after() {
             headers.insert(RETRY_AFTER, seconds);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clinical::ids::SiteId;
 use clinical::studies::Protocol;
 use invocation::Deadline;
 use records::Store;
@@ -16,6 +17,25 @@ pub async fn protocol_for(store: &Store, caller: &Caller, deadline: Deadline) ->
     let protocol = store.protocol(caller.study(), deadline).await;
     let protocol = protocol.map_err(|failure| Problem::not_read("the study", &failure))?;
     admit(store, &protocol)?;
+    Ok(protocol)
+}
+
+/// As [`protocol_for`], for what a patient of `site` sends.
+///
+/// # Errors
+/// As [`protocol_for`], and 403 if the study has no such site.
+pub async fn protocol_at(
+    store: &Store,
+    caller: &Caller,
+    site: &SiteId,
+    deadline: Deadline,
+) -> Result<Arc<Protocol>, Problem> {
+    let protocol = protocol_for(store, caller, deadline).await?;
+    if !protocol.has_site(site) {
+        // Nobody has subscribed to such a site, so its alerts would reach no clinician.
+        let detail = "the token's site is not a site of its study; keep the submission, and contact the study team";
+        return Err(Problem::new(ProblemKind::Forbidden, detail));
+    }
     Ok(protocol)
 }
 

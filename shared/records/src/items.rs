@@ -8,6 +8,7 @@ pub(crate) mod audit;
 pub(crate) mod counts;
 pub(crate) mod cursor_key;
 pub(crate) mod document;
+pub(crate) mod draft;
 pub(crate) mod occurrence;
 pub(crate) mod patient_records;
 pub(crate) mod period;

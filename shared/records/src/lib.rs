@@ -12,6 +12,7 @@
 //! | [`Submission`], with its [`Score`] | `PATIENT#<study>#<patient>` | `SUBMISSION#<id>` |
 //! | [`Profile`] | same | `PROFILE` |
 //! | [`Registration`] | same | `REGISTRATION` |
+//! | [`Draft`] | `DRAFT#<study>#<patient>` | the id of the future submission |
 //! | an entry of the index `site` beside the profile's | same | `SITE#<site>` |
 //! | [`StoredPlan`] of the patient's occurrences | same | `PLAN` |
 //! | [`StoredOccurrence`] | same | `OCCURRENCE#<schedule>#<number>` |
@@ -44,6 +45,7 @@ pub use items::alert_filter::{AlertFilter, StatusFilter};
 pub use items::audit::{Actor, Audit, AuditAction};
 pub use items::counts::SiteCounts;
 pub use items::cursor_key::CursorKey;
+pub use items::draft::Draft;
 pub use items::occurrence::StoredOccurrence;
 pub use items::patient_records::{
     OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem,
@@ -63,6 +65,7 @@ pub use store::commits::chunk::{Chunk, ChunkOutcome, ToScore, chunks};
 pub use store::commits::transaction::Commit;
 pub use store::corrections::CorrectionOutcome;
 pub use store::definitions::{Definitions, NotDefined, ScoredBy};
+pub use store::drafts::{DraftAdmission, DraftCondition, DraftPut, StoredDraft};
 pub use store::lists::Waiting;
 pub use store::occurrences::{Completed, Conditional};
 pub use store::plans::Planning;

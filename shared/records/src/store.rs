@@ -27,6 +27,7 @@ pub(crate) mod corrections;
 mod counts;
 mod cursor_key;
 pub(crate) mod definitions;
+pub(crate) mod drafts;
 mod escalations;
 pub(crate) mod lists;
 pub(crate) mod occurrences;

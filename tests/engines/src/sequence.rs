@@ -79,6 +79,7 @@ impl Sequence {
             89..91 => self.register(),
             91..94 => self.reevaluate(),
             94..96 => self.check_absent(),
+            96..97 => self.put_draft(),
             _ => self.repeat(),
         }
     }
@@ -652,6 +653,31 @@ impl Sequence {
             json!({"Put": {"TableName": RECORDS, "Item": entry}}),
         ];
         self.transaction(writes, false)
+    }
+
+    /// A put of a draft, anew or in place of one, whose time may be over.
+    fn put_draft(&mut self) -> Request {
+        let mut item = key(&self.key("DRAFT#"), &self.random.below(3).to_string());
+        let tags = ["AAAA", "AQEB"];
+        let (etag, digest) = (self.random.one_of(&tags), self.random.one_of(&tags));
+        extend(
+            &mut item,
+            json!({"kind": {"S": "draft"}, "content": self.text(), "etag": {"B": etag}, "digest": {"B": digest},
+                "expires_at": self.count()}),
+        );
+        let mut values = json!({":now": self.count()});
+        let mut names = json!({"#expires_at": "expires_at"});
+        let condition = if self.random.percent(40) {
+            "attribute_not_exists(pk) OR #expires_at <= :now"
+        } else {
+            extend(&mut names, json!({"#etag": "etag", "#digest": "digest"}));
+            extend(&mut values, json!({":etag": {"B": self.random.one_of(&tags)}, ":digest": {"B": digest}}));
+            "#etag = :etag AND #digest <> :digest AND #expires_at > :now"
+        };
+        put(json!({
+            "TableName": RECORDS, "Item": item, "ConditionExpression": condition, "ExpressionAttributeNames": names,
+            "ExpressionAttributeValues": values, "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }))
     }
 
     fn put_study(&mut self) -> Request {

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use alerts::Alerts;
 use api::{Handler, ProblemKind};
 use clinical::studies::Escalation;
+use drafts::Drafts;
 use harness::{Fault, RECORDS, World, claims, context, request, stream_event};
 use invocation::metrics::{self, Captured, Dimension, Metric, Report};
 use invocation::{Environment, FunctionError, telemetry};
@@ -34,8 +35,9 @@ const MARK: &str = "MARKED";
 /// Every answer and score that is a number; no id and no time has it by chance.
 const NUMBER: &str = "735142";
 /// The crates whose lines are logged, as all functions have them together.
-const LOGGED: [&str; 18] = [
+const LOGGED: [&str; 19] = [
     "submit",
+    "drafts",
     "score",
     "sweep",
     "alerts",
@@ -114,6 +116,14 @@ impl Functions {
         let request = request(route, &[], "", Some(claims), Some(&body.to_string()), Duration::from_secs(10));
         let submit = Submit::new(self.world.store());
         self.call(&submit, request, true).await
+    }
+
+    /// Sends `body` to a route of one draft.
+    async fn patient(&mut self, drafts: &Drafts, route: &str, body: Option<&Value>) -> (u16, Value) {
+        let claims = claims(&[("patient", "MARKED-P-1"), ("sub", "MARKED-sub"), ("name", "MARKED-name")]);
+        let (id, body) = ("0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d70", body.map(Value::to_string));
+        let request = request(route, &[("id", id)], "", Some(claims), body.as_deref(), Duration::from_secs(10));
+        self.call(drafts, request, true).await
     }
 
     async fn score(&mut self, records: &[Value], remaining: Duration) {
@@ -393,6 +403,38 @@ async fn staff_of_a_site(functions: &mut Functions) {
     functions.world.heal();
 }
 
+/// Drafts with answers that fit and that do not, refused, cut off, and unreadable where they are stored.
+async fn drafts_of_a_patient(functions: &mut Functions) {
+    const PUT: &str = "PUT /v1/drafts/{id}";
+    const GET: &str = "GET /v1/drafts/{id}";
+    let drafts = Drafts::new(functions.world.store());
+    let complete = diary("2026-11-05T08:00:00Z", true);
+    let draft = json!({"instrument": complete["instrument"], "version": complete["version"],
+        "answers": complete["answers"], "device": {"app": MARK, "os": NUMBER}});
+    for fault in [Fault::Cut, Fault::Stall, Fault::error("ValidationException")] {
+        functions.world.inject(move |call| (call.operation == "PutItem RecordsTable").then(|| fault.clone()));
+        assert!(functions.patient(&drafts, PUT, Some(&draft)).await.0 >= 500);
+        functions.world.heal();
+    }
+    assert_eq!(functions.patient(&drafts, PUT, Some(&draft)).await.0, 201);
+    assert_eq!(functions.patient(&drafts, PUT, Some(&with(&draft, "/answers", json!({})))).await.0, 428);
+    for (pointer, value) in [
+        ("/answers", json!({MARK: 735_142})),
+        ("/answers", json!([MARK])),
+        ("/device", json!({MARK: NUMBER})),
+        ("/instrument", json!(MARK)),
+        ("/version", json!(MARK)),
+    ] {
+        let body = with(&draft, pointer, value);
+        assert_eq!(functions.patient(&drafts, PUT, Some(&body)).await.0, 422, "{pointer}");
+    }
+    assert_eq!(functions.patient(&drafts, PUT, Some(&json!(MARK))).await.0, 422);
+    let stored = functions.world.items("draft").remove(0);
+    functions.world.edit(RECORDS, &stored, |raw| raw["content"] = json!({"S": "MARKED 735142"}));
+    assert_eq!(functions.patient(&drafts, GET, None).await.0, 500);
+    functions.world.remove(RECORDS, &stored);
+}
+
 /// What staff enter of a patient, with words in every field that takes them, and what phones are told after a withdrawal.
 async fn registry_of_a_site(functions: &mut Functions) {
     const PATIENT: &str = "PUT /v1/patients/{patient}";
@@ -471,6 +513,7 @@ async fn promise_10_nothing_that_functions_put_out_has_an_answer_a_note_a_name_o
     Box::pin(batches(&mut functions)).await;
     Box::pin(alerts_of_a_site(&mut functions)).await;
     Box::pin(staff_of_a_site(&mut functions)).await;
+    Box::pin(drafts_of_a_patient(&mut functions)).await;
     Box::pin(registry_of_a_site(&mut functions)).await;
     Box::pin(verification(&mut functions)).await;
     drop(logged);
@@ -508,6 +551,7 @@ async fn promise_10_nothing_that_functions_put_out_has_an_answer_a_note_a_name_o
         "patient_unreadable",
         "not_acknowledged",
         "registration_not_stored",
+        "draft_not_stored",
         "read_failed",
         "read_timed_out",
         "report_step_timed_out",

@@ -27,12 +27,20 @@ pub enum ProblemKind {
     VersionConflict,
     /// 409: a later version of the study is in force.
     LaterVersion,
+    /// 409: the questionnaire of this draft is submitted.
+    DraftSubmitted,
+    /// 410: the draft is gone, because its questionnaire is submitted.
+    DraftGone,
+    /// 412: the stored draft is another than the request requires.
+    DraftChanged,
     /// 413: the body, or the answer to it, is too large.
     TooLarge,
     /// 415: the media type of the body is not accepted.
     UnsupportedMediaType,
     /// 422: the content is invalid; `errors` has the pointers.
     Invalid,
+    /// 428: a change must name what it replaces.
+    IfMatchRequired,
     /// 500: a fault of this service.
     Internal,
     /// 503: certainly not done; the request may be repeated.
@@ -47,7 +55,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds, for tests of what callers and operators are shown of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 23] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
@@ -59,9 +67,13 @@ impl ProblemKind {
         Self::AlreadyAmended,
         Self::VersionConflict,
         Self::LaterVersion,
+        Self::DraftSubmitted,
+        Self::DraftGone,
+        Self::DraftChanged,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::Invalid,
+        Self::IfMatchRequired,
         Self::Internal,
         Self::NotDone,
         Self::OutcomeUnknown,
@@ -80,7 +92,11 @@ impl ProblemKind {
             | Self::AlreadyAmended
             | Self::VersionConflict
             | Self::LaterVersion
-            | Self::RegistrationConflict => StatusCode::CONFLICT,
+            | Self::RegistrationConflict
+            | Self::DraftSubmitted => StatusCode::CONFLICT,
+            Self::DraftGone => StatusCode::GONE,
+            Self::DraftChanged => StatusCode::PRECONDITION_FAILED,
+            Self::IfMatchRequired => StatusCode::PRECONDITION_REQUIRED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
@@ -118,6 +134,10 @@ impl ProblemKind {
             }
             Self::VersionConflict => ("urn:epro:problem:version-conflict", "The version is stored with other content"),
             Self::LaterVersion => ("urn:epro:problem:later-version", "A later version is in force"),
+            Self::DraftSubmitted => ("urn:epro:problem:draft-submitted", "The questionnaire is submitted"),
+            Self::DraftGone => ("urn:epro:problem:draft-gone", "The draft is gone"),
+            Self::DraftChanged => ("urn:epro:problem:draft-changed", "The draft is another than required"),
+            Self::IfMatchRequired => ("urn:epro:problem:if-match-required", "If-Match is required"),
             Self::TooLarge => ("urn:epro:problem:too-large", "Body too large"),
             Self::UnsupportedMediaType => ("urn:epro:problem:unsupported-media-type", "Unsupported media type"),
             Self::Invalid => ("urn:epro:problem:invalid", "Content is invalid"),

@@ -42,7 +42,11 @@ fn issue_type(kind: ProblemKind) -> &'static str {
         | ProblemKind::AlreadyAmended
         | ProblemKind::VersionConflict
         | ProblemKind::LaterVersion
-        | ProblemKind::RegistrationConflict => "conflict",
+        | ProblemKind::RegistrationConflict
+        | ProblemKind::DraftSubmitted
+        | ProblemKind::DraftChanged
+        | ProblemKind::IfMatchRequired => "conflict",
+        ProblemKind::DraftGone => "deleted",
         ProblemKind::TooLarge => "too-long",
         ProblemKind::UnsupportedMediaType => "not-supported",
         ProblemKind::Invalid => "invalid",

@@ -217,6 +217,22 @@ impl Instrument {
         if findings.is_empty() { Ok(read) } else { Err(findings) }
     }
 
+    /// Validates the answers of a questionnaire that is not finished: each is to an item of the instrument and has the
+    /// type of that item, but may be out of range, as a number is of which only the first digit is entered.
+    ///
+    /// # Errors
+    ///
+    /// All validation errors, with pointers relative to the answers.
+    pub fn check_types(&self, answers: &Map<String, Json>) -> Result<(), Vec<Finding>> {
+        let misfit = |(id, json): (&String, &Json)| match self.item(id) {
+            None => Some(finding(id, &Misfit::Unknown)),
+            Some(_) if json.is_null() => None,
+            Some(item) => answer(item, json).err().map(|misfit| finding(id, &misfit)),
+        };
+        let findings: Vec<Finding> = answers.iter().filter_map(misfit).collect();
+        if findings.is_empty() { Ok(()) } else { Err(findings) }
+    }
+
     /// Scores answers and evaluates the alert rules that do not depend on earlier submissions.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use time::OffsetDateTime;
 
 use super::audit::Audit;
 use super::document;
+use super::draft::{self, Draft};
 use super::patient_records::{PatientRecords, StoredAlert, UnreadableItem};
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::keys::{self, PK, SK};
@@ -71,6 +72,11 @@ impl Walked {
             Ok("audit") => ("audit entry", audit(item)),
             Ok("study") => ("study", study(item)),
             Ok("instrument") => ("instrument", instrument(item)),
+            // A draft is its patient's alone: it must be readable, and nothing follows from it.
+            Ok(draft::KIND) => match Draft::from_item(item) {
+                Ok(_) => return None,
+                Err(reason) => (draft::KIND, Err(reason)),
+            },
             Ok("quarantined" | "key" | super::verification_state::KIND) => return None,
             Ok(_) => ("item", Err(unreadable("kind", "is unknown"))),
             Err(reason) => ("item", Err(reason)),

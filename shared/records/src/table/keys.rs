@@ -32,6 +32,8 @@ pub(crate) const PLAN: &str = "PLAN";
 pub(crate) const OCCURRENCE: &str = "OCCURRENCE#";
 /// The prefix of the sort keys of submissions.
 pub(crate) const SUBMISSION: &str = "SUBMISSION#";
+/// The prefix of the partitions of patients' drafts.
+const DRAFT: &str = "DRAFT#";
 /// Both parts of the key of the item that keeps the state of a verification.
 const VERIFICATION: &str = "VERIFICATION";
 /// Sort key of the version of a study that is in force.
@@ -76,6 +78,18 @@ pub(crate) fn occurrence(study: &StudyId, of: &PatientId, schedule: &ScheduleId,
 
 pub(crate) fn occurrence_sort(schedule: &ScheduleId, number: u32) -> String {
     format!("{OCCURRENCE}{}#{number:04}", schedule.as_str())
+}
+
+/// The key of a draft. Drafts have a partition beside the patient's, so that no query of the course reads them, and the
+/// function that writes them may write nothing else of the patient.
+pub(crate) fn draft(study: &StudyId, of: &PatientId, id: &SubmissionId) -> Item {
+    key(format!("{DRAFT}{}#{}", study.as_str(), of.as_str()), id.to_string())
+}
+
+/// The study and the patient of the drafts in the partition `pk`.
+pub(crate) fn drafts_of(pk: &str) -> Option<(StudyId, PatientId)> {
+    let (study, patient) = pk.strip_prefix(DRAFT)?.split_once('#')?;
+    Some((study.parse().ok()?, patient.parse().ok()?))
 }
 
 /// The key of the entry that keeps the patient `of` in the index under `site`.

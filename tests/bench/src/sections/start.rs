@@ -9,7 +9,7 @@ use crate::runtime_api::Environment;
 use crate::{Fault, document, events};
 
 /// The functions, each with an event that it answers.
-const FUNCTIONS: [(&str, &str); 13] = [
+const FUNCTIONS: [(&str, &str); 14] = [
     ("submit", "submit-post"),
     ("score", "score-stream"),
     ("sweep", "sweep-schedule"),
@@ -21,6 +21,7 @@ const FUNCTIONS: [(&str, &str); 13] = [
     ("registry", "registry-put"),
     ("instruments", "instruments-get"),
     ("definitions", "definitions-put-instrument"),
+    ("drafts", "drafts-put"),
     ("validate", "validate-post"),
     ("report", "report-get"),
 ];

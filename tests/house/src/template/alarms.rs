@@ -10,7 +10,7 @@ const ALARM: &str = "AWS::CloudWatch::Alarm";
 /// The guide, as descriptions name it.
 const GUIDE: &str = "functions/OPERATION.md";
 /// What has to be watched: the alarm, its metric, and the largest threshold.
-const WATCHED: [(&str, &str, f64); 17] = [
+const WATCHED: [(&str, &str, f64); 18] = [
     ("ScoreBehindAlarm", "IteratorAge", 120_000.0),
     ("RecordsQuarantinedAlarm", "RecordsQuarantined", 1.0),
     ("PendingTooLongAlarm", "OldestPendingSeconds", 900.0),
@@ -19,6 +19,7 @@ const WATCHED: [(&str, &str, f64); 17] = [
     ("StaffThrottledAlarm", "Throttles", 10.0),
     ("ScoringThrottledAlarm", "Throttles", 1.0),
     ("ApiSlowAlarm", "Duration", 50.0),
+    ("AppSlowAlarm", "Duration", 50.0),
     ("ScoreSlowAlarm", "Duration", 50.0),
     ("SweepFoundAlarm", "ItemsSwept", 1.0),
     ("RecordsDifferAlarm", "RecordsDiffer", 1.0),
@@ -139,7 +140,7 @@ fn of_functions(template: &Template, fault: &mut dyn FnMut(&str, &str)) {
     };
     let (throttles, slow) = (
         watched(&["ApiThrottledAlarm", "StaffThrottledAlarm", "ScoringThrottledAlarm"]),
-        watched(&["ApiSlowAlarm", "ScoreSlowAlarm"]),
+        watched(&["ApiSlowAlarm", "AppSlowAlarm", "ScoreSlowAlarm"]),
     );
     let usual = globals.as_u64().unwrap_or(0) * 1_000;
     let mut scaled = Vec::new();
@@ -167,6 +168,10 @@ fn of_functions(template: &Template, fault: &mut dyn FnMut(&str, &str)) {
     });
     if !compares {
         fault("ApiSlowAlarm", &format!("it does not compare with the time-outs, {usual} ms and {scaled:?}"));
+    }
+    let app = expressions("AppSlowAlarm");
+    if !app.iter().all(|all| all.starts_with("100 * MAX([") && all.ends_with(&format!("]) / {usual}"))) {
+        fault("AppSlowAlarm", &format!("it does not compare with the time-out of {usual} ms"));
     }
     let score = timeout(&template.root["Resources"]["ScoreFunction"]);
     if expressions("ScoreSlowAlarm") != [format!("100 * score / {score}")] {

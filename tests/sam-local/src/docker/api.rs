@@ -58,6 +58,8 @@ const REQUESTS: &[(&str, u16, &str)] = &[
     ("definitions-put-instrument", 200, "\"hash\""),
     ("definitions-put-study", 200, "\"study\":\"FATIGUE\""),
     ("definitions-put-study-invalid", 422, "\"pointer\":\"/instruments/0\""),
+    ("drafts-put", 200, "\"expiresAt\""),
+    ("drafts-get", 200, "\"answers\":{\"1\":1}"),
     ("patients-get", 200, "\"P-001\""),
     ("registry-put", 200, "\"enrolledOn\":\"2026-11-01\""),
     ("audit-get", 200, "\"entries\":[{"),
