@@ -9,7 +9,7 @@ CLOUD = os.environ["EPRO_CLOUD"]
 STUDY, SITE = "EPRO-DEMO", "S01"
 ALL_SCOPES = (
     "submissions:write submissions:read instruments:read counts:write counts:read patients:read alerts:read "
-    "alerts:write audit:read reports:read forms:validate studies:write patients:write"
+    "alerts:write audit:read reports:read forms:validate studies:write patients:write due:read"
 )
 
 

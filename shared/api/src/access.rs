@@ -52,7 +52,7 @@ const REGISTERS: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff]), (Sees:
 const READS_SITES: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff, Role::Monitor])];
 
 /// The access to each route. A route that is not listed is open to nobody.
-pub const ACCESS: [Access; 25] = [
+pub const ACCESS: [Access; 27] = [
     Access { route: "POST /v1/submissions", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
     Access { route: "POST /v1/submissions/batch", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
     Access { route: "POST /v1/fhir/QuestionnaireResponse", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },

@@ -35,7 +35,7 @@ const CLIENT: &str = "local";
 
 /// The scopes of each role, for tokens whose request names none.
 const ROLES: [(&str, &[&str]); 6] = [
-    ("patient", &["submissions:write", "submissions:read", "instruments:read"]),
+    ("patient", &["submissions:write", "submissions:read", "instruments:read", "due:read"]),
     (
         "staff",
         &[
@@ -45,6 +45,7 @@ const ROLES: [(&str, &[&str]); 6] = [
             "patients:write",
             "forms:validate",
             "reports:read",
+            "due:read",
             "instruments:read",
         ],
     ),
@@ -59,6 +60,7 @@ const ROLES: [(&str, &[&str]); 6] = [
             "counts:read",
             "patients:read",
             "reports:read",
+            "due:read",
             "instruments:read",
         ],
     ),

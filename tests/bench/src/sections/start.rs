@@ -9,7 +9,7 @@ use crate::runtime_api::Environment;
 use crate::{Fault, document, events};
 
 /// The functions, each with an event that it answers.
-const FUNCTIONS: [(&str, &str); 14] = [
+const FUNCTIONS: [(&str, &str); 15] = [
     ("submit", "submit-post"),
     ("score", "score-stream"),
     ("sweep", "sweep-schedule"),
@@ -22,6 +22,7 @@ const FUNCTIONS: [(&str, &str); 14] = [
     ("instruments", "instruments-get"),
     ("definitions", "definitions-put-instrument"),
     ("drafts", "drafts-put"),
+    ("due", "due-get"),
     ("validate", "validate-post"),
     ("report", "report-get"),
 ];

@@ -60,6 +60,8 @@ const REQUESTS: &[(&str, u16, &str)] = &[
     ("definitions-put-study-invalid", 422, "\"pointer\":\"/instruments/0\""),
     ("drafts-put", 200, "\"expiresAt\""),
     ("drafts-get", 200, "\"answers\":{\"1\":1}"),
+    ("due-get", 200, "\"open\""),
+    ("due-site-get", 200, "\"due\""),
     ("patients-get", 200, "\"P-001\""),
     ("registry-put", 200, "\"enrolledOn\":\"2026-11-01\""),
     ("audit-get", 200, "\"entries\":[{"),

@@ -34,6 +34,8 @@ pub(crate) const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("DraftsFunction", "drafts-put", Some(201)),
     ("DraftsFunction", "drafts-put", Some(200)),
     ("DraftsFunction", "drafts-get", Some(200)),
+    ("DueFunction", "due-get", Some(200)),
+    ("DueFunction", "due-site-get", Some(200)),
     ("PatientsFunction", "patients-get", Some(200)),
     ("RegistryFunction", "registry-put", Some(201)),
     ("RegistryFunction", "registry-put", Some(200)),
