@@ -40,6 +40,13 @@ fn each_attribute_of_the_data_model_is_one_that_the_code_writes() {
 }
 
 #[test]
+fn no_item_but_a_draft_has_the_attribute_that_the_tables_time_to_live_goes_by() {
+    let writers: Vec<_> =
+        files("shared/records/src", ".rs").into_iter().filter(|file| text(file).contains("\"expires_at\"")).collect();
+    assert!(matches!(&writers[..], [only] if only.ends_with("items/draft.rs")), "{writers:?}");
+}
+
+#[test]
 fn each_kind_of_item_is_in_the_data_model() {
     let (guide, code) = (text(&root().join("shared/records/README.md")), code());
     let constants = code.split("const KIND: &str = \"").skip(1);

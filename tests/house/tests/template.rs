@@ -9,7 +9,19 @@ use house::template::Template;
 use house::{root, text};
 
 /// Edits of the template, and part of the fault that each has to be reported as.
-const WEAKNESSES: [(&str, &str, &str); 53] = [
+const WEAKNESSES: [(&str, &str, &str); 55] = [
+    // What ends by itself.
+    (
+        "AttributeName: expires_at\n        Enabled: true",
+        "AttributeName: received_at\n        Enabled: true",
+        "RecordsTable: drafts do not end by themselves, or other items do",
+    ),
+    (
+        "      AttributeDefinitions:\n        - { AttributeName: pk, AttributeType: S }\n      KeySchema:",
+        "      TimeToLiveSpecification: { AttributeName: expires_at, Enabled: true }\n      AttributeDefinitions:\n        \
+         - { AttributeName: pk, AttributeType: S }\n      KeySchema:",
+        "SiteCountsTable: drafts do not end by themselves, or other items do",
+    ),
     // What functions may do.
     (
         "Sid: CountAndReadCounts\n              Effect: Allow\n              Action: [dynamodb:UpdateItem,",

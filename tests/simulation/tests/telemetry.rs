@@ -419,9 +419,9 @@ async fn drafts_of_a_patient(functions: &mut Functions) {
     assert_eq!(functions.patient(&drafts, PUT, Some(&draft)).await.0, 201);
     assert_eq!(functions.patient(&drafts, PUT, Some(&with(&draft, "/answers", json!({})))).await.0, 428);
     for (pointer, value) in [
-        ("/answers", json!({MARK: 735_142})),
+        ("/answers", json!({"9x": 735_142, "8x": MARK})),
         ("/answers", json!([MARK])),
-        ("/device", json!({MARK: NUMBER})),
+        ("/device", json!({"name": NUMBER, "app": MARK.repeat(100)})),
         ("/instrument", json!(MARK)),
         ("/version", json!(MARK)),
     ] {
