@@ -25,7 +25,7 @@ const SITE: &str = "S01";
 const ALL_ROLES: [&str; 6] = ["patient", "staff", "clinician", "service", "monitor", "data-manager"];
 const ALL_SCOPES: &str = "submissions:write submissions:read instruments:read counts:write counts:read patients:read \
                           alerts:read alerts:write audit:read reports:read forms:validate studies:write \
-                          patients:write";
+                          patients:write due:read";
 /// Headers of the connection and of the gateway, which every answer has and no operation describes.
 const OF_THE_CONNECTION: [&str; 4] = ["content-type", "content-length", "date", "apigw-requestid"];
 /// The ids that the examples choose begin so. Any other id is made by the service.

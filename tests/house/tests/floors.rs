@@ -10,7 +10,7 @@ fn floor(folder: &str) -> Option<u8> {
         "shared/clinical" => 0,
         "shared/invocation" => 1,
         "shared/records" | "shared/notifications" => 2,
-        "shared/verification" | "shared/releases" => 3,
+        "shared/verification" | "shared/releases" | "shared/scheduling" => 3,
         "shared/api" | "shared/scoring" | "shared/authoring" => 4,
         _ if folder.starts_with("functions/") => 5,
         _ if folder.starts_with("tests/") => 6,

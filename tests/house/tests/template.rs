@@ -187,7 +187,7 @@ const WEAKNESSES: [(&str, &str, &str); 55] = [
     ),
     ("      LoggingConfig: { LogGroup: !Ref ValidateLogs }\n", "", "ValidateFunction: it has no log group of its own"),
     (
-        "KmsMasterKeyId: !If [HasKey, !Ref KmsKeyArn, alias/aws/sns]",
+        "DisplayName: ePRO alert\n      KmsMasterKeyId: !If [HasKey, !Ref KmsKeyArn, alias/aws/sns]",
         "DisplayName2: none",
         "AlertsTopic: it is not encrypted",
     ),
