@@ -80,6 +80,7 @@ impl Sequence {
             91..94 => self.reevaluate(),
             94..96 => self.check_absent(),
             96..97 => self.put_draft(),
+            97..99 => self.occurrence(),
             _ => self.repeat(),
         }
     }
@@ -254,8 +255,11 @@ impl Sequence {
 
     fn get(&mut self) -> Request {
         let (patient, n) = self.place_of_submission();
-        let body = match self.random.below(6) {
+        let body = match self.random.below(7) {
             0 => json!({"TableName": RECORDS, "Key": self.submission(patient, n), "ConsistentRead": true}),
+            5 => {
+                json!({"TableName": RECORDS, "Key": key(&self.patient(patient), "PLAN"), "ProjectionExpression": "pk"})
+            }
             1 => json!({
                 "TableName": RECORDS, "Key": self.submission(patient, n), "ConsistentRead": true,
                 "ProjectionExpression": "id, instrument, effective_at, #place, amended_by",
@@ -367,12 +371,23 @@ impl Sequence {
         }))
     }
 
+    /// As [`items_of_patient`](Self::items_of_patient), without occurrences and their plan.
+    fn data_of_patient(&self, patient: u64) -> Value {
+        let mut body = self.items_of_patient(patient).body;
+        extend(&mut body, json!({"KeyConditionExpression": "pk = :pk AND sk BETWEEN :from AND :until"}));
+        extend(
+            &mut body["ExpressionAttributeValues"],
+            json!({":from": {"S": "PROFILE"}, ":until": {"S": "SUBMISSION#~"}}),
+        );
+        body
+    }
+
     fn query(&mut self) -> Request {
         let patient = self.random.below(PATIENTS);
-        let mut body = match self.random.below(13) {
+        let mut body = match self.random.below(15) {
             0 => self.items_of_patient(patient).body,
             1 => {
-                let mut body = self.items_of_patient(patient).body;
+                let mut body = self.data_of_patient(patient);
                 extend(
                     &mut body,
                     json!({
@@ -449,11 +464,36 @@ impl Sequence {
             }
             // The registry asks when a patient's submissions were received.
             11 => {
-                let mut body = self.items_of_patient(patient).body;
+                let mut body = self.data_of_patient(patient);
                 extend(
                     &mut body,
                     json!({
                         "FilterExpression": "#kind = :submission", "ProjectionExpression": "received_at, authored_at",
+                        "ExpressionAttributeNames": {"#kind": "kind"},
+                    }),
+                );
+                extend(&mut body["ExpressionAttributeValues"], json!({":submission": {"S": "submission"}}));
+                body
+            }
+            // Occurrences from a number on, or the last ones; and what may answer them.
+            12 => {
+                let mut body = self.data_of_patient(patient);
+                extend(
+                    &mut body["ExpressionAttributeValues"],
+                    json!({":from": {"S": "OCCURRENCE#daily#0001"}, ":until": {"S": "OCCURRENCE#daily#~"}}),
+                );
+                if self.random.percent(50) {
+                    extend(&mut body, json!({"ScanIndexForward": false}));
+                }
+                body
+            }
+            13 => {
+                let mut body = self.data_of_patient(patient);
+                extend(
+                    &mut body,
+                    json!({
+                        "FilterExpression": "#kind = :submission AND attribute_not_exists(amends)",
+                        "ProjectionExpression": "id, instrument, effective_at, received_at",
                         "ExpressionAttributeNames": {"#kind": "kind"},
                     }),
                 );
@@ -651,6 +691,58 @@ impl Sequence {
             json!({"Put": registration}),
             json!({"Put": put_if_absent(self.audit_item(), false)}),
             json!({"Put": {"TableName": RECORDS, "Item": entry}}),
+            json!({"Update": self.mark_plan(patient)}),
+        ];
+        self.transaction(writes, false)
+    }
+
+    /// The mark that the plan of `patient` is to be made again, whether there is one or not.
+    fn mark_plan(&mut self, patient: u64) -> Value {
+        let list = self.any_list("DUE");
+        json!({
+            "TableName": RECORDS, "Key": key(&self.patient(patient), "PLAN"),
+            "UpdateExpression": "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at ADD #revision :one",
+            "ExpressionAttributeNames": {"#kind": "kind", "#changed": "changed_at", "#pending": "pending",
+                "#since": "pending_since", "#revision": "revision"},
+            "ExpressionAttributeValues": {":plan": {"S": "plan"}, ":at": self.time(), ":list": list, ":one": {"N": "1"}},
+        })
+    }
+
+    /// What is done with occurrences and their plan, some of which is of the same item.
+    fn occurrence(&mut self) -> Request {
+        let (patient, read) = (self.random.below(PATIENTS), self.random.below(3));
+        if self.random.percent(30) {
+            let mut body = self.mark_plan(patient);
+            if self.random.percent(50) {
+                extend(&mut body, json!({"ConditionExpression": "attribute_not_exists(pk)"}));
+            }
+            return Request { operation: "UpdateItem", body };
+        }
+        let sort = self.random.one_of(&["PLAN", "OCCURRENCE#daily#0001", "OCCURRENCE#daily#0002"]);
+        let mut item = key(&self.patient(patient), sort);
+        extend(&mut item, json!({"kind": {"S": "occurrence"}, "revision": {"N": (read + 1).to_string()}}));
+        if self.random.percent(60) {
+            let list = self.any_list("DUE");
+            extend(&mut item, json!({"pending": list, "pending_since": self.time()}));
+        }
+        let mut put_item =
+            json!({"TableName": RECORDS, "Item": item, "ConditionExpression": "attribute_not_exists(pk)"});
+        if read > 0 {
+            extend(&mut put_item, revision_is(read));
+        }
+        if self.random.percent(50) {
+            return put(put_item);
+        }
+        let writes = vec![
+            json!({"Put": put_item}),
+            json!({"Update": {
+                "TableName": RECORDS, "Key": self.profile(patient),
+                "UpdateExpression": "SET open_alerts = open_alerts + :one, #revision = #revision + :one",
+                "ConditionExpression": "attribute_exists(pk)",
+                "ExpressionAttributeNames": {"#revision": "revision"},
+                "ExpressionAttributeValues": {":one": {"N": "1"}},
+            }}),
+            self.add_counts(),
         ];
         self.transaction(writes, false)
     }

@@ -339,7 +339,11 @@ fn stored(template: &Template, fault: &mut Fault<'_>) {
 /// Topics and queues are encrypted, refuse what comes without TLS, and lose no alert silently.
 fn messages(template: &Template, fault: &mut Fault<'_>) {
     for (id, resource) in template.of(TOPIC) {
-        let otherwise = if ["AlertsTopic", "RemindersTopic"].contains(&id) { json!("alias/aws/sns") } else { json!({"Ref": "AWS::NoValue"}) };
+        let otherwise = if ["AlertsTopic", "RemindersTopic"].contains(&id) {
+            json!("alias/aws/sns")
+        } else {
+            json!({"Ref": "AWS::NoValue"})
+        };
         if resource["Properties"]["KmsMasterKeyId"] != key(otherwise) {
             fault(id, "it is not encrypted by the customer's key where there is one");
         }
