@@ -26,7 +26,8 @@ pub struct Withdrawn {
 impl Simulation {
     /// Lets staff enrol, transfer or withdraw the patient whose turn it is.
     pub(crate) async fn register(&self, what: Happening) {
-        let patient = clock::elapsed().as_secs() as usize % PATIENTS;
+        let patients = self.plan().actions.iter().map(|action| action.patient + 1).max().unwrap_or(PATIENTS);
+        let patient = clock::elapsed().as_secs() as usize % patients;
         let home = SITES[patient % SITES.len()];
         // Another site is responsible where the patient was transferred before.
         let enrolment = json!({"site": home, "enrolledOn": "2026-11-01"});
