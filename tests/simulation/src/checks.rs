@@ -32,6 +32,7 @@ const AFTERMATH: i64 = 600;
 pub async fn check(simulation: &Simulation, log: &Log) {
     let known = simulation.phones.known();
     submissions(simulation, &known);
+    withdrawals(simulation, &known);
     refusals(simulation, &known);
     alerts(simulation);
     counts(simulation, &known);
@@ -75,7 +76,7 @@ fn submissions(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     for (id, known) in known {
         let item = stored.remove(&id.to_string());
         let Some((body, receipt)) = &known.accepted else {
-            if item.is_some() {
+            if item.is_some() && !may_be_stored_late(simulation, known) {
                 journal.violation(format!("promise 7: {id} is stored and its sender was told that it is not"));
             }
             continue;
@@ -100,7 +101,7 @@ fn submissions(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
         if instant(&item["effective_at"]) != effective(body, &item["received_at"]) {
             journal.violation(format!("promise 1: {id} has another effective time than its clocks say"));
         }
-        if item["patient"] != known.patient.as_str() || item["site"] != known.site {
+        if item["patient"] != known.patient.as_str() || !is_of_sites(&item["site"], known) {
             journal.violation(format!("promise 1: {id} is stored for another patient or site"));
         }
         if item["received_at"] != receipt["receivedAt"] || item["correlation_id"] != receipt["correlationId"] {
@@ -115,6 +116,44 @@ fn submissions(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     }
     for id in stored.keys() {
         journal.violation(format!("promise 1: {id} is stored and was never sent"));
+    }
+}
+
+/// Whether a submission may be stored after it was refused for the patient's withdrawal: by an environment that had read
+/// the registration, froze, and went on later.
+fn may_be_stored_late(simulation: &Simulation, known: &Known) -> bool {
+    let freezes = simulation.plan().weather.iter().any(|weather| weather.fault == WeatherFault::Freeze);
+    known.is_withdrawn && freezes
+}
+
+fn is_of_sites(site: &Value, known: &Known) -> bool {
+    site.as_str().is_some_and(|site| known.sites.contains(site))
+}
+
+/// A withdrawal holds from its answer on: nothing is accepted that was sent later, and completed after it.
+fn withdrawals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
+    let withdrawn = simulation.phones.withdrawn();
+    let (stored, registrations) = (simulation.world.items("submission"), simulation.world.items("registration"));
+    let withdrawn_at = |patient: &str| {
+        let of = |item: &&Value| item["pk"].as_str().is_some_and(|pk| pk.ends_with(&format!("#{patient}")));
+        registrations.iter().find(of).and_then(|item| instant(&item["withdrawn"]["at"]))
+    };
+    for item in stored {
+        let Some(id) = item["id"].as_str().and_then(|id| id.parse::<Uuid>().ok()) else { continue };
+        let Some(known) = known.get(&id) else { continue };
+        if item["site"] != known.home {
+            simulation.journal.met("branch: sent from a second site");
+        }
+        let answered = withdrawn.get(&known.patient).and_then(|withdrawn| withdrawn.answered);
+        let Some(answered) = answered else { continue };
+        let Some(at) = withdrawn_at(&known.patient) else {
+            simulation.journal.violation("an answered withdrawal is not stored");
+            continue;
+        };
+        let sent_later = known.first_sent.is_some_and(|first| first > answered);
+        if sent_later && instant(&item["effective_at"]).is_some_and(|effective| effective >= at) {
+            simulation.journal.violation(format!("{id} was accepted after the withdrawal of its patient"));
+        }
     }
 }
 
@@ -225,7 +264,12 @@ fn alerts(simulation: &Simulation) {
 
 /// Promise 3: a site's counts equal what was accepted and raised at it.
 fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
-    let items = simulation.world.counters();
+    let (items, stored) = (simulation.world.counters(), simulation.world.items("submission"));
+    let is_accepted = |item: &Value| {
+        let id = item["id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
+        let known = id.and_then(|id| known.get(&id));
+        known.is_some_and(|known| known.accepted.is_some() || may_be_stored_late(simulation, known))
+    };
     for site in SITES {
         let of_site = |name: &str| -> u64 {
             let items = items.iter().filter(|item| {
@@ -233,7 +277,7 @@ fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
             });
             items.filter_map(|item| item[name].as_u64()).sum()
         };
-        let accepted = known.values().filter(|known| known.site == site && known.accepted.is_some()).count() as u64;
+        let accepted = stored.iter().filter(|item| item["site"] == site && is_accepted(item)).count() as u64;
         let alerts = simulation.world.items("alert").iter().filter(|row| row["site"] == site).count() as u64;
         let counted = [of_site("submissions"), of_site("instrument#pain"), of_site("alerts")];
         if counted != [accepted, accepted, alerts] {

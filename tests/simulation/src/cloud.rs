@@ -12,6 +12,7 @@ use alerts::Alerts;
 use clinical::studies::Escalation;
 use harness::World;
 use invocation::Deadline;
+use registry::Registry;
 use score::Score;
 use submit::Submit;
 use sweep::Sweep;
@@ -35,6 +36,8 @@ pub enum Name {
     Sweep,
     /// Behind the API.
     Alerts,
+    /// Behind the API.
+    Registry,
 }
 
 impl Name {
@@ -44,13 +47,14 @@ impl Name {
             Self::Score => "score",
             Self::Sweep => "sweep",
             Self::Alerts => "alerts",
+            Self::Registry => "registry",
         }
     }
 
     /// The time-out in the template.
     fn timeout(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Submit | Self::Alerts => 10,
+            Self::Submit | Self::Alerts | Self::Registry => 10,
             Self::Score => 60,
             Self::Sweep => 50,
         })
@@ -58,7 +62,7 @@ impl Name {
 
     fn reserve(self) -> Duration {
         match self {
-            Self::Submit | Self::Alerts => Deadline::API_RESERVE,
+            Self::Submit | Self::Alerts | Self::Registry => Deadline::API_RESERVE,
             Self::Score | Self::Sweep => Deadline::STREAM_RESERVE,
         }
     }
@@ -71,6 +75,7 @@ pub enum Handler {
     Score(Score),
     Sweep(Sweep),
     Alerts(Alerts),
+    Registry(Registry),
 }
 
 /// An environment of a function.
@@ -181,7 +186,7 @@ impl Cloud {
     {
         let environment = self.environment(name).await;
         let index = self.invocations.replace(self.invocations.get() + 1);
-        if matches!(name, Name::Submit | Name::Alerts) {
+        if matches!(name, Name::Submit | Name::Alerts | Name::Registry) {
             self.requests.set(self.requests.get() + 1);
         }
         let mishap = match self.lost {
@@ -278,6 +283,7 @@ impl Cloud {
                 Handler::Sweep(Sweep::new(store, topic, reminders, self.escalation))
             }
             Name::Alerts => Handler::Alerts(Alerts::new(store)),
+            Name::Registry => Handler::Registry(Registry::new(store)),
         };
         let environment = Rc::new(Environment { name, number, handler, clock: Cell::new(0), busy: Cell::new(true) });
         self.environments.borrow_mut().push(Rc::clone(&environment));

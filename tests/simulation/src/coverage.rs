@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Every fault and branch that a large number of seeds must meet.
-pub const EXPECTED: [&str; 64] = [
+pub const EXPECTED: [&str; 69] = [
     "fault: throttled",
     "fault: 500",
     "fault: 500 after the write",
@@ -43,6 +43,7 @@ pub const EXPECTED: [&str; 64] = [
     "phone: invalid submission in a batch",
     "branch: 202 accepted",
     "branch: 200 repeated",
+    "branch: 403 withdrawn",
     "branch: 409 conflict",
     "branch: 422 refused",
     "branch: 503 with Retry-After",
@@ -68,6 +69,10 @@ pub const EXPECTED: [&str; 64] = [
     "branch: shown to its own caller",
     "branch: refused to another caller",
     "branch: alert of another site not found",
+    "branch: enrolled",
+    "branch: transferred",
+    "branch: withdrawn",
+    "branch: sent from a second site",
     "branch: killed at the time-out",
 ];
 

@@ -17,5 +17,6 @@ pub mod phone;
 pub mod plan;
 pub mod planted;
 pub mod planting;
+pub mod registry;
 pub mod run;
 pub mod shrink;

@@ -19,6 +19,7 @@ use crate::cloud::{Cloud, Ended, Handler, Name};
 use crate::dice::Dice;
 use crate::journal::Journal;
 use crate::plan::{Action, Diary, PATIENTS, Plan, SITES, WeatherFault, What};
+use crate::registry::Withdrawn;
 
 /// How long a phone waits for an answer.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,14 +50,20 @@ pub struct Answer {
 pub struct Known {
     /// The patient.
     pub patient: String,
-    /// The site whose token sent it.
-    pub site: &'static str,
+    /// The sites whose tokens sent it: after a transfer, it is repeated with the token of the new one.
+    pub sites: BTreeSet<&'static str>,
+    /// The patient's first site.
+    pub home: &'static str,
+    /// When it was sent first.
+    pub first_sent: Option<OffsetDateTime>,
     /// The bodies that were sent under its id.
     pub bodies: Vec<Value>,
     /// The body that was answered with 2xx, and the receipt.
     pub accepted: Option<(Value, Value)>,
     /// When a correction was last refused.
     pub refused: Option<OffsetDateTime>,
+    /// Whether it was refused because the patient has withdrawn.
+    pub is_withdrawn: bool,
 }
 
 /// All phones of a plan.
@@ -66,6 +73,10 @@ pub struct Phones {
     losing: Vec<crate::plan::Weather>,
     dice: RefCell<Dice>,
     diaries: RefCell<Vec<Vec<Uuid>>>,
+    /// The index of the site that each patient's token names.
+    sites: RefCell<Vec<usize>>,
+    /// The withdrawals that staff have sent, by pseudonym.
+    withdrawn: RefCell<BTreeMap<String, Withdrawn>>,
     known: RefCell<BTreeMap<Uuid, Known>>,
     numbers: RefCell<BTreeSet<String>>,
     answers: RefCell<Vec<String>>,
@@ -86,6 +97,8 @@ impl Phones {
             losing: losing.collect(),
             dice: RefCell::new(Dice::of(plan.seed, "phones")),
             diaries: RefCell::new(vec![Vec::new(); PATIENTS]),
+            sites: RefCell::new((0..PATIENTS).map(|patient| patient % SITES.len()).collect()),
+            withdrawn: RefCell::default(),
             known: RefCell::default(),
             numbers: RefCell::default(),
             answers: RefCell::default(),
@@ -95,6 +108,32 @@ impl Phones {
     /// What the API said about each submission.
     pub fn known(&self) -> BTreeMap<Uuid, Known> {
         self.known.borrow().clone()
+    }
+
+    /// The withdrawals that staff have sent, by the patient's pseudonym.
+    pub fn withdrawn(&self) -> BTreeMap<String, Withdrawn> {
+        self.withdrawn.borrow().clone()
+    }
+
+    /// Staff send the withdrawal of `patient`: from now on it may be in force.
+    pub fn withdrawal_sent(&self, patient: usize) {
+        self.withdrawn.borrow_mut().entry(pseudonym(patient)).or_default();
+    }
+
+    /// The withdrawal of `patient` is answered: it is in force.
+    pub fn withdrawal_answered(&self, patient: usize) {
+        let mut withdrawn = self.withdrawn.borrow_mut();
+        withdrawn.entry(pseudonym(patient)).or_default().answered.get_or_insert(clock::now());
+    }
+
+    /// Lets the tokens of `patient` name the site with this index from now on.
+    pub fn move_to(&self, patient: usize, site: usize) {
+        self.sites.borrow_mut()[patient] = site;
+    }
+
+    /// The site that the token of `patient` names.
+    fn site(&self, patient: usize) -> &'static str {
+        SITES[self.sites.borrow()[patient]]
     }
 
     /// The answers of the API that must not repeat what was sent: errors, and receipts.
@@ -272,19 +311,21 @@ impl Phones {
         if at_once {
             let (first, second) = (self.send_racing(patient, id, &body), self.send_racing(patient, id, &other));
             let (first, second) = futures::join!(first, second);
-            if first == second {
+            if first.is_some() && first == second {
                 self.journal.violation(format!("promise 5: of two bodies of {id}, both or none were accepted"));
             }
             return;
         }
         self.send_one(patient, id, body, false).await;
-        if self.send_racing(patient, id, &other).await {
+        let is_stored = self.known.borrow().get(&id).is_some_and(|known| known.accepted.is_some());
+        if self.send_racing(patient, id, &other).await == Some(true) && is_stored {
             self.journal.violation(format!("promise 5: another body of {id} was accepted"));
         }
     }
 
-    /// Sends a body whose id may already be stored with another body, and returns whether it was accepted.
-    async fn send_racing(&self, patient: usize, id: Uuid, body: &Value) -> bool {
+    /// Sends a body whose id may already be stored with another body, and returns whether it was accepted; `None` if the
+    /// patient has withdrawn.
+    async fn send_racing(&self, patient: usize, id: Uuid, body: &Value) -> Option<bool> {
         let mut pause = Duration::from_secs(1);
         loop {
             self.sent(patient, id, body);
@@ -292,9 +333,10 @@ impl Phones {
                 match answer.status {
                     200 | 202 => {
                         self.settle(id, body, &answer, false);
-                        return true;
+                        return Some(true);
                     }
-                    409 => return false,
+                    409 => return Some(false),
+                    403 if self.settle_withdrawn(id, &answer) => return None,
                     _ if self.is_to_repeat(&answer) => {}
                     other => self.journal.violation(format!("promise 5: another body of {id} was answered {other}")),
                 }
@@ -308,8 +350,10 @@ impl Phones {
         let is_stored = |id: &Uuid| self.known.borrow().get(id).is_some_and(|known| known.accepted.is_some());
         let latest = self.diaries.borrow()[patient].iter().rev().copied().find(is_stored);
         let Some(id) = latest else { return };
-        let site = SITES[patient % SITES.len()];
-        let other_site = SITES[(patient + 1) % SITES.len()];
+        let sites = self.known.borrow()[&id].sites.clone();
+        // One that was repeated after a transfer is of the site that stored it first.
+        let (Some(&site), 1) = (sites.first(), sites.len()) else { return };
+        let Some(other_site) = SITES.into_iter().find(|other| *other != site) else { return };
         let other = pseudonym(patient + 1);
         let named = pseudonym(patient);
         let callers = [
@@ -352,7 +396,9 @@ impl Phones {
         let mut known = self.known.borrow_mut();
         let known = known.entry(id).or_default();
         known.patient = pseudonym(patient);
-        known.site = SITES[patient % SITES.len()];
+        known.home = SITES[patient % SITES.len()];
+        known.sites.insert(self.site(patient));
+        known.first_sent.get_or_insert(clock::now());
         if known.bodies.contains(body) {
             self.journal.met("phone: repeat");
         } else {
@@ -378,6 +424,7 @@ impl Phones {
                 }
                 true
             }
+            403 if self.settle_withdrawn(id, answer) => true,
             409 => {
                 self.journal.met("branch: 409 conflict");
                 if !corrects {
@@ -397,6 +444,19 @@ impl Phones {
                 true
             }
         }
+    }
+
+    /// Whether `answer` refuses the submission because its patient has withdrawn, and a withdrawal was sent.
+    fn settle_withdrawn(&self, id: Uuid, answer: &Answer) -> bool {
+        let mut known = self.known.borrow_mut();
+        let known = known.entry(id).or_default();
+        let is_withdrawn = answer.body["type"] == "urn:epro:problem:patient-withdrawn"
+            && self.withdrawn.borrow().contains_key(&known.patient);
+        if is_withdrawn {
+            self.journal.met("branch: 403 withdrawn");
+            known.is_withdrawn = true;
+        }
+        is_withdrawn
     }
 
     /// Whether `answer` asks the caller to send the same again.
@@ -424,7 +484,7 @@ impl Phones {
 
     /// Sends a request of `patient`; `None` if no answer came.
     async fn post(&self, patient: usize, route: &'static str, body: &Value) -> Option<Answer> {
-        let (site, name) = (SITES[patient % SITES.len()], pseudonym(patient));
+        let (site, name) = (self.site(patient), pseudonym(patient));
         let claims = [("sites", site.to_owned()), ("patient", name), ("sub", format!("{SECRET}-sub-{patient}"))];
         self.call(route, Vec::new(), String::new(), claims.to_vec(), Some(body.to_string())).await
     }
@@ -437,6 +497,19 @@ impl Phones {
         let note = json!({"note": format!("{SECRET} called by the {clinician}")}).to_string();
         let (route, parameters) = ("POST /v1/alerts/{alertId}/acknowledge", vec![("alertId", alert.to_owned())]);
         let answer = gateway(&self.cloud, Name::Alerts, route, parameters, String::new(), claims, Some(note)).await;
+        if answer.status >= 400 {
+            self.answers.borrow_mut().push(answer.body.to_string());
+        }
+        answer
+    }
+
+    /// Staff of all sites send `body` about `patient`, once.
+    pub async fn staff(&self, route: &'static str, patient: usize, body: &Value) -> Answer {
+        let (sites, sub) = (SITES.join(" "), format!("{SECRET}-staff"));
+        let claims = [("role", "staff"), ("sites", &sites), ("patient", ""), ("sub", &sub)];
+        let claims = claims.map(|(name, value)| (name, value.to_owned())).to_vec();
+        let (parameters, body) = (vec![("patient", pseudonym(patient))], Some(body.to_string()));
+        let answer = gateway(&self.cloud, Name::Registry, route, parameters, String::new(), claims, body).await;
         if answer.status >= 400 {
             self.answers.borrow_mut().push(answer.body.to_string());
         }
@@ -503,6 +576,7 @@ pub async fn gateway(
             match &environment.handler {
                 Handler::Submit(submit) => submit.handle(request).await,
                 Handler::Alerts(alerts) => alerts.handle(request).await,
+                Handler::Registry(registry) => registry.handle(request).await,
                 Handler::Score(_) | Handler::Sweep(_) => unreachable!("they are not behind the API"),
             }
         }
@@ -522,7 +596,8 @@ pub async fn gateway(
 fn results(answer: &Answer) -> Vec<Answer> {
     let one = |result: &Value| Answer {
         status: result["status"].as_u64().unwrap_or_default() as u16,
-        body: result["receipt"].clone(),
+        // A refusal for good is told apart by its problem.
+        body: result[if result["status"] == 403 { "problem" } else { "receipt" }].clone(),
         // A batch carries none for its entries.
         retry_after: true,
     };

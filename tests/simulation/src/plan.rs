@@ -171,22 +171,31 @@ pub enum Happening {
     NewStudyVersion,
     /// The schedule of `sweep` fires twice.
     DoubleSchedule,
+    /// Staff register a patient, as they do before the next two.
+    Enrol,
+    /// Staff transfer a patient to the other site.
+    Transfer,
+    /// Staff withdraw a patient.
+    Withdraw,
 }
 
 impl Happening {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
         Self::SplitShard,
         Self::SecondReader,
         Self::BadRecord,
         Self::Trim,
         Self::NewStudyVersion,
         Self::DoubleSchedule,
+        Self::Enrol,
+        Self::Transfer,
+        Self::Withdraw,
     ];
 }
 
 /// The most patients of a plan.
 pub const PATIENTS: usize = 3;
-/// The sites of the study; a patient's is by its index.
+/// The sites of the study; a patient's first one is by its index.
 pub const SITES: [&str; 2] = ["S01", "S02"];
 
 impl Plan {

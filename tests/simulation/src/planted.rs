@@ -56,6 +56,24 @@ const SUBMIT: &str = "functions/submit/src/lib.rs";
 /// All bugs.
 pub const ALL: &[Planted] = &[
     Planted {
+        name: "registration-not-read",
+        what: "submit does not ask the registry whether the patient has withdrawn",
+        edits: &[Edit {
+            file: SUBMIT,
+            original: "                Ok(StudyStatus::Open(protocol, admission))",
+            planted: "                Ok(StudyStatus::Open(protocol, admission.filter(|_| !PLANTED)))",
+        }],
+    },
+    Planted {
+        name: "site-entry-left-out",
+        what: "score keeps a patient who sends from a second site in the index of that one only",
+        edits: &[Edit {
+            file: COMMITS,
+            original: "            if profile.site != submission.site {",
+            planted: "            if profile.site != submission.site && !PLANTED {",
+        }],
+    },
+    Planted {
         name: "counts-outside",
         what: "plain ADD to the counts outside the transaction",
         edits: &[Edit {

@@ -92,7 +92,8 @@ fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
     let log = Log::default();
     let lines = log.clone();
     // As in production, with a tenth of the invocations sampled, and all functions in one log.
-    let own = ["submit", "score", "sweep", "alerts", "api", "scoring", "records", "notifications", "invocation"];
+    let own =
+        ["submit", "score", "sweep", "alerts", "registry", "api", "scoring", "records", "notifications", "invocation"];
     let environment = Environment::from_iter([("POWERTOOLS_LOGGER_SAMPLE_RATE", "0.1")]);
     let subscriber = telemetry::subscriber(&environment, "simulation", &own, move |line| lines.add(line));
     tracing::subscriber::with_default(subscriber, || {
@@ -388,6 +389,7 @@ impl Simulation {
                 self.journal.met("fault: schedule fired twice");
                 futures::join!(self.sweep(json!({})), self.sweep(json!({"retry": "quarantine"})));
             }
+            Happening::Enrol | Happening::Transfer | Happening::Withdraw => self.register(what).await,
         }
     }
 
