@@ -34,11 +34,13 @@ mod periods;
 mod quarantine;
 pub(crate) mod reevaluation;
 pub(crate) mod registry;
+pub(crate) mod snoozes;
 pub(crate) mod studies;
 mod study_cache;
 pub(crate) mod submissions;
 mod verification_state;
 pub(crate) mod walk;
+mod worklist;
 
 use call_counter::CallCounter;
 use study_cache::StudyCache;

@@ -61,6 +61,8 @@ pub enum AuditAction {
     AuditRead,
     /// A clinician acknowledged an alert.
     AlertAcknowledged,
+    /// A clinician snoozed an alert.
+    AlertSnoozed,
     /// An earlier acknowledgement was returned to a clinician who acknowledged the alert again.
     AcknowledgementRead,
     /// One submission was read.
@@ -86,12 +88,13 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::PatientsRead,
         Self::ReportRead,
         Self::AlertsRead,
         Self::AuditRead,
         Self::AlertAcknowledged,
+        Self::AlertSnoozed,
         Self::AcknowledgementRead,
         Self::SubmissionRead,
         Self::SubmissionAmended,
@@ -113,6 +116,7 @@ impl AuditAction {
             Self::AlertsRead => "alerts-read",
             Self::AuditRead => "audit-read",
             Self::AlertAcknowledged => "alert-acknowledged",
+            Self::AlertSnoozed => "alert-snoozed",
             Self::AcknowledgementRead => "acknowledgement-read",
             Self::SubmissionRead => "submission-read",
             Self::SubmissionAmended => "submission-amended",
