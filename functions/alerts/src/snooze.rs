@@ -45,7 +45,7 @@ impl Alerts {
         }
         let stored = self.store.snooze(&alert, &snooze, &entry, invocation.deadline);
         let stored = counted(&self.store, &invocation, &alert.study, [&alert.site], stored).await;
-        match stored.map_err(|failure| Problem::not_written(&failure, &NOT_SNOOZED))? {
+        match stored.map_err(|failure| Problem::not_confirmed(failure, &NOT_SNOOZED))? {
             SnoozeOutcome::Snoozed(snooze) => {
                 let body = SnoozedBody { alert_id: id.to_string(), snoozed: SnoozeBody::of(&snooze) };
                 Ok(http::json(StatusCode::OK, &body))

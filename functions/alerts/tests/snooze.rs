@@ -233,14 +233,27 @@ async fn concurrent_snoozes_are_stored_once_each_up_to_the_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn promise_7_a_snooze_whose_outcome_is_unknown_is_settled_by_a_repeat() {
-    for fault in [Fault::ApplyAndCut, Fault::Cut] {
+async fn promise_7_whatever_became_of_a_snooze_its_repeat_settles_it() {
+    for (fault, times, expected) in [
+        (Fault::throttle(), 2, 200),
+        (Fault::ApplyAndCut, 1, 200),
+        (Fault::ApplyTwice, 1, 200),
+        (Fault::conflict(2, 0), 1, 200),
+        (Fault::ApplyAndStall, usize::MAX, 503),
+        (Fault::Cut, usize::MAX, 503),
+        (Fault::internal(), usize::MAX, 503),
+        (Fault::throttle(), usize::MAX, 503),
+        (Fault::conflict(2, 0), usize::MAX, 503),
+        (Fault::error("AccessDeniedException"), usize::MAX, 500),
+    ] {
         let (world, id) = world().await;
-        world.inject_into("TransactWriteItems RecordsTable", usize::MAX, fault.clone());
+        world.inject_into("TransactWriteItems", times, fault.clone());
         let until = minutes_from_now(60);
-        let short = post(&id, &CLINICIAN, &asked(&until), Duration::from_secs(3));
-        let (status, problem) = answer(&world, short).await;
-        assert_eq!((status, &problem["type"]), (503, &json!("urn:epro:problem:outcome-unknown")), "{fault:?}");
+        let (status, problem) = answer(&world, post(&id, &CLINICIAN, &asked(&until), Duration::from_secs(5))).await;
+        assert_eq!(status, expected, "{fault:?}: {problem}");
+        if status == 503 {
+            assert_eq!(problem["type"], "urn:epro:problem:outcome-unknown", "{fault:?}");
+        }
         world.heal();
         let (status, settled) = answer(&world, snooze(&id, &until)).await;
         assert_eq!((status, &settled["snoozed"]["until"]), (200, &json!(until)), "{fault:?}");

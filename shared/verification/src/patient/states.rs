@@ -44,7 +44,7 @@ impl Patient<'_> {
         }
         let worklist = if alert.waits() { WorklistPlace::Right } else { WorklistPlace::None };
         if row.worklist != worklist {
-            self.of_alert(Kind::ListDiffers, row, "worklist");
+            self.of_alert(Kind::NotInSiteIndex, row, "worklist");
         }
         if !self.is_on_the_right_list(row) {
             self.of_alert(Kind::ListDiffers, row, alert.status.as_str());
