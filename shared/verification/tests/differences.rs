@@ -206,7 +206,7 @@ const CASES: &[Case] = cases! {
     "an alert that cannot be read": |world| set(world, &alert(world, "high"), "/severity", text("grave"))
         => [Unreadable, CountTooHigh, AlertMissing, AlertNotStored];
     "an alert that names another patient": |world| set(world, &alert(world, "worse"), "/patient", text("P-9"))
-        => [AlertAltered, AlertNotNamed];
+        => [AlertAltered, AlertNotNamed, AuditMissing, AuditWithoutChange];
     "an item of no kind": |world| edit(world, &alert(world, "safety"), |raw| { raw["pk"] = text("OTHER"); raw["kind"] = text("other"); })
         => [Unreadable];
     "a study whose content was changed": |world| {
@@ -244,16 +244,16 @@ const CASES: &[Case] = cases! {
             let named = raw.pointer_mut("/score/M/alerts/L").unwrap().as_array_mut().unwrap();
             named.push(json!({"M": {"id": text(NO_ALERT), "rule": text("high")}}));
         });
-    } => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer];
+    } => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer, NotInSiteIndex];
     "an alert of another severity": |world| set(world, &alert(world, "worse"), "/severity", text("info"))
-        => [AlertAltered];
+        => [AlertAltered, NotInSiteIndex, OpenAlertsDiffer];
     "an alert of another site": |world| set(world, &alert(world, "worse"), "/site", text("S02"))
         => [Unreadable, AlertNotStored, QuietWithoutReason, CountTooHigh];
     "an alert among those of another site": |world| edit(world, &alert(world, "worse"), |raw| {
         (raw["pk"], raw["site"]) = (text("ALERTS#DEMO#S02"), text("S02"));
     }) => [AlertNotNamed];
     "an alert that was raised at another time": |world| set(world, &alert(world, "safety"), "/raised_at", text("2026-01-01T00:00:00Z"))
-        => [AlertAltered, LastAlertsDiffer];
+        => [AlertAltered, LastAlertsDiffer, OpenAlertsDiffer];
     "an alert that is marked corrected": |world| edit(world, &alert(world, "safety"), |raw| raw["corrected"] = json!({"BOOL": true}))
         => [AlertMarksDiffer];
     "an alert that is no longer superseded": |world| {
@@ -272,11 +272,11 @@ const CASES: &[Case] = cases! {
             raw["status"] = text("QUIET");
             raw.as_object_mut().unwrap().retain(|name, _| name != "sent_at" && name != "message_id");
         });
-    } => [QuietWithoutReason, LastAlertsDiffer];
+    } => [QuietWithoutReason, LastAlertsDiffer, NotInSiteIndex];
     "a quiet alert before which none was published": |world| {
         let published = world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
         raise_later(world, &published, time::Duration::hours(7));
-    } => [AlertAltered, QuietWithoutReason, LastAlertsDiffer];
+    } => [AlertAltered, QuietWithoutReason, LastAlertsDiffer, OpenAlertsDiffer];
     "an acknowledged alert that was never published": |world| {
         let acknowledged = one(world, "alert", "patient", "P-2");
         edit(world, &acknowledged, |raw| raw.as_object_mut().unwrap().retain(|name, _| {
@@ -290,11 +290,11 @@ const CASES: &[Case] = cases! {
             raw["sent_at"] = raw["raised_at"].clone();
             raw["message_id"] = text("m");
         });
-    } => [NotQuiet, LastAlertsDiffer];
+    } => [NotQuiet, LastAlertsDiffer, NotInSiteIndex];
     "a sent alert without its time": |world| unset(world, &alert(world, "worse"), "sent_at") => [StatusDiffers];
     "a sent alert without its message": |world| unset(world, &alert(world, "worse"), "message_id") => [StatusDiffers];
     "an alert that is acknowledged by nobody": |world| set(world, &alert(world, "worse"), "/status", text("ACKNOWLEDGED"))
-        => [StatusDiffers];
+        => [StatusDiffers, NotInSiteIndex];
     "a warning that was escalated": |world| edit(world, &alert(world, "worse"), |raw| {
         raw["escalation"] = json!({"N": "1"});
         raw["escalated_at"] = raw["sent_at"].clone();
