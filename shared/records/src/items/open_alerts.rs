@@ -56,7 +56,7 @@ impl OpenAlerts {
 
     /// The attribute of a profile.
     pub(crate) fn to_attribute(&self) -> AttributeValue {
-        AttributeValue::Bs(self.0.iter().map(Mark::to_blob).collect())
+        AttributeValue::Bs(self.0.iter().copied().map(Mark::to_blob).collect())
     }
 
     /// The set of the mark of `alert` alone.
@@ -82,7 +82,7 @@ impl Mark {
         Self { severity: alert.severity, raised_at, id: alert.id.last_bytes() }
     }
 
-    fn to_blob(&self) -> Blob {
+    fn to_blob(self) -> Blob {
         let severity = self.severity.as_str().as_bytes()[0];
         let mut bytes = Vec::with_capacity(MARK_BYTES);
         bytes.push(severity);
