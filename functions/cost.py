@@ -52,9 +52,10 @@ def steps(alerts):
         ("score: the profile, in the transaction", 1, units(PROFILE, True)),
         ("score: the site's counter, in the transaction", 1 / CHUNK, units(90, True)),
         ("alert: its row, in the transaction", alerts, units(ALERT, True)),
-        ("alert: its entry in `pending`", alerts, 1),
+        ("alert: its entries in `pending` and `site`", alerts, 1 + 1),
         ("alert: marked as sent, moved in `pending`", alerts, units(ALERT) + 2),
         ("alert: acknowledged: row, profile, audit; the call: transactions", alerts, 3 * units(ALERT, True) + 2),
+        ("alert: acknowledged: leaves `site`", alerts, 1),
         ("alert: acknowledged: leaves `pending`", alerts, 1 + 1),
         ("reads by staff: audit entry, the call's counter", READS, units(AUDIT) + units(50, True)),
     ]

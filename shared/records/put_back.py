@@ -12,13 +12,14 @@ from the submissions, and alerts get the ids that they had, so that receivers re
 its alert, so run it again once the submissions are scored. `--as-is` is for a TARGET that lost items which its counters
 still have.
 
-What TARGET has stays as it is, but for a registration of which SOURCE has a later revision, and two marks: that of a
-correction on its original, and that of an acknowledgement on its alert. Run it again after an interruption: what is stored already is not stored again. It holds both tables' items
+What TARGET has stays as it is, but for a registration of which SOURCE has a later revision, and marks: that of a
+correction on its original, and those of an acknowledgement or a snooze on its alert. Run it again after an interruption: what is stored already is not stored again. It holds both tables' items
 in memory. Needs boto3, and credentials that may scan SOURCE and write to TARGET; on AWS both are in one account and
 region. functions/RESTORE.md says when.
 """
 import argparse
 import hashlib
+import uuid
 from datetime import datetime, timezone
 
 import boto3
@@ -78,17 +79,41 @@ def replacement(registration):
 
 def acknowledgement(old, new):
     """What an acknowledgement of the alert `old` writes to `new`, but its audit entry, which is taken over as it is."""
-    names = [name for name in ("acknowledged_by", "acknowledged_at", "note", "later_acknowledgements") if name in old]
+    names = [name for name in ("acknowledged_by", "acknowledged_at", "note", "later_acknowledgements", "snoozes")
+             if name in old]
     alert = {"TableName": options.target, "Key": {"pk": new["pk"], "sk": new["sk"]},
-             "UpdateExpression": "SET #status = :acknowledged, " + ", ".join(f"{name} = :{name}" for name in names),
+             "UpdateExpression": "SET #status = :acknowledged, " + ", ".join(f"{name} = :{name}" for name in names)
+                                 + " REMOVE site_key, site_sort",
              "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(acknowledged_at)",
              "ExpressionAttributeNames": {"#status": "status"},
              "ExpressionAttributeValues": {":acknowledged": {"S": "ACKNOWLEDGED"}, **{f":{name}": old[name] for name in names}}}
     patient = f"PATIENT#{new['study']['S']}#{new['patient']['S']}"
     profile = {"TableName": options.target, "Key": {"pk": {"S": patient}, "sk": {"S": "PROFILE"}},
-               "UpdateExpression": "SET open_alerts = open_alerts - :one, revision = revision + :one",
-               "ConditionExpression": "open_alerts >= :one", "ExpressionAttributeValues": {":one": {"N": "1"}}}
+               "UpdateExpression": "SET open_alerts = open_alerts - :one, revision = revision + :one DELETE open_marks :mark",
+               "ConditionExpression": "open_alerts >= :one",
+               "ExpressionAttributeValues": {":one": {"N": "1"}, ":mark": {"BS": [mark(new)]}}}
     return [{"Update": alert}, {"Update": profile}]
+
+
+def snoozes(old, new):
+    """What the snoozes of the alert `old` write to `new`, but their audit entries."""
+    alert = {"TableName": options.target, "Key": {"pk": new["pk"], "sk": new["sk"]},
+             "UpdateExpression": "SET snoozes = :snoozes",
+             "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(acknowledged_at)",
+             "ExpressionAttributeValues": {":snoozes": old["snoozes"]}}
+    return [{"Update": alert}]
+
+
+def mark(alert):
+    """The mark of an open alert in its patient's profile."""
+    whole, _, fraction = alert["raised_at"]["S"].rstrip("Z").partition(".")
+    seconds = int(datetime.fromisoformat(whole).replace(tzinfo=timezone.utc).timestamp())
+    nanoseconds = seconds * 10**9 + int(fraction.ljust(9, "0"))
+    return alert["severity"]["S"][0].encode() + nanoseconds.to_bytes(8, "big") + uuid.UUID(alert["alert_id"]["S"]).bytes[-4:]
+
+
+def snoozes_of(alert):
+    return len(alert.get("snoozes", {"L": []})["L"])
 
 
 def items(client, table):
@@ -108,6 +133,8 @@ for key, item in items(source, options.source).items():
             waiting += 1
         elif "acknowledged_at" in item and "acknowledged_at" not in there[key]:
             tasks.append(("acknowledgement", item["acknowledged_at"]["S"], item, acknowledgement(item, there[key])))
+        elif key in there and snoozes_of(item) > snoozes_of(there[key]) and "acknowledged_at" not in there[key]:
+            tasks.append(("snoozes", "", item, snoozes(item, there[key])))
     elif key not in there:
         tasks.append((item["kind"]["S"], item.get("received_at", {"S": ""})["S"], item, writes(item)))
     elif not options.as_is and is_later(item, there[key]):

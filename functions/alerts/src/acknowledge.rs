@@ -5,11 +5,11 @@ use clinical::document::{Finding, Findings, pointer};
 use invocation::rfc3339;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use records::{Acknowledgement, AlertId, AuditAction};
+use records::{Acknowledgement, AuditAction};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::Alerts;
+use crate::{Alerts, alert_id};
 
 pub(crate) const ROUTE: &str = "POST /v1/alerts/{alertId}/acknowledge";
 /// The most characters of a note.
@@ -37,12 +37,9 @@ impl Alerts {
     ) -> Result<Response<Body>, Problem> {
         let caller = Caller::of(&request)?;
         let note = note(&request)?;
-        let id: AlertId = http::path_parameter(&request, "alertId").parse().map_err(|_| not_found())?;
+        let id = alert_id(&request)?;
         protocol_for(&self.store, &caller, invocation.deadline).await?;
-        // Only alerts of the token's own sites are looked for.
-        let found = self.store.alert(caller.study(), caller.sites(), id, invocation.deadline).await;
-        let found = found.map_err(|failure| Problem::not_read("the alert", &failure))?;
-        let alert = found.ok_or_else(not_found)?;
+        let alert = self.named(&request, &caller, &invocation).await?;
 
         let record = |action| {
             audit::entry(action, &caller, &invocation).at_site(&alert.site).of_patient(&alert.patient).about(id)
@@ -130,9 +127,4 @@ fn note(request: &Request) -> Result<Option<String>, Problem> {
 
 fn invalid(findings: Findings) -> Problem {
     Problem::new(ProblemKind::Invalid, "the alert was not acknowledged").with_errors(findings)
-}
-
-/// The same answer for an alert that does not exist and for one of another site.
-fn not_found() -> Problem {
-    Problem::new(ProblemKind::NotFound, "there is no such alert for this token")
 }

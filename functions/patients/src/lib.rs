@@ -1,5 +1,5 @@
 //! The function that lists patients. `GET /v1/sites/{site}/patients` returns, in pages, the state of each patient of a
-//! site: the last submission, the latest scores by instrument, and the number of open alerts.
+//! site: the last submission, the latest scores by instrument, and the open alerts: how many, how severe, since when.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -159,6 +159,12 @@ struct PatientState<'a> {
     /// By instrument.
     scores: Vec<ScoresOf<'a>>,
     open_alerts: u64,
+    /// The highest severity of these; omitted where there is none, or where that is not known of each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    highest_severity: Option<&'static str>,
+    /// When the oldest of these was raised; omitted with the severity.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_raised_at: Option<String>,
 }
 
 /// The submission that the patient completed last. Its instrument is omitted until it is scored.
@@ -236,6 +242,7 @@ impl<'a> PatientState<'a> {
                 *known = (course, latest);
             }
         }
+        let open = profile.highest_and_oldest();
         let instrument = |id: SubmissionId| newest.iter().find(|(_, (_, latest))| latest.submission == id);
         Self {
             last_submission: last.map(|(id, place)| LastSubmission {
@@ -248,6 +255,8 @@ impl<'a> PatientState<'a> {
                 .map(|(instrument, (course, latest))| ScoresOf::of(instrument, course, latest, protocol))
                 .collect(),
             open_alerts: profile.open_alerts,
+            highest_severity: open.map(|(highest, _)| highest.as_str()),
+            oldest_raised_at: open.map(|(_, oldest)| rfc3339(oldest)),
         }
     }
 }

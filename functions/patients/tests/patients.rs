@@ -91,6 +91,8 @@ async fn a_patient_is_listed_with_the_last_submission_the_last_scores_and_open_a
     )
     .await;
     let (status, _, body) = send(&world, get("S01", "")).await;
+    let raised = |alert: &Value| alert["raised_at"].as_str().unwrap().to_owned();
+    let oldest = world.items("alert").iter().map(raised).min().unwrap();
     let total = |value: i32, highest: i32, band: &str| json!([{"id": "total", "value": value, "range": [0, highest], "band": band}]);
     let one = |instrument: &str, submission: &String, at: &str, count: u64, scores: Value| {
         json!({
@@ -105,7 +107,7 @@ async fn a_patient_is_listed_with_the_last_submission_the_last_scores_and_open_a
             "scores": [one("phq-2", &ids[3], "2026-11-01T08:00:00Z", 1, total(1, 6, "negative"))],
         },
         {
-            "patient": "P-002", "openAlerts": 2,
+            "patient": "P-002", "openAlerts": 2, "highestSeverity": "critical", "oldestRaisedAt": oldest,
             "lastSubmission": {"id": ids[2], "instrument": "phq-2", "effectiveAt": "2026-11-03T08:00:00Z"},
             "scores": [
                 one("phq-2", &ids[2], "2026-11-03T08:00:00Z", 2, total(1, 6, "negative")),
@@ -114,6 +116,54 @@ async fn a_patient_is_listed_with_the_last_submission_the_last_scores_and_open_a
         },
     ]});
     assert_eq!((status, body), (200, expected));
+}
+
+#[tokio::test(start_paused = true)]
+async fn severity_and_age_are_those_of_the_alerts_that_are_still_open() {
+    let world = World::new();
+    let mut items: serde_json::Map<String, Value> = (1..=9).map(|item| (item.to_string(), json!(3))).collect();
+    arrive(&world, &[("S01", "P-1", "phq-9", "2026-11-01T08:00:00Z", Value::Object(items.clone()))]).await;
+    items.insert("9".to_owned(), json!(0));
+    arrive(&world, &[("S01", "P-1", "phq-9", "2026-11-02T08:00:00Z", Value::Object(items))]).await;
+    let mut alerts = world.items("alert");
+    alerts.sort_by_key(|alert| (alert["severity"] != "critical", alert["raised_at"].to_string()));
+    let [critical, first, second] = alerts.as_slice() else { panic!("{alerts:?}") };
+    let shown = async || {
+        let (_, _, body) = send(&world, get("S01", "")).await;
+        ["openAlerts", "highestSeverity", "oldestRaisedAt"].map(|name| body["patients"][0][name].clone())
+    };
+    assert_eq!(shown().await, [json!(3), json!("critical"), critical["raised_at"].clone()]);
+    for (acknowledged, left) in [
+        (critical, [json!(2), json!("warning"), first["raised_at"].clone()]),
+        (first, [json!(1), json!("warning"), second["raised_at"].clone()]),
+        (second, [json!(0), Value::Null, Value::Null]),
+    ] {
+        let route = "POST /v1/alerts/{alertId}/acknowledge";
+        let clinician = claims(&[("role", "clinician"), ("patient", "")]);
+        let id = acknowledged["alert_id"].as_str().unwrap();
+        let request = request(route, &[("alertId", id)], "", Some(clinician), None, PLENTY);
+        assert_eq!(alerts::Alerts::new(world.store()).handle(request).await.unwrap().status(), 200);
+        assert_eq!(shown().await, left);
+    }
+    assert!(world.items("profile")[0].get("open_marks").is_none(), "what is over takes no room");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_alerts_that_have_no_mark_only_the_number_is_shown() {
+    let world = World::new();
+    let phq_9 = json!({"1": 1, "3": 1, "6": 1, "7": 2, "2": 0, "4": 0, "5": 0, "8": 0, "9": 1});
+    arrive(&world, &[("S01", "P-1", "phq-9", "2026-11-01T08:00:00Z", phq_9.clone())]).await;
+    world.edit(harness::RECORDS, &world.items("profile")[0], |raw| {
+        raw.as_object_mut().unwrap().remove("open_marks").unwrap();
+    });
+    let shown = async || {
+        let (_, _, body) = send(&world, get("S01", "")).await;
+        ["openAlerts", "highestSeverity", "oldestRaisedAt"].map(|name| body["patients"][0][name].clone())
+    };
+    assert_eq!(shown().await, [json!(1), Value::Null, Value::Null]);
+    // One that has no mark might be the oldest.
+    arrive(&world, &[("S01", "P-1", "phq-9", "2026-11-02T08:00:00Z", phq_9)]).await;
+    assert_eq!(shown().await, [json!(2), Value::Null, Value::Null]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use lambda_http::http::StatusCode;
 use records::{AuditAction, Registration};
 use time::{Date, OffsetDateTime};
 
-use crate::body::{Members, invalid_field};
+use crate::body::{invalid_field, members};
 use crate::change::{Change, Decided};
 use crate::{Asked, conflict, not_found};
 
@@ -26,7 +26,7 @@ pub(crate) struct Enrol {
 
 impl Enrol {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
-        let mut members = Members::of(request)?;
+        let mut members = members(request)?;
         let [zone, language, group] = ["timeZone", "language", "group"].map(|name| members.has(name));
         let time_zone = members.text("timeZone", 64);
         if time_zone.as_ref().is_some_and(|name| jiff::tz::db().get(name).is_err()) {

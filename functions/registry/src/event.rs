@@ -7,7 +7,7 @@ use lambda_http::Request;
 use records::{AuditAction, Registration};
 use time::Date;
 
-use crate::body::{Members, invalid_field};
+use crate::body::{invalid_field, members};
 use crate::change::{Change, Decided};
 use crate::{Asked, conflict, not_found};
 
@@ -24,7 +24,7 @@ pub(crate) struct DateEvent {
 impl DateEvent {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
         let event = http::path_parameter(request, "event").parse().map_err(|_| not_found())?;
-        let mut members = Members::of(request)?;
+        let mut members = members(request)?;
         if !members.has("date") {
             members.wrong("date", "field.required", "give the day of the event, or null to remove it");
         }

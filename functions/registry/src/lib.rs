@@ -23,7 +23,7 @@ use std::sync::Arc;
 use api::{Caller, Handler, Invocation, Problem, ProblemKind, Role, WriteFailure, audit, counted, http, protocol_for};
 use clinical::ids::{PatientId, SiteId};
 use clinical::studies::Protocol;
-use invocation::aws::{Failure, FailureKind};
+use invocation::aws::Failure;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
 use records::{Audit, AuditAction, Participation, Registration, RegistrationPut, Store};
@@ -153,7 +153,7 @@ impl Registry {
             };
             *counts_for = Some(decided.registration.site.clone());
             let put = self.store.put_registration(&decided.registration, &decided.audit, deadline).await;
-            match put.map_err(not_stored)? {
+            match put.map_err(|failure| Problem::not_confirmed(failure, &NOT_STORED))? {
                 RegistrationPut::Stored => return Ok(answer(decided.status, &decided.registration, true)),
                 RegistrationPut::Changed => {}
             }
@@ -185,15 +185,6 @@ impl Registry {
 
 fn answer(status: StatusCode, registration: &Registration, registered: bool) -> Response<Body> {
     http::json(status, &RegistrationBody::of(registration, registered))
-}
-
-/// The answer to a change that the store did not confirm.
-fn not_stored(mut failure: Failure) -> Problem {
-    // An earlier attempt may have been applied, whatever the answer to the last one was.
-    if failure.kind == FailureKind::Transient {
-        failure.kind = FailureKind::Unknown;
-    }
-    Problem::not_written(&failure, &NOT_STORED)
 }
 
 fn not_read(failure: &Failure) -> Problem {

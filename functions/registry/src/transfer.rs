@@ -7,7 +7,7 @@ use lambda_http::Request;
 use lambda_http::http::StatusCode;
 use records::{AuditAction, Registration, Transfer};
 
-use crate::body::{Members, invalid_field};
+use crate::body::{invalid_field, members};
 use crate::change::{Change, Decided};
 use crate::{Asked, conflict, not_found};
 
@@ -21,7 +21,7 @@ pub(crate) struct TransferTo {
 
 impl TransferTo {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
-        let mut members = Members::of(request)?;
+        let mut members = members(request)?;
         let (site, reason) = (members.parsed("site"), members.reason());
         let site = members.required("site", site, "name the site that becomes responsible");
         let reason = members.required("reason", reason, "a transfer needs a reason");

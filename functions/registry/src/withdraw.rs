@@ -5,7 +5,7 @@ use clinical::studies::Protocol;
 use lambda_http::Request;
 use records::{AuditAction, Registration, Withdrawal, WithdrawalMode};
 
-use crate::body::Members;
+use crate::body::members;
 use crate::change::{Change, Decided};
 use crate::{Asked, conflict, not_found};
 
@@ -20,7 +20,7 @@ pub(crate) struct Withdraw {
 
 impl Withdraw {
     pub(crate) fn of(request: &Request) -> Result<Self, Problem> {
-        let mut members = Members::of(request)?;
+        let mut members = members(request)?;
         let names = WithdrawalMode::ALL.map(|(name, _)| name).join(" or ");
         let mode = members.text("mode", 64).and_then(|name| {
             let mode = name.parse().ok();

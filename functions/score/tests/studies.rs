@@ -52,6 +52,39 @@ fn rules(world: &World) -> Vec<(String, String)> {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_alert_names_who_is_on_call_by_the_rota_of_its_study_and_nobody_where_none_covers_it() {
+    // A warning, and a critical alert.
+    let answers = json!({"1": 3, "2": 3, "3": 3, "4": 3, "5": 3, "6": 3, "7": 3, "8": 3, "9": 1});
+    let shift = |changes: Value| {
+        let mut shift = json!({"onCall": "team", "from": "00:00", "to": "24:00"});
+        shift.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+        shift
+    };
+    for (rota, expected) in [
+        (json!([]), [("critical", None), ("warning", None)]),
+        (json!([shift(json!({}))]), [("critical", Some("team")), ("warning", Some("team"))]),
+        (json!([shift(json!({"severities": ["critical"]}))]), [("critical", Some("team")), ("warning", None)]),
+        (
+            json!([shift(json!({"onCall": "first", "severities": ["warning"]})), shift(json!({"onCall": "second"}))]),
+            [("critical", Some("second")), ("warning", Some("first"))],
+        ),
+    ] {
+        let world = World::new();
+        world.put_study(json!({"alerts": {"rota": rota}})).await;
+        send(&world, "phq-9", answers.clone(), "2026-11-01T08:00:00Z").await;
+        assert_eq!(process(&world).await, 0);
+        let published = world.published();
+        let mut on_call: Vec<(&str, Option<&str>)> = published
+            .iter()
+            .map(|one| (one.attributes["severity"].as_str(), one.attributes.get("onCall").map(String::as_str)))
+            .collect();
+        on_call.sort_unstable();
+        assert_eq!(on_call, expected, "{rota}");
+        assert!(published.iter().all(|one| !one.body().to_string().contains("team")), "it is an attribute only");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_study_with_a_stricter_rule_changes_the_alerts_and_the_score_names_the_version_of_the_study() {
     let audit_c = json!({"1": 2, "2": 1, "3": 0});
     for (threshold, expected) in [(3, 1), (4, 0)] {

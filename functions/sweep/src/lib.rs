@@ -296,6 +296,7 @@ impl Sweep {
             .last_published()
             .checked_add(wait)
             .unwrap_or(OffsetDateTime::new_utc(time::Date::MAX, time::Time::MIDNIGHT));
+        let due = alert.snoozed_until().map_or(due, |until| due.max(until));
         let decided = if alert.acknowledged.is_some() || limit == 0 {
             self.store.leave_list(&alert, deadline).await.map(|()| None)
         } else if due > now {

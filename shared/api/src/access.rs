@@ -52,7 +52,7 @@ const REGISTERS: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff]), (Sees:
 const READS_SITES: &[(Sees, &[Role])] = &[(Sees::OwnSites, &[Role::Staff, Role::Monitor])];
 
 /// The access to each route. A route that is not listed is open to nobody.
-pub const ACCESS: [Access; 27] = [
+pub const ACCESS: [Access; 29] = [
     Access { route: "POST /v1/submissions", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
     Access { route: "POST /v1/submissions/batch", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
     Access { route: "POST /v1/fhir/QuestionnaireResponse", scopes: &[Scope::SUBMISSIONS_WRITE], grants: SENDS },
@@ -102,6 +102,12 @@ pub const ACCESS: [Access; 27] = [
         route: "GET /v1/sites/{site}/alerts",
         scopes: &[Scope::ALERTS_READ],
         grants: &[(Sees::OwnSites, &[Role::Clinician, Role::Monitor])],
+    },
+    Access { route: "GET /v1/alerts", scopes: &[Scope::ALERTS_READ], grants: &[(Sees::OwnSites, &[Role::Clinician])] },
+    Access {
+        route: "POST /v1/alerts/{alertId}/snooze",
+        scopes: &[Scope::ALERTS_WRITE],
+        grants: &[(Sees::OwnSites, &[Role::Clinician])],
     },
     Access {
         route: "POST /v1/alerts/{alertId}/acknowledge",

@@ -92,7 +92,7 @@ impl Scope {
     pub const COUNTS_WRITE: Self = Self("counts:write");
     /// Read a site's alerts.
     pub const ALERTS_READ: Self = Self("alerts:read");
-    /// Acknowledge alerts.
+    /// Acknowledge and snooze alerts.
     pub const ALERTS_WRITE: Self = Self("alerts:write");
     /// Read the instruments' definitions.
     pub const INSTRUMENTS_READ: Self = Self("instruments:read");

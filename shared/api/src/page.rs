@@ -3,7 +3,7 @@
 use clinical::ids::SiteId;
 use invocation::aws::Failure;
 use lambda_http::{Request, RequestExt};
-use records::{AuditAction, Page, Store};
+use records::{AuditAction, CursorKey, Page, Store};
 
 use crate::{Caller, Invocation, Problem, ProblemKind, audit, cursor};
 
@@ -71,9 +71,7 @@ impl SiteList<'_> {
         page: &PageRequest,
         not_read: impl FnOnce(Failure) -> Problem,
     ) -> Result<Option<String>, Problem> {
-        let Some(cursor) = &page.cursor else { return Ok(None) };
-        let key = self.store.cursor_key(self.invocation.deadline).await.map_err(not_read)?;
-        cursor::verify(key, &self.identity(), cursor, self.invocation.clock.now()).map(Some)
+        self.listing().resolve_cursor(page, not_read).await
     }
 
     /// The entries that `read` gives, with the cursor of the next page if there is one. They are returned only once the
@@ -89,14 +87,46 @@ impl SiteList<'_> {
         let entry = audit::entry(self.action, self.caller, self.invocation).at_site(self.site);
         let (page, key, ()) =
             tokio::try_join!(read, self.store.cursor_key(deadline), self.store.audit(&entry, deadline))?;
-        let now = self.invocation.clock.now();
-        let next = page.next.map(|position| cursor::issue(key, &self.identity(), &position, now));
-        Ok((page.entries, next))
+        let listing = self.listing();
+        Ok((page.entries, page.next.map(|position| listing.cursor(key, &position))))
     }
 
-    fn identity(&self) -> Vec<&str> {
+    fn listing(&self) -> Listing<'_> {
         let place = [self.route, self.caller.study().as_str(), self.site.as_str()];
-        place.into_iter().chain(self.filters.iter().copied()).collect()
+        let identity = place.into_iter().chain(self.filters.iter().copied()).collect();
+        Listing { store: self.store, invocation: self.invocation, identity }
+    }
+}
+
+/// A list, as its cursors know it.
+#[derive(Clone, Debug)]
+pub struct Listing<'a> {
+    /// Where it is stored.
+    pub store: &'a Store,
+    /// The request.
+    pub invocation: &'a Invocation,
+    /// Its route, study, sites and filters. A cursor is for one such list.
+    pub identity: Vec<&'a str>,
+}
+
+impl Listing<'_> {
+    /// As [`SiteList::resolve_cursor`].
+    ///
+    /// # Errors
+    /// The problem of `not_read`, or 422 if the cursor is not one of this list, or has expired.
+    pub async fn resolve_cursor(
+        &self,
+        page: &PageRequest,
+        not_read: impl FnOnce(Failure) -> Problem,
+    ) -> Result<Option<String>, Problem> {
+        let Some(cursor) = &page.cursor else { return Ok(None) };
+        let key = self.store.cursor_key(self.invocation.deadline).await.map_err(not_read)?;
+        cursor::verify(key, &self.identity, cursor, self.invocation.clock.now()).map(Some)
+    }
+
+    /// The cursor of what follows `position`, signed with `key`.
+    pub fn cursor(&self, key: &CursorKey, position: &str) -> String {
+        cursor::issue(key, &self.identity, position, self.invocation.clock.now())
     }
 }
 

@@ -237,13 +237,17 @@ id!(
     /// The id of a named event of a study, for example `surgery`.
     EventId, "event id", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
 );
+id!(
+    /// The id of who is on call, for example `night-team`. It is published, so that subscriptions filter by it.
+    OnCallId, "id of who is on call", is_definition_id, "1 to 64 of A-Z a-z 0-9 . _ - and start with a letter or digit"
+);
 
 pub(crate) use as_text;
 
 plain_debug!(StudyId, SiteId, GroupId, InstrumentId, ItemId, ScoreId, RuleId);
 as_text!(StudyId, SiteId, PatientId, GroupId, SubmissionId, InstrumentId, Version, ItemId, ScoreId, RuleId);
-plain_debug!(FormId, FieldId, CheckId, ScheduleId, EventId);
-as_text!(FormId, FieldId, CheckId, ScheduleId, EventId);
+plain_debug!(FormId, FieldId, CheckId, ScheduleId, EventId, OnCallId);
+as_text!(FormId, FieldId, CheckId, ScheduleId, EventId, OnCallId);
 
 impl fmt::Debug for PatientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,8 +7,12 @@
 mod definition;
 mod load;
 mod protocol;
+mod rota;
 mod study;
 
-pub use definition::{AlertSettings, Enrolment, Escalation, Site, StartDate, StudyDefinition, StudyInstrument};
+pub use definition::{
+    AlertSettings, Enrolment, Escalation, Site, SnoozeLimit, StartDate, StudyDefinition, StudyInstrument,
+};
 pub use protocol::Protocol;
+pub use rota::Shift;
 pub use study::Study;

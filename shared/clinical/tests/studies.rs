@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use boon::{Compiler, Schemas};
 use clinical::document::DefinitionFault;
-use clinical::instruments::{Catalog, Instrument};
+use clinical::instruments::{Catalog, Instrument, Severity};
 use clinical::studies::{Protocol, Study};
 use serde_json::{Value, json};
 use time::macros::datetime;
@@ -93,7 +93,23 @@ fn broken() -> Vec<Broken> {
             "alerts.escalation",
             "/alerts/escalation/limit",
         ),
+        ("/alerts", json!({"snooze": {"mostMinutes": 0}}), "alerts.snooze", "/alerts/snooze/mostMinutes"),
+        ("/alerts", json!({"snooze": {"mostMinutes": 10_081}}), "alerts.snooze", "/alerts/snooze/mostMinutes"),
+        ("/alerts", rota(json!({"sites": ["S01", "S09"]})), "site.unknown", "/alerts/rota/0/sites/1"),
+        ("/alerts", rota(json!({"to": "18:00"})), "rota.time", "/alerts/rota/0/to"),
+        ("/alerts", rota(json!({"from": "24:00"})), "rota.time", "/alerts/rota/0/from"),
+        ("/alerts", rota(json!({"from": "6pm"})), "form", "/alerts/rota/0/from"),
+        ("/alerts", rota(json!({"days": ["someday"]})), "form", "/alerts/rota/0/days/0"),
+        ("/alerts", rota(json!({"onCall": "Dr. Chen"})), "form", "/alerts/rota/0/onCall"),
+        ("/alerts", json!({"rota": vec![rota(json!({}))["rota"][0].clone(); 201]}), "bounds", "/alerts/rota"),
     ]
+}
+
+/// The settings of alerts with a rota of one shift, from 18:00 to 08:00, with `changes`.
+fn rota(changes: Value) -> Value {
+    let mut shift = json!({"onCall": "night-team", "from": "18:00", "to": "08:00"});
+    shift.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    json!({"rota": [shift]})
 }
 
 /// A link of `length` characters.
@@ -218,10 +234,18 @@ fn a_study_can_use_its_own_instruments_in_existing_versions_only() {
 
 #[test]
 fn a_study_at_its_limits_is_accepted_and_keeps_its_settings() {
-    let alerts = json!({"link": link_of(200), "escalation": {"afterMinutes": 10_080, "limit": 10}});
+    let shift = json!({
+        "onCall": "weekend", "sites": ["S01"], "severities": ["critical"], "days": ["saturday"], "from": "00:00",
+        "to": "24:00",
+    });
+    let alerts = json!({
+        "link": link_of(200), "escalation": {"afterMinutes": 10_080, "limit": 10}, "snooze": {"mostMinutes": 10_080},
+        "rota": vec![shift; 200],
+    });
     let protocol = load(&with("/alerts", alerts.clone()), &[]).unwrap();
     let study = protocol.study().unwrap();
     assert_eq!(serde_json::to_value(study.definition()).unwrap()["alerts"], alerts);
+    assert_eq!(protocol.most_snooze_minutes(), Some(10_080));
     assert_eq!(protocol.alert_link(), Some(link_of(200).as_str()));
     assert_eq!(
         protocol.escalation().map(|escalation| (escalation.after_minutes, escalation.limit)),
@@ -287,6 +311,48 @@ fn a_study_too_large_to_be_stored_is_rejected() {
 }
 
 #[test]
+fn who_is_on_call_is_found_by_site_severity_and_the_clock_of_the_site() {
+    let mut study = study();
+    study["alerts"] = json!({"rota": [
+        {"onCall": "night", "severities": ["critical"], "from": "18:00", "to": "08:00"},
+        {"onCall": "weekend", "sites": ["S01"], "days": ["saturday", "sunday"], "from": "00:00", "to": "24:00"},
+        {"onCall": "friday-night", "sites": ["S02"], "days": ["friday"], "from": "20:00", "to": "06:00"},
+        {"onCall": "day", "sites": ["S01"], "from": "08:00", "to": "18:00"},
+    ]});
+    let protocol = load(&study, &[]).unwrap();
+    let zone = |name: &str| jiff::tz::db().get(name).ok();
+    let on_call = |site: &str, severity, at: time::OffsetDateTime| {
+        protocol.on_call(&site.parse().unwrap(), severity, at, zone).map(|id| id.as_str().to_owned())
+    };
+    // In Berlin it is one hour later in winter and two in summer, in Shanghai eight.
+    for (site, severity, at, expected) in [
+        ("S01", Severity::Critical, datetime!(2026-11-23 16:59:59 UTC), Some("day")),
+        ("S01", Severity::Critical, datetime!(2026-11-23 17:00 UTC), Some("night")),
+        ("S01", Severity::Critical, datetime!(2026-11-24 06:59 UTC), Some("night")),
+        ("S01", Severity::Critical, datetime!(2026-11-24 07:00 UTC), Some("day")),
+        ("S01", Severity::Critical, datetime!(2026-07-21 05:59 UTC), Some("night")),
+        ("S01", Severity::Critical, datetime!(2026-07-21 06:00 UTC), Some("day")),
+        ("S01", Severity::Warning, datetime!(2026-11-23 17:00 UTC), None),
+        ("S01", Severity::Warning, datetime!(2026-11-27 22:59 UTC), None),
+        ("S01", Severity::Warning, datetime!(2026-11-27 23:00 UTC), Some("weekend")),
+        ("S01", Severity::Warning, datetime!(2026-11-29 22:59 UTC), Some("weekend")),
+        ("S01", Severity::Warning, datetime!(2026-11-29 23:00 UTC), None),
+        // The shift of Friday ends on Saturday, and there is none of Thursday.
+        ("S02", Severity::Info, datetime!(2026-11-27 12:00 UTC), Some("friday-night")),
+        ("S02", Severity::Info, datetime!(2026-11-27 21:59 UTC), Some("friday-night")),
+        ("S02", Severity::Info, datetime!(2026-11-27 22:00 UTC), None),
+        ("S02", Severity::Info, datetime!(2026-11-26 21:59 UTC), None),
+        ("S02", Severity::Info, datetime!(2026-11-28 12:00 UTC), None),
+    ] {
+        assert_eq!(on_call(site, severity, at).as_deref(), expected, "{site} {severity} {at}");
+    }
+    let without = load(&self::study(), &[]).unwrap();
+    let no_zone = |_: &str| panic!("a study without a rota needs no time zone");
+    let noon = datetime!(2026-11-23 12:00 UTC);
+    assert_eq!(without.on_call(&"S01".parse().unwrap(), Severity::Info, noon, no_zone), None);
+}
+
+#[test]
 fn a_study_round_trips_through_json() {
     let study = Study::parse(&study().to_string()).unwrap();
     let again = Study::parse(&serde_json::to_string(study.definition()).unwrap()).unwrap();
@@ -315,7 +381,7 @@ fn the_schema_accepts_what_loads_and_rejects_invalid_formats() {
         ["form", "study.languages", "site.none", "instrument.none", "instrument.interval", "alerts.link", "bounds"];
     for (pointer, value, code, _) in broken() {
         let refused = schemas.validate(&with(pointer, value.clone()), schema).is_err();
-        let expected = of_the_form.contains(&code) || code == "alerts.escalation";
+        let expected = of_the_form.contains(&code) || ["alerts.escalation", "alerts.snooze"].contains(&code);
         assert_eq!(refused, expected, "{pointer} {value}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use clinical::ids::{RuleId, SiteId, StudyId, SubmissionId};
+use clinical::ids::{OnCallId, RuleId, SiteId, StudyId, SubmissionId};
 use clinical::instruments::Severity;
 use invocation::rfc3339;
 use serde::Serialize;
@@ -36,6 +36,8 @@ pub struct Notification {
     pub link: Option<LinkTemplate>,
     /// The step of the escalation; 0 for the first notification, whose message has no `escalation`.
     pub escalation: u32,
+    /// Who is on call, if the study's rota says so.
+    pub on_call: Option<OnCallId>,
 }
 
 /// The URL at which a clinician opens an alert, with the placeholder `{alertId}`.
@@ -108,6 +110,7 @@ impl Notification {
             ("rule", self.rule.as_str().to_owned()),
         ]
         .into_iter()
+        .chain(self.on_call.iter().map(|id| ("onCall", id.as_str().to_owned())))
         .chain(self.step().map(|step| ("escalation", step.to_string())))
         .chain(Some(("correlationId", self.correlation_id.clone())).filter(|(_, id)| !id.is_empty()))
     }
@@ -184,6 +187,7 @@ mod tests {
             correlation_id: "c-1".to_owned(),
             link: None,
             escalation: 0,
+            on_call: None,
         }
     }
 
@@ -210,6 +214,9 @@ mod tests {
             |notification: &Notification| notification.attributes().map(|(name, _)| name).collect::<Vec<_>>();
         let first = notification("S01");
         assert_eq!(attributes(&first), ["study", "site", "severity", "rule", "correlationId"]);
+        let called = Notification { on_call: Some("night-team".parse().unwrap()), ..first.clone() };
+        assert_eq!(attributes(&called), ["study", "site", "severity", "rule", "onCall", "correlationId"]);
+        assert_eq!(by_protocol(&called, "https://a.example"), by_protocol(&first, "https://a.example"));
         let second = Notification { escalation: 2, ..first };
         assert_eq!(attributes(&second), ["study", "site", "severity", "rule", "escalation", "correlationId"]);
         let message = by_protocol(&second, "https://a.example");

@@ -30,6 +30,7 @@
 //! | index | hash key | sort key | items |
 //! |---|---|---|---|
 //! | `site` | `SITE#<study>#<site>` | `PATIENT#<patient>` | profiles, and entries for the patient's other sites |
+//! | `site` | `ALERTS#<study>#<site>` | `<severity>#<id>` | alerts that wait for a clinician: pending or sent |
 //! | `pending` | `<list>#<shard>`, see [`List`] | time of entry, or due time | items with outstanding work |
 //!
 //! The SiteCounts table holds numbers only, see [`SiteCounts`]: `pk` is `COUNT#<study>#<site>#<metric>#<shard>`.
@@ -47,8 +48,9 @@ pub use items::counts::SiteCounts;
 pub use items::cursor_key::CursorKey;
 pub use items::draft::Draft;
 pub use items::occurrence::StoredOccurrence;
+pub use items::open_alerts::OpenAlerts;
 pub use items::patient_records::{
-    OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem,
+    OnList, PatientRecords, StoredAlert, StoredProfile, StoredSubmission, UnreadableItem, WorklistPlace,
 };
 pub use items::period::{AlertHandling, PatientPeriod, SitePeriod, Stay, SubmissionSummary};
 pub use items::plan::{MadeFor, StoredPlan};
@@ -56,6 +58,7 @@ pub use items::profile::{NOT_YET, PatientRow, Profile};
 pub use items::quarantine::Quarantined;
 pub use items::registration::{Admission, Registration, Transfer, Withdrawal, WithdrawalMode};
 pub use items::score::Score;
+pub use items::snooze::Snooze;
 pub use items::stream;
 pub use items::submission::{Amendment, ClockNote, Device, InstrumentRef, Submission};
 pub use items::target::Target;
@@ -71,6 +74,7 @@ pub use store::occurrences::{Completed, Conditional};
 pub use store::plans::Planning;
 pub use store::reevaluation::Reevaluated;
 pub use store::registry::{Participation, RegistrationPut};
+pub use store::snoozes::SnoozeOutcome;
 pub use store::studies::put::{InstrumentPut, Since, StudyPut};
 pub use store::submissions::PutOutcome;
 pub use store::walk::{AllCounts, WalkPage, WalkPosition};

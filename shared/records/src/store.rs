@@ -37,11 +37,13 @@ pub(crate) mod plans;
 mod quarantine;
 pub(crate) mod reevaluation;
 pub(crate) mod registry;
+pub(crate) mod snoozes;
 pub(crate) mod studies;
 mod study_cache;
 pub(crate) mod submissions;
 mod verification_state;
 pub(crate) mod walk;
+mod worklist;
 
 use call_counter::CallCounter;
 use study_cache::StudyCache;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clinical::ids::StudyId;
+use clinical::studies::Protocol;
 use futures::FutureExt;
 use futures::channel::mpsc;
 use futures::future::join_all;
@@ -18,6 +19,7 @@ use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use notifications::{LinkTemplate, Notification, Topic};
 use records::{Alert, Store};
+use time::OffsetDateTime;
 
 /// The number of alerts in one PublishBatch.
 const BATCH: usize = 10;
@@ -112,9 +114,10 @@ impl Publisher {
 
     /// Publishes `alerts`, and marks them published. The results are in their order.
     async fn publish(&self, alerts: &[Alert], clock: Clock, deadline: Deadline) -> Vec<Result<(), Failure>> {
-        let links = self.links(alerts, deadline).await;
+        let studies = self.studies(alerts, deadline).await;
+        let now = clock.now();
         let notifications: Vec<Notification> =
-            alerts.iter().map(|alert| notification(alert, links.get(&alert.study))).collect();
+            alerts.iter().map(|alert| notification(alert, studies.get(&alert.study).map(Arc::as_ref), now)).collect();
         // Holds if this future is dropped before SNS answers, too.
         self.failed.store(true, Ordering::Relaxed);
         let published = self.send(&notifications, deadline).await;
@@ -156,13 +159,13 @@ impl Publisher {
         join_all(each).await
     }
 
-    /// The link templates of the studies that define one. The alerts of a study that cannot be read now are published
-    /// with the deployment's link.
-    async fn links(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, LinkTemplate> {
+    /// What is in force in the studies of `alerts`. The alerts of a study that cannot be read now are published with the
+    /// deployment's link, and name nobody who is on call.
+    async fn studies(&self, alerts: &[Alert], deadline: Deadline) -> BTreeMap<StudyId, Arc<Protocol>> {
         let studies: BTreeSet<&StudyId> = alerts.iter().map(|alert| &alert.study).collect();
-        let links = studies.into_iter().map(|study| async move {
+        let studies = studies.into_iter().map(|study| async move {
             match self.store.protocol(study, deadline).await {
-                Ok(protocol) => Some((study.clone(), LinkTemplate::new(protocol.alert_link()?))),
+                Ok(protocol) => Some((study.clone(), protocol)),
                 Err(failure) => {
                     tracing::warn!(event = "study_not_read", %failure);
                     metrics::report(metrics::STUDY_NOT_READ, 1);
@@ -170,7 +173,7 @@ impl Publisher {
                 }
             }
         });
-        join_all(links).await.into_iter().flatten().collect()
+        join_all(studies).await.into_iter().flatten().collect()
     }
 }
 
@@ -205,7 +208,9 @@ enum NotPublished {
     Panicked,
 }
 
-fn notification(alert: &Alert, link: Option<&LinkTemplate>) -> Notification {
+/// The notification of `alert` as it is published at `now`.
+fn notification(alert: &Alert, protocol: Option<&Protocol>, now: OffsetDateTime) -> Notification {
+    let zone = |name: &str| jiff::tz::db().get(name).ok();
     Notification {
         alert_id: alert.id.to_string(),
         study: alert.study.clone(),
@@ -215,7 +220,8 @@ fn notification(alert: &Alert, link: Option<&LinkTemplate>) -> Notification {
         raised_at: alert.raised_at,
         submission_id: alert.submission(),
         correlation_id: alert.correlation_id.clone(),
-        link: link.cloned(),
+        link: protocol.and_then(Protocol::alert_link).map(LinkTemplate::new),
         escalation: alert.unpublished().unwrap_or_default(),
+        on_call: protocol.and_then(|protocol| protocol.on_call(&alert.site, alert.severity, now, zone)).cloned(),
     }
 }

@@ -1,6 +1,6 @@
 //! The audit trail: each change that is audited has exactly one entry, and each entry of a change its change.
 //!
-//! Audited changes are acknowledgements of alerts, corrections of submissions, registrations of patients, and versions of
+//! Audited changes are acknowledgements and snoozes of alerts, corrections of submissions, registrations of patients, and versions of
 //! studies and instruments. Of a registration, transfers and the withdrawal are compared one by one: the other changes
 //! leave nothing that tells when they were made. Entries of reads have nothing to be compared with.
 
@@ -11,8 +11,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{
-    Acknowledgement, Audit, AuditAction, DocumentName, Participation, PatientRecords, Registration, Store, StoredAlert,
-    StoredDocument, Submission, Transfer,
+    Acknowledgement, Alert, Audit, AuditAction, DocumentName, Participation, PatientRecords, Registration, Store,
+    StoredAlert, StoredDocument, Submission, Transfer,
 };
 use time::OffsetDateTime;
 
@@ -26,7 +26,7 @@ pub(crate) async fn of_patient(
     deadline: Deadline,
 ) -> Result<Vec<Difference>, Failure> {
     // Those of a patient who corrects everything would take longer than a run one after the other.
-    let of_alerts: Vec<_> = records.alerts.iter().map(|row| of_acknowledgements(row, store, deadline)).collect();
+    let of_alerts: Vec<_> = records.alerts.iter().map(|row| of_alert(row, store, deadline)).collect();
     let submissions = records.submissions.iter().map(|stored| &stored.submission);
     let of_corrections: Vec<_> = submissions.map(|submission| of_correction(submission, store, deadline)).collect();
     let mut differences = stream::iter(of_alerts).buffered(AT_ONCE).try_concat().await?;
@@ -57,22 +57,31 @@ async fn of_registration(
     Ok(differences)
 }
 
-async fn of_acknowledgements(row: &StoredAlert, store: &Store, deadline: Deadline) -> Result<Vec<Difference>, Failure> {
+/// The acknowledgements and snoozes of an alert, each with its action, its time and who did it.
+fn handling(alert: &Alert) -> impl Iterator<Item = (&'static AuditAction, OffsetDateTime, &str)> {
+    let acknowledged = alert.acknowledged.iter().chain(&alert.later);
+    let acknowledged =
+        acknowledged.map(|Acknowledgement { at, by, .. }| (&AuditAction::AlertAcknowledged, *at, by.as_str()));
+    let snoozed = alert.snoozes.iter().map(|snooze| (&AuditAction::AlertSnoozed, snooze.at, snooze.by.as_str()));
+    acknowledged.chain(snoozed)
+}
+
+async fn of_alert(row: &StoredAlert, store: &Store, deadline: Deadline) -> Result<Vec<Difference>, Failure> {
     let alert = &row.alert;
     // One clinician may have acknowledged it twice within a millisecond.
-    let mut acknowledged: BTreeMap<(OffsetDateTime, &str), usize> = BTreeMap::new();
-    for Acknowledgement { at, by, .. } in alert.acknowledged.iter().chain(&alert.later) {
-        *acknowledged.entry((*at, by)).or_default() += 1;
+    let mut changes: BTreeMap<(&str, OffsetDateTime, &str), (&AuditAction, usize)> = BTreeMap::new();
+    for (action, at, by) in handling(alert) {
+        changes.entry((action.as_str(), at, by)).or_insert((action, 0)).1 += 1;
     }
     let mut differences = Vec::new();
-    for ((at, by), expected) in acknowledged {
+    for ((_, at, by), (action, expected)) in changes {
         let trail = (Some(&alert.study), Some(&alert.site));
-        let entries = store.audit_of_change(trail, AuditAction::AlertAcknowledged, at, true, deadline).await?;
+        let entries = store.audit_of_change(trail, *action, at, true, deadline).await?;
         let id = alert.id.to_string();
         let is_of_it =
             |entry: &&Audit| entry.subject.as_ref() == Some(&id) && entry.at == at && entry.actor.principal.sub() == by;
         let found = entries.iter().filter(is_of_it).filter(|entry| entry.patient.as_ref() == Some(&alert.patient));
-        let difference = difference(found.count(), expected, &AuditAction::AlertAcknowledged);
+        let difference = difference(found.count(), expected, action);
         differences.extend(difference.map(|(kind, detail)| {
             let difference = Difference::new(kind, &alert.study).at_site(&alert.site).about(detail).of_alert(alert.id);
             Difference { submission: alert.submission(), ..difference }
@@ -136,7 +145,7 @@ pub(crate) async fn without_change(
     deadline: Deadline,
 ) -> Result<Option<Difference>, Failure> {
     let is_stored = match entry.action {
-        AuditAction::AlertAcknowledged => is_acknowledged(entry, store, deadline).await?,
+        AuditAction::AlertAcknowledged | AuditAction::AlertSnoozed => is_handled(entry, store, deadline).await?,
         AuditAction::SubmissionAmended => is_amended(entry, store, deadline).await?,
         AuditAction::StudyPut | AuditAction::InstrumentPut => match document_of(entry) {
             Some(name) => {
@@ -171,7 +180,7 @@ pub(crate) async fn without_change(
     }))
 }
 
-async fn is_acknowledged(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
+async fn is_handled(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {
     let id = entry.subject.as_ref().and_then(|subject| subject.parse().ok());
     let (Some(id), Some(study), Some(site)) = (id, &entry.study, &entry.site) else { return Ok(false) };
     let alert = match store.alert(study, [site], id, deadline).await {
@@ -182,7 +191,7 @@ async fn is_acknowledged(entry: &Audit, store: &Store, deadline: Deadline) -> Re
     };
     let Some(alert) = alert else { return Ok(false) };
     let by = entry.actor.principal.sub();
-    Ok(alert.acknowledged.iter().chain(&alert.later).any(|one| one.at == entry.at && one.by == by))
+    Ok(handling(&alert).any(|change| change == (&entry.action, entry.at, by)))
 }
 
 async fn is_amended(entry: &Audit, store: &Store, deadline: Deadline) -> Result<bool, Failure> {

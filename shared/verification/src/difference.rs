@@ -92,8 +92,9 @@ kinds! {
     /// An alert is on the wrong list.
     ListDiffers, "list-differs",
         "the list of what is pending does not agree with the state: it waits for nothing, or nothing ever processes it";
-    /// A profile is missing from the index of its site.
-    NotInSiteIndex, "not-in-site-index", "the site's list of patients does not show the patient, or in the wrong place";
+    /// A profile, or an alert that waits, is missing from the index of its site.
+    NotInSiteIndex, "not-in-site-index",
+        "the site's list of patients or of alerts that wait does not show it, in the wrong place, or without reason";
     /// An alert was escalated too often.
     EscalatedTooOften, "escalated-too-often", "the alert was published again more often than its study allows";
     /// A patient has no profile.

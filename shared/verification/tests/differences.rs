@@ -62,6 +62,15 @@ async fn acknowledge(world: &World, site: &str, sub: &str, alert: &str) {
     assert_eq!(Alerts::new(world.store()).handle(request).await.unwrap().status(), 200);
 }
 
+async fn snooze(world: &World, site: &str, sub: &str, alert: &str) {
+    let claims = claims(&[("role", "clinician"), ("patient", ""), ("sub", sub), ("sites", site)]);
+    let until = (OffsetDateTime::now_utc() + time::Duration::minutes(30)).format(&Rfc3339).unwrap();
+    let body = json!({"until": until, "reason": "her visit is at noon"}).to_string();
+    let route = "POST /v1/alerts/{alertId}/snooze";
+    let request = request(route, &[("alertId", alert)], "", Some(claims), Some(&body), PLENTY);
+    assert_eq!(Alerts::new(world.store()).handle(request).await.unwrap().status(), 200);
+}
+
 /// Sends `body` to the registry's `route` of `patient`.
 async fn register(world: &World, patient: &str, route: &str, body: Value) {
     let claims = claims(&[("role", "staff"), ("patient", "")]);
@@ -69,8 +78,8 @@ async fn register(world: &World, patient: &str, route: &str, body: Value) {
     assert!(Registry::new(world.store()).handle(request).await.unwrap().status().is_success());
 }
 
-/// Two sites, five patients of whom one has withdrawn and one, who has sent nothing, was transferred, a correction, a late submission, alerts that are quiet, acknowledged twice, escalated and
-/// superseded: all scored and published.
+/// Two sites, five patients of whom one has withdrawn and one, who has sent nothing, was transferred, a correction, a late submission, alerts that are quiet, acknowledged twice, snoozed,
+/// escalated and superseded: all scored and published.
 async fn world() -> World {
     let world = World::new();
     world.put_instrument(&pain()).await;
@@ -79,7 +88,7 @@ async fn world() -> World {
         json!({
             "version": version, "sites": [site("S01"), site("S02")],
             "instruments": [{"id": "pain", "version": "1.0.0"}],
-            "alerts": {"escalation": {"afterMinutes": 1, "limit": 2}},
+            "alerts": {"escalation": {"afterMinutes": 1, "limit": 2}, "snooze": {"mostMinutes": 60}},
         })
     };
     world.put_study(study("1.0.0")).await;
@@ -107,6 +116,7 @@ async fn world() -> World {
     let of_p2 = one(&world, "alert", "patient", "P-2")["alert_id"].as_str().unwrap().to_owned();
     acknowledge(&world, "S02", "dr-chen", &of_p2).await;
     acknowledge(&world, "S02", "dr-lee", &of_p2).await;
+    snooze(&world, "S01", "dr-chen", one(&world, "alert", "rule", "worse")["alert_id"].as_str().unwrap()).await;
     let open = one(&world, "alert", "rule", "safety");
     assert_eq!((&open["patient"], &open["status"]), (&json!("P-1"), &json!("SENT")));
     for time in ["sent_at", "pending_since"] {
@@ -196,7 +206,7 @@ const CASES: &[Case] = cases! {
     "an alert that cannot be read": |world| set(world, &alert(world, "high"), "/severity", text("grave"))
         => [Unreadable, CountTooHigh, AlertMissing, AlertNotStored];
     "an alert that names another patient": |world| set(world, &alert(world, "worse"), "/patient", text("P-9"))
-        => [AlertAltered, AlertNotNamed];
+        => [AlertAltered, AlertNotNamed, AuditMissing, AuditWithoutChange];
     "an item of no kind": |world| edit(world, &alert(world, "safety"), |raw| { raw["pk"] = text("OTHER"); raw["kind"] = text("other"); })
         => [Unreadable];
     "a study whose content was changed": |world| {
@@ -234,16 +244,16 @@ const CASES: &[Case] = cases! {
             let named = raw.pointer_mut("/score/M/alerts/L").unwrap().as_array_mut().unwrap();
             named.push(json!({"M": {"id": text(NO_ALERT), "rule": text("high")}}));
         });
-    } => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer];
+    } => [AlertAltered, AlertWithoutReason, AlertMarksDiffer, CountTooLow, OpenAlertsDiffer, LastAlertsDiffer, NotInSiteIndex];
     "an alert of another severity": |world| set(world, &alert(world, "worse"), "/severity", text("info"))
-        => [AlertAltered];
+        => [AlertAltered, NotInSiteIndex, OpenAlertsDiffer];
     "an alert of another site": |world| set(world, &alert(world, "worse"), "/site", text("S02"))
         => [Unreadable, AlertNotStored, QuietWithoutReason, CountTooHigh];
     "an alert among those of another site": |world| edit(world, &alert(world, "worse"), |raw| {
         (raw["pk"], raw["site"]) = (text("ALERTS#DEMO#S02"), text("S02"));
     }) => [AlertNotNamed];
     "an alert that was raised at another time": |world| set(world, &alert(world, "safety"), "/raised_at", text("2026-01-01T00:00:00Z"))
-        => [AlertAltered, LastAlertsDiffer];
+        => [AlertAltered, LastAlertsDiffer, OpenAlertsDiffer];
     "an alert that is marked corrected": |world| edit(world, &alert(world, "safety"), |raw| raw["corrected"] = json!({"BOOL": true}))
         => [AlertMarksDiffer];
     "an alert that is no longer superseded": |world| {
@@ -262,11 +272,11 @@ const CASES: &[Case] = cases! {
             raw["status"] = text("QUIET");
             raw.as_object_mut().unwrap().retain(|name, _| name != "sent_at" && name != "message_id");
         });
-    } => [QuietWithoutReason, LastAlertsDiffer];
+    } => [QuietWithoutReason, LastAlertsDiffer, NotInSiteIndex];
     "a quiet alert before which none was published": |world| {
         let published = world.items("alert").into_iter().find(|row| row["rule"] == "worse" && row["status"] == "SENT").unwrap();
         raise_later(world, &published, time::Duration::hours(7));
-    } => [AlertAltered, QuietWithoutReason, LastAlertsDiffer];
+    } => [AlertAltered, QuietWithoutReason, LastAlertsDiffer, OpenAlertsDiffer];
     "an acknowledged alert that was never published": |world| {
         let acknowledged = one(world, "alert", "patient", "P-2");
         edit(world, &acknowledged, |raw| raw.as_object_mut().unwrap().retain(|name, _| {
@@ -280,11 +290,11 @@ const CASES: &[Case] = cases! {
             raw["sent_at"] = raw["raised_at"].clone();
             raw["message_id"] = text("m");
         });
-    } => [NotQuiet, LastAlertsDiffer];
+    } => [NotQuiet, LastAlertsDiffer, NotInSiteIndex];
     "a sent alert without its time": |world| unset(world, &alert(world, "worse"), "sent_at") => [StatusDiffers];
     "a sent alert without its message": |world| unset(world, &alert(world, "worse"), "message_id") => [StatusDiffers];
     "an alert that is acknowledged by nobody": |world| set(world, &alert(world, "worse"), "/status", text("ACKNOWLEDGED"))
-        => [StatusDiffers];
+        => [StatusDiffers, NotInSiteIndex];
     "a warning that was escalated": |world| edit(world, &alert(world, "worse"), |raw| {
         raw["escalation"] = json!({"N": "1"});
         raw["escalated_at"] = raw["sent_at"].clone();
@@ -358,6 +368,38 @@ const CASES: &[Case] = cases! {
     } => [LastSubmissionDiffers];
     "another number of open alerts": |world| set(world, &profile(world), "/open_alerts", json!({"N": "9"}))
         => [OpenAlertsDiffer];
+    "no mark of an open alert": |world| edit(world, &one(world, "profile", "pk", "PATIENT#DEMO#P-4"), |raw| {
+        raw.as_object_mut().unwrap().remove("open_marks").unwrap();
+    }) => [OpenAlertsDiffer];
+    "the mark of an alert of another severity": |world| {
+        let other = one(world, "profile", "pk", "PATIENT#DEMO#P-4");
+        let raw = json!({"BS": ["YxnXcJtQAAAAAAAAAA=="]});
+        set(world, &other, "/open_marks", raw);
+    } => [OpenAlertsDiffer];
+    "marks that cannot be read": |world| {
+        set(world, &one(world, "profile", "pk", "PATIENT#DEMO#P-4"), "/open_marks", json!({"BS": ["YxnX"]}));
+    } => [Unreadable];
+    "an open alert that is on no worklist": |world| edit(world, &alert(world, "safety"), |raw| {
+        raw.as_object_mut().unwrap().retain(|name, _| !name.starts_with("site_"));
+    }) => [NotInSiteIndex];
+    "an alert in the place of a less severe one": |world| edit(world, &alert(world, "safety"), |raw| {
+        let place = raw["site_sort"]["S"].as_str().unwrap().replacen('3', "1", 1);
+        raw["site_sort"] = text(&place);
+    }) => [NotInSiteIndex];
+    "an acknowledged alert that is still on the worklist": |world| {
+        edit(world, &one(world, "alert", "patient", "P-2"), |raw| {
+            (raw["site_key"], raw["site_sort"]) = (text("ALERTS#DEMO#S02"), text("3#x"));
+        });
+    } => [NotInSiteIndex];
+    "a snooze without its entry": |world| world.remove(RECORDS, &one(world, "audit", "action", "alert-snoozed"))
+        => [AuditMissing];
+    "two entries of a snooze": |world| edit(world, &one(world, "audit", "action", "alert-snoozed"), copy_of_entry)
+        => [AuditTwice];
+    "an entry of a snooze by another": |world| edit(world, &one(world, "audit", "action", "alert-snoozed"), |raw| {
+        copy_of_entry(raw);
+        raw["sub"] = text("dr-who");
+    }) => [AuditWithoutChange];
+    "an alert without the snooze": |world| unset(world, &alert(world, "worse"), "snoozes") => [AuditWithoutChange];
     "another time of the last alert": |world| set(world, &profile(world), "/last_alerts/M/pain#safety", text("2026-01-01T00:00:00Z"))
         => [LastAlertsDiffer];
     "a correction that its original does not name": |world| {

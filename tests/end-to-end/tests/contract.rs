@@ -17,6 +17,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::{Instant, sleep};
 
 /// The study and the site of the examples.
@@ -342,6 +344,8 @@ struct User {
     contract: Contract,
     tokens: RefCell<BTreeMap<String, String>>,
     sent: RefCell<BTreeMap<String, Vec<Sent>>>,
+    /// A time in the hour to come.
+    until: String,
 }
 
 impl User {
@@ -350,7 +354,8 @@ impl User {
         let http = Client::new();
         let text = http.get(format!("{}/openapi.json", cloud.address())).send().await.unwrap().text().await.unwrap();
         let contract = Contract::parse(&text);
-        Self { cloud, _data: data, http, contract, tokens: Default::default(), sent: Default::default() }
+        let until = (OffsetDateTime::now_utc() + time::Duration::HOUR).format(&Rfc3339).unwrap();
+        Self { cloud, _data: data, http, contract, tokens: Default::default(), sent: Default::default(), until }
     }
 
     /// The token of a role with every scope.
@@ -413,14 +418,21 @@ impl User {
                 (place, _) => panic!("{}: {key} is in {place}", operation.id),
             }
         }
-        let body = operation.bodies.get(name).map(|media_type| {
-            let value = &operation.value["requestBody"]["content"][media_type]["examples"][name]["value"];
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            (media_type.as_str(), text.into_bytes())
-        });
+        let body = self.example_body(operation, name);
         let token = self.token(role).await;
         let answer = self.call(operation, (&path, &query), &headers, Some(&token), body).await;
         Sent { path, query, role: role.to_owned(), answer }
+    }
+
+    /// The media type and the bytes of the body of the example `name` of `operation`.
+    fn example_body<'a>(&self, operation: &'a Operation, name: &str) -> Option<(&'a str, Vec<u8>)> {
+        let media_type = operation.bodies.get(name)?;
+        let mut value = operation.value["requestBody"]["content"][media_type]["examples"][name]["value"].clone();
+        if let Some(until) = value.get_mut("until") {
+            // It has to be in the time to come.
+            *until = json!(self.until);
+        }
+        Some((media_type, as_text(&value).into_bytes()))
     }
 
     /// Sends the example `name` of `operation` until its answer is the one that has an example of this name: what is
@@ -570,7 +582,10 @@ async fn every_example_is_answered_as_the_contract_says_and_every_link_leads_on(
             let role = allowed.iter().copied().find(|role| *role == sent.role).unwrap_or(allowed[0]);
             let (path, query): (BTreeMap<_, _>, BTreeMap<_, _>) =
                 values.into_iter().partition(|(name, _)| target.path.contains(&format!("{{{name}}}")));
-            let answer = user.call(target, (&path, &query), &[], Some(&user.token(role).await), None).await;
+            let needs_body = target.value["requestBody"]["required"] == true;
+            let first = target.examples.first().filter(|_| needs_body);
+            let body = first.and_then(|name| user.example_body(target, name));
+            let answer = user.call(target, (&path, &query), &[], Some(&user.token(role).await), body).await;
             assert_eq!(answer.status, 200, "{} -> {}: {}", source.id, target.id, answer.json());
             assert_eq!(contract.undescribed(target, &answer), None, "{} -> {}", source.id, target.id);
         }

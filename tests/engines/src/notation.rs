@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use aws_sdk_dynamodbstreams::types::AttributeValue as StreamedValue;
+use aws_smithy_types::{Blob, base64};
 use serde_json::{Map, Value, json};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -18,9 +19,15 @@ fn attribute(notation: &Value) -> AttributeValue {
     let tagged = notation.as_object().and_then(|tagged| tagged.iter().next());
     let (tag, value) = tagged.expect("the sequences of this crate are in the notation");
     let text = || value.as_str().unwrap_or_default().to_owned();
+    let binary = |text: &str| Blob::new(base64::decode(text).expect("the sequences write base64"));
     match tag.as_str() {
         "S" => AttributeValue::S(text()),
         "N" => AttributeValue::N(text()),
+        "B" => AttributeValue::B(binary(&text())),
+        "BS" => {
+            let values = value.as_array().into_iter().flatten();
+            AttributeValue::Bs(values.map(|value| binary(value.as_str().unwrap_or_default())).collect())
+        }
         "BOOL" => AttributeValue::Bool(value == true),
         "NULL" => AttributeValue::Null(true),
         "L" => AttributeValue::L(value.as_array().into_iter().flatten().map(attribute).collect()),
@@ -41,6 +48,13 @@ macro_rules! notations {
             match value {
                 $kind::S(value) => json!({"S": value}),
                 $kind::N(value) => json!({"N": value}),
+                $kind::B(value) => json!({"B": base64::encode(value)}),
+                // A set has no order.
+                $kind::Bs(values) => {
+                    let mut values: Vec<String> = values.iter().map(base64::encode).collect();
+                    values.sort_unstable();
+                    json!({"BS": values})
+                }
                 $kind::Bool(value) => json!({"BOOL": value}),
                 $kind::Null(value) => json!({"NULL": value}),
                 $kind::L(list) => json!({"L": list.iter().map($of_value).collect::<Vec<_>>()}),

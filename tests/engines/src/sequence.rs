@@ -72,7 +72,8 @@ impl Sequence {
             49..52 => self.batch_get(),
             52..53 => scan(self.random.below(4) + 1),
             53..71 => self.score(),
-            71..78 => self.acknowledge(),
+            71..76 => self.acknowledge(),
+            76..78 => self.snooze(),
             78..83 => self.correct(),
             83..87 => self.put_study(),
             87..89 => self.count_calls(),
@@ -205,9 +206,15 @@ impl Sequence {
         let fields = json!({
             "kind": {"S": "alert"}, "status": {"S": "PENDING"}, "raised_at": self.time(), "value": self.number(),
             "pending": self.any_list("PENDING"), "pending_since": self.time(),
+            "site_key": {"S": self.key("ALERTS#")}, "site_sort": {"S": format!("{}#{n}-{patient}-{rule}", 3 - rule)},
         });
         extend(&mut item, fields);
         item
+    }
+
+    /// The mark of an open alert in a profile, of a few.
+    fn mark(&mut self) -> Value {
+        json!(self.random.one_of(&["YwAAAAAAAAAAAAAAAQ==", "dwAAAAAAAAAAAAAAAg==", "aQAAAAAAAAAAAAAAAw=="]))
     }
 
     fn audit_item(&mut self) -> Value {
@@ -280,7 +287,9 @@ impl Sequence {
         let (at, message, step) = (self.time(), self.text(), self.count());
         let (pending, open, quarantine) =
             (self.any_list("PENDING"), self.any_list("OPEN"), self.any_list("QUARANTINE"));
-        let is_open = "pending = :open AND attribute_not_exists(acknowledged_at)";
+        // Most alerts are not snoozed.
+        let snoozes = self.random.one_of(&["attribute_not_exists(snoozes)", "size(snoozes) = :snoozes"]);
+        let is_open = format!("pending = :open AND attribute_not_exists(acknowledged_at) AND {snoozes}");
         let (set, condition, values) = match self.random.below(13) {
             0 | 1 => (
                 "SET #status = :sent, sent_at = :at, message_id = :message, pending = :open, pending_since = :now",
@@ -345,6 +354,9 @@ impl Sequence {
             "TableName": RECORDS, "Key": self.alert(patient, n, rule), "UpdateExpression": set,
             "ConditionExpression": condition, "ExpressionAttributeValues": values,
         });
+        if condition.contains(":snoozes") {
+            extend(&mut body["ExpressionAttributeValues"], json!({":snoozes": {"N": "1"}}));
+        }
         if set.contains("#status") || condition.contains("#status") {
             extend(&mut body, json!({"ExpressionAttributeNames": {"#status": "status"}}));
         }
@@ -384,7 +396,7 @@ impl Sequence {
 
     fn query(&mut self) -> Request {
         let patient = self.random.below(PATIENTS);
-        let mut body = match self.random.below(15) {
+        let mut body = match self.random.below(16) {
             0 => self.items_of_patient(patient).body,
             1 => {
                 let mut body = self.data_of_patient(patient);
@@ -435,6 +447,13 @@ impl Sequence {
                 "KeyConditionExpression": "pk = :alerts AND sk < :below",
                 "ExpressionAttributeValues": {":alerts": {"S": self.key("ALERTS#")}, ":below": {"S": "~"}},
             }),
+            12 => json!({
+                "TableName": RECORDS, "IndexName": "site", "ScanIndexForward": false,
+                "KeyConditionExpression": "site_key = :alerts AND site_sort < :below",
+                "ExpressionAttributeValues": {
+                    ":alerts": {"S": self.key("ALERTS#")}, ":below": {"S": self.random.one_of(&["~", "3#~", "2#~", "3#0-0-0"])},
+                },
+            }),
             // A report reads all alerts of a site; `verify` a part of a partition, and the versions of a study.
             7 => json!({
                 "TableName": RECORDS, "ConsistentRead": true, "KeyConditionExpression": "pk = :pk",
@@ -476,7 +495,7 @@ impl Sequence {
                 body
             }
             // Occurrences from a number on, or the last ones; and what may answer them.
-            12 => {
+            13 => {
                 let mut body = self.data_of_patient(patient);
                 extend(
                     &mut body["ExpressionAttributeValues"],
@@ -487,7 +506,7 @@ impl Sequence {
                 }
                 body
             }
-            13 => {
+            14 => {
                 let mut body = self.data_of_patient(patient);
                 extend(
                     &mut body,
@@ -558,6 +577,10 @@ impl Sequence {
             "site_sort": {"S": format!("PATIENT#{patient}")}, "courses": {"M": self.answers(2)},
             "open_alerts": self.count(), "revision": {"N": (read + 1).to_string()},
         });
+        if self.random.percent(60) {
+            let mark = self.mark();
+            extend(&mut attributes, json!({"open_marks": {"BS": [mark]}}));
+        }
         let marked = self.random.percent(30);
         if marked {
             let list = self.any_list("PENDING");
@@ -616,18 +639,21 @@ impl Sequence {
             writes.push(json!({"Update": {
                 "TableName": RECORDS, "Key": alert,
                 "UpdateExpression":
-                    format!("SET #status = :acknowledged, acknowledged_by = :by, acknowledged_at = :at{note}"),
+                    format!("SET #status = :acknowledged, acknowledged_by = :by, acknowledged_at = :at{note} \
+                             REMOVE site_key, site_sort"),
                 "ConditionExpression": "attribute_exists(pk) AND attribute_not_exists(acknowledged_at)",
                 "ExpressionAttributeNames": {"#status": "status"}, "ExpressionAttributeValues": values,
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }}));
             if self.random.percent(70) {
+                let mark = self.mark();
                 writes.push(json!({"Update": {
                     "TableName": RECORDS, "Key": self.profile(patient),
-                    "UpdateExpression": "SET open_alerts = open_alerts - :one, #revision = #revision + :one",
+                    "UpdateExpression":
+                        "SET open_alerts = open_alerts - :one, #revision = #revision + :one DELETE open_marks :mark",
                     "ConditionExpression": "open_alerts >= :one",
                     "ExpressionAttributeNames": {"#revision": "revision"},
-                    "ExpressionAttributeValues": {":one": {"N": "1"}},
+                    "ExpressionAttributeValues": {":one": {"N": "1"}, ":mark": {"BS": [mark]}},
                 }}));
             }
         } else {
@@ -649,6 +675,39 @@ impl Sequence {
         }
         writes.push(json!({"Put": put_if_absent(self.audit_item(), false)}));
         self.transaction(writes, true)
+    }
+
+    /// The transaction that snoozes an alert.
+    fn snooze(&mut self) -> Request {
+        let ((patient, n), rule) = (self.place_of_submission(), self.random.below(2));
+        let mut values = json!({":none": {"L": []}, ":one": {"L": [{"M": self.answers(1)}]}});
+        let (mut condition, mut due) =
+            ("attribute_exists(pk) AND attribute_not_exists(acknowledged_at)".to_owned(), "");
+        if self.random.percent(70) {
+            let list = self.random.one_of(&["OPEN", "PENDING"]);
+            extend(&mut values, json!({":list": self.any_list(list)}));
+            condition += " AND pending = :list";
+            if list == "OPEN" {
+                due = ", pending_since = :until";
+                extend(&mut values, json!({":until": self.time()}));
+            }
+        } else {
+            condition += " AND attribute_not_exists(pending)";
+        }
+        match self.random.below(3) {
+            0 => condition += " AND attribute_not_exists(snoozes)",
+            known => {
+                condition += " AND size(snoozes) = :known";
+                extend(&mut values, json!({":known": {"N": known.to_string()}}));
+            }
+        }
+        let update = json!({"Update": {
+            "TableName": RECORDS, "Key": self.alert(patient, n, rule), "ConditionExpression": condition,
+            "UpdateExpression": format!("SET snoozes = list_append(if_not_exists(snoozes, :none), :one){due}"),
+            "ExpressionAttributeValues": values, "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }});
+        let entry = json!({"Put": put_if_absent(self.audit_item(), false)});
+        self.transaction(vec![update, entry], true)
     }
 
     fn correct(&mut self) -> Request {
@@ -733,14 +792,16 @@ impl Sequence {
         if self.random.percent(50) {
             return put(put_item);
         }
+        let mark = self.mark();
         let writes = vec![
             json!({"Put": put_item}),
             json!({"Update": {
                 "TableName": RECORDS, "Key": self.profile(patient),
-                "UpdateExpression": "SET open_alerts = open_alerts + :one, #revision = #revision + :one",
+                "UpdateExpression":
+                    "SET open_alerts = open_alerts + :one, #revision = #revision + :one ADD open_marks :mark",
                 "ConditionExpression": "attribute_exists(pk)",
                 "ExpressionAttributeNames": {"#revision": "revision"},
-                "ExpressionAttributeValues": {":one": {"N": "1"}},
+                "ExpressionAttributeValues": {":one": {"N": "1"}, ":mark": {"BS": [mark]}},
             }}),
             self.add_counts(),
         ];

@@ -100,8 +100,8 @@ const WEAKNESSES: [(&str, &str, &str); 55] = [
         "ValidateFunction, event PostRows: the route requires no scope",
     ),
     (
-        "              AuthorizationScopes: [alerts:write, !Sub \"${ScopePrefix}alerts:write\"]",
-        "              AuthorizationScopes: [alerts:write, !Sub \"${ScopePrefix}alerts:read\"]",
+        "Path: /v1/alerts/{alertId}/acknowledge\n            PayloadFormatVersion: \"2.0\"\n            Auth:\n              AuthorizationScopes: [alerts:write, !Sub \"${ScopePrefix}alerts:write\"]",
+        "Path: /v1/alerts/{alertId}/acknowledge\n            PayloadFormatVersion: \"2.0\"\n            Auth:\n              AuthorizationScopes: [alerts:write, !Sub \"${ScopePrefix}alerts:read\"]",
         "AlertsFunction, event PostAcknowledgement: the route's scopes are not the same",
     ),
     (

@@ -99,7 +99,7 @@ export function clinician() {
   }
 
   /** When a critical alert is published again. @param {Alert} alert */
-  function due({ severity, status, sentAt, escalation: times = 0, exhausted }) {
+  function due({ severity, status, sentAt, escalation: times = 0, exhausted, snoozedUntil }) {
     if (
       !escalation ||
       severity !== "critical" ||
@@ -110,7 +110,7 @@ export function clinician() {
     )
       return null;
     const minutes = escalation.afterMinutes * (times + 1);
-    const at = Date.parse(sentAt) + minutes * 60_000;
+    const at = Math.max(Date.parse(sentAt) + minutes * 60_000, snoozedUntil ? Date.parse(snoozedUntil) : 0);
     return fact(
       t("alerts.due"),
       t("alerts.due-text", { at: dateTime(at), left: duration(Math.max(0, at - Date.now())), limit: escalation.limit }),

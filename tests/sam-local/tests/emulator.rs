@@ -213,6 +213,9 @@ async fn a_record_lost_by_the_stream_is_swept_and_its_alert_listed_and_acknowled
     let alerts = function_within(&cloud, "AlertsFunction", SHORT).await;
     let listed = answer(&alerts, &event("alerts-get"), 200).await;
     assert_eq!(listed["alerts"].as_array().unwrap().len(), 2, "{listed}");
+    let waiting = answer(&alerts, &event("alerts-get-waiting"), 200).await;
+    assert_eq!(waiting["alerts"], listed["alerts"], "both are critical, and the newest is the first");
+    answer(&alerts, &event("alerts-snooze"), 409).await;
     cloud.store.set(Flow::NoAnswers);
     let cut_off = alerts.invoke(&event("alerts-acknowledge")).await.unwrap();
     assert_in_time(&cut_off, API_RESERVE);

@@ -116,7 +116,7 @@ impl History {
         let instrument = Arc::new(Instrument::parse(&pain()).unwrap());
         let never = Escalation { after_minutes: 1, limit: 0 };
         let (submit, score) = (Submit::new(world.store()), Score::new(world.store(), world.topic()));
-        let sweep = Sweep::new(world.store(), world.topic(), never);
+        let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), never);
         Self {
             world,
             submit,

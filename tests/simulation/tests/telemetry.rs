@@ -24,6 +24,8 @@ use serde_json::{Value, json};
 use simulation::run::Log;
 use submit::Submit;
 use sweep::Sweep;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use validate::Validate;
 use verification::Settings;
@@ -161,8 +163,11 @@ impl Functions {
     }
 
     async fn acknowledge(&mut self, id: &str, body: &Value) -> (u16, Value) {
+        self.clinician("POST /v1/alerts/{alertId}/acknowledge", id, body).await
+    }
+
+    async fn clinician(&mut self, route: &str, id: &str, body: &Value) -> (u16, Value) {
         let claims = claims(&[("role", "clinician"), ("patient", ""), ("sub", "MARKED-clinician")]);
-        let route = "POST /v1/alerts/{alertId}/acknowledge";
         let body = body.to_string();
         let request = request(route, &[("alertId", id)], "", Some(claims), Some(&body), Duration::from_secs(10));
         self.call(&Alerts::new(self.world.store()), request, false).await
@@ -209,7 +214,8 @@ async fn world() -> World {
     let world = World::new();
     world.put_instrument(&instrument()).await;
     let instruments = json!([{"id": "phq-9", "version": "1.0.0"}, {"id": "diary", "version": "1.0.0"}]);
-    world.put_study(json!({"instruments": instruments, "events": ["surgery"]})).await;
+    let alerts = json!({"snooze": {"mostMinutes": 60}});
+    world.put_study(json!({"instruments": instruments, "events": ["surgery"], "alerts": alerts})).await;
     world
 }
 
@@ -329,6 +335,7 @@ async fn batches(functions: &mut Functions) {
 /// Runs of sweep, clinicians who acknowledge, and alerts that nobody does.
 async fn alerts_of_a_site(functions: &mut Functions) {
     const LIST: &str = "GET /v1/sites/{site}/alerts";
+    const SNOOZE: &str = "POST /v1/alerts/{alertId}/snooze";
     let at_once = Escalation { after_minutes: 0, limit: 1 };
     age(&functions.world);
     functions.world.inject_into("PublishBatch", 1, Fault::error("InvalidParameter"));
@@ -346,9 +353,18 @@ async fn alerts_of_a_site(functions: &mut Functions) {
         .map(|alert| alert["alertId"].as_str().unwrap().to_owned())
         .collect();
     assert!(ids.len() > 2, "{listed}");
+    let until = OffsetDateTime::now_utc() + time::Duration::MINUTE;
+    let snooze = json!({"until": until.format(&Rfc3339).unwrap(), "reason": format!("{MARK} reason 735142")});
+    assert_eq!(functions.staff(&list, "GET /v1/alerts", "", None).await.0, 200);
     let note = json!({"note": format!("{MARK} note 735142")});
     let known = functions.world.items("alert").into_iter().find(|alert| alert["severity"] == "warning").unwrap();
     let id = known["alert_id"].as_str().unwrap();
+    // A critical one that is snoozed would not be exhausted.
+    assert_eq!(functions.clinician(SNOOZE, id, &snooze).await.0, 200);
+    assert_eq!(functions.clinician(SNOOZE, id, &json!({"until": MARK, "reason": 735_142})).await.0, 422);
+    functions.world.inject_into("TransactWriteItems", usize::MAX, Fault::Cut);
+    assert_eq!(functions.clinician(SNOOZE, &ids[1], &snooze).await.0, 503);
+    functions.world.heal();
     assert_eq!(functions.acknowledge(id, &note).await.0, 200);
     assert_eq!(functions.acknowledge(id, &json!({"note": MARK.repeat(1_000)})).await.0, 422);
     assert_eq!(functions.acknowledge(id, &json!({"note": 735_142})).await.0, 422);
@@ -550,6 +566,7 @@ async fn promise_10_nothing_that_functions_put_out_has_an_answer_a_note_a_name_o
         "alert_unreadable",
         "patient_unreadable",
         "not_acknowledged",
+        "not_snoozed",
         "registration_not_stored",
         "draft_not_stored",
         "read_failed",

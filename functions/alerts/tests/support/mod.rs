@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alerts::Alerts;
 use api::Handler;
@@ -28,6 +28,7 @@ pub(crate) async fn send(world: &World, site: &str, patient: &str, codes: [u8; 9
     let claims = claims(&[("sites", site), ("patient", patient)]);
     let request = request("POST /v1/submissions", &[], "", Some(claims), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+    next_millisecond().await;
 }
 
 /// Scores the whole stream, and returns the number of records that failed.
@@ -51,4 +52,13 @@ pub(crate) async fn answer(world: &World, request: Request) -> (u16, Value) {
     let response = Alerts::new(world.store()).handle(request).await.unwrap();
     let Body::Text(text) = response.body() else { panic!("answers are text") };
     (response.status().as_u16(), serde_json::from_str(text).unwrap())
+}
+
+/// Waits until the next submission is received in another millisecond, since ids of alerts are in the order of these.
+async fn next_millisecond() {
+    let millisecond = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let received = millisecond();
+    while millisecond() == received {
+        tokio::task::yield_now().await;
+    }
 }

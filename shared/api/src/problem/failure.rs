@@ -53,6 +53,15 @@ impl Problem {
         if tags.len() > 1 { problem.in_language(tag) } else { problem }
     }
 
+    /// As [`not_written`](Self::not_written) for a write of which several attempts were made: an earlier one may have been
+    /// applied, whatever the answer to the last one was.
+    pub fn not_confirmed(mut failure: Failure, answers: &WriteFailure) -> Self {
+        if failure.kind == FailureKind::Transient {
+            failure.kind = FailureKind::Unknown;
+        }
+        Self::not_written(&failure, answers)
+    }
+
     /// The answer to a write that failed.
     pub fn not_written(failure: &Failure, answers: &WriteFailure) -> Self {
         tracing::error!(event = answers.event, %failure);

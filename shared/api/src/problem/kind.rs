@@ -17,6 +17,8 @@ pub enum ProblemKind {
     PatientWithdrawn,
     /// 409: what is stored of the patient does not allow this change.
     RegistrationConflict,
+    /// 409: the alert, or its study, does not allow this change.
+    AlertConflict,
     /// 409: another body is stored under this id.
     SubmissionConflict,
     /// 409: the submission to correct is not stored (yet).
@@ -55,13 +57,14 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// All kinds, for tests of what callers and operators are shown of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::PatientNotEnrolled,
         Self::PatientWithdrawn,
         Self::RegistrationConflict,
+        Self::AlertConflict,
         Self::SubmissionConflict,
         Self::OriginalMissing,
         Self::AlreadyAmended,
@@ -93,6 +96,7 @@ impl ProblemKind {
             | Self::VersionConflict
             | Self::LaterVersion
             | Self::RegistrationConflict
+            | Self::AlertConflict
             | Self::DraftSubmitted => StatusCode::CONFLICT,
             Self::DraftGone => StatusCode::GONE,
             Self::DraftChanged => StatusCode::PRECONDITION_FAILED,
@@ -123,6 +127,7 @@ impl ProblemKind {
             Self::RegistrationConflict => {
                 ("urn:epro:problem:registration-conflict", "Not possible for this patient as registered")
             }
+            Self::AlertConflict => ("urn:epro:problem:alert-conflict", "Not possible for this alert as it is"),
             Self::SubmissionConflict => {
                 ("urn:epro:problem:submission-conflict", "Another body is stored under this id")
             }

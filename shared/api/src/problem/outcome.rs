@@ -42,6 +42,7 @@ fn issue_type(kind: ProblemKind) -> &'static str {
         | ProblemKind::AlreadyAmended
         | ProblemKind::VersionConflict
         | ProblemKind::LaterVersion
+        | ProblemKind::AlertConflict
         | ProblemKind::RegistrationConflict
         | ProblemKind::DraftSubmitted
         | ProblemKind::DraftChanged

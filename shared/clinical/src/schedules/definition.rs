@@ -208,6 +208,11 @@ impl ClockTime {
         date.to_datetime(Time::midnight()).checked_add(minutes.minutes()).ok()
     }
 
+    /// The minutes from the start of the day, by the clock.
+    pub fn minutes(self) -> u16 {
+        self.minutes
+    }
+
     /// Whether this is the end of the day.
     pub fn is_end_of_day(self) -> bool {
         self.minutes == 24 * 60

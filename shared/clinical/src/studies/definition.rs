@@ -7,6 +7,7 @@ use time::Date;
 use time::format_description::BorrowedFormatItem;
 use time::macros::format_description;
 
+use super::rota::Shift;
 use crate::document::{Texts, is_false};
 use crate::ids::{EventId, GroupId, InstrumentId, InstrumentVersion, RuleId, SiteId, StudyId, StudyVersion};
 use crate::instruments::definition::RuleDefinition;
@@ -139,6 +140,20 @@ pub struct AlertSettings {
     /// When an unacknowledged critical alert is published again; the deployment's default if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escalation: Option<Escalation>,
+    /// How long a clinician may snooze an alert; not at all if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snooze: Option<SnoozeLimit>,
+    /// Who is on call, by site, severity and time. The first entry that covers an alert counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rota: Vec<Shift>,
+}
+
+/// How long a clinician may snooze an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SnoozeLimit {
+    /// The maximum in minutes, 1 to 10,080 (a week).
+    pub most_minutes: u32,
 }
 
 /// When an unacknowledged critical alert is published again.

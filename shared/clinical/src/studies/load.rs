@@ -1,12 +1,13 @@
 //! Validation of a study with its instruments.
 
+mod alerts;
 mod overlap;
 mod schedules;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::definition::{AlertSettings, Escalation, StudyDefinition, StudyInstrument};
+use super::definition::{StudyDefinition, StudyInstrument};
 use super::protocol::{InForce, Protocol};
 use super::study::{SCHEMA, Study};
 use crate::document::{DefinitionFault, Faults, NotFound, pointer};
@@ -16,13 +17,8 @@ use crate::instruments::{Catalog, Instrument};
 
 /// The maximum size of a study's canonical form: it is stored as one DynamoDB item, which holds at most 400 KB.
 const MAX_BYTES: usize = 350_000;
-/// The maximum length of the URL under which an alert is opened.
-const MAX_LINK_LENGTH: usize = 200;
-const ALERT_ID: &str = "{alertId}";
 /// The maximum interval at which a questionnaire is due, in days.
 const MAX_INTERVAL_DAYS: u32 = 366;
-const MAX_ESCALATION_MINUTES: u32 = 10_080;
-const MAX_ESCALATIONS: u32 = 10;
 
 impl Study {
     /// Validates the study with its instruments, of which `own` are those that do not ship with the library.
@@ -85,7 +81,7 @@ impl Checks {
         self.sites(study);
         self.instruments(study);
         self.schedules(study);
-        self.alerts(&study.alerts);
+        self.alerts(study);
     }
 
     fn texts(&mut self, study: &StudyDefinition) {
@@ -194,42 +190,6 @@ impl Checks {
             if rules[..place].iter().any(|before| before.id == rule.id) {
                 let problem = format!("the rule id {} is used twice", rule.id);
                 self.faults.add(at, "rule.duplicate", problem, "give each rule a unique id");
-            }
-        }
-    }
-
-    fn alerts(&mut self, alerts: &AlertSettings) {
-        if let Some(link) = &alerts.link {
-            let begins = ["https://", "http://"].iter().any(|scheme| link.starts_with(scheme));
-            let plain = link.bytes().all(|byte| byte.is_ascii_graphic());
-            if !begins || !plain || !link.contains(ALERT_ID) || link.len() > MAX_LINK_LENGTH {
-                let problem = "the link is not a URL under which an alert can be opened";
-                let advice = format!(
-                    "write a URL that starts with https://, contains {ALERT_ID}, and has at most {MAX_LINK_LENGTH} \
-                     characters"
-                );
-                self.faults.add("/alerts/link".to_owned(), "alerts.link", problem, advice);
-            }
-        }
-        if let Some(Escalation { after_minutes, limit }) = alerts.escalation {
-            let at = "/alerts/escalation";
-            if !(1..=MAX_ESCALATION_MINUTES).contains(&after_minutes) {
-                let problem = format!("an alert escalates after 1 to {MAX_ESCALATION_MINUTES} minutes");
-                self.faults.add(
-                    pointer(at, "afterMinutes"),
-                    "alerts.escalation",
-                    problem,
-                    "write a number of minutes in this range",
-                );
-            }
-            if limit > MAX_ESCALATIONS {
-                let problem = format!("an alert escalates at most {MAX_ESCALATIONS} times");
-                self.faults.add(
-                    pointer(at, "limit"),
-                    "alerts.escalation",
-                    problem,
-                    "write a lower number, or 0 for no escalation",
-                );
             }
         }
     }

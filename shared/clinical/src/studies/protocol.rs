@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use time::OffsetDateTime;
 
 use super::definition::{Enrolment, Escalation, StartDate, StudyInstrument};
 use super::study::Study;
 use crate::document::NotFound;
-use crate::ids::{EventId, GroupId, InstrumentId, InstrumentVersion, SiteId};
-use crate::instruments::{Catalog, Instrument};
+use crate::ids::{EventId, GroupId, InstrumentId, InstrumentVersion, OnCallId, SiteId};
+use crate::instruments::{Catalog, Instrument, Severity};
 use crate::schedules::Schedule;
 
 /// The sites, instruments and alert rules in force for the patients of a study.
@@ -142,6 +144,31 @@ impl Protocol {
     /// The URL under which a clinician opens an alert, if the study sets one.
     pub fn alert_link(&self) -> Option<&str> {
         self.study()?.definition().alerts.link.as_deref()
+    }
+
+    /// The longest time that an alert may be snoozed, in minutes; `None` if it may not be.
+    pub fn most_snooze_minutes(&self) -> Option<u32> {
+        Some(self.study()?.definition().alerts.snooze?.most_minutes)
+    }
+
+    /// Who is on call for an alert of `severity` that is published at `site` at `at`: as the first entry of the rota says
+    /// that covers it, if any does. `zone` returns the time zone of a name. It is a parameter because the database is
+    /// large, and most readers do not need it.
+    pub fn on_call(
+        &self,
+        site: &SiteId,
+        severity: Severity,
+        at: OffsetDateTime,
+        zone: impl FnOnce(&str) -> Option<TimeZone>,
+    ) -> Option<&OnCallId> {
+        let study = self.study()?;
+        let rota = &study.definition().alerts.rota;
+        if rota.is_empty() {
+            return None;
+        }
+        let zone = zone(&study.site(site)?.time_zone)?;
+        let at = zone.to_datetime(Timestamp::from_second(at.unix_timestamp()).ok()?);
+        rota.iter().find(|shift| shift.covers(site, severity, at)).map(|shift| &shift.on_call)
     }
 
     /// When an unacknowledged critical alert is published again, if the study sets that.

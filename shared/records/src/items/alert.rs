@@ -12,10 +12,11 @@ use uuid::Uuid;
 use super::UnknownName;
 use super::acknowledgement::Acknowledgement;
 use super::occurrence::StoredOccurrence;
+use super::snooze::Snooze;
 use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, instant, number, sortable, text, unreadable};
 use crate::table::digest::sha256;
-use crate::table::keys;
+use crate::table::keys::{self, SITE_KEY, SITE_SORT};
 use crate::table::lists::{List, PENDING, PENDING_SINCE};
 
 pub(crate) const KIND: &str = "alert";
@@ -39,6 +40,12 @@ impl AlertId {
         bytes[..6].copy_from_slice(&millis.to_be_bytes()[2..]);
         bytes[6..].copy_from_slice(&digest[..10]);
         Self(uuid::Builder::from_custom_bytes(bytes).into_uuid())
+    }
+
+    /// The last bytes, which are of the digest.
+    pub(crate) fn last_bytes<const N: usize>(self) -> [u8; N] {
+        let bytes = self.0.into_bytes();
+        std::array::from_fn(|index| bytes[bytes.len() - N + index])
     }
 
     /// The key in the Records table of the alert of `site` with this id.
@@ -144,6 +151,8 @@ pub struct Alert {
     pub escalation: u32,
     /// When SNS confirmed its last escalation.
     pub escalated_at: Option<OffsetDateTime>,
+    /// The snoozes, in order. The last one counts.
+    pub snoozes: Vec<Snooze>,
     /// When the last escalation that the study allows had passed without an acknowledgement.
     pub exhausted_at: Option<OffsetDateTime>,
     /// Whether it was raised after its submission was scored, because an earlier submission or a correction arrived.
@@ -176,6 +185,7 @@ impl Alert {
             later: Vec::new(),
             escalation: 0,
             escalated_at: None,
+            snoozes: Vec::new(),
             exhausted_at: None,
             late: false,
             corrected: false,
@@ -204,6 +214,7 @@ impl Alert {
             sent_at: None,
             acknowledged: None,
             later: Vec::new(),
+            snoozes: Vec::new(),
             escalation: 0,
             escalated_at: None,
             exhausted_at: None,
@@ -236,6 +247,22 @@ impl Alert {
     /// When SNS last confirmed a publication; when it was raised, if SNS confirmed none.
     pub fn last_published(&self) -> OffsetDateTime {
         self.escalated_at.or(self.sent_at).unwrap_or(self.raised_at)
+    }
+
+    /// Until when it is snoozed, be that past; `None` if it never was.
+    pub fn snoozed_until(&self) -> Option<OffsetDateTime> {
+        self.snoozes.last().map(|snooze| snooze.until)
+    }
+
+    /// Whether it waits for a clinician, so that it is on the worklist of its site: neither acknowledged nor quiet.
+    pub fn waits(&self) -> bool {
+        matches!(self.status, AlertStatus::Pending | AlertStatus::Sent)
+    }
+
+    /// The attributes that put it on the worklist of its site, in the index `site`.
+    pub(crate) fn worklist_entry(&self) -> [(&'static str, String); 2] {
+        let sort = keys::waiting_alert(self.severity, &self.id.to_string());
+        [(SITE_KEY, keys::alerts(&self.study, &self.site)), (SITE_SORT, sort)]
     }
 
     /// Whether it is published again until a clinician acknowledges it.
@@ -274,6 +301,11 @@ impl Alert {
         set("raised_at", instant(self.raised_at));
         set("correlation_id", text(&self.correlation_id));
         set("status", text(self.status.as_str()));
+        if self.waits() {
+            for (name, value) in self.worklist_entry() {
+                set(name, text(value));
+            }
+        }
         if self.late {
             set("late", AttributeValue::Bool(true));
         }
@@ -308,6 +340,7 @@ impl Alert {
             later: Acknowledgement::later(reader)?,
             escalation: escalation.unwrap_or_default(),
             escalated_at: reader.optional_instant("escalated_at")?,
+            snoozes: Snooze::all_of(reader)?,
             exhausted_at: reader.optional_instant("exhausted_at")?,
             late: reader.is_set("late")?,
             corrected: reader.is_set("corrected")?,

@@ -51,7 +51,7 @@ impl AlertFilter {
     pub(crate) fn matches(self, alert: &Alert) -> bool {
         let status = match self.status {
             None => true,
-            Some(StatusFilter::Open) => matches!(alert.status, AlertStatus::Pending | AlertStatus::Sent),
+            Some(StatusFilter::Open) => alert.waits(),
             Some(StatusFilter::Exhausted) => alert.exhausted_at.is_some() && alert.acknowledged.is_none(),
             Some(StatusFilter::Only(status)) => alert.status == status,
         };

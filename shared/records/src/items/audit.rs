@@ -63,6 +63,8 @@ pub enum AuditAction {
     AuditRead,
     /// A clinician acknowledged an alert.
     AlertAcknowledged,
+    /// A clinician snoozed an alert.
+    AlertSnoozed,
     /// An earlier acknowledgement was returned to a clinician who acknowledged the alert again.
     AcknowledgementRead,
     /// One submission was read.
@@ -88,13 +90,14 @@ pub enum AuditAction {
 }
 
 impl AuditAction {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::PatientsRead,
         Self::ReportRead,
         Self::AlertsRead,
         Self::DueRead,
         Self::AuditRead,
         Self::AlertAcknowledged,
+        Self::AlertSnoozed,
         Self::AcknowledgementRead,
         Self::SubmissionRead,
         Self::SubmissionAmended,
@@ -117,6 +120,7 @@ impl AuditAction {
             Self::DueRead => "due-read",
             Self::AuditRead => "audit-read",
             Self::AlertAcknowledged => "alert-acknowledged",
+            Self::AlertSnoozed => "alert-snoozed",
             Self::AcknowledgementRead => "acknowledgement-read",
             Self::SubmissionRead => "submission-read",
             Self::SubmissionAmended => "submission-amended",

@@ -68,6 +68,19 @@ pub struct StoredAlert {
     pub has_message_id: bool,
     /// Whether it has the message id of an escalation.
     pub has_escalation_message_id: bool,
+    /// Its place on the worklist of its site.
+    pub worklist: WorklistPlace,
+}
+
+/// The place of an alert in the index `site`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorklistPlace {
+    /// It is not in it.
+    None,
+    /// It is in its place.
+    Right,
+    /// It is in the place of another one, or in none although it has one of the attributes.
+    Wrong,
 }
 
 /// A patient's profile with what its [`Profile`] leaves out.
@@ -125,6 +138,19 @@ impl OnList {
         match self {
             Self::On { list, .. } => Some(list),
             Self::None | Self::Unreachable => None,
+        }
+    }
+}
+
+impl WorklistPlace {
+    fn of(item: &Item, alert: &Alert) -> Self {
+        let entry = alert.worklist_entry();
+        if entry.iter().all(|(name, _)| !item.contains_key(*name)) {
+            Self::None
+        } else if entry.iter().all(|(name, value)| item.get(*name) == Some(&text(value))) {
+            Self::Right
+        } else {
+            Self::Wrong
         }
     }
 }
@@ -238,6 +264,7 @@ impl StoredAlert {
             has_message_id: item.contains_key("message_id"),
             has_escalation_message_id: item.contains_key("escalation_message_id"),
             on: OnList::of(Reader(item)),
+            worklist: WorklistPlace::of(item, &alert),
             alert,
         })
     }

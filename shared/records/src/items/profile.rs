@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use clinical::ids::{InstrumentId, PatientId, SiteId, StudyId, SubmissionId};
-use clinical::instruments::{Course, CourseId, FiredRule, History, Instrument, Outcome, Place, Point};
+use clinical::instruments::{Course, CourseId, FiredRule, History, Instrument, Outcome, Place, Point, Severity};
 use rust_decimal::Decimal;
 use time::{Duration, OffsetDateTime};
 
 use super::alert::{Alert, AlertStatus};
+use super::open_alerts::{MARKS, OpenAlerts};
 use super::registration::Registration;
 use super::submission::Submission;
 use crate::table::attributes::{Item, Reader, Unreadable, bytes, instant, map, number, sortable, text, unreadable};
@@ -42,6 +43,8 @@ pub struct Profile {
     pub last_submission: Option<(SubmissionId, Place)>,
     /// The number of alerts raised and not acknowledged.
     pub open_alerts: u64,
+    /// The marks of these alerts. Of alerts that were raised before there were marks, there is none.
+    pub open_marks: OpenAlerts,
     /// When each rule of each instrument (`phq-9#safety`) last raised an alert that is published.
     pub last_alerts: BTreeMap<String, OffsetDateTime>,
     /// Since when the courses are due for a replay of all submissions; `None` if they are not.
@@ -78,6 +81,7 @@ impl Profile {
             courses: BTreeMap::new(),
             last_submission: None,
             open_alerts: 0,
+            open_marks: OpenAlerts::default(),
             last_alerts: BTreeMap::new(),
             reevaluate: None,
             revision: 0,
@@ -87,6 +91,12 @@ impl Profile {
     /// Since when its courses are due for a replay of all submissions; `None` if they are not.
     pub fn marked_since(&self) -> Option<OffsetDateTime> {
         self.reevaluate
+    }
+
+    /// The highest severity of the open alerts, and when the oldest one was raised; `None` if there is none, or one that
+    /// has no mark, which might be the most severe.
+    pub fn highest_and_oldest(&self) -> Option<(Severity, OffsetDateTime)> {
+        self.open_marks.highest_and_oldest().filter(|_| self.open_marks.len() == self.open_alerts)
     }
 
     /// How `submission` of `instrument` is to be evaluated.
@@ -167,6 +177,7 @@ impl Profile {
             *last = alert.raised_at.max(*last);
         }
         self.open_alerts += 1;
+        self.open_marks.add(alert);
     }
 
     /// Its key in the Records table.
@@ -189,6 +200,9 @@ impl Profile {
             set(LAST, map(place_to_members(submission, place)));
         }
         set("open_alerts", number(self.open_alerts));
+        if !self.open_marks.is_empty() {
+            set(MARKS, self.open_marks.to_attribute());
+        }
         set("last_alerts", map(self.last_alerts.iter().map(|(rule, at)| (rule.as_str(), instant(*at)))));
         set("revision", number(self.revision + 1));
         if let Some(since) = self.reevaluate {
@@ -220,6 +234,7 @@ impl Profile {
             last_submission: last.or_else(|| newest(&courses)),
             courses,
             open_alerts: reader.optional_count("open_alerts")?.unwrap_or_default(),
+            open_marks: OpenAlerts::from_reader(reader)?,
             reevaluate: reader.optional_instant(PENDING_SINCE)?,
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })

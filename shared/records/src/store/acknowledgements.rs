@@ -14,10 +14,11 @@ use super::Store;
 use crate::items::acknowledgement::{Acknowledgement, Acknowledgements, LATER};
 use crate::items::alert::{Alert, AlertStatus};
 use crate::items::audit::Audit;
+use crate::items::open_alerts::{MARKS, OpenAlerts};
 use crate::table::attributes::{Reader, instant, number, text};
 use crate::table::calls::{CONDITION_FAILED, code, is_condition_failed, put_if_absent, send};
 use crate::table::digest::token;
-use crate::table::keys::{self, SK};
+use crate::table::keys::{self, SITE_KEY, SITE_SORT, SK};
 
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -126,7 +127,7 @@ impl Store {
         send(request, deadline, TRANSACTION).await.map(drop)
     }
 
-    /// An acknowledgement does not remove the alert from its list. It is removed after SNS confirms its publication or,
+    /// An acknowledgement takes the alert off the worklist of its site, and not off its list of `pending`. It is removed after SNS confirms its publication or,
     /// on the list of open alerts, when its escalation is due.
     fn set_acknowledged(&self, alert: &Alert, acknowledgement: &Acknowledgement) -> Update {
         let note = acknowledgement.note.as_ref();
@@ -134,7 +135,8 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(alert.key()))
             .update_expression(format!(
-                "SET #status = :acknowledged, acknowledged_by = :by, acknowledged_at = :at{}",
+                "SET #status = :acknowledged, acknowledged_by = :by, acknowledged_at = :at{} \
+                 REMOVE {SITE_KEY}, {SITE_SORT}",
                 if note.is_some() { ", note = :note" } else { "" }
             ))
             .condition_expression("attribute_exists(pk) AND attribute_not_exists(acknowledged_at)")
@@ -172,10 +174,13 @@ impl Store {
         Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(keys::profile(&alert.study, &alert.patient)))
-            .update_expression("SET open_alerts = open_alerts - :one, #revision = #revision + :one")
+            .update_expression(format!(
+                "SET open_alerts = open_alerts - :one, #revision = #revision + :one DELETE {MARKS} :mark"
+            ))
             .condition_expression("open_alerts >= :one")
             .expression_attribute_names("#revision", "revision")
             .expression_attribute_values(":one", number(1))
+            .expression_attribute_values(":mark", OpenAlerts::attribute_of(alert))
             .build()
             .expect("table, key and expression are set")
     }

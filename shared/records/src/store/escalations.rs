@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use super::Store;
 use super::alerts::UPDATE;
 use crate::items::alert::Alert;
+use crate::items::snooze::SNOOZES;
 use crate::table::attributes::{instant, number, sortable, text};
 use crate::table::calls::update_once;
 use crate::table::lists::List;
@@ -102,7 +103,7 @@ impl Store {
     }
 
     /// An update of `alert` on condition that it is on the list of open alerts, at the same step of its escalation, and
-    /// not acknowledged.
+    /// neither acknowledged nor snoozed in the meantime.
     fn open_alert(&self, alert: &Alert) -> UpdateItemFluentBuilder {
         let update = self
             .dynamodb
@@ -110,7 +111,13 @@ impl Store {
             .table_name(&self.tables.records)
             .set_key(Some(alert.key()))
             .expression_attribute_values(":open", text(alert.list_key(List::Open)));
-        let open = "pending = :open AND attribute_not_exists(acknowledged_at)";
+        let (update, snoozes) = match alert.snoozes.len() {
+            0 => (update, format!("attribute_not_exists({SNOOZES})")),
+            known => {
+                (update.expression_attribute_values(":snoozes", number(known)), format!("size({SNOOZES}) = :snoozes"))
+            }
+        };
+        let open = format!("pending = :open AND attribute_not_exists(acknowledged_at) AND {snoozes}");
         match alert.escalation {
             0 => update.condition_expression(format!("{open} AND attribute_not_exists(escalation)")),
             step => update

@@ -19,6 +19,7 @@ use super::commits::transaction::report_raised;
 use crate::items::alert::Alert;
 use crate::items::counts::CountsAdded;
 use crate::items::occurrence::StoredOccurrence;
+use crate::items::open_alerts::{MARKS, OpenAlerts};
 use crate::items::profile::Profile;
 use crate::items::submission;
 use crate::table::attributes::{Item, Reader, Unreadable, number, text};
@@ -226,7 +227,7 @@ impl Store {
             let writes = vec![
                 put_revision(&self.tables.records, stored.to_item(), stored.revision),
                 TransactWriteItem::builder().put(put_if_absent(&self.tables.records, alert.to_item())).build(),
-                self.count_open_alert(&stored, has_profile),
+                self.count_open_alert(&alert, has_profile),
                 self.add_counts(&CountsAdded::of_alerts(1), &alert.study, &alert.site, &alert.id.to_string()),
             ];
             let jitter = alert.id.to_string();
@@ -244,21 +245,25 @@ impl Store {
     }
 
     /// The write that counts one more open alert of the patient, who has a profile or not.
-    fn count_open_alert(&self, missed: &StoredOccurrence, has_profile: bool) -> TransactWriteItem {
-        let StoredOccurrence { study, patient, site, .. } = missed;
+    fn count_open_alert(&self, alert: &Alert, has_profile: bool) -> TransactWriteItem {
+        let Alert { study, patient, site, .. } = alert;
         if has_profile {
             let update = Update::builder()
                 .table_name(&self.tables.records)
                 .set_key(Some(keys::profile(study, patient)))
-                .update_expression("SET open_alerts = open_alerts + :one, #revision = #revision + :one")
+                .update_expression(format!(
+                    "SET open_alerts = open_alerts + :one, #revision = #revision + :one ADD {MARKS} :mark"
+                ))
                 .condition_expression("attribute_exists(pk)")
+                .expression_attribute_values(":mark", OpenAlerts::attribute_of(alert))
                 .expression_attribute_names("#revision", "revision")
                 .expression_attribute_values(":one", number(1));
             return TransactWriteItem::builder()
                 .update(update.build().expect("table, key and expression are set"))
                 .build();
         }
-        let profile = Profile { open_alerts: 1, ..Profile::new(study.clone(), patient.clone(), site.clone()) };
+        let mut profile = Profile { open_alerts: 1, ..Profile::new(study.clone(), patient.clone(), site.clone()) };
+        profile.open_marks.add(alert);
         let put: Put = put_if_absent(&self.tables.records, profile.to_item());
         TransactWriteItem::builder().put(put).build()
     }

@@ -1,16 +1,17 @@
 //! Keys. No id can hold a `#` (see `clinical::ids`), so no two different things have the same key.
 
 use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScheduleId, SiteId, StudyId, SubmissionId};
+use clinical::instruments::Severity;
 
 use super::attributes::{Item, text};
 
 pub(crate) const PK: &str = "pk";
 pub(crate) const SK: &str = "sk";
-/// The index of a site's patients, by [`SITE_KEY`] and [`SITE_SORT`].
+/// The index of a site's patients, and of its alerts that wait, by [`SITE_KEY`] and [`SITE_SORT`].
 pub(crate) const SITE_INDEX: &str = "site";
 pub(crate) const SITE_KEY: &str = "site_key";
 pub(crate) const SITE_SORT: &str = "site_sort";
-/// Sorts after the ids of all alerts.
+/// Sorts after the ids of all alerts, and after all that begins with a digit.
 pub(crate) const AFTER_ALERTS: &str = "~";
 /// The prefix of the keys of patients' partitions, and of a site's patients in the index `site`.
 pub(crate) const PATIENT: &str = "PATIENT#";
@@ -106,7 +107,22 @@ pub(crate) fn alert(study: &StudyId, site: &SiteId, id: &str) -> Item {
     key(alerts(study, site), id)
 }
 
-/// Hash key of the index `site`.
+/// Sort key, in the index `site`, of an alert that waits for a clinician. In descending order, the most severe ones come
+/// first, and of these the newest.
+pub(crate) fn waiting_alert(severity: Severity, id: &str) -> String {
+    format!("{}{id}", waiting_alerts(severity))
+}
+
+/// The prefix of the sort keys of the alerts of `severity` that wait.
+pub(crate) fn waiting_alerts(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "3#",
+        Severity::Warning => "2#",
+        Severity::Info => "1#",
+    }
+}
+
+/// Hash key of the index `site` for a site's patients.
 pub(crate) fn site(study: &StudyId, site: &SiteId) -> String {
     format!("{SITE}{}#{}", study.as_str(), site.as_str())
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use clinical::ids::SiteId;
 use clinical::instruments::{Course, CourseId};
-use records::{List, OnList};
+use records::{Alert, List, OnList, OpenAlerts};
 
 use super::Patient;
 use crate::difference::{Difference, Kind};
@@ -63,10 +63,14 @@ impl Patient<'_> {
         if sent_from.into_iter().any(|site| *site != stored.profile.site && !self.records.site_entries.contains(site)) {
             self.of_profile(Kind::NotInSiteIndex, "a site of a submission");
         }
-        let open = self.records.alerts.iter().filter(|row| row.alert.acknowledged.is_none()).count() as u64;
+        let mut open = OpenAlerts::default();
+        let is_open = |alert: &&Alert| alert.acknowledged.is_none();
+        self.records.alerts.iter().map(|row| &row.alert).filter(is_open).for_each(|alert| open.add(alert));
         let alerts_are_readable = self.records.unreadable.iter().all(|item| item.kind != "alert");
-        if stored.profile.open_alerts != open && alerts_are_readable {
+        if alerts_are_readable && stored.profile.open_alerts != open.len() {
             self.of_profile(Kind::OpenAlertsDiffer, "");
+        } else if alerts_are_readable && stored.profile.open_marks != open {
+            self.of_profile(Kind::OpenAlertsDiffer, "severity and time");
         }
         match (stored.profile.marked_since(), stored.on) {
             (Some(since), OnList::On { list: List::Pending, .. }) => {

@@ -1,7 +1,7 @@
 //! The states of alerts: status, times, escalation, and the list that each is on.
 
 use clinical::instruments::Severity;
-use records::{AlertStatus, List, OnList, StoredAlert};
+use records::{AlertStatus, List, OnList, StoredAlert, WorklistPlace};
 
 use super::Patient;
 use crate::Settings;
@@ -41,6 +41,10 @@ impl Patient<'_> {
         }
         if self.most_escalations().is_some_and(|most| alert.escalation > most) {
             self.of_alert(Kind::EscalatedTooOften, row, &alert.rule);
+        }
+        let worklist = if alert.waits() { WorklistPlace::Right } else { WorklistPlace::None };
+        if row.worklist != worklist {
+            self.of_alert(Kind::NotInSiteIndex, row, "worklist");
         }
         if !self.is_on_the_right_list(row) {
             self.of_alert(Kind::ListDiffers, row, alert.status.as_str());

@@ -66,6 +66,8 @@ const REQUESTS: &[(&str, u16, &str)] = &[
     ("registry-put", 200, "\"enrolledOn\":\"2026-11-01\""),
     ("audit-get", 200, "\"entries\":[{"),
     ("alerts-get", 200, "\"alerts\":["),
+    ("alerts-get-waiting", 200, "\"alerts\":["),
+    ("alerts-snooze", 409, "urn:epro:problem:alert-conflict"),
     ("alerts-acknowledge", 200, "\"acknowledged"),
     ("validate-post", 200, "\"findings\""),
     ("validate-post-invalid", 422, "\"pointer\""),

@@ -41,6 +41,8 @@ pub(crate) const INVOCATIONS: &[(&str, &str, Option<u16>)] = &[
     ("RegistryFunction", "registry-put", Some(200)),
     ("AuditFunction", "audit-get", Some(200)),
     ("AlertsFunction", "alerts-get", Some(200)),
+    ("AlertsFunction", "alerts-get-waiting", Some(200)),
+    ("AlertsFunction", "alerts-snooze", Some(409)),
     ("AlertsFunction", "alerts-acknowledge", Some(200)),
     ("SweepFunction", "sweep-schedule", None),
     ("ReconcileFunction", "reconcile-schedule", None),
