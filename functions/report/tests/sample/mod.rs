@@ -80,7 +80,8 @@ fn alert(submission: &SubmissionSummary, index: usize, random: &mut Random) -> A
     let acknowledged = (raised_at + Duration::minutes(47), "5f0c1f9e-6a53-4b8b-9a39-0c86bb6b1f33".to_owned());
     AlertHandling {
         id: random.id().parse().unwrap(),
-        submission: submission.id,
+        submission: Some(submission.id),
+        instrument: None,
         rule: ["safety", "threshold"][index % 2].parse().unwrap(),
         severity: [Severity::Critical, Severity::Warning, Severity::Info][index % 3],
         raised_at,
