@@ -134,7 +134,7 @@ async fn score(world: &World) {
 
 async fn sweep(world: &World) {
     let default = Escalation { after_minutes: 30, limit: 3 };
-    let sweep = Sweep::new(world.store(), world.topic(), default);
+    let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), default);
     Box::pin(sweep.handle(LambdaEvent::new(json!({}), context(PLENTY)))).await.unwrap();
 }
 
@@ -576,7 +576,7 @@ async fn an_escalation_that_waits_for_its_publication_is_no_difference() {
     }
     world.inject_into("PublishBatch", usize::MAX, Fault::Cut);
     let at_once = Escalation { after_minutes: 0, limit: 3 };
-    let run = Sweep::new(world.store(), world.topic(), at_once);
+    let run = Sweep::new(world.store(), world.topic(), world.reminder_topic(), at_once);
     Box::pin(run.handle(LambdaEvent::new(json!({}), context(PLENTY)))).await.unwrap_err();
     let waits = alert(&world, "safety");
     assert_eq!((&waits["escalation"], &waits["escalated_at"]), (&json!(1), &Value::Null));

@@ -72,7 +72,7 @@ async fn promise_4_an_outage_of_sns_delays_no_score_and_all_alerts_are_published
         assert_eq!((world.items("alert").len(), sent(&world)), (120, 0), "{fault:?}");
         world.heal();
         age(&world);
-        let swept = sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap();
+        let swept = sweep(&Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER)).await.unwrap();
         assert_eq!((swept.alerts, sent(&world)), (120, 120), "{fault:?}");
     }
 }
@@ -85,7 +85,7 @@ async fn a_sweep_scores_all_waiting_submissions_during_an_outage_of_sns() {
     }
     age(&world);
     world.inject_into("PublishBatch", usize::MAX, Fault::Stall);
-    let run = Sweep::new(world.store(), world.topic(), NEVER);
+    let run = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
     let _ = sweep(&run).await;
     assert_eq!((scored(&world), sent(&world)), (440, 0));
     age(&world);
@@ -158,10 +158,10 @@ async fn an_alert_that_panics_is_quarantined_and_its_neighbours_are_published() 
     let waits = alert["pending"].as_str().unwrap();
     assert!(waits.starts_with("QUARANTINE#"), "{waits}");
     age(&world);
-    assert_eq!(sweep(&Sweep::new(world.store(), world.topic(), NEVER)).await.unwrap().alerts, 0, "it is not retried");
+    assert_eq!(sweep(&Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER)).await.unwrap().alerts, 0, "it is not retried");
     world.heal();
     let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
-    Sweep::new(world.store(), world.topic(), NEVER).handle(retry).await.unwrap();
+    Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER).handle(retry).await.unwrap();
     assert_eq!(sent(&world), 4, "it is published once its cause is fixed and a retry is requested");
 }
 
@@ -204,7 +204,7 @@ async fn no_stored_time_makes_an_escalation_panic() {
     world.tamper_one(&rows[1], "sent_at", LONG_AGO);
     age(&world);
     let escalates = Escalation { after_minutes: 10_080, limit: 1 };
-    let swept = sweep(&Sweep::new(world.store(), world.topic(), escalates)).await.unwrap();
+    let swept = sweep(&Sweep::new(world.store(), world.topic(), world.reminder_topic(), escalates)).await.unwrap();
     assert_eq!(swept.escalated, 1);
 }
 
@@ -213,7 +213,7 @@ async fn an_alert_that_nobody_acknowledges_is_exhausted_at_the_limit_of_its_esca
     let world = World::new();
     send_unsafe(&world, "S01", "P-1").await;
     Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
-    let run = Sweep::new(world.store(), world.topic(), Escalation { after_minutes: 5, limit: 1 });
+    let run = Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 5, limit: 1 });
     for (escalated, exhausted) in [(1, 0), (0, 1), (0, 0)] {
         for time in ["sent_at", "escalated_at"] {
             for row in world.items("alert").iter().filter(|row| row[time].is_string()) {
