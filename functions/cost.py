@@ -68,8 +68,8 @@ def costs(submissions, alerts):
     # The registration before the put, the profile before the score.
     reads = submissions * (1 + read_units(PROFILE) + READS * 2)
     sweeps, passes = 30 * 24 * 60, 30
-    # sweep asks two lists of eight shards, and counts a third; reconcile reads all, consistently.
-    idle_reads = sweeps * 24 * 0.5 + passes * table / 4096
+    # sweep asks three lists of eight shards, and counts a fourth; reconcile reads all, consistently.
+    idle_reads = sweeps * 32 * 0.5 + passes * table / 4096
     invocations = submissions * (2 + READS) + sweeps + 30 * 24 * 12
     seconds = submissions * (SUBMIT_MS + SCORE_MS + READS * READ_MS) / 1_000 + sweeps * 0.2 + passes * table / 1e9 * 60
     log = invocations * (APP_LOG + PLATFORM_LOG) + submissions * (1 + READS) * ACCESS_LOG

@@ -56,7 +56,8 @@ fn snoozed(world: &World) -> Vec<Value> {
 }
 
 async fn sweep(world: &World) {
-    let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 0, limit: 3 });
+    let sweep =
+        Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 0, limit: 3 });
     sweep.handle(LambdaEvent::new(json!({}), context(PLENTY))).await.unwrap();
 }
 

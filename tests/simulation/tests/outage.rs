@@ -158,7 +158,11 @@ async fn an_alert_that_panics_is_quarantined_and_its_neighbours_are_published() 
     let waits = alert["pending"].as_str().unwrap();
     assert!(waits.starts_with("QUARANTINE#"), "{waits}");
     age(&world);
-    assert_eq!(sweep(&Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER)).await.unwrap().alerts, 0, "it is not retried");
+    assert_eq!(
+        sweep(&Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER)).await.unwrap().alerts,
+        0,
+        "it is not retried"
+    );
     world.heal();
     let retry = LambdaEvent::new(json!({"retry": "quarantine"}), context(PLENTY));
     Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER).handle(retry).await.unwrap();
@@ -213,7 +217,8 @@ async fn an_alert_that_nobody_acknowledges_is_exhausted_at_the_limit_of_its_esca
     let world = World::new();
     send_unsafe(&world, "S01", "P-1").await;
     Score::new(world.store(), world.topic()).handle(stream_event(&world.stream(), PLENTY)).await.unwrap();
-    let run = Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 5, limit: 1 });
+    let run =
+        Sweep::new(world.store(), world.topic(), world.reminder_topic(), Escalation { after_minutes: 5, limit: 1 });
     for (escalated, exhausted) in [(1, 0), (0, 1), (0, 0)] {
         for time in ["sent_at", "escalated_at"] {
             for row in world.items("alert").iter().filter(|row| row[time].is_string()) {

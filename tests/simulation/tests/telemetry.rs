@@ -135,7 +135,7 @@ impl Functions {
     }
 
     async fn sweep(&mut self, event: Value, escalation: Escalation) {
-        let sweep = Sweep::new(self.world.store(), self.world.topic(), escalation);
+        let sweep = Sweep::new(self.world.store(), self.world.topic(), self.world.reminder_topic(), escalation);
         let ended = Box::pin(sweep.handle(LambdaEvent::new(event, context(PLENTY)))).await;
         self.ended("sweep", ended);
     }
