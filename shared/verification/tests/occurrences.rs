@@ -1,0 +1,126 @@
+//! Occurrences that are not what the patient's submissions make them, and alerts of missed windows that are not theirs, are
+//! found.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
+
+use std::time::Duration;
+
+use api::Handler;
+use clinical::studies::Escalation;
+use harness::{RECORDS, World, claims, context, request};
+use invocation::Deadline;
+use lambda_runtime::LambdaEvent;
+use registry::Registry;
+use serde_json::{Value, json};
+use submit::Submit;
+use sweep::Sweep;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use uuid::Uuid;
+use verification::{Settings, verify};
+
+const PLENTY: Duration = Duration::from_secs(60);
+
+async fn sweep(world: &World) {
+    let never = Escalation { after_minutes: 30, limit: 0 };
+    let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), never);
+    sweep.handle(LambdaEvent::new(json!({}), context(PLENTY))).await.unwrap();
+}
+
+fn occurrence(world: &World, number: u64) -> Value {
+    let end = format!("#{number:04}");
+    world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with(&end)).unwrap()
+}
+
+/// Moves the window of the occurrence `number` to so many days before, as if this time had passed.
+fn pass(world: &World, number: u64, days: i64) {
+    let one = occurrence(world, number);
+    for name in ["opens", "closes", "pending_since"] {
+        let at = OffsetDateTime::parse(one[name].as_str().unwrap(), &Rfc3339).unwrap() - time::Duration::days(days);
+        world.tamper_one(&one, name, &at.format(&Rfc3339).unwrap());
+    }
+}
+
+/// Two windows missed, with their alert, and one answered.
+async fn world() -> World {
+    let world = World::new();
+    let daily = json!({
+        "id": "daily", "instrument": "phq-9", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 30},
+        "window": {"opens": "00:00", "closes": "24:00"}, "missed": {"severity": "warning", "after": 2},
+    });
+    let sites = json!([{"id": "S01", "name": "Site 1", "timeZone": "UTC"}]);
+    world.put_study(json!({"sites": sites, "schedules": [daily]})).await;
+    let today = OffsetDateTime::now_utc().date().to_string();
+    let body = json!({"enrolledOn": today}).to_string();
+    let staff = claims(&[("role", "staff"), ("patient", "")]);
+    let enrol = request("PUT /v1/patients/{patient}", &[("patient", "P-1")], "", Some(staff), Some(&body), PLENTY);
+    assert_eq!(Registry::new(world.store()).handle(enrol).await.unwrap().status(), 201);
+    sweep(&world).await;
+    for (number, days) in [(1, 3), (2, 3), (3, 2)] {
+        pass(&world, number, days);
+    }
+    sweep(&world).await;
+    let answers = json!({"1": 1, "2": 0, "3": 1, "4": 0, "5": 0, "6": 1, "7": 2, "8": 0, "9": 0, "10": 0});
+    let body = json!({
+        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "authoredAt": OffsetDateTime::now_utc().format(&Rfc3339).unwrap(), "answers": answers,
+    });
+    let patient = claims(&[("patient", "P-1")]);
+    let submit = request("POST /v1/submissions", &[], "", Some(patient), Some(&body.to_string()), PLENTY);
+    assert_eq!(Submit::new(world.store()).handle(submit).await.unwrap().status(), 202);
+    assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+    world
+}
+
+/// The names of what differs, each once.
+async fn differs(world: &World) -> Vec<String> {
+    let settings = Settings { patience: time::Duration::hours(1), ..Settings::default() };
+    let report = verify(&world.store(), settings, OffsetDateTime::now_utc(), Deadline::after(PLENTY), |_| {}).await.unwrap();
+    let mut names: Vec<String> =
+        report.differences.iter().map(|difference| difference.kind.name().to_owned()).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_differs_in_what_the_functions_stored() {
+    let world = world().await;
+    let state = |number| occurrence(&world, number)["state"].clone();
+    assert_eq!([1, 2, 3, 4].map(state), ["missed", "missed", "done", "waiting"].map(|state| json!(state)));
+    assert_eq!(differs(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_change_of_an_occurrence_or_its_alert_is_found() {
+    let text = |text: &str| json!({"S": text});
+    let alter = |world: &World, number: u64, name: &str, value: Value| {
+        world.edit(RECORDS, &occurrence(world, number), |raw| raw[name] = value);
+    };
+    let other = "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e";
+    type Change<'a> = (&'a str, &'a dyn Fn(&World));
+    let changes: [Change<'_>; 7] = [
+        ("occurrence-differs", &|world| alter(world, 3, "state", text("missed"))),
+        ("occurrence-differs", &|world| alter(world, 3, "submission", text(other))),
+        ("occurrence-differs", &|world| alter(world, 3, "late", json!({"BOOL": true}))),
+        ("waits-too-long", &|world| {
+            world.edit(RECORDS, &occurrence(world, 2), |raw| {
+                raw["state"] = text("waiting");
+                raw.as_object_mut().unwrap().remove("alert");
+            });
+        }),
+        ("alert-not-stored", &|world| world.remove(RECORDS, &world.items("alert")[0])),
+        ("alert-not-named", &|world| {
+            world.edit(RECORDS, &occurrence(world, 2), |raw| drop(raw.as_object_mut().unwrap().remove("alert")));
+        }),
+        ("alert-altered", &|world| {
+            world.edit(RECORDS, &world.items("alert")[0], |raw| raw["instrument"] = text("gad-7"));
+        }),
+    ];
+    for (kind, change) in changes {
+        let world = world().await;
+        change(&world);
+        let found = differs(&world).await;
+        assert!(found.iter().any(|name| name == kind), "{kind}: {found:?}");
+    }
+}
