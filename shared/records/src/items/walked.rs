@@ -156,7 +156,7 @@ mod tests {
         let (id, at) = (uuid::Uuid::from_u128(7).into(), datetime!(2026-11-01 08:00 UTC));
         let mut item = Draft::new(study, patient, id, "{}".to_owned(), at).to_item();
         assert!(Walked::of(&item).is_none());
-        item.remove("expires_at");
+        item.remove(draft::EXPIRES_AT);
         let Some(Walked::Unreadable(unreadable)) = Walked::of(&item) else { panic!("it never ends") };
         assert_eq!(unreadable.to_string(), "draft: attribute expires_at is missing");
     }
