@@ -149,4 +149,15 @@ mod tests {
         let Some(Walked::Unreadable(unreadable)) = Walked::of(&item) else { panic!("its key is of another study") };
         assert!(unreadable.to_string().contains("does not agree with the other attributes"), "{unreadable}");
     }
+
+    #[test]
+    fn a_draft_has_nothing_to_compare_with_and_one_that_cannot_be_read_is_reported() {
+        let (study, patient) = ("DEMO".parse().unwrap(), "P-1".parse().unwrap());
+        let (id, at) = (uuid::Uuid::from_u128(7).into(), datetime!(2026-11-01 08:00 UTC));
+        let mut item = Draft::new(study, patient, id, "{}".to_owned(), at).to_item();
+        assert!(Walked::of(&item).is_none());
+        item.remove(draft::EXPIRES_AT);
+        let Some(Walked::Unreadable(unreadable)) = Walked::of(&item) else { panic!("it never ends") };
+        assert_eq!(unreadable.to_string(), "draft: attribute expires_at is missing");
+    }
 }
