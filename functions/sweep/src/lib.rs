@@ -240,7 +240,8 @@ impl Sweep {
             });
             stream::iter(plans.collect::<Vec<_>>()).buffer_unordered(UPDATES_AT_ONCE).collect::<()>().await;
         };
-        self.each_page(List::Due, now, run, process).await;
+        // What is due at this very millisecond, too.
+        self.each_page(List::Due, now + time::Duration::milliseconds(1), run, process).await;
     }
 
     /// As [`Sweep::review`]. An alert whose review panics is quarantined; the others are not affected.

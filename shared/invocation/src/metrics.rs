@@ -119,7 +119,7 @@ pub const STUDY_NOT_READ: Metric = Metric { name: "StudyNotRead", unit: Unit::Co
 pub const RECORDS_DIFFER: Metric = Metric { name: "RecordsDiffer", unit: Unit::Count, dimension: None };
 
 /// All metrics.
-pub const ALL: [Metric; 27] = [
+pub const ALL: [Metric; 30] = [
     SUBMISSIONS_ACCEPTED,
     SUBMISSIONS_REPEATED,
     SUBMISSIONS_REFUSED,
@@ -137,6 +137,9 @@ pub const ALL: [Metric; 27] = [
     OLDEST_PENDING_SECONDS,
     ITEMS_SWEPT,
     SWEEP_FAILURES,
+    OCCURRENCES_MADE,
+    WINDOWS_MISSED,
+    REMINDERS_PUBLISHED,
     RECORDS_QUARANTINED,
     TRANSACTION_CONFLICTS,
     STREAM_LAG_SECONDS,

@@ -75,7 +75,8 @@ async fn world() -> World {
 /// The names of what differs, each once.
 async fn differs(world: &World) -> Vec<String> {
     let settings = Settings { patience: time::Duration::hours(1), ..Settings::default() };
-    let report = verify(&world.store(), settings, OffsetDateTime::now_utc(), Deadline::after(PLENTY), |_| {}).await.unwrap();
+    let report =
+        verify(&world.store(), settings, OffsetDateTime::now_utc(), Deadline::after(PLENTY), |_| {}).await.unwrap();
     let mut names: Vec<String> =
         report.differences.iter().map(|difference| difference.kind.name().to_owned()).collect();
     names.sort();

@@ -386,10 +386,10 @@ impl Sequence {
     /// As [`items_of_patient`](Self::items_of_patient), without occurrences and their plan.
     fn data_of_patient(&self, patient: u64) -> Value {
         let mut body = self.items_of_patient(patient).body;
-        extend(&mut body, json!({"KeyConditionExpression": "pk = :pk AND sk BETWEEN :from AND :until"}));
+        extend(&mut body, json!({"KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last"}));
         extend(
             &mut body["ExpressionAttributeValues"],
-            json!({":from": {"S": "PROFILE"}, ":until": {"S": "SUBMISSION#~"}}),
+            json!({":first": {"S": "PROFILE"}, ":last": {"S": "SUBMISSION#~"}}),
         );
         body
     }
@@ -499,7 +499,7 @@ impl Sequence {
                 let mut body = self.data_of_patient(patient);
                 extend(
                     &mut body["ExpressionAttributeValues"],
-                    json!({":from": {"S": "OCCURRENCE#daily#0001"}, ":until": {"S": "OCCURRENCE#daily#~"}}),
+                    json!({":first": {"S": "OCCURRENCE#daily#0001"}, ":last": {"S": "OCCURRENCE#daily#~"}}),
                 );
                 if self.random.percent(50) {
                     extend(&mut body, json!({"ScanIndexForward": false}));

@@ -120,7 +120,7 @@ async fn a_request_reaches_its_function_with_claims_and_parameters() {
         ("sites", "A1 B2"),
         ("patient", "P1"),
         ("token_use", "access"),
-        ("scope", "submissions:write submissions:read instruments:read"),
+        ("scope", "submissions:write submissions:read instruments:read due:read"),
         ("aud", "[app]"),
     ] {
         assert_eq!(jwt["claims"][claim], value, "{claim}");

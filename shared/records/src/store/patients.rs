@@ -211,12 +211,12 @@ impl Store {
         calls::query(narrow(query), usize::MAX, "Query of a patient's records", deadline).await
     }
 
-    /// A query of the records under `pk` with the sort keys from `from` to `until`, read consistently.
-    pub(super) fn between(&self, pk: String, from: String, until: String) -> QueryFluentBuilder {
+    /// A query of the records under `pk` with the sort keys from `first` to `last`, read consistently.
+    pub(super) fn between(&self, pk: String, first: String, last: String) -> QueryFluentBuilder {
         self.partition(pk)
-            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :until")
-            .expression_attribute_values(":from", text(from))
-            .expression_attribute_values(":until", text(until))
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":first", text(first))
+            .expression_attribute_values(":last", text(last))
     }
 }
 
