@@ -200,6 +200,10 @@ async fn pages_of_the_store_are_read_to_the_end() {
             (key["site_key"], key["site_sort"]) = (json!({"S": "SITE#DEMO#S01"}), json!({"S": "PATIENT#P-000"}));
         } else {
             key["pk"] = values[":pk"].clone();
+            // Of a patient, it is within what is asked for.
+            if !values[":first"].is_null() {
+                key["sk"] = values[":first"].clone();
+            }
         }
         let nothing = json!({"Items": [], "Count": 0, "ScannedCount": 1, "LastEvaluatedKey": key});
         Some(Fault::Answer(200, nothing))

@@ -389,7 +389,7 @@ impl Sequence {
         extend(&mut body, json!({"KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last"}));
         extend(
             &mut body["ExpressionAttributeValues"],
-            json!({":first": {"S": "PROFILE"}, ":last": {"S": "SUBMISSION#~"}}),
+            json!({":first": {"S": "PLAN~"}, ":last": {"S": "SUBMISSION#~"}}),
         );
         body
     }

@@ -199,7 +199,7 @@ pub const ALL: &[Planted] = &[
         edits: &[Edit {
             file: SCORING,
             original: "                        stage.queue.extend(alerts);
-                        stage.completion",
+                        scored.push",
             planted: "                        if PLANTED {
                             let (inline, queued) = queue();
                             inline.extend(alerts.clone());
@@ -207,7 +207,7 @@ pub const ALL: &[Planted] = &[
                             self.publisher.drain(queued, stage.clock, stage.deadline, |_, _| {}).await;
                         }
                         stage.queue.extend(alerts);
-                        stage.completion",
+                        scored.push",
         }],
     },
     Planted {

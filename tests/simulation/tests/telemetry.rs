@@ -10,6 +10,7 @@ use alerts::Alerts;
 use api::{Handler, ProblemKind};
 use clinical::studies::Escalation;
 use drafts::Drafts;
+use due::Due;
 use harness::{Fault, RECORDS, World, claims, context, request, stream_event};
 use invocation::metrics::{self, Captured, Dimension, Metric, Report};
 use invocation::{Environment, FunctionError, telemetry};
@@ -37,9 +38,11 @@ const MARK: &str = "MARKED";
 /// Every answer and score that is a number; no id and no time has it by chance.
 const NUMBER: &str = "735142";
 /// The crates whose lines are logged, as all functions have them together.
-const LOGGED: [&str; 19] = [
+const LOGGED: [&str; 21] = [
     "submit",
     "drafts",
+    "due",
+    "scheduling",
     "score",
     "sweep",
     "alerts",
@@ -452,6 +455,47 @@ async fn drafts_of_a_patient(functions: &mut Functions) {
 }
 
 /// What staff enter of a patient, with words in every field that takes them, and what phones are told after a withdrawal.
+/// Windows of the enrolled patient: made, reminded of, missed, and shown.
+async fn occurrences_of_a_patient(functions: &mut Functions) {
+    const NEVER: Escalation = Escalation { after_minutes: 30, limit: 0 };
+    let schedule = json!({
+        "id": "daily", "instrument": "diary", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 4000},
+        "window": {"opens": "00:00", "closes": "24:00"}, "reminders": [{"minutesAfterOpening": 1}],
+        "missed": {"severity": "info", "after": 1},
+    });
+    let instruments = json!([{"id": "phq-9", "version": "1.0.0"}, {"id": "diary", "version": "1.0.0"}]);
+    let changes =
+        json!({"version": "2.0.0", "instruments": instruments, "events": ["surgery"], "schedules": [schedule]});
+    functions.world.put_study(changes).await;
+    age(&functions.world);
+    functions.sweep(json!({}), NEVER).await;
+    let occurrences = functions.world.items("occurrence");
+    let [missed, reminded] = [&occurrences[3], &occurrences[4]];
+    // Before all that the patient has submitted.
+    let past = json!({"S": "2026-10-02T08:00:00Z"});
+    functions.world.edit(RECORDS, missed, |raw| {
+        (raw["opens"], raw["closes"]) = (json!({"S": "2026-10-01T08:00:00Z"}), past.clone());
+    });
+    functions.world.edit(RECORDS, reminded, |raw| {
+        (raw["opens"], raw["reminders"]) = (past.clone(), json!({"L": [past.clone()]}));
+    });
+    for fault in [Fault::Cut, Fault::error("ValidationException")] {
+        age(&functions.world);
+        functions.world.inject(move |call| (call.name() == "Publish").then(|| fault.clone()));
+        functions.sweep(json!({}), NEVER).await;
+        functions.world.heal();
+    }
+    age(&functions.world);
+    functions.sweep(json!({}), NEVER).await;
+    assert_eq!(functions.world.reminders().len(), 1);
+    let due = Due::new(functions.world.store());
+    assert_eq!(functions.staff(&due, "GET /v1/sites/{site}/due", "status=missed", None).await.0, 200);
+    functions.world.edit(RECORDS, &occurrences[5], |raw| raw["state"] = json!({"S": "MARKED 735142"}));
+    assert_eq!(functions.staff(&due, "GET /v1/sites/{site}/due", "", None).await.0, 500);
+    functions.sweep(json!({}), NEVER).await;
+    functions.world.remove(RECORDS, &occurrences[5]);
+}
+
 async fn registry_of_a_site(functions: &mut Functions) {
     const PATIENT: &str = "PUT /v1/patients/{patient}";
     const EVENT: &str = "PUT /v1/patients/{patient}/events/{event}";
@@ -460,6 +504,7 @@ async fn registry_of_a_site(functions: &mut Functions) {
     let reason = format!("{MARK} reason 735142");
     let enrolment = json!({"enrolledOn": "2026-11-01", "reason": reason}).to_string();
     assert_eq!(functions.staff(&registry, PATIENT, "", Some(&enrolment)).await.0, 201);
+    Box::pin(occurrences_of_a_patient(functions)).await;
     for (field, value) in [
         ("enrolledOn", json!(MARK)),
         ("timeZone", json!("MARKED/Zone")),

@@ -15,7 +15,7 @@ use crate::items::registration::Registration;
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::calls::{self, BATCH_KEYS, GET, batch_get, send};
 use crate::table::cursor::Page;
-use crate::table::keys::{self, PATIENT, PK, PROFILE, REGISTRATION, SITE_INDEX, SITE_SORT, SK, SUBMISSION};
+use crate::table::keys::{self, AFTER_PLAN, PATIENT, PK, REGISTRATION, SITE_INDEX, SITE_SORT, SK, SUBMISSION};
 
 const READS_AT_ONCE: usize = 4;
 /// The most entries of one patient under one site: the profile, and the entry beside it.
@@ -207,7 +207,7 @@ impl Store {
         narrow: impl FnOnce(QueryFluentBuilder) -> QueryFluentBuilder,
         deadline: Deadline,
     ) -> Result<Vec<Item>, Failure> {
-        let query = self.between(keys::patient(study, patient), PROFILE.to_owned(), format!("{SUBMISSION}~"));
+        let query = self.between(keys::patient(study, patient), AFTER_PLAN.to_owned(), format!("{SUBMISSION}~"));
         calls::query(narrow(query), usize::MAX, "Query of a patient's records", deadline).await
     }
 

@@ -29,6 +29,8 @@ pub(crate) const PROFILE: &str = "PROFILE";
 pub(crate) const REGISTRATION: &str = "REGISTRATION";
 /// Sort key of the plan of a patient's occurrences.
 pub(crate) const PLAN: &str = "PLAN";
+/// Sorts after the plan and the occurrences of a patient, and before the other items.
+pub(crate) const AFTER_PLAN: &str = "PLAN~";
 /// The prefix of the sort keys of occurrences.
 pub(crate) const OCCURRENCE: &str = "OCCURRENCE#";
 /// The prefix of the sort keys of submissions.
