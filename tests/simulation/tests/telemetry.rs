@@ -476,9 +476,7 @@ async fn occurrences_of_a_patient(functions: &mut Functions) {
     functions.world.edit(RECORDS, missed, |raw| {
         (raw["opens"], raw["closes"]) = (json!({"S": "2026-10-01T08:00:00Z"}), past.clone());
     });
-    functions.world.edit(RECORDS, reminded, |raw| {
-        (raw["opens"], raw["reminders"]) = (past.clone(), json!({"L": [past.clone()]}));
-    });
+    functions.world.edit(RECORDS, reminded, |raw| raw["reminders"] = json!({"L": [past]}));
     for fault in [Fault::Cut, Fault::error("ValidationException")] {
         age(&functions.world);
         functions.world.inject(move |call| (call.name() == "Publish").then(|| fault.clone()));
