@@ -472,9 +472,9 @@ async fn occurrences_of_a_patient(functions: &mut Functions) {
     let occurrences = functions.world.items("occurrence");
     let [missed, reminded] = [&occurrences[3], &occurrences[4]];
     // Before all that the patient has submitted.
-    let past = json!({"S": "2025-10-02T08:00:00Z"});
+    let past = json!({"S": "2024-10-02T08:00:00Z"});
     functions.world.edit(RECORDS, missed, |raw| {
-        (raw["opens"], raw["closes"]) = (json!({"S": "2025-10-01T08:00:00Z"}), past.clone());
+        (raw["opens"], raw["closes"]) = (json!({"S": "2024-10-01T08:00:00Z"}), past.clone());
     });
     functions.world.edit(RECORDS, reminded, |raw| raw["reminders"] = json!({"L": [past]}));
     for fault in [Fault::Cut, Fault::error("ValidationException")] {
