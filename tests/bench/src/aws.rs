@@ -80,6 +80,7 @@ impl Aws {
             ("OPEN_STUDIES", "true"),
             ("LOG_LEVEL", "INFO"),
             ("ALERTS_TOPIC_ARN", "arn:aws:sns:eu-central-1:123456789012:Alerts"),
+            ("REMINDERS_TOPIC_ARN", "arn:aws:sns:eu-central-1:123456789012:Reminders"),
             ("ALERT_LINK", "https://example.org/alerts/{alertId}"),
             ("ESCALATION_MINUTES", "30"),
             ("ESCALATION_LIMIT", "3"),
