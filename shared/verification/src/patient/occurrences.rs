@@ -64,8 +64,16 @@ impl Patient<'_> {
                     }
                 }
                 State::Waiting | State::Missed => {
-                    // One that is not scored yet is still to answer it.
-                    let answer = records.submissions.iter().filter(|stored| stored.score.is_some()).find(holds);
+                    let patience = self.settings.patience;
+                    let now = self.now;
+                    // The answer is recorded after the score. One that was open when it was made is searched for in the
+                    // next run of sweep.
+                    let is_due = |scored_at| patience.is_zero() || now - scored_at > patience;
+                    let scored = records.submissions.iter().filter(|stored| {
+                        let scored_at = stored.score.as_ref().map(|score| score.scored_at);
+                        scored_at.is_some_and(is_due) && !one.looks_back
+                    });
+                    let answer = scored.into_iter().find(holds);
                     if answer.is_some_and(|answer| !answers.contains_key(&answer.submission.id)) {
                         self.of_occurrence(Kind::OccurrenceDiffers, one, "not answered");
                     }
