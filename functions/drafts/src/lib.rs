@@ -15,7 +15,7 @@ mod condition;
 
 use api::{Caller, Handler, Invocation, Problem, ProblemKind, WriteFailure, counted, http, not_admitted, protocol_at};
 use clinical::ids::SubmissionId;
-use invocation::aws::{Failure, FailureKind};
+use invocation::aws::Failure;
 use lambda_http::http::header::{ETAG, LOCATION};
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
@@ -93,7 +93,12 @@ impl Drafts {
         let content = Content::read(&json, findings, id, (&protocol, site))?.text();
         let draft = Draft::new(caller.study().clone(), patient.clone(), id, content, now);
         let condition = Condition::of(request);
-        match self.store.put_draft(&draft, condition.of_store(), invocation.deadline).await.map_err(not_stored)? {
+        match self
+            .store
+            .put_draft(&draft, condition.of_store(), invocation.deadline)
+            .await
+            .map_err(|failure| Problem::not_confirmed(failure, &NOT_STORED))?
+        {
             DraftPut::Stored if condition.creates() => {
                 let mut response = answer(StatusCode::CREATED, &draft, &Receipt::of(&draft));
                 let location = HeaderValue::try_from(format!("/v1/drafts/{id}"));
@@ -152,13 +157,4 @@ fn not_found() -> Problem {
 
 fn not_read(failure: &Failure) -> Problem {
     Problem::not_read("the draft", failure)
-}
-
-/// The answer to a put that the store did not confirm.
-fn not_stored(mut failure: Failure) -> Problem {
-    // An earlier attempt may have been applied, whatever the answer to the last one was.
-    if failure.kind == FailureKind::Transient {
-        failure.kind = FailureKind::Unknown;
-    }
-    Problem::not_written(&failure, &NOT_STORED)
 }

@@ -26,7 +26,7 @@ use clinical::studies::Protocol;
 use invocation::aws::Failure;
 use lambda_http::http::StatusCode;
 use lambda_http::{Body, Request, Response};
-use records::{Audit, AuditAction, Participation, Registration, RegistrationPut, Store};
+use records::{Audit, AuditAction, ConditionalPut, Participation, Registration, Store};
 
 use crate::body::RegistrationBody;
 use crate::change::Change;
@@ -154,8 +154,8 @@ impl Registry {
             *counts_for = Some(decided.registration.site.clone());
             let put = self.store.put_registration(&decided.registration, &decided.audit, deadline).await;
             match put.map_err(|failure| Problem::not_confirmed(failure, &NOT_STORED))? {
-                RegistrationPut::Stored => return Ok(answer(decided.status, &decided.registration, true)),
-                RegistrationPut::Changed => {}
+                ConditionalPut::Stored => return Ok(answer(decided.status, &decided.registration, true)),
+                ConditionalPut::Changed => {}
             }
         }
         Err(Problem::new(ProblemKind::NotDone, "the patient's registration is being changed by others; send it again"))

@@ -28,7 +28,7 @@ use lambda_runtime::LambdaEvent;
 use notifications::{ReminderTopic, Topic};
 use records::stream::Record;
 use records::{Alert, List, Store, Waiting};
-use scheduling::{Due, WorkedOff};
+use scheduling::{DueRun, WorkedOff};
 use scoring::{Queue, RETURN_MARGIN, Scoring};
 use serde::Serialize;
 use serde_json::Value;
@@ -220,7 +220,7 @@ impl Sweep {
     /// Works off the occurrences that are due at `now`, queues the alerts of missed windows, and makes the occurrences that
     /// are due to be made.
     async fn work_off_due(&self, now: OffsetDateTime, deadline: Deadline, queue: &Queue, run: &Run) {
-        let due = Due::new(self.store.clone(), self.reminders.clone());
+        let due = DueRun::new(self.store.clone(), self.reminders.clone());
         let process = async |waiting: Waiting| {
             let worked_off = due.work_off(waiting.occurrences, run.clock, deadline).await;
             let WorkedOff { reminded, missed, postponed, alerts, failures } = worked_off;

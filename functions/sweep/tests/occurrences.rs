@@ -12,7 +12,7 @@ use lambda_runtime::LambdaEvent;
 use registry::Registry;
 use serde_json::{Value, json};
 use submit::Submit;
-use sweep::{Sweep, SweepSummary};
+use sweep::{Sweep, SweepError, SweepSummary};
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcOffset};
 use uuid::Uuid;
@@ -50,12 +50,16 @@ async fn enrol(world: &World, on: &str) {
 }
 
 async fn sweep(world: &World) -> SweepSummary {
+    try_sweep(world).await.unwrap()
+}
+
+async fn try_sweep(world: &World) -> Result<SweepSummary, SweepError> {
     // The paused clock of an earlier invocation may have run ahead of the wall clock, which this one begins with.
     for plan in world.items("plan").iter().filter(|plan| plan["changed_at"].is_string()) {
         world.tamper_one(plan, "pending_since", "2026-01-01T00:00:00.000000000Z");
     }
     let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
-    sweep.handle(LambdaEvent::new(json!({"detail-type": "Scheduled Event"}), context(PLENTY))).await.unwrap()
+    sweep.handle(LambdaEvent::new(json!({"detail-type": "Scheduled Event"}), context(PLENTY))).await
 }
 
 async fn submit(world: &World, at: OffsetDateTime) {
@@ -91,14 +95,18 @@ fn state(world: &World, number: u64) -> String {
     states(world).into_iter().find(|(known, _)| *known == number).unwrap().1
 }
 
+fn occurrence(world: &World, number: u64) -> Value {
+    let end = format!("#{number:04}");
+    world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with(&end)).unwrap()
+}
+
 fn text(at: OffsetDateTime) -> String {
     at.to_offset(UtcOffset::UTC).format(&Rfc3339).unwrap()
 }
 
 /// Moves the window of the occurrence `number` to so many days before, as if this time had passed.
 fn pass(world: &World, number: u64, days: i64) {
-    let suffix = format!("#{number:04}");
-    let one = world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with(&suffix)).unwrap();
+    let one = occurrence(world, number);
     let moved = |name: &str| {
         text(OffsetDateTime::parse(one[name].as_str().unwrap(), &Rfc3339).unwrap() - time::Duration::days(days))
     };
@@ -146,6 +154,27 @@ async fn a_submission_answers_the_window_that_holds_it_once_and_ends_its_reminde
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_submissions_in_a_window_the_first_received_answers_it_in_any_order() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    let first = world.stream();
+    let id = world.items("submission")[0]["id"].clone();
+    submit(&world, OffsetDateTime::now_utc()).await;
+    let second: Vec<_> = world.stream().split_off(first.len());
+    assert_eq!(world.score(&second, PLENTY).await, 0);
+    assert_ne!(occurrence(&world, 1)["submission"], id);
+    for _ in 0..2 {
+        assert_eq!(world.score(&first, PLENTY).await, 0);
+        assert_eq!(occurrence(&world, 1)["submission"], id);
+        assert_eq!(world.score(&second, PLENTY).await, 0);
+    }
+    assert_eq!(occurrence(&world, 1)["submission"], id);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_stored_and_not_scored_keeps_reminders_and_misses_away() {
     let world = World::new();
     study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
@@ -178,27 +207,61 @@ async fn a_reminder_is_published_at_least_once_with_the_same_id_and_not_after_it
     enrol(&world, &day(0)).await;
     sweep(&world).await;
     // Its window is open, so that its first run is due at once; its reminder is of a minute after midnight.
-    let one = world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with("#0002")).unwrap();
+    let one = occurrence(&world, 2);
     let past = text(OffsetDateTime::now_utc() - time::Duration::minutes(2));
     world.edit("RecordsTable", &one, |raw| {
         raw["opens"] = json!({"S": past});
         raw["reminders"] = json!({"L": [{"S": past}]});
         raw["pending_since"] = json!({"S": "2026-01-01T00:00:00.000000000Z"});
     });
-    world.inject_into("PutItem RecordsTable", 1, Fault::Cut);
-    let sweep_once = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
-    let _may_fail = sweep_once.handle(LambdaEvent::new(json!({}), context(PLENTY))).await;
+    let of_second = |world: &World| {
+        let reminders = world.reminders().into_iter().filter(|reminder| reminder["occurrence"] == 2);
+        reminders.collect::<Vec<Value>>()
+    };
+    // It is published, and cannot be marked.
+    world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("ValidationException"));
+    assert!(try_sweep(&world).await.is_err());
     world.heal();
+    let first = of_second(&world);
+    assert_eq!(first.len(), 1, "{first:?}");
     sweep(&world).await;
-    let reminders = world.reminders();
-    assert!(!reminders.is_empty());
-    let ids: std::collections::BTreeSet<&str> =
-        reminders.iter().map(|reminder| reminder["reminderId"].as_str().unwrap()).collect();
-    let of_second = reminders.iter().filter(|reminder| reminder["occurrence"] == 2).count();
-    assert!(ids.len() <= 2 && of_second >= 1, "{reminders:?}");
-    assert_eq!((&reminders[0]["patient"], &reminders[0]["schedule"]), (&json!("P-1"), &json!("evening")));
-    let before = world.reminders().len();
-    assert_eq!((sweep(&world).await.reminded, world.reminders().len()), (0, before));
+    let both = of_second(&world);
+    assert_eq!(both.len(), 2, "{both:?}");
+    assert_eq!(both[0]["reminderId"], both[1]["reminderId"]);
+    assert_eq!((&both[1]["patient"], &both[1]["schedule"]), (&json!("P-1"), &json!("evening")));
+    assert_eq!((sweep(&world).await.reminded, of_second(&world).len()), (0, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_does_not_count_a_window_that_is_answered_while_it_is_raised() {
+    let world = World::new();
+    study(&world, "1.0.0", json!({"severity": "warning", "after": 2})).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    pass(&world, 1, 3);
+    assert_eq!(sweep(&world).await.missed, 1);
+    pass(&world, 2, 2);
+    let (of_answer, mut is_answered) = (world.clone(), false);
+    world.inject(move |call| {
+        if !is_answered && call.operation == "TransactWriteItems" {
+            is_answered = true;
+            let first = occurrence(&of_answer, 1);
+            let revision = first["revision"].as_u64().unwrap() + 1;
+            of_answer.edit("RecordsTable", &first, |raw| {
+                raw["state"] = json!({"S": "done"});
+                raw["submission"] = json!({"S": Uuid::now_v7().to_string()});
+                raw["late"] = json!({"BOOL": true});
+                raw["revision"] = json!({"N": revision.to_string()});
+            });
+        }
+        None
+    });
+    let swept = sweep(&world).await;
+    assert_eq!((swept.missed, swept.alerts, world.items("alert").len()), (0, 0, 0));
+    world.heal();
+    let swept = sweep(&world).await;
+    assert_eq!((swept.missed, swept.alerts, state(&world, 2)), (1, 0, "missed".to_owned()));
+    assert!(world.published().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,8 +285,7 @@ async fn windows_missed_in_a_row_raise_an_alert_and_a_late_answer_acknowledges_i
 
     submit(&world, OffsetDateTime::now_utc() - time::Duration::days(3)).await;
     score(&world).await;
-    let first =
-        world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with("#0001")).unwrap();
+    let first = occurrence(&world, 1);
     assert_eq!((&first["state"], &first["late"]), (&json!("done"), &json!(true)));
     let alert = &world.items("alert")[0];
     assert_eq!((&alert["status"], &alert["acknowledged_by"]), (&json!("ACKNOWLEDGED"), &json!("late-answer")));
@@ -254,9 +316,7 @@ async fn a_later_day_of_enrolment_moves_what_has_not_been_answered() {
     study(&world, "1.0.0", Value::Null).await;
     enrol(&world, &day(2)).await;
     sweep(&world).await;
-    let opens = |world: &World| {
-        world.items("occurrence").into_iter().find(|one| one["sk"].as_str().unwrap().ends_with("#0001")).unwrap()["opens"].clone()
-    };
+    let opens = |world: &World| occurrence(world, 1)["opens"].clone();
     assert_eq!(opens(&world), json!(format!("{}T00:00:00Z", day(2))));
     enrol(&world, &day(4)).await;
     sweep(&world).await;

@@ -1,13 +1,15 @@
 //! Which occurrence a submission answers, recorded once, whatever was recorded before.
 
-use clinical::ids::{PatientId, StudyId, SubmissionId};
+use std::collections::BTreeMap;
+
+use clinical::ids::{PatientId, ScheduleId, StudyId, SubmissionId};
 use clinical::schedules::{Resolved, Schedule, State, answered_by, offset_date_time, resolves, timestamp};
 use clinical::studies::Protocol;
 use invocation::aws::Failure;
 use invocation::{Deadline, Principal};
 use jiff::Timestamp;
 use records::{
-    Acknowledgement, Actor, Audit, AuditAction, Completed, Conditional, Store, StoredOccurrence, Submission,
+    Acknowledgement, Actor, Audit, AuditAction, Completed, ConditionalPut, Store, StoredOccurrence, Submission,
 };
 use time::OffsetDateTime;
 
@@ -36,18 +38,12 @@ pub async fn answer(
     {
         return Ok(());
     }
-    let at = |time| timestamp(time).ok_or_else(|| Failure::unreadable(OPERATION, "a time is out of range"));
-    let completed = Completed {
-        submission: submission.id,
-        instrument: submission.instrument.id.clone(),
-        effective: at(submission.effective_at)?,
-        received: at(submission.received_at)?,
-    };
-    let (study, patient, now) = (&submission.study, &submission.patient, at(now)?);
+    let completed = completed(submission)?;
+    let (study, patient, now) = (&submission.study, &submission.patient, instant(now)?);
     let answering = Answering { store, study, patient, protocol, now, deadline };
     let has_occurrences = answering.record(&completed, &[]).await?;
     if !has_occurrences && !store.has_plan(study, patient, deadline).await? {
-        store.mark_plan(study, patient, submission.received_at, true, deadline).await?;
+        store.begin_plan(study, patient, submission.received_at, deadline).await?;
     }
     Ok(())
 }
@@ -66,29 +62,65 @@ impl Answering<'_> {
     /// Records which occurrence `completed` answers, if any: one of the study's schedules or of `also`. Returns whether
     /// the patient has an occurrence of these schedules.
     pub(crate) async fn record(&self, completed: &Completed, also: &[StoredOccurrence]) -> Result<bool, Failure> {
+        self.record_except(completed, also, &[]).await
+    }
+
+    /// As [`Self::record`], in none of the occurrences `except`.
+    async fn record_except(
+        &self,
+        completed: &Completed,
+        also: &[StoredOccurrence],
+        except: &[Name],
+    ) -> Result<bool, Failure> {
         for _ in 0..ATTEMPTS {
-            let (candidates, has_occurrences) = self.candidates(completed, also).await?;
+            let (mut candidates, has_occurrences) = self.candidates(completed, also).await?;
+            candidates.retain(|one| !except.contains(&name(one)));
             let answered = candidates.iter().find(|one| answers(one, completed.submission));
             if let Some(answered) = answered {
                 self.resolve(answered, completed).await?;
                 return Ok(true);
             }
+            let displaced = self.displace(&mut candidates, completed).await?;
             let fitting = candidates.iter().map(|one| &one.occurrence);
             let Some(found) = answered_by(fitting, &completed.instrument, completed.effective) else {
                 return Ok(has_occurrences);
             };
-            let (schedule, number) = (found.schedule.clone(), found.number);
-            let is_found =
-                |one: &StoredOccurrence| one.occurrence.schedule == schedule && one.occurrence.number == number;
-            let Some(mut answered) = candidates.into_iter().find(is_found) else { return Ok(true) };
+            let found = (found.schedule.clone(), found.number);
+            if let Some(displaced) = displaced.get(&found) {
+                // It answers another one first, so that a process that ends between the two leaves it with one.
+                let except: Vec<Name> = except.iter().chain([&found]).cloned().collect();
+                Box::pin(self.record_except(displaced, also, &except)).await?;
+            }
+            let Some(mut answered) = candidates.into_iter().find(|one| name(one) == found) else { return Ok(true) };
             answered.occurrence.answer(completed.submission, completed.received);
             answered.looks_back = false;
-            if self.store.put_occurrence(&answered, self.deadline).await? == Conditional::Stored {
+            if self.store.put_occurrence(&answered, self.deadline).await? == ConditionalPut::Stored {
                 self.resolve(&answered, completed).await?;
                 return Ok(true);
             }
         }
         Err(Failure::transient(OPERATION, "the occurrence was changed each time"))
+    }
+
+    /// Opens those of `candidates` that a submission received after `completed` answers: of several, the one that was
+    /// received first counts, whichever was processed first. Returns these submissions.
+    async fn displace(
+        &self,
+        candidates: &mut [StoredOccurrence],
+        completed: &Completed,
+    ) -> Result<BTreeMap<Name, Completed>, Failure> {
+        let mut displaced = BTreeMap::new();
+        for one in candidates {
+            let State::Done { submission, .. } = one.occurrence.state else { continue };
+            let stored = self.store.submission(self.study, self.patient, &submission, self.deadline).await?;
+            let Some((stored, _)) = stored else { continue };
+            let other = self::completed(&stored)?;
+            if (completed.received, completed.submission) < (other.received, other.submission) {
+                one.occurrence.state = State::Missed;
+                displaced.insert(name(one), other);
+            }
+        }
+        Ok(displaced)
     }
 
     /// The occurrences whose window holds the effective time of `completed`, or that it answers, and whether there is any
@@ -116,7 +148,8 @@ impl Answering<'_> {
         Ok((candidates, has_occurrences))
     }
 
-    async fn read_again(&self, one: &StoredOccurrence) -> Result<Option<StoredOccurrence>, Failure> {
+    /// `one` as it is stored now.
+    pub(crate) async fn read_again(&self, one: &StoredOccurrence) -> Result<Option<StoredOccurrence>, Failure> {
         let (schedule, number) = (&one.occurrence.schedule, one.occurrence.number);
         self.store.occurrence(self.study, self.patient, schedule, number, self.deadline).await
     }
@@ -174,7 +207,7 @@ impl Answering<'_> {
             self.acknowledge(&later, completed).await?;
             let resolved = Resolved { number: occurrence.number, at: completed.received };
             later.occurrence.alert.iter_mut().for_each(|alert| alert.resolved = Some(resolved));
-            if self.store.put_occurrence(&later, self.deadline).await? == Conditional::Changed {
+            if self.store.put_occurrence(&later, self.deadline).await? == ConditionalPut::Changed {
                 return Err(Failure::transient(OPERATION, "the missed occurrence was changed meanwhile"));
             }
         }
@@ -192,6 +225,27 @@ impl Answering<'_> {
         let acknowledgement = Acknowledgement { by: LATE_ANSWER.to_owned(), at, note: None };
         self.store.acknowledge(&alert, acknowledgement, &entry, self.deadline).await.map(drop)
     }
+}
+
+/// The schedule of an occurrence, and its number there.
+type Name = (ScheduleId, u32);
+
+fn name(one: &StoredOccurrence) -> Name {
+    (one.occurrence.schedule.clone(), one.occurrence.number)
+}
+
+/// `submission`, as far as it can answer an occurrence.
+fn completed(submission: &Submission) -> Result<Completed, Failure> {
+    Ok(Completed {
+        submission: submission.id,
+        instrument: submission.instrument.id.clone(),
+        effective: instant(submission.effective_at)?,
+        received: instant(submission.received_at)?,
+    })
+}
+
+fn instant(at: OffsetDateTime) -> Result<Timestamp, Failure> {
+    timestamp(at).ok_or_else(|| Failure::unreadable(OPERATION, "a time is out of range"))
 }
 
 fn answers(one: &StoredOccurrence, submission: SubmissionId) -> bool {

@@ -5,15 +5,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clinical::ids::{PatientId, StudyId};
-use clinical::schedules::{Missed, MissedAlert, State, alert_of, timestamp};
-use clinical::studies::Protocol;
+use clinical::schedules::{Missed, State, alert_of, timestamp};
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use jiff::{SignedDuration, Timestamp};
 use notifications::ReminderTopic;
-use records::{Alert, Conditional, Store, StoredOccurrence};
+use records::{Alert, ConditionalPut, Store, StoredOccurrence};
 
 use crate::answers::Answering;
 use crate::reminders::reminder;
@@ -21,13 +20,16 @@ use crate::reminders::reminder;
 const OPERATION: &str = "what is due of an occurrence";
 /// Patients whose occurrences are worked off at the same time.
 const PATIENTS_AT_ONCE: usize = 16;
+/// How long after a window has closed it is found missed. A submission that was received in the window is stored by then:
+/// an invocation of `submit` lasts ten seconds at most.
+const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(30);
 /// How far the clock of a phone may be behind when it makes the id of a submission. One that is made by a clock further
 /// behind answers when it is scored.
 const CLOCKS: SignedDuration = SignedDuration::from_hours(48);
 
-/// What works off occurrences in one run.
+/// One run over the occurrences that are due.
 #[derive(Debug)]
-pub struct Due {
+pub struct DueRun {
     store: Store,
     reminders: ReminderTopic,
     /// Whether SNS did not accept a reminder in this run: no other one waits for it, so that an outage delays no closing.
@@ -45,12 +47,12 @@ pub struct WorkedOff {
     pub postponed: u64,
     /// The alerts that were raised, which are to be published.
     pub alerts: Vec<Alert>,
-    /// The failures, each of one patient. The next run continues there.
+    /// The failures, each of one occurrence or patient. The next run tries again.
     pub failures: Vec<Failure>,
 }
 
-impl Due {
-    /// One run on `store` and the topic of `reminders`.
+impl DueRun {
+    /// A run on `store` and the topic of `reminders`.
     pub fn new(store: Store, reminders: ReminderTopic) -> Self {
         Self { store, reminders, failed: AtomicBool::new(false) }
     }
@@ -98,8 +100,9 @@ impl Due {
         for one in occurrences {
             let now = now(clock)?;
             let answering = Answering { store: &self.store, study, patient, protocol: &protocol, now, deadline };
-            if let Some(one) = self.unanswered(one, &answering).await? {
-                self.one(one, &protocol, now, worked_off, clock, deadline).await?;
+            // One that fails holds up no other: a later miss of its schedule waits for it by itself.
+            if let Err(failure) = self.one(one, &answering, worked_off, clock).await {
+                worked_off.failures.push(failure);
             }
         }
         Ok(())
@@ -125,83 +128,96 @@ impl Due {
         if !may_be_answered {
             return Ok(Some(one));
         }
-        let (schedule, number) = (&one.occurrence.schedule, one.occurrence.number);
-        let one = self.store.occurrence(study, patient, schedule, number, deadline).await?;
+        let one = answering.read_again(&one).await?;
         Ok(one.filter(|one| one.occurrence.state == State::Waiting))
     }
 
-    /// Publishes the reminders of `one` that are due, and marks it as missed if its window has closed.
+    /// Records what answers `one`, or publishes its reminder that is due, or marks it as missed if its window has closed.
     async fn one(
         &self,
-        mut one: StoredOccurrence,
-        protocol: &Protocol,
-        now: Timestamp,
+        one: StoredOccurrence,
+        answering: &Answering<'_>,
         worked_off: &mut WorkedOff,
         clock: Clock,
-        deadline: Deadline,
     ) -> Result<(), Failure> {
-        one.looks_back = false;
-        let due = one.occurrence.take_reminders(now);
-        if !one.occurrence.close(now) {
-            // Published before it is marked, so that each is published at least once. Of several that are due at once, as
-            // after an outage, one is enough.
-            if let Some(at) = due.last() {
-                if self.failed.load(Ordering::Relaxed) {
-                    worked_off.postponed += 1;
-                    return Ok(());
-                }
-                let published = self.reminders.publish(&reminder(&one, *at), deadline).await;
-                published.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
-                worked_off.reminded += 1;
-                metrics::report(metrics::REMINDERS_PUBLISHED, 1);
-            }
-            return self.store.put_occurrence(&one, deadline).await.map(drop);
-        }
-        let schedule = protocol.schedules().iter().find(|schedule| schedule.id == one.occurrence.schedule);
-        let Some((missed, alert)) =
-            self.alert(&one, schedule.and_then(|schedule| schedule.missed), now, deadline).await?
-        else {
-            if self.store.put_occurrence(&one, deadline).await? == Conditional::Stored {
-                worked_off.missed += 1;
-                metrics::report(metrics::WINDOWS_MISSED, 1);
-            }
+        let Answering { now, deadline, .. } = *answering;
+        let closes = one.occurrence.window.closes;
+        if closes <= now && now < closes.checked_add(IN_FLIGHT).unwrap_or(Timestamp::MAX) {
             return Ok(());
+        }
+        let Some(mut one) = self.unanswered(one, answering).await? else { return Ok(()) };
+        let looked_back = std::mem::take(&mut one.looks_back);
+        let due = one.occurrence.take_reminders(now);
+        if one.occurrence.close(now) {
+            return self.miss(one, answering, worked_off, clock).await;
+        }
+        // Published before it is marked, so that each is published at least once. Of several that are due at once, as
+        // after an outage, one is enough.
+        if let Some(at) = due.last() {
+            if self.failed.load(Ordering::Relaxed) {
+                worked_off.postponed += 1;
+                return Ok(());
+            }
+            let published = self.reminders.publish(&reminder(&one, *at), deadline).await;
+            published.inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+            worked_off.reminded += 1;
+            metrics::report(metrics::REMINDERS_PUBLISHED, 1);
+        } else if !looked_back {
+            return Ok(());
+        }
+        self.store.put_occurrence(&one, deadline).await.map(drop)
+    }
+
+    /// Stores `one`, which is missed, with the alert that it raises. It stays due where that cannot be decided yet, or
+    /// where it was changed in the meantime.
+    async fn miss(
+        &self,
+        mut one: StoredOccurrence,
+        answering: &Answering<'_>,
+        worked_off: &mut WorkedOff,
+        clock: Clock,
+    ) -> Result<(), Failure> {
+        let Answering { protocol, now, deadline, .. } = *answering;
+        let schedule = protocol.schedules().iter().find(|schedule| schedule.id == one.occurrence.schedule);
+        let missed = schedule.and_then(|schedule| schedule.missed);
+        let before = match missed {
+            Some(Missed { after: after @ 2.., .. }) => {
+                self.settled_before(&one, after as usize - 1, now, deadline).await?
+            }
+            _ => Some(Vec::new()),
         };
-        one.occurrence.alert = Some(alert);
-        if let Some(alert) = self.store.raise_missed(&one, missed.severity, clock.now(), deadline).await? {
+        let Some(before) = before else { return Ok(()) };
+        let raised = missed.and_then(|missed| {
+            let alert = alert_of(&one.occurrence, before.iter().map(|before| &before.occurrence), missed.after);
+            Some((missed.severity, alert?))
+        });
+        let is_stored = match raised {
+            None => self.store.put_occurrence(&one, deadline).await? == ConditionalPut::Stored,
+            Some((severity, alert)) => {
+                one.occurrence.alert = Some(alert);
+                let counted = before.iter().filter(|before| before.occurrence.window.opens >= alert.since);
+                let raised = self.store.raise_missed(&one, counted, severity, clock.now(), deadline).await?;
+                let is_stored = raised.is_some();
+                worked_off.alerts.extend(raised);
+                is_stored
+            }
+        };
+        if is_stored {
             worked_off.missed += 1;
             metrics::report(metrics::WINDOWS_MISSED, 1);
-            worked_off.alerts.push(alert);
         }
         Ok(())
     }
 
-    /// The alert that `one`, which is missed, raises, with what the study says of it.
-    async fn alert(
-        &self,
-        one: &StoredOccurrence,
-        missed: Option<Missed>,
-        now: Timestamp,
-        deadline: Deadline,
-    ) -> Result<Option<(Missed, MissedAlert)>, Failure> {
-        let Some(missed) = missed else { return Ok(None) };
-        let before = match missed.after {
-            0 | 1 => Vec::new(),
-            after => self.settled_before(one, after as usize - 1, now, deadline).await?,
-        };
-        let before = before.iter().map(|before| &before.occurrence);
-        Ok(alert_of(&one.occurrence, before, missed.after).map(|alert| (missed, alert)))
-    }
-
     /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first: `most` of them,
-    /// or all.
+    /// or all. `None` while one of these is still to be worked off, whose outcome decides this one's.
     async fn settled_before(
         &self,
         one: &StoredOccurrence,
         most: usize,
         now: Timestamp,
         deadline: Deadline,
-    ) -> Result<Vec<StoredOccurrence>, Failure> {
+    ) -> Result<Option<Vec<StoredOccurrence>>, Failure> {
         let StoredOccurrence { study, patient, occurrence, .. } = one;
         // After a change, windows may not be in the order of their numbers.
         let is_in_order = one.not_before.is_none();
@@ -215,10 +231,7 @@ impl Due {
             for earlier in page.into_iter().filter(|page| page.occurrence.window.opens < occurrence.window.opens) {
                 match earlier.occurrence.state {
                     State::Done { .. } | State::Missed => settled.push(earlier),
-                    // Another run works it off, and its outcome decides this one's.
-                    State::Waiting if earlier.occurrence.window.closes <= now => {
-                        return Err(Failure::transient(OPERATION, "an earlier window is still to be worked off"));
-                    }
+                    State::Waiting if earlier.occurrence.window.closes <= now => return Ok(None),
                     State::Waiting | State::NotAsked | State::Ended { .. } => {}
                 }
             }
@@ -227,7 +240,7 @@ impl Due {
             }
         }
         settled.sort_by_key(|earlier| std::cmp::Reverse(earlier.occurrence.window.opens));
-        Ok(settled)
+        Ok(Some(settled))
     }
 }
 

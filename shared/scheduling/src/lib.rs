@@ -21,5 +21,5 @@ mod plans;
 mod reminders;
 
 pub use answers::answer;
-pub use due::{Due, WorkedOff};
+pub use due::{DueRun, WorkedOff};
 pub use plans::{Seen, plan, seen};

@@ -11,7 +11,7 @@ use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
-use records::{Conditional, MadeFor, Participation, Planning, Store, StoredOccurrence, StoredPlan};
+use records::{ConditionalPut, MadeFor, Participation, Planning, Store, StoredOccurrence, StoredPlan};
 
 use crate::due::now;
 
@@ -45,14 +45,14 @@ pub async fn plan(
 ) -> Result<u64, Failure> {
     let now = now(clock)?;
     let Some(planned) = Planned::of(store, study, patient, now, deadline).await? else { return Ok(0) };
+    // What was due before the change is worked off first. The plan stays due.
     if planned.waits_for_due {
-        // What was due before the change is worked off first, in this run or the next.
-        return Err(Failure::transient(OPERATION, "a window is still to be worked off before the change"));
+        return Ok(0);
     }
     let writes = planned.changed.iter().map(|one| async move {
         match store.put_occurrence(one, deadline).await? {
-            Conditional::Stored => Ok(1),
-            Conditional::Changed => Err(Failure::transient(OPERATION, "an occurrence was changed meanwhile")),
+            ConditionalPut::Stored => Ok(1),
+            ConditionalPut::Changed => Err(Failure::transient(OPERATION, "an occurrence was changed meanwhile")),
         }
     });
     let made: Vec<u64> =
@@ -60,7 +60,9 @@ pub async fn plan(
     // After the occurrences, so that a run that ends before it makes those again that are missing.
     store.put_plan(&planned.plan, deadline).await?;
     let made: u64 = made.into_iter().sum();
-    metrics::report(metrics::OCCURRENCES_MADE, made);
+    if made > 0 {
+        metrics::report(metrics::OCCURRENCES_MADE, made);
+    }
     Ok(made)
 }
 

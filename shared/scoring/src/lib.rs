@@ -236,7 +236,13 @@ impl Scoring {
             let now = stage.clock.now();
             match scheduling::answer(&self.store, protocol, &submission, now, stage.deadline).await {
                 Ok(()) => stage.completion.mark_done(indices),
-                Err(failure) => tracing::error!(event = "answer_not_recorded", %failure),
+                Err(failure) => {
+                    tracing::error!(event = "answer_not_recorded", %failure);
+                    // Another delivery would fail as this one did, and block the shard. `reconcile` finds the difference.
+                    if failure.is_unreadable() || failure.is_invalid() {
+                        stage.completion.mark_done(indices);
+                    }
+                }
             }
         });
         stream::iter(answers.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE).collect::<()>().await;

@@ -770,13 +770,6 @@ impl Sequence {
     /// What is done with occurrences and their plan, some of which is of the same item.
     fn occurrence(&mut self) -> Request {
         let (patient, read) = (self.random.below(PATIENTS), self.random.below(3));
-        if self.random.percent(30) {
-            let mut body = self.mark_plan(patient);
-            if self.random.percent(50) {
-                extend(&mut body, json!({"ConditionExpression": "attribute_not_exists(pk)"}));
-            }
-            return Request { operation: "UpdateItem", body };
-        }
         let sort = self.random.one_of(&["PLAN", "OCCURRENCE#daily#0001", "OCCURRENCE#daily#0002"]);
         let mut item = key(&self.patient(patient), sort);
         extend(&mut item, json!({"kind": {"S": "occurrence"}, "revision": {"N": (read + 1).to_string()}}));
@@ -793,7 +786,7 @@ impl Sequence {
             return put(put_item);
         }
         let mark = self.mark();
-        let writes = vec![
+        let mut writes = vec![
             json!({"Put": put_item}),
             json!({"Update": {
                 "TableName": RECORDS, "Key": self.profile(patient),
@@ -805,6 +798,13 @@ impl Sequence {
             }}),
             self.add_counts(),
         ];
+        // The windows before it that its alert counts.
+        let counted = ["OCCURRENCE#daily#0002", "OCCURRENCE#daily#0001"].into_iter().filter(|counted| *counted != sort);
+        for counted in counted.take(self.random.below(3) as usize) {
+            let mut check = json!({"TableName": RECORDS, "Key": key(&self.patient(patient), counted)});
+            extend(&mut check, revision_is(self.random.below(2)));
+            writes.push(json!({"ConditionCheck": check}));
+        }
         self.transaction(writes, false)
     }
 

@@ -71,11 +71,6 @@ impl StoredOccurrence {
         Self { occurrence, ..self }
     }
 
-    /// Whether it was read from the store.
-    pub fn is_stored(&self) -> bool {
-        self.revision > 0
-    }
-
     /// When something is to be done about it; `None` if never.
     pub fn wakes_at(&self) -> Option<Timestamp> {
         let wakes_at = self.occurrence.wakes_at()?;

@@ -80,11 +80,6 @@ impl StoredPlan {
         Self { made_for: Some(made_for), positions, changed_at: None, wakes_at: None, ..self }
     }
 
-    /// Whether it was read from the store.
-    pub fn is_stored(&self) -> bool {
-        self.revision > 0
-    }
-
     /// Its key in the Records table.
     pub(crate) fn key(&self) -> Item {
         keys::plan(&self.study, &self.patient)

@@ -137,6 +137,8 @@ impl Profile {
         let alerts: Vec<Alert> = outcome.alerts.iter().map(|fired| self.raise(submission, fired, at)).collect();
         if evaluation != Evaluation::InOrder {
             self.reevaluate.get_or_insert(at);
+            // The replay that follows decides; until then the first one is better than none.
+            self.last_submission.get_or_insert((submission.id, submission.place()));
             return alerts;
         }
         let place = submission.place();

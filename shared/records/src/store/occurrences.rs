@@ -3,14 +3,12 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
 use clinical::ids::{InstrumentId, PatientId, ScheduleId, StudyId, SubmissionId};
 use clinical::instruments::Severity;
 use clinical::schedules::timestamp;
-use invocation::aws::{CallError, Failure, Limits, is_transient};
-use invocation::{Backoff, Deadline};
+use invocation::Deadline;
+use invocation::aws::{Failure, Limits};
 use jiff::Timestamp;
 use time::OffsetDateTime;
 
@@ -22,28 +20,17 @@ use crate::items::occurrence::StoredOccurrence;
 use crate::items::open_alerts::{MARKS, OpenAlerts};
 use crate::items::profile::Profile;
 use crate::items::submission;
-use crate::table::attributes::{Item, Reader, Unreadable, number, text};
-use crate::table::calls::{self, Contended, IF_ABSENT, is_condition_failed, put_if_absent, put_revision, send};
+use crate::table::attributes::{Item, Reader, Unreadable, number, text, unreadable};
+use crate::table::calls::{
+    self, ConditionalPut, Contended, check_revision, is_condition_failed, put_if_absent, put_once, put_revision, send,
+};
 use crate::table::keys::{self, OCCURRENCE, SUBMISSION};
 
-const PUT: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
 const OF_MISS: &str = "TransactWriteItems of missed windows";
 const QUERY: &str = "Query of a patient's occurrences";
-const FIRST_WAIT: Duration = Duration::from_millis(15);
-const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// Sorts after the numbers of all occurrences of a schedule.
 const AFTER_NUMBERS: &str = "~";
-
-/// The outcome of a write on condition that the stored item is as it was read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conditional {
-    /// It is stored.
-    Stored,
-    /// The stored one is not as it was read: read it, and decide again. An attempt whose answer was lost may have stored
-    /// it.
-    Changed,
-}
 
 /// A stored submission, as far as it can answer an occurrence.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +85,7 @@ impl Store {
             None => (OCCURRENCE.to_owned(), format!("{OCCURRENCE}{AFTER_NUMBERS}")),
             Some((schedule, number)) => (keys::occurrence_sort(schedule, number), last_of(schedule)),
         };
-        let query = self.occurrences_between(study, patient, from, until);
+        let query = self.between(keys::patient(study, patient), from, until);
         read(&calls::query(query, usize::MAX, QUERY, deadline).await?)
     }
 
@@ -121,18 +108,8 @@ impl Store {
             Some(below) => keys::occurrence_sort(schedule, below - 1),
             None => last_of(schedule),
         };
-        let query = self.occurrences_between(study, patient, keys::occurrence_sort(schedule, 0), until);
+        let query = self.between(keys::patient(study, patient), keys::occurrence_sort(schedule, 0), until);
         read(&calls::query(query.scan_index_forward(false), most, QUERY, deadline).await?)
-    }
-
-    fn occurrences_between(
-        &self,
-        study: &StudyId,
-        patient: &PatientId,
-        from: String,
-        until: String,
-    ) -> QueryFluentBuilder {
-        self.between(keys::patient(study, patient), from, until)
     }
 
     /// The submissions of `patient` that are no corrections, in the order in which they were received. With `from`, those
@@ -170,66 +147,40 @@ impl Store {
         &self,
         occurrence: &StoredOccurrence,
         deadline: Deadline,
-    ) -> Result<Conditional, Failure> {
-        self.put_if_as_read(occurrence.to_item(), occurrence.revision, "PutItem of an occurrence", deadline).await
-    }
-
-    /// Stores `item`, if the stored one has the revision `read`, again while other writes contend with it.
-    pub(super) async fn put_if_as_read(
-        &self,
-        item: Item,
-        read: u64,
-        operation: &'static str,
-        deadline: Deadline,
-    ) -> Result<Conditional, Failure> {
-        let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
-        let request = self.dynamodb.put_item().table_name(&self.tables.records).set_item(Some(item));
-        let request = match read {
-            0 => request.condition_expression(IF_ABSENT),
-            read => request
-                .condition_expression("#revision = :read")
-                .expression_attribute_names("#revision", "revision")
-                .expression_attribute_values(":read", number(read)),
-        };
-        loop {
-            match send(request.clone(), deadline, PUT).await {
-                Ok(_) => return Ok(Conditional::Stored),
-                Err(CallError::Refused(PutItemError::ConditionalCheckFailedException(_))) => {
-                    return Ok(Conditional::Changed);
-                }
-                Err(CallError::Refused(error)) if error.meta().code().is_some_and(is_transient) => {
-                    if !backoff.wait(deadline, PUT.least).await {
-                        return Err(CallError::Refused(error).into_failure(operation));
-                    }
-                }
-                Err(error) => return Err(error.into_failure(operation)),
-            }
-        }
+    ) -> Result<ConditionalPut, Failure> {
+        const OPERATION: &str = "PutItem of an occurrence";
+        let item = occurrence.to_item();
+        put_once(&self.dynamodb, &self.tables.records, item, occurrence.revision, OPERATION, deadline).await
     }
 
     /// Stores `missed`, which raises an alert of this `severity` at `at`, with the alert, the patient's number of open
-    /// alerts and the site's count, in one transaction. Returns the alert; `None` if the stored occurrence is not as it
-    /// was read.
+    /// alerts and the site's count, in one transaction. Returns the alert; `None` if the stored occurrence, or one of
+    /// those before it that the alert has `counted`, is not as it was read: one of them may be answered by now.
     ///
     /// # Errors
     /// If the store did not confirm it.
     pub async fn raise_missed(
         &self,
         missed: &StoredOccurrence,
+        counted: impl IntoIterator<Item = &StoredOccurrence>,
         severity: Severity,
         at: OffsetDateTime,
         deadline: Deadline,
     ) -> Result<Option<Alert>, Failure> {
         let alert = Alert::of_missed(missed, severity, at);
         let stored = StoredOccurrence { alert: Some(alert.id), ..missed.clone() };
+        let table = &self.tables.records;
+        let counted = counted.into_iter().map(|counted| check_revision(table, counted.key(), counted.revision));
+        let counted: Vec<TransactWriteItem> = counted.collect();
         let mut has_profile = true;
         loop {
-            let writes = vec![
-                put_revision(&self.tables.records, stored.to_item(), stored.revision),
-                TransactWriteItem::builder().put(put_if_absent(&self.tables.records, alert.to_item())).build(),
+            let mut writes = vec![
+                put_revision(table, stored.to_item(), stored.revision),
+                TransactWriteItem::builder().put(put_if_absent(table, alert.to_item())).build(),
                 self.count_open_alert(&alert, has_profile),
                 self.add_counts(&CountsAdded::of_alerts(1), &alert.study, &alert.site, &alert.id.to_string()),
             ];
+            writes.extend(counted.iter().cloned());
             let jitter = alert.id.to_string();
             let transaction = Contended { operation: OF_MISS, limits: TRANSACTION, writes, jitter };
             let settled = |reasons: &[CancellationReason]| Ok(Raising::of(reasons));
@@ -269,6 +220,9 @@ impl Store {
     }
 }
 
+/// The place of the profile in the transaction that raises an alert of missed windows.
+const PROFILE: usize = 2;
+
 /// How a transaction that raises an alert of missed windows ended.
 #[derive(Clone, Copy)]
 enum Raising {
@@ -281,9 +235,14 @@ enum Raising {
 impl Raising {
     /// How it ended if it was cancelled for `reasons`; `None` if another attempt may succeed.
     fn of(reasons: &[CancellationReason]) -> Option<Self> {
-        let failed = |index: usize| reasons.get(index).is_some_and(is_condition_failed);
-        // No other transaction writes the alert, so that one which is there came with the occurrence.
-        if failed(0) || failed(1) { Some(Self::Changed) } else { failed(2).then_some(Self::OtherProfile) }
+        let failed: Vec<usize> = (0..reasons.len()).filter(|index| is_condition_failed(&reasons[*index])).collect();
+        match failed.as_slice() {
+            [] => None,
+            // Of a profile only its presence is checked. The alert comes with the occurrence, and the checks of those
+            // that it counts come last.
+            [PROFILE] => Some(Self::OtherProfile),
+            _ => Some(Self::Changed),
+        }
     }
 }
 
@@ -292,7 +251,7 @@ impl Completed {
         let reader = Reader(item);
         let at = |name: &'static str| {
             let at = timestamp(reader.instant(name)?);
-            at.ok_or_else(|| crate::table::attributes::unreadable(name, "is out of range"))
+            at.ok_or_else(|| unreadable(name, "is out of range"))
         };
         Ok(Self {
             submission: reader.parsed("id")?,
@@ -342,5 +301,8 @@ mod tests {
         // DynamoDB need not report every reason.
         assert!(matches!(Raising::of(&reasons([none, CONDITION_FAILED, none, none])), Some(Raising::Changed)));
         assert!(Raising::of(&reasons([none, none, none, "TransactionConflict"])).is_none());
+        let counted = [none, none, CONDITION_FAILED, none, CONDITION_FAILED];
+        let counted = counted.map(|code| CancellationReason::builder().code(code).build());
+        assert!(matches!(Raising::of(&counted), Some(Raising::Changed)), "a window that it counts was answered");
     }
 }

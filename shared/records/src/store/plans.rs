@@ -7,17 +7,14 @@ use invocation::aws::Failure;
 use time::OffsetDateTime;
 
 use super::Store;
-use super::occurrences::Conditional;
 use super::registry::{Participation, participation};
 use crate::items::plan::{self, CHANGED_AT, StoredPlan};
-use crate::table::attributes::{Item, Reader, number, sortable, text};
-use crate::table::calls::{GET, batch_get, send, update_once};
+use crate::table::attributes::{Reader, number, sortable, text};
+use crate::table::calls::{ConditionalPut, GET, batch_get, put_once, send};
 use crate::table::keys::{self, PLAN, REGISTRATION, SK};
 use crate::table::lists::{PENDING, PENDING_SINCE};
 
 const OF_PLAN: &str = "BatchGetItem of a plan";
-/// A plan that is to be made again.
-const MARK: &str = "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at ADD #revision :one";
 
 /// The plan of a patient, with what decides it.
 #[derive(Debug)]
@@ -56,34 +53,24 @@ impl Store {
     ///
     /// # Errors
     /// If the store did not confirm it.
-    pub async fn put_plan(&self, plan: &StoredPlan, deadline: Deadline) -> Result<Conditional, Failure> {
-        self.put_if_as_read(plan.to_item(), plan.revision, "PutItem of a plan", deadline).await
+    pub async fn put_plan(&self, plan: &StoredPlan, deadline: Deadline) -> Result<ConditionalPut, Failure> {
+        const OPERATION: &str = "PutItem of a plan";
+        put_once(&self.dynamodb, &self.tables.records, plan.to_item(), plan.revision, OPERATION, deadline).await
     }
 
-    /// Puts the plan of `patient` on the list of what is due, since something changed at `at`; with `only_new`, only if
-    /// the patient has none.
+    /// Makes a plan of `patient`, who has none, that is due since something became known at `at`.
     ///
     /// # Errors
     /// If the store did not confirm it.
-    pub async fn mark_plan(
+    pub async fn begin_plan(
         &self,
         study: &StudyId,
         patient: &PatientId,
         at: OffsetDateTime,
-        only_new: bool,
         deadline: Deadline,
     ) -> Result<(), Failure> {
-        let update = self
-            .dynamodb
-            .update_item()
-            .table_name(&self.tables.records)
-            .set_key(Some(keys::plan(study, patient)))
-            .update_expression(MARK)
-            .set_condition_expression(only_new.then(|| "attribute_not_exists(pk)".to_owned()));
-        let update = names().into_iter().fold(update, |update, (name, of)| update.expression_attribute_names(name, of));
-        let values = values(study, patient, at);
-        let update = values.into_iter().fold(update, |update, (name, of)| update.expression_attribute_values(name, of));
-        update_once(update, "UpdateItem of a plan", deadline).await.map(drop)
+        let plan = StoredPlan { changed_at: Some(at), ..StoredPlan::new(study.clone(), patient.clone()) };
+        self.put_plan(&plan, deadline).await.map(drop)
     }
 
     /// Whether `patient` has a plan.
@@ -101,36 +88,22 @@ impl Store {
         Ok(item.is_some())
     }
 
-    /// The write of [`mark_plan`](Self::mark_plan), as a part of a transaction.
-    pub(super) fn mark_plan_write(
-        &self,
-        study: &StudyId,
-        patient: &PatientId,
-        at: OffsetDateTime,
-    ) -> TransactWriteItem {
+    /// The write that puts the plan of `patient`, whether there is one or not, on the list of what is due, since something
+    /// has changed at `at`.
+    pub(super) fn mark_plan(&self, study: &StudyId, patient: &PatientId, at: OffsetDateTime) -> TransactWriteItem {
         let update = Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(keys::plan(study, patient)))
-            .update_expression(MARK);
-        let update = names().into_iter().fold(update, |update, (name, of)| update.expression_attribute_names(name, of));
-        let values = values(study, patient, at);
-        let update = values.into_iter().fold(update, |update, (name, of)| update.expression_attribute_values(name, of));
+            .update_expression("SET #kind = :plan, #changed = :at, #pending = :list, #since = :at ADD #revision :one")
+            .expression_attribute_names("#kind", "kind")
+            .expression_attribute_names("#changed", CHANGED_AT)
+            .expression_attribute_names("#pending", PENDING)
+            .expression_attribute_names("#since", PENDING_SINCE)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":plan", text(plan::KIND))
+            .expression_attribute_values(":at", text(sortable(at)))
+            .expression_attribute_values(":list", text(StoredPlan::list_key(study, patient)))
+            .expression_attribute_values(":one", number(1));
         TransactWriteItem::builder().update(update.build().expect("table, key and expression are set")).build()
     }
-}
-
-fn names() -> [(&'static str, &'static str); 5] {
-    [
-        ("#kind", "kind"),
-        ("#changed", CHANGED_AT),
-        ("#pending", PENDING),
-        ("#since", PENDING_SINCE),
-        ("#revision", "revision"),
-    ]
-}
-
-fn values(study: &StudyId, patient: &PatientId, at: OffsetDateTime) -> Item {
-    let list = StoredPlan::list_key(study, patient);
-    let values = [(":plan", text(plan::KIND)), (":at", text(sortable(at))), (":list", text(list)), (":one", number(1))];
-    values.map(|(name, value)| (name.to_owned(), value)).into()
 }

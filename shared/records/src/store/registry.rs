@@ -14,7 +14,9 @@ use crate::items::audit::Audit;
 use crate::items::registration::{ADMITTING, Admission, Registration};
 use crate::items::{site_entry, submission};
 use crate::table::attributes::{Item, Reader, Unreadable, text};
-use crate::table::calls::{Contended, batch_get, is_condition_failed, put_if_absent, put_revision, send};
+use crate::table::calls::{
+    ConditionalPut, Contended, batch_get, is_condition_failed, put_if_absent, put_revision, send,
+};
 use crate::table::keys::{self, REGISTRATION, SK};
 
 const OPERATION: &str = "TransactWriteItems of a registration";
@@ -42,15 +44,6 @@ impl Participation {
             Self::Registered(registration) => Some(&registration.site),
         }
     }
-}
-
-/// The outcome of putting a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RegistrationPut {
-    /// It is stored.
-    Stored,
-    /// The stored one is not the one that it was made from: read it, and decide again.
-    Changed,
 }
 
 impl Store {
@@ -140,7 +133,7 @@ impl Store {
         registration: &Registration,
         audit: &[Audit],
         deadline: Deadline,
-    ) -> Result<RegistrationPut, Failure> {
+    ) -> Result<ConditionalPut, Failure> {
         let table = &self.tables.records;
         let Registration { study, patient, site, .. } = registration;
         let at = audit.first().map(|entry| entry.at);
@@ -149,11 +142,11 @@ impl Store {
         // The audit entries come directly after the registration, where `settled` looks for them.
         let registration = put_revision(table, registration.to_item(), registration.revision);
         let entry = self.put_site_entry(study, patient, site);
-        let plan = at.map(|at| self.mark_plan_write(study, patient, at));
+        let plan = at.map(|at| self.mark_plan(study, patient, at));
         let writes: Vec<_> = [registration].into_iter().chain(audit).chain([entry]).chain(plan).collect();
         let jitter = patient.as_str().to_owned();
         let transaction = Contended { operation: OPERATION, limits: PUT, writes, jitter };
-        transaction.send(&self.dynamodb, deadline, RegistrationPut::Stored, |reasons| Ok(settled(reasons))).await
+        transaction.send(&self.dynamodb, deadline, ConditionalPut::Stored, |reasons| Ok(settled(reasons))).await
     }
 
     /// The write that keeps `patient` in the list of `site`. It always writes the same.
@@ -175,14 +168,14 @@ pub(super) fn participation(registration: Option<&Item>, profile: Option<&Item>)
 }
 
 /// The outcome of a registration whose transaction was cancelled for `reasons`; `None` if another attempt may succeed.
-fn settled(reasons: &[CancellationReason]) -> Option<RegistrationPut> {
+fn settled(reasons: &[CancellationReason]) -> Option<ConditionalPut> {
     let failed = |index: usize| reasons.get(index).is_some_and(is_condition_failed);
     // The id of an audit entry is new in each request, so that an earlier attempt of this one, whose answer was lost,
     // has stored it.
     if failed(1) {
-        return Some(RegistrationPut::Stored);
+        return Some(ConditionalPut::Stored);
     }
-    failed(0).then_some(RegistrationPut::Changed)
+    failed(0).then_some(ConditionalPut::Changed)
 }
 
 #[cfg(test)]
@@ -194,10 +187,10 @@ mod tests {
     fn what_an_earlier_attempt_stored_is_stored_and_what_another_request_changed_is_not() {
         let reasons = |codes: [&str; 3]| codes.map(|code| CancellationReason::builder().code(code).build());
         for (codes, expected) in [
-            ([CONDITION_FAILED, CONDITION_FAILED, "None"], Some(RegistrationPut::Stored)),
+            ([CONDITION_FAILED, CONDITION_FAILED, "None"], Some(ConditionalPut::Stored)),
             // DynamoDB need not report every reason.
-            (["None", CONDITION_FAILED, "None"], Some(RegistrationPut::Stored)),
-            ([CONDITION_FAILED, "None", "None"], Some(RegistrationPut::Changed)),
+            (["None", CONDITION_FAILED, "None"], Some(ConditionalPut::Stored)),
+            ([CONDITION_FAILED, "None", "None"], Some(ConditionalPut::Changed)),
             (["TransactionConflict", "None", "None"], None),
         ] {
             assert_eq!(settled(&reasons(codes)), expected, "{codes:?}");

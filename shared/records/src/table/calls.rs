@@ -7,11 +7,12 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::Builder;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation;
+use aws_sdk_dynamodb::operation::put_item::PutItemError;
 use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::operation::update_item::UpdateItemError;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
-use aws_sdk_dynamodb::types::{CancellationReason, KeysAndAttributes, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{CancellationReason, ConditionCheck, KeysAndAttributes, Put, TransactWriteItem};
 use aws_smithy_types::retry::RetryConfig;
 use invocation::aws::{CallError, Failure, Limits, call, is_transient};
 use invocation::{Backoff, Deadline};
@@ -24,12 +25,14 @@ pub(crate) const BATCH_KEYS: usize = 100;
 pub(crate) const TRANSACTION_WRITES: usize = 100;
 /// The condition of an item that is written once.
 pub(crate) const IF_ABSENT: &str = "attribute_not_exists(pk)";
+/// The condition that the stored item has the revision that was read.
+const AS_READ: &str = "#revision = :read";
 /// The limits of a read of one item.
 pub(crate) const GET: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
 
 const BATCH_GET: Limits = Limits { most: Duration::from_secs(5), least: Duration::from_millis(30) };
 const QUERY: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(30) };
-const UPDATE: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
+const WRITE: Limits = Limits { most: Duration::from_secs(3), least: Duration::from_millis(50) };
 const FIRST_WAIT: Duration = Duration::from_millis(15);
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// How often a transaction is sent with which others contend.
@@ -164,19 +167,63 @@ pub(crate) async fn update_once(
     operation: &'static str,
     deadline: Deadline,
 ) -> Result<bool, Failure> {
+    once(update, operation, deadline, UpdateItemError::is_conditional_check_failed_exception).await
+}
+
+/// Sends the conditional write `request`, again while other writes contend with it, and returns whether its condition held.
+async fn once<R: Request + Clone>(
+    request: R,
+    operation: &'static str,
+    deadline: Deadline,
+    is_condition_failed: fn(&R::Error) -> bool,
+) -> Result<bool, Failure> {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     loop {
-        match send(update.clone(), deadline, UPDATE).await {
+        match send(request.clone(), deadline, WRITE).await {
             Ok(_) => return Ok(true),
-            Err(CallError::Refused(UpdateItemError::ConditionalCheckFailedException(_))) => return Ok(false),
+            Err(CallError::Refused(error)) if is_condition_failed(&error) => return Ok(false),
             Err(CallError::Refused(error)) if error.code().is_some_and(is_transient) => {
-                if !backoff.wait(deadline, UPDATE.least).await {
+                if !backoff.wait(deadline, WRITE.least).await {
                     return Err(CallError::Refused(error).into_failure(operation));
                 }
             }
             Err(error) => return Err(error.into_failure(operation)),
         }
     }
+}
+
+/// The outcome of a put on condition that the stored item is the one that was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConditionalPut {
+    /// It is stored.
+    Stored,
+    /// The stored one is not the one that was read: read it, and decide again.
+    Changed,
+}
+
+/// Puts `item` in place of the one that was read with the revision `read`, which is 0 where none was stored, again while
+/// other writes contend with it. Where an answer was lost, it may find its own item, and return that it changed.
+///
+/// # Errors
+/// If DynamoDB did not confirm it.
+pub(crate) async fn put_once(
+    dynamodb: &Client,
+    table: &str,
+    item: Item,
+    read: u64,
+    operation: &'static str,
+    deadline: Deadline,
+) -> Result<ConditionalPut, Failure> {
+    let put = dynamodb.put_item().table_name(table).set_item(Some(item));
+    let put = match read {
+        0 => put.condition_expression(IF_ABSENT),
+        read => put
+            .condition_expression(AS_READ)
+            .expression_attribute_names("#revision", "revision")
+            .expression_attribute_values(":read", number(read)),
+    };
+    let is_stored = once(put, operation, deadline, PutItemError::is_conditional_check_failed_exception).await?;
+    Ok(if is_stored { ConditionalPut::Stored } else { ConditionalPut::Changed })
 }
 
 /// The write of a new `item` to `table`, as a part of a transaction.
@@ -196,11 +243,22 @@ pub(crate) fn put_revision(table: &str, item: Item, read: u64) -> TransactWriteI
     let put = match read {
         0 => put.condition_expression(IF_ABSENT),
         read => put
-            .condition_expression("#revision = :read")
+            .condition_expression(AS_READ)
             .expression_attribute_names("#revision", "revision")
             .expression_attribute_values(":read", number(read)),
     };
     TransactWriteItem::builder().put(put.build().expect("table and item are set")).build()
+}
+
+/// The check that the item under `key` still has the revision `read`, as a part of a transaction that does not write it.
+pub(crate) fn check_revision(table: &str, key: Item, read: u64) -> TransactWriteItem {
+    let check = ConditionCheck::builder()
+        .table_name(table)
+        .set_key(Some(key))
+        .condition_expression(AS_READ)
+        .expression_attribute_names("#revision", "revision")
+        .expression_attribute_values(":read", number(read));
+    TransactWriteItem::builder().condition_check(check.build().expect("table, key and condition are set")).build()
 }
 
 /// A transaction whose items others write too.
