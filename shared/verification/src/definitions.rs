@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use clinical::ids::{StudyId, StudyVersion, SubmissionId};
+use clinical::ids::{ScheduleId, StudyId, StudyVersion, SubmissionId};
 use clinical::instruments::Instrument;
-use clinical::studies::Protocol;
+use clinical::schedules::Schedule;
+use clinical::studies::{Protocol, StudyDefinition};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{PatientRecords, Store, Submission};
@@ -18,7 +19,7 @@ pub(crate) struct Definitions(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     protocols: BTreeMap<(StudyId, StudyVersion), Arc<Protocol>>,
-    limits: BTreeMap<StudyId, StudyLimits>,
+    limits: BTreeMap<StudyId, Arc<StudyLimits>>,
 }
 
 /// The definitions of one submission.
@@ -33,15 +34,17 @@ pub(crate) struct Definition {
 /// The definition of each submission of a patient, or why it is missing.
 pub(crate) type Defined = BTreeMap<SubmissionId, Result<Definition, &'static str>>;
 
-/// How often the versions of a study let an alert be published again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the versions of a study allow in total: which of them was in force at a time is not stored.
+#[derive(Debug, Default)]
 pub(crate) struct StudyLimits {
-    /// The largest limit that a version defines.
+    /// The largest limit of escalations that a version defines.
     pub(crate) most: Option<u32>,
     /// Whether a version has a limit of 0.
     pub(crate) never: bool,
     /// Whether a version leaves the limit to the deployment, or none is stored.
     pub(crate) open: bool,
+    /// How many windows missed in a row raise an alert, for each schedule of which every version says the same.
+    pub(crate) missed_after: BTreeMap<ScheduleId, usize>,
 }
 
 impl Definitions {
@@ -117,19 +120,19 @@ impl Definitions {
         Ok(Some(protocol))
     }
 
-    /// The limits of the escalation of the alerts of `study`.
+    /// What the versions of `study` allow.
     pub(crate) async fn limits(
         &self,
         study: &StudyId,
         store: &Store,
         deadline: Deadline,
-    ) -> Result<StudyLimits, Failure> {
+    ) -> Result<Arc<StudyLimits>, Failure> {
         if let Some(known) = self.known().limits.get(study) {
-            return Ok(*known);
+            return Ok(Arc::clone(known));
         }
         let versions = store.study_versions(study, deadline).await?;
         let mut limits = StudyLimits { open: versions.is_empty(), ..StudyLimits::default() };
-        for version in versions {
+        for version in &versions {
             match version.definition().alerts.escalation {
                 Some(escalation) => {
                     limits.most = limits.most.max(Some(escalation.limit));
@@ -138,7 +141,21 @@ impl Definitions {
                 None => limits.open = true,
             }
         }
-        self.known().limits.insert(study.clone(), limits);
+        limits.missed_after = missed_after(versions.iter().map(|version| version.definition()));
+        let limits = Arc::new(limits);
+        self.known().limits.insert(study.clone(), Arc::clone(&limits));
         Ok(limits)
     }
+}
+
+fn missed_after<'a>(versions: impl IntoIterator<Item = &'a StudyDefinition>) -> BTreeMap<ScheduleId, usize> {
+    let of_version = |version: &StudyDefinition| -> BTreeMap<ScheduleId, usize> {
+        let after = |schedule: &Schedule| usize::try_from(schedule.missed?.after).ok();
+        version.schedules.iter().filter_map(|one| Some((one.id.clone(), after(one)?))).collect()
+    };
+    let common = |mut known: BTreeMap<_, _>, version: BTreeMap<_, _>| {
+        known.retain(|schedule, after| version.get(schedule) == Some(after));
+        known
+    };
+    versions.into_iter().map(of_version).reduce(common).unwrap_or_default()
 }

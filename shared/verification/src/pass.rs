@@ -334,7 +334,7 @@ impl Pass {
     ) -> Result<Compared, Failure> {
         let defined = self.definitions.of(records, store, deadline).await?;
         let limits = self.definitions.limits(&records.study, store, deadline).await?;
-        let mut compared = compare(records, &defined, limits, &self.settings, now);
+        let mut compared = compare(records, &defined, &limits, &self.settings, now);
         compared.differences.extend(audit::of_patient(records, store, deadline).await?);
         Ok(compared)
     }

@@ -52,7 +52,7 @@ pub(crate) struct Scored {
 struct Patient<'a> {
     records: &'a PatientRecords,
     defined: &'a Defined,
-    limits: StudyLimits,
+    limits: &'a StudyLimits,
     settings: &'a Settings,
     now: OffsetDateTime,
     /// The rows, by submission and rule.
@@ -67,7 +67,7 @@ struct Patient<'a> {
 pub(crate) fn compare(
     records: &PatientRecords,
     defined: &Defined,
-    limits: StudyLimits,
+    limits: &StudyLimits,
     settings: &Settings,
     now: OffsetDateTime,
 ) -> Compared {

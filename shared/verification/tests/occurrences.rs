@@ -113,7 +113,7 @@ async fn each_change_of_an_occurrence_or_its_alert_is_found() {
     };
     let other = "0192f3a4-7c1e-7b2a-9d4e-5f6a7b8c9d0e";
     type Change<'a> = (&'a str, &'a dyn Fn(&World));
-    let changes: [Change<'_>; 7] = [
+    let changes: [Change<'_>; 8] = [
         ("occurrence-differs", &|world| alter(world, 3, "state", text("missed"))),
         ("occurrence-differs", &|world| alter(world, 3, "submission", text(other))),
         ("occurrence-differs", &|world| alter(world, 3, "late", json!({"BOOL": true}))),
@@ -126,6 +126,12 @@ async fn each_change_of_an_occurrence_or_its_alert_is_found() {
         ("alert-not-stored", &|world| world.remove(RECORDS, &world.items("alert")[0])),
         ("alert-not-named", &|world| {
             world.edit(RECORDS, &occurrence(world, 2), |raw| drop(raw.as_object_mut().unwrap().remove("alert")));
+        }),
+        ("alert-missing", &|world| {
+            world.edit(RECORDS, &occurrence(world, 2), |raw| {
+                raw.as_object_mut().unwrap().retain(|name, _| !name.starts_with("alert"));
+            });
+            world.remove(RECORDS, &world.items("alert")[0]);
         }),
         ("alert-altered", &|world| {
             world.edit(RECORDS, &world.items("alert")[0], |raw| raw["instrument"] = text("gad-7"));

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use clinical::ids::SubmissionId;
+use clinical::ids::{ScheduleId, SubmissionId};
 use clinical::schedules::{State, offset_date_time, timestamp};
 use records::{Cause, StoredAlert, StoredOccurrence, StoredSubmission};
 
 use super::Patient;
 use crate::difference::Kind;
+
+/// How long after its window has closed an occurrence is settled by: `sweep` leaves what may still be in flight for half a
+/// minute, and runs each minute.
+const TO_BE_CLOSED: time::Duration = time::Duration::minutes(2);
 
 impl Patient<'_> {
     /// Compares an alert of missed windows with the last of them.
@@ -77,8 +81,8 @@ impl Patient<'_> {
                     if answer.is_some_and(|answer| !answers.contains_key(&answer.submission.id)) {
                         self.of_occurrence(Kind::OccurrenceDiffers, one, "not answered");
                     }
-                    let closes = offset_date_time(occurrence.window.closes);
-                    if occurrence.state == State::Waiting && closes < self.now && self.waits(closes) {
+                    let due = offset_date_time(occurrence.window.closes) + TO_BE_CLOSED;
+                    if occurrence.state == State::Waiting && due < self.now && self.waits(due) {
                         self.of_occurrence(Kind::WaitsTooLong, one, "its closing");
                     }
                 }
@@ -88,6 +92,33 @@ impl Patient<'_> {
                 self.of_occurrence(Kind::AlertNotStored, one, "of missed windows");
             }
         }
+        self.missed_in_a_row();
+    }
+
+    /// Finds windows missed in a row that raised no alert. A window counts for its row only where it was settled before the
+    /// last one of them closed, and counted for no earlier alert.
+    fn missed_in_a_row(&mut self) {
+        let mut settled: BTreeMap<&ScheduleId, Vec<&StoredOccurrence>> = BTreeMap::new();
+        for one in &self.records.occurrences {
+            if matches!(one.occurrence.state, State::Missed | State::Done { .. }) {
+                settled.entry(&one.occurrence.schedule).or_default().push(one);
+            }
+        }
+        for (schedule, mut settled) in settled {
+            let Some(after) = self.limits.missed_after.get(schedule) else { continue };
+            settled.sort_by_key(|one| one.occurrence.window);
+            for (index, last) in settled.iter().enumerate() {
+                let window = last.occurrence.window;
+                let counts = |one: &&&StoredOccurrence| {
+                    let before = one.occurrence.window;
+                    is_unalerted(one) && before.opens < window.opens && before.closes <= window.closes
+                };
+                let before = settled.iter().take(index).rev().take_while(counts).count();
+                if is_unalerted(last) && before + 1 >= *after {
+                    self.of_occurrence(Kind::AlertMissing, last, "missed in a row");
+                }
+            }
+        }
     }
 
     fn of_occurrence(&mut self, kind: Kind, one: &StoredOccurrence, detail: &str) {
@@ -95,4 +126,9 @@ impl Patient<'_> {
         let difference = self.difference(kind).at_site(&one.site);
         self.differs(difference.about(format_args!("{schedule} {number}: {detail}")));
     }
+}
+
+/// Whether it was missed and raised no alert, not even one that was resolved.
+fn is_unalerted(one: &StoredOccurrence) -> bool {
+    one.occurrence.state == State::Missed && one.occurrence.alert.is_none()
 }
