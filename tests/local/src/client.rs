@@ -134,7 +134,7 @@ pub(crate) struct Counts {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Alert {
     pub(crate) alert_id: String,
-    pub(crate) submission_id: String,
+    pub(crate) submission_id: Option<String>,
     pub(crate) severity: String,
     pub(crate) rule: String,
 }

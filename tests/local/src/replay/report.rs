@@ -205,7 +205,7 @@ impl Report<'_> {
         let delivered: BTreeMap<&str, &Alert> = self
             .inbox
             .iter()
-            .filter(|alert| ids.contains(&alert.submission_id))
+            .filter(|alert| alert.submission_id.as_ref().is_some_and(|id| ids.contains(id)))
             .map(|alert| (alert.alert_id.as_str(), alert))
             .collect();
         let raised: BTreeSet<&str> = self
@@ -333,7 +333,7 @@ mod tests {
     fn alert(id: &str, patient: &str) -> Alert {
         Alert {
             alert_id: id.to_owned(),
-            submission_id: administration(patient, None).id.to_string(),
+            submission_id: Some(administration(patient, None).id.to_string()),
             severity: "critical".to_owned(),
             rule: "safety".to_owned(),
         }

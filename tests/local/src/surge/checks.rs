@@ -277,7 +277,10 @@ impl<'a> Checks<'a> {
     fn check_alerts(&self, seen: &[Seen<'_>], inbox: &[Alert], findings: &mut Findings) {
         let mut published: BTreeMap<&str, Vec<&Alert>> = BTreeMap::new();
         for alert in inbox {
-            published.entry(&alert.submission_id).or_default().push(alert);
+            // The alert of missed windows has none.
+            if let Some(id) = &alert.submission_id {
+                published.entry(id).or_default().push(alert);
+            }
         }
         for one in seen {
             let id = one.diary.id.to_string();
