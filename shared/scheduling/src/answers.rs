@@ -7,7 +7,7 @@ use clinical::schedules::{Resolved, Schedule, State, answered_by, offset_date_ti
 use clinical::studies::Protocol;
 use invocation::aws::Failure;
 use invocation::{Deadline, Principal};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use records::{
     Acknowledgement, Actor, Audit, AuditAction, Completed, ConditionalPut, Store, StoredOccurrence, Submission,
 };
@@ -18,6 +18,9 @@ const OPERATION: &str = "the record of an answer";
 const PAGE: usize = 10;
 /// How often a decision is made again because something else was stored in between.
 const ATTEMPTS: u32 = 6;
+/// How far the clock of a phone may be behind when it makes the id of a submission. One that is made by a clock further
+/// behind answers when it is scored.
+const CLOCKS: SignedDuration = SignedDuration::from_hours(48);
 /// Who acknowledges an alert of missed windows once one of them is answered.
 const LATE_ANSWER: &str = "late-answer";
 const ISSUER: &str = "urn:epro:schedules";
@@ -63,6 +66,28 @@ impl Answering<'_> {
     /// the patient has an occurrence of these schedules.
     pub(crate) async fn record(&self, completed: &Completed, also: &[StoredOccurrence]) -> Result<bool, Failure> {
         self.record_except(completed, also, &[]).await
+    }
+
+    /// Records the stored submissions, scored or not, whose effective time is in the window of one of `occurrences`.
+    /// Returns whether there are any: then these may be answered by now.
+    pub(crate) async fn record_stored(&self, occurrences: &[StoredOccurrence]) -> Result<bool, Failure> {
+        let from = |one: &StoredOccurrence| match one.looks_back {
+            true => Timestamp::MIN,
+            false => one.occurrence.window.opens.checked_sub(CLOCKS).unwrap_or(Timestamp::MIN),
+        };
+        let Some(from) = occurrences.iter().map(from).min() else { return Ok(false) };
+        let from = Some(from).filter(|from| *from != Timestamp::MIN);
+        let mut any = false;
+        for completed in self.store.completed(self.study, self.patient, from, self.deadline).await? {
+            let is_in = |one: &StoredOccurrence| {
+                one.occurrence.instrument == completed.instrument && one.occurrence.window.holds(completed.effective)
+            };
+            if occurrences.iter().any(is_in) {
+                self.record(&completed, occurrences).await?;
+                any = true;
+            }
+        }
+        Ok(any)
     }
 
     /// As [`Self::record`], in none of the occurrences `except`.

@@ -23,9 +23,6 @@ const PATIENTS_AT_ONCE: usize = 16;
 /// How long after a window has closed it is found missed. A submission that was received in the window is stored by then:
 /// an invocation of `submit` lasts ten seconds at most.
 const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(30);
-/// How far the clock of a phone may be behind when it makes the id of a submission. One that is made by a clock further
-/// behind answers when it is scored.
-const CLOCKS: SignedDuration = SignedDuration::from_hours(48);
 
 /// One run over the occurrences that are due.
 #[derive(Debug)]
@@ -108,28 +105,21 @@ impl DueRun {
         Ok(())
     }
 
-    /// `one` as it is stored, unless a stored submission answers it.
+    /// `one` as it is stored, unless a stored submission answers it. Those of `before` whose answer is stored and not
+    /// recorded are recorded too: returns whether one of them may be.
     async fn unanswered(
         &self,
         one: StoredOccurrence,
+        before: &[StoredOccurrence],
         answering: &Answering<'_>,
-    ) -> Result<Option<StoredOccurrence>, Failure> {
-        let Answering { study, patient, deadline, .. } = *answering;
-        let window = one.occurrence.window;
-        let from = (!one.looks_back).then(|| window.opens.checked_sub(CLOCKS).unwrap_or(Timestamp::MIN));
-        let completed = self.store.completed(study, patient, from, deadline).await?;
-        let mut may_be_answered = false;
-        for completed in completed {
-            if completed.instrument == one.occurrence.instrument && window.holds(completed.effective) {
-                answering.record(&completed, std::slice::from_ref(&one)).await?;
-                may_be_answered = true;
-            }
-        }
-        if !may_be_answered {
-            return Ok(Some(one));
+    ) -> Result<Option<(StoredOccurrence, bool)>, Failure> {
+        let missed = before.iter().filter(|before| before.occurrence.state == State::Missed);
+        let searched: Vec<StoredOccurrence> = std::iter::once(&one).chain(missed).cloned().collect();
+        if !answering.record_stored(&searched).await? {
+            return Ok(Some((one, false)));
         }
         let one = answering.read_again(&one).await?;
-        Ok(one.filter(|one| one.occurrence.state == State::Waiting))
+        Ok(one.filter(|one| one.occurrence.state == State::Waiting).map(|one| (one, true)))
     }
 
     /// Records what answers `one`, or publishes its reminder that is due, or marks it as missed if its window has closed.
@@ -142,18 +132,15 @@ impl DueRun {
     ) -> Result<(), Failure> {
         let Answering { now, deadline, .. } = *answering;
         let closes = one.occurrence.window.closes;
-        if closes <= now && now < closes.checked_add(IN_FLIGHT).unwrap_or(Timestamp::MAX) {
-            return Ok(());
+        if closes <= now {
+            let is_stored = closes.checked_add(IN_FLIGHT).unwrap_or(Timestamp::MAX) <= now;
+            return if is_stored { self.close(one, answering, worked_off, clock).await } else { Ok(()) };
         }
-        let Some(mut one) = self.unanswered(one, answering).await? else { return Ok(()) };
+        let Some((mut one, _)) = self.unanswered(one, &[], answering).await? else { return Ok(()) };
         let looked_back = std::mem::take(&mut one.looks_back);
-        let due = one.occurrence.take_reminders(now);
-        if one.occurrence.close(now) {
-            return self.miss(one, answering, worked_off, clock).await;
-        }
         // Published before it is marked, so that each is published at least once. Of several that are due at once, as
         // after an outage, one is enough.
-        if let Some(at) = due.last() {
+        if let Some(at) = one.occurrence.take_reminders(now).last() {
             if self.failed.load(Ordering::Relaxed) {
                 worked_off.postponed += 1;
                 return Ok(());
@@ -168,11 +155,11 @@ impl DueRun {
         self.store.put_occurrence(&one, deadline).await.map(drop)
     }
 
-    /// Stores `one`, which is missed, with the alert that it raises. It stays due where that cannot be decided yet, or
-    /// where it was changed in the meantime.
-    async fn miss(
+    /// Records what answers `one`, whose window has closed, or stores that it is missed, with the alert that it raises.
+    /// It stays due where that cannot be decided yet, or where it was changed in the meantime.
+    async fn close(
         &self,
-        mut one: StoredOccurrence,
+        one: StoredOccurrence,
         answering: &Answering<'_>,
         worked_off: &mut WorkedOff,
         clock: Clock,
@@ -180,13 +167,22 @@ impl DueRun {
         let Answering { protocol, now, deadline, .. } = *answering;
         let schedule = protocol.schedules().iter().find(|schedule| schedule.id == one.occurrence.schedule);
         let missed = schedule.and_then(|schedule| schedule.missed);
-        let before = match missed {
-            Some(Missed { after: after @ 2.., .. }) => {
-                self.settled_before(&one, after as usize - 1, now, deadline).await?
-            }
-            _ => Some(Vec::new()),
+        // Those that it may count, and those that decide whether an alert that counts one of these stands.
+        let most = missed.map_or(0, |Missed { after, .. }| 2 * (after.max(1) as usize - 1));
+        let Some(before) = self.settled_before(&one, most, now, deadline).await? else { return Ok(()) };
+        let Some((mut one, may_be_settled_anew)) = self.unanswered(one, &before, answering).await? else {
+            return Ok(());
+        };
+        let before = match may_be_settled_anew {
+            true => self.settled_before(&one, most, now, deadline).await?,
+            false => Some(before),
         };
         let Some(before) = before else { return Ok(()) };
+        one.looks_back = false;
+        one.occurrence.reminders.clear();
+        if !one.occurrence.close(now) {
+            return Ok(());
+        }
         let raised = missed.and_then(|missed| {
             let alert = alert_of(&one.occurrence, before.iter().map(|before| &before.occurrence), missed.after);
             Some((missed.severity, alert?))
@@ -209,8 +205,8 @@ impl DueRun {
         Ok(())
     }
 
-    /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first: `most` of them,
-    /// or all. `None` while one of these is still to be worked off, whose outcome decides this one's.
+    /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first, `most` of them.
+    /// `None` while one of these is still to be worked off, whose outcome decides this one's.
     async fn settled_before(
         &self,
         one: &StoredOccurrence,
@@ -218,6 +214,9 @@ impl DueRun {
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<Option<Vec<StoredOccurrence>>, Failure> {
+        if most == 0 {
+            return Ok(Some(Vec::new()));
+        }
         let StoredOccurrence { study, patient, occurrence, .. } = one;
         // After a change, windows may not be in the order of their numbers.
         let is_in_order = one.not_before.is_none();
@@ -240,6 +239,7 @@ impl DueRun {
             }
         }
         settled.sort_by_key(|earlier| std::cmp::Reverse(earlier.occurrence.window.opens));
+        settled.truncate(most);
         Ok(Some(settled))
     }
 }

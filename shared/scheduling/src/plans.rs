@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use clinical::ids::{PatientId, ScheduleId, SiteId, StudyId};
-use clinical::schedules::{Occurrence, Plan, Position, Schedule, Series, State, Subject, civil_date, timestamp};
+use clinical::schedules::{
+    Occurrence, Plan, Position, Schedule, Series, State, Status, Subject, civil_date, timestamp,
+};
 use clinical::studies::Protocol;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use invocation::aws::Failure;
@@ -13,6 +15,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use records::{ConditionalPut, MadeFor, Participation, Planning, Store, StoredOccurrence, StoredPlan};
 
+use crate::answers::Answering;
 use crate::due::now;
 
 const OPERATION: &str = "the plan of a patient";
@@ -44,10 +47,18 @@ pub async fn plan(
     deadline: Deadline,
 ) -> Result<u64, Failure> {
     let now = now(clock)?;
-    let Some(planned) = Planned::of(store, study, patient, now, deadline).await? else { return Ok(0) };
+    let Some(mut planned) = Planned::of(store, study, patient, now, deadline).await? else { return Ok(0) };
     // What was due before the change is worked off first. The plan stays due.
     if planned.waits_for_due {
         return Ok(0);
+    }
+    // What was answered before the change moves no more, whether the answer is recorded yet or not.
+    let answering = Answering { store, study, patient, protocol: &planned.protocol, now, deadline };
+    if answering.record_stored(&planned.moved).await? {
+        match Planned::of(store, study, patient, now, deadline).await? {
+            Some(again) => planned = again,
+            None => return Ok(0),
+        }
     }
     let writes = planned.changed.iter().map(|one| async move {
         match store.put_occurrence(one, deadline).await? {
@@ -102,6 +113,8 @@ struct Planned {
     subject: Subject,
     plan: StoredPlan,
     changed: Vec<StoredOccurrence>,
+    /// Those of them that were open, as they are stored.
+    moved: Vec<StoredOccurrence>,
     /// Whether an occurrence is due at the time of the change.
     waits_for_due: bool,
 }
@@ -142,6 +155,7 @@ impl Planned {
             subject: subject.clone(),
             plan: plan.clone().made_again(made_for.clone()),
             changed: Vec::new(),
+            moved: Vec::new(),
             waits_for_due: is_changed && stored.iter().any(|one| one.wakes_at().is_some_and(|wakes| wakes <= at)),
         };
         for id in schedules {
@@ -221,7 +235,11 @@ impl Planned {
             return;
         }
         let StoredPlan { study, patient, .. } = &self.plan;
-        let is_moved = before.is_none_or(|one| one.occurrence.window != occurrence.window);
+        let is_moved = before.is_none_or(|one| {
+            one.occurrence.window != occurrence.window
+                || (one.occurrence.state == State::NotAsked) != (occurrence.state == State::NotAsked)
+        });
+        self.moved.extend(before.filter(|one| is_moved && one.occurrence.status(making.now) == Status::Open).cloned());
         let mut one = match before {
             Some(before) => before.clone().with(occurrence),
             None => StoredOccurrence::new(study.clone(), patient.clone(), site.clone(), occurrence),

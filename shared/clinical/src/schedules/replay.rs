@@ -1,8 +1,9 @@
 //! The reference result for all that is known of one patient, independent of how often and how late it was worked off.
 //!
-//! The facts are applied in the order in which they became known, and every reminder and closing at its own time. What
-//! is stored must equal the result, except that a closing that was worked off late raises no alert for what was
-//! answered by then. Verification and tests compare with it.
+//! The facts are applied in the order in which they became known, and every reminder and closing at its own time. A
+//! submission that answers nothing when it is received answers a window that a later change gives its time. What is stored
+//! must equal the result, except that a closing that was worked off late raises no alert for what was answered by then.
+//! Verification and tests compare with it.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +87,7 @@ pub struct DueReminder {
 pub fn replay(schedules: &[Schedule], facts: &[Known], now: Timestamp, ahead: Timestamp) -> Replay {
     let mut facts: Vec<&Known> = facts.iter().filter(|known| known.at <= now).collect();
     facts.sort_by_key(|known| (known.at, rank(&known.fact)));
-    let mut state = Replaying { subject: None, events: BTreeMap::new(), series: Vec::new(), reminders: Vec::new() };
+    let mut state = Replaying::default();
     state.series.extend(schedules.iter().map(|schedule| (schedule, Series::default())));
     for known in facts {
         state.apply(known);
@@ -105,20 +106,34 @@ fn rank(fact: &Fact) -> Option<SubmissionId> {
     if let Fact::Submitted { submission, .. } = fact { Some(*submission) } else { None }
 }
 
+#[derive(Default)]
 struct Replaying<'a> {
     subject: Option<Subject>,
     events: BTreeMap<EventId, Date>,
     series: Vec<(&'a Schedule, Series)>,
     reminders: Vec<DueReminder>,
+    /// The submissions that answer nothing yet, in the order in which they were received.
+    unrelated: Vec<Submitted<'a>>,
 }
 
-impl Replaying<'_> {
-    fn apply(&mut self, Known { at, fact }: &Known) {
+#[derive(Clone, Copy)]
+struct Submitted<'a> {
+    submission: SubmissionId,
+    instrument: &'a InstrumentId,
+    effective: Timestamp,
+    received: Timestamp,
+}
+
+impl<'a> Replaying<'a> {
+    fn apply(&mut self, Known { at, fact }: &'a Known) {
         let before = self.subject.clone();
         match fact {
             Fact::Submitted { submission, instrument, effective } => {
                 self.advance(*at, *at);
-                self.submit(*submission, instrument, *effective, *at);
+                let submitted = Submitted { submission: *submission, instrument, effective: *effective, received: *at };
+                if !self.submit(submitted) {
+                    self.unrelated.push(submitted);
+                }
                 return;
             }
             Fact::Enrolled { site, on, zone, group } => {
@@ -149,6 +164,9 @@ impl Replaying<'_> {
             };
             collect(&mut self.reminders, schedule, &events);
         }
+        self.advance(*at, *at);
+        let unrelated = std::mem::take(&mut self.unrelated);
+        self.unrelated = unrelated.into_iter().filter(|submitted| !self.submit(*submitted)).collect();
     }
 
     fn advance(&mut self, now: Timestamp, ahead: Timestamp) {
@@ -159,22 +177,18 @@ impl Replaying<'_> {
         }
     }
 
-    fn submit(
-        &mut self,
-        submission: SubmissionId,
-        instrument: &InstrumentId,
-        effective: Timestamp,
-        received: Timestamp,
-    ) {
+    /// Returns whether it answers an occurrence.
+    fn submit(&mut self, Submitted { submission, instrument, effective, received }: Submitted<'_>) -> bool {
         let all = self.series.iter().flat_map(|(_, series)| series.occurrences().values());
         let Some((schedule, number)) =
             answered_by(all, instrument, effective).map(|found| (found.schedule.clone(), found.number))
         else {
-            return;
+            return false;
         };
         if let Some((_, series)) = self.series.iter_mut().find(|(one, _)| one.id == schedule) {
             series.answer(number, submission, received);
         }
+        true
     }
 }
 

@@ -62,6 +62,7 @@ pub(crate) fn outcome(year: &Year, ahead: Timestamp, clock: &mut Clock) -> Outco
     let mut patient: Option<Patient> = None;
     let mut events: BTreeMap<String, i64> = BTreeMap::new();
     let facts: Vec<&Known> = year.facts.iter().filter(|known| known.at <= year.now).collect();
+    let mut unrelated = Vec::new();
     for (place, Known { at, fact }) in facts.iter().enumerate() {
         diaries.iter_mut().for_each(|diary| diary.pass(*at));
         match fact {
@@ -81,7 +82,10 @@ pub(crate) fn outcome(year: &Year, ahead: Timestamp, clock: &mut Clock) -> Outco
             }
             Fact::Submitted { submission, instrument, effective } => {
                 let withdrew = patient.as_ref().and_then(|patient| patient.withdrew);
-                answer(&mut diaries, instrument.as_str(), (*submission, *effective, *at), withdrew);
+                let submitted = (*submission, *effective, *at);
+                if !answer(&mut diaries, instrument.as_str(), submitted, withdrew) {
+                    unrelated.push((instrument.as_str(), submitted));
+                }
                 continue;
             }
         }
@@ -92,6 +96,7 @@ pub(crate) fn outcome(year: &Year, ahead: Timestamp, clock: &mut Clock) -> Outco
         for diary in &mut diaries {
             diary.plan(patient, &events, *at, until, clock);
         }
+        unrelated.retain(|(instrument, submitted)| !answer(&mut diaries, instrument, *submitted, None));
     }
     let (mut slots, mut reminders) = (BTreeMap::new(), BTreeSet::new());
     for mut diary in diaries {
@@ -109,7 +114,7 @@ fn answer(
     instrument: &str,
     (by, effective, received): (SubmissionId, Timestamp, Timestamp),
     withdrew: Option<Timestamp>,
-) {
+) -> bool {
     let mut fitting = Vec::new();
     for (place, diary) in
         diaries.iter().enumerate().filter(|(_, diary)| diary.schedule.instrument.as_str() == instrument)
@@ -127,7 +132,7 @@ fn answer(
         }
     }
     fitting.sort();
-    let Some((closes, _, number, place)) = fitting.into_iter().next() else { return };
+    let Some((closes, _, number, place)) = fitting.into_iter().next() else { return false };
     let diary = &mut diaries[place];
     let slot = diary.slots.get_mut(&number).unwrap();
     if slot.fate == Fate::Waiting {
@@ -143,6 +148,7 @@ fn answer(
         }
         diary.slots.get_mut(&raised).unwrap().alert.as_mut().unwrap().1 = Some(number);
     }
+    true
 }
 
 impl<'a> Diary<'a> {

@@ -25,6 +25,8 @@ struct Engine<'a> {
     subject: Option<Subject>,
     events: BTreeMap<EventId, Date>,
     series: Vec<(&'a Schedule, Series)>,
+    /// What answers nothing yet.
+    unrelated: Vec<&'a Known>,
     made: BTreeMap<(String, u32), usize>,
     reminders: Vec<(String, u32, Timestamp)>,
 }
@@ -32,7 +34,14 @@ struct Engine<'a> {
 impl<'a> Engine<'a> {
     fn new(schedules: &'a [Schedule]) -> Self {
         let series = schedules.iter().map(|schedule| (schedule, Series::default())).collect();
-        Self { subject: None, events: BTreeMap::new(), series, made: BTreeMap::new(), reminders: Vec::new() }
+        Self {
+            subject: None,
+            events: BTreeMap::new(),
+            series,
+            unrelated: Vec::new(),
+            made: BTreeMap::new(),
+            reminders: Vec::new(),
+        }
     }
 
     /// Stores the series and reads it again, as from one sweep to the next.
@@ -54,16 +63,26 @@ impl<'a> Engine<'a> {
         });
     }
 
-    fn learn(&mut self, Known { at, fact }: &Known) {
+    /// Returns whether the submission `known` answers an occurrence.
+    fn answers(&mut self, known: &Known) -> bool {
+        let Fact::Submitted { submission, instrument, effective } = &known.fact else { unreachable!() };
+        let found = answered_by(self.stored(), instrument, *effective).cloned();
+        self.each(|schedule, series| match &found {
+            Some(found) if found.schedule == schedule.id => series.answer(found.number, *submission, known.at),
+            _ => Vec::new(),
+        });
+        found.is_some()
+    }
+
+    fn learn(&mut self, known: &'a Known) {
+        let Known { at, fact } = known;
         let before = self.subject.clone();
         match fact {
-            Fact::Submitted { submission, instrument, effective } => {
+            Fact::Submitted { .. } => {
                 self.sweep(*at, *at);
-                let found = answered_by(self.stored(), instrument, *effective).cloned();
-                self.each(|schedule, series| match &found {
-                    Some(found) if found.schedule == schedule.id => series.answer(found.number, *submission, *at),
-                    _ => Vec::new(),
-                });
+                if !self.answers(known) {
+                    self.unrelated.push(known);
+                }
                 return;
             }
             Fact::Withdrawn => {
@@ -97,6 +116,9 @@ impl<'a> Engine<'a> {
             let from = before.as_ref().and_then(|subject| Plan::of(schedule, subject));
             series.change(schedule, from.as_ref(), Plan::of(schedule, &after).as_ref(), *at)
         });
+        self.sweep(*at, *at);
+        let unrelated = std::mem::take(&mut self.unrelated);
+        self.unrelated = unrelated.into_iter().filter(|known| !self.answers(known)).collect();
     }
 
     fn each(&mut self, mut act: impl FnMut(&Schedule, &mut Series) -> Vec<Event>) {
