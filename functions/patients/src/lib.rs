@@ -1,5 +1,6 @@
 //! The function that lists patients. `GET /v1/sites/{site}/patients` returns, in pages, the state of each patient of a
-//! site: the last submission, the latest scores by instrument, and the open alerts: how many, how severe, since when.
+//! site: the last submission, the latest scores by instrument, the compliance, and the open alerts: how many, how severe,
+//! since when.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use invocation::rfc3339;
 use lambda_http::http::header::CONTENT_LANGUAGE;
 use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::{Body, Request, Response};
-use records::{AuditAction, PatientRow, Profile, Store, Withdrawal};
+use records::{AuditAction, Compliance, PatientRow, Profile, Store, Withdrawal};
 use serde::Serialize;
 
 const ROUTE: &str = "GET /v1/sites/{site}/patients";
@@ -68,10 +69,16 @@ impl Patients {
         let action = AuditAction::PatientsRead;
         let list = SiteList { store: &self.store, invocation, caller, site, action, route: ROUTE, filters: &[] };
         let after = list.resolve_cursor(&page, not_read).await?;
-        let patients = self.store.patients(study, site, after.as_deref(), page.limit, deadline.no_later_than(DATA));
+        let data = deadline.no_later_than(DATA);
+        let patients = self.store.patients(study, site, after.as_deref(), page.limit, data);
         let ((patients, next), protocol) =
             tokio::try_join!(list.page(patients), self.store.protocol(study, deadline)).map_err(not_read)?;
         admit(&self.store, &protocol)?;
+        let mut compliance = BTreeMap::new();
+        if !protocol.schedules().is_empty() {
+            let shown = patients.iter().filter(|listed| is_shown(listed)).map(|listed| &listed.patient);
+            compliance = self.store.compliance_of(study, shown, data).await.map_err(not_read)?;
+        }
         let of_study = protocol.study().map(Study::definition);
         let title = of_study.and_then(|study| in_language(request, &study.title));
         let mut response = http::json(
@@ -82,7 +89,10 @@ impl Patients {
                     id: site,
                     name: protocol.study().and_then(|study| study.site(site)).map(|site| site.name.as_str()),
                 },
-                patients: patients.iter().map(|listed| PatientBody::of(listed, &protocol)).collect(),
+                patients: patients
+                    .iter()
+                    .map(|listed| PatientBody::of(listed, compliance.get(&listed.patient), &protocol))
+                    .collect(),
                 next,
             },
         );
@@ -134,6 +144,10 @@ struct PatientBody<'a> {
     enrolled_on: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     withdrawn: Option<WithdrawnBody>,
+    /// Of the instruments in whose windows the patient was asked; omitted where there is none, and of a patient whose data
+    /// are hidden.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    compliance: Vec<ComplianceBody<'a>>,
     /// `None` before the first score, of a patient whose data are hidden, and where the stored profile cannot be read.
     #[serde(flatten)]
     state: Option<PatientState<'a>>,
@@ -147,6 +161,16 @@ struct PatientBody<'a> {
 struct WithdrawnBody {
     at: String,
     mode: &'static str,
+}
+
+/// How many of the windows of an instrument that are over, or were answered before, were answered, and how many of these
+/// answers were received late.
+#[derive(Serialize)]
+struct ComplianceBody<'a> {
+    instrument: &'a InstrumentId,
+    expected: u64,
+    completed: u64,
+    late: u64,
 }
 
 /// The state of a patient.
@@ -203,11 +227,20 @@ struct ScoreBody<'a> {
 }
 
 impl<'a> PatientBody<'a> {
-    fn of(listed: &'a PatientRow, protocol: &'a Protocol) -> Self {
+    fn of(
+        listed: &'a PatientRow,
+        compliance: Option<&'a BTreeMap<InstrumentId, Compliance>>,
+        protocol: &'a Protocol,
+    ) -> Self {
+        let compliance = compliance.into_iter().flatten().map(|(instrument, compliance)| {
+            let Compliance { expected, completed, late } = *compliance;
+            ComplianceBody { instrument, expected, completed, late }
+        });
         let mut body = Self {
             patient: listed.patient.as_str(),
             enrolled_on: None,
             withdrawn: None,
+            compliance: compliance.collect(),
             state: None,
             unreadable: None,
         };
@@ -217,10 +250,9 @@ impl<'a> PatientBody<'a> {
                 body.enrolled_on = registration.as_ref().map(|registration| registration.enrolled_on.to_string());
                 body.withdrawn = withdrawal
                     .map(|withdrawal| WithdrawnBody { at: rfc3339(withdrawal.at), mode: withdrawal.mode.as_str() });
-                let shown = profile.as_ref().filter(|_| !withdrawal.is_some_and(Withdrawal::hides));
+                let shown = profile.as_ref().filter(|_| is_shown(listed));
                 body.state = shown.map(|profile| PatientState::of(profile, protocol));
             }
-            // Without the registration it is not known whether the data are to be hidden.
             (Err(unreadable), _) | (_, Err(unreadable)) => {
                 tracing::error!(event = "patient_unreadable", %unreadable);
                 body.unreadable = Some(unreadable.to_string());
@@ -228,6 +260,14 @@ impl<'a> PatientBody<'a> {
         }
         body
     }
+}
+
+/// Whether data of the patient may be shown. Without the registration it is not known whether they are to be hidden.
+fn is_shown(listed: &PatientRow) -> bool {
+    listed.registration.as_ref().is_ok_and(|registration| {
+        let withdrawal = registration.as_ref().and_then(|registration| registration.withdrawal.as_ref());
+        !withdrawal.is_some_and(Withdrawal::hides)
+    })
 }
 
 impl<'a> PatientState<'a> {

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use api::Handler;
+use clinical::schedules::State;
 use harness::{Fault, World, claims, request};
 use lambda_http::http::{HeaderMap, HeaderValue};
 use lambda_http::{Body, Request};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use submit::Submit;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use time::macros::datetime;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -536,4 +538,34 @@ async fn a_registration_that_cannot_be_read_hides_the_data_of_its_patient_alone(
     let (_, _, page) = send(&world, get("S01", "")).await;
     assert_eq!(page["patients"][0], json!({"patient": "P-1", "unreadable": "attribute enrolled_on is not a date"}));
     assert!(page["patients"][1]["scores"].is_array(), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn compliance_is_that_of_all_windows_that_were_answered_or_missed() {
+    let world = World::new();
+    let daily = json!({
+        "id": "daily", "instrument": "phq-9", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 90},
+        "window": {"opens": "08:00", "closes": "09:00"},
+    });
+    world.put_study(json!({"schedules": [daily]})).await;
+    for patient in ["P-1", "P-2", "P-3"] {
+        register(&world, "PUT", "", patient, json!({"enrolledOn": "2026-10-30", "site": "S01"})).await;
+    }
+    let done = |late| State::Done { submission: Uuid::now_v7().into(), late };
+    for (number, state) in (1..).zip([State::Missed, done(false), done(true), State::Waiting]) {
+        for patient in ["P-1", "P-2"] {
+            let opens = datetime!(2026-10-30 08:00 UTC) + time::Duration::days(number.into());
+            world.put_window(patient, number, opens, state).await;
+        }
+    }
+    let body = json!({"mode": "stop-and-hide", "requestedBy": "patient", "reason": "no time"});
+    register(&world, "POST", "/withdrawal", "P-2", body).await;
+    let (_, _, page) = send(&world, get("S01", "")).await;
+    let compliance = |index: usize| page["patients"][index].get("compliance");
+    let of_first = json!([{"instrument": "phq-9", "expected": 3, "completed": 2, "late": 1}]);
+    assert_eq!([compliance(0), compliance(1), compliance(2)], [Some(&of_first), None, None], "{page}");
+    world.put_study(json!({"version": "1.1.0", "schedules": []})).await;
+    let before = world.count_calls("Query RecordsTable");
+    send(&world, get("S01", "")).await;
+    assert_eq!(world.count_calls("Query RecordsTable") - before, 1, "a study without schedules pays nothing for them");
 }

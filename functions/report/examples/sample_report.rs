@@ -28,7 +28,7 @@ fn main() {
     let period = ReportPeriod::parse(Some("2026-10-25"), Some("2026-11-23"), now, Zone::utc()).unwrap();
     let protocol = Protocol::of_no_study();
     let first = instruments[0].parse().unwrap();
-    let plan = SitePlan { protocol: &protocol, schedule: [(&first, 1)].into() };
+    let plan = SitePlan { protocol: &protocol, intervals: [(&first, 1)].into(), scheduled: [].into() };
 
     let start = Instant::now();
     let statistics = statistics(&data, &plan, &period, now.date());

@@ -1,7 +1,8 @@
 //! The hash of the data that a report shows.
 
+use clinical::ids::InstrumentId;
 use invocation::rfc3339;
-use records::{AlertHandling, PatientPeriod, SitePeriod, SubmissionSummary, sha256_hex};
+use records::{AlertHandling, Compliance, PatientPeriod, SitePeriod, SubmissionSummary, sha256_hex};
 use serde::Serialize;
 use time::{OffsetDateTime, UtcOffset};
 
@@ -40,6 +41,8 @@ struct Data<'a> {
 #[serde(rename_all = "camelCase")]
 struct Patient<'a> {
     alerts: Vec<Alert<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    compliance: Vec<Windows<'a>>,
     first_submission: Option<String>,
     patient: &'a str,
     since: Option<String>,
@@ -62,6 +65,14 @@ struct Alert<'a> {
     status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     submission: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Windows<'a> {
+    completed: u64,
+    expected: u64,
+    instrument: &'a str,
+    late: u64,
 }
 
 #[derive(Serialize)]
@@ -91,6 +102,7 @@ impl<'a> Patient<'a> {
     fn of(patient: &'a PatientPeriod) -> Self {
         Self {
             alerts: patient.alerts.iter().map(Alert::of).collect(),
+            compliance: patient.compliance.iter().map(Windows::of).collect(),
             first_submission: patient.first_submission.map(utc),
             patient: patient.patient.as_str(),
             since: patient.stay.since.map(utc),
@@ -98,6 +110,13 @@ impl<'a> Patient<'a> {
             until: patient.stay.until.map(utc),
             withdrawn: patient.stay.withdrawal.as_ref().map(|withdrawal| withdrawal.mode.as_str()),
         }
+    }
+}
+
+impl<'a> Windows<'a> {
+    fn of((instrument, compliance): (&'a InstrumentId, &Compliance)) -> Self {
+        let Compliance { expected, completed, late } = *compliance;
+        Self { completed, expected, instrument: instrument.as_str(), late }
     }
 }
 

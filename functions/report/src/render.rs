@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use clinical::ids::InstrumentId;
 use clinical::instruments::Severity;
+use records::Compliance;
 use records::{AlertStatus, Stay};
 use time::OffsetDateTime;
 use time::macros::format_description;
@@ -22,7 +23,7 @@ use self::page::{
     ACCENT, AMBER, Cell, Color, Column, GREY, INK, INNER, MARGIN, Mark, Pages, RED, SHADE, Style, TABLE_START,
 };
 use crate::period::ReportPeriod;
-use crate::statistics::{Compliance, PatientInstrument, PatientLine, SitePlan, Statistics};
+use crate::statistics::{PatientInstrument, PatientLine, SitePlan, Statistics};
 
 /// The subject of a report, and what it is made for.
 #[derive(Clone, Debug)]
@@ -147,10 +148,7 @@ fn tiles(pages: &mut Pages, labels: &Labels, statistics: &Statistics<'_>) {
     const HEIGHT: f32 = 46.0;
     let totals = &statistics.totals;
     let all = statistics.instruments.values().filter_map(|line| line.compliance);
-    let all = all.reduce(|one, other| Compliance {
-        expected: one.expected + other.expected,
-        completed: one.completed + other.completed,
-    });
+    let all = all.reduce(Compliance::and);
     let (percent, of) = match all {
         Some(all) => (percent(all, "–"), format!("{} / {}", all.completed, all.expected)),
         None => ("–".to_owned(), labels.no_schedule.to_owned()),
@@ -273,7 +271,11 @@ fn compliance_cells(labels: &Labels, compliance: Option<Compliance>) -> [Cell; 3
         Some(percent) => Cell::bar(format!("{percent} %"), percent as f32 / 100.0),
         None => Cell::colored(labels.nothing_due, GREY),
     };
-    [Cell::new(compliance.expected.to_string()), Cell::new(compliance.completed.to_string()), bar]
+    let mut completed = compliance.completed.to_string();
+    if compliance.late > 0 {
+        completed.push_str(&labels.of_these_late.replace("{count}", &compliance.late.to_string()));
+    }
+    [Cell::new(compliance.expected.to_string()), Cell::new(completed), bar]
 }
 
 fn courses(pages: &mut Pages, heading: &Heading<'_>, statistics: &Statistics<'_>) {
@@ -425,7 +427,7 @@ mod tests {
         let period =
             ReportPeriod::parse(Some("2026-10-25"), Some("2026-11-23"), now, Zone::named(zone).unwrap()).unwrap();
         let (protocol, phq_9) = (Protocol::of_no_study(), "phq-9".parse().unwrap());
-        let plan = SitePlan { protocol: &protocol, schedule: [(&phq_9, 1)].into() };
+        let plan = SitePlan { protocol: &protocol, intervals: [(&phq_9, 1)].into(), scheduled: [].into() };
         let hash = &"0123456789abcdef".repeat(4);
         let heading =
             Heading { study: name, site: name, plan: &plan, period: &period, generated_at: now, hash, language };

@@ -8,7 +8,7 @@ use clinical::ids::{InstrumentId, InstrumentVersion, PatientId, ScoreId, SiteId}
 use clinical::instruments::definition::ScoreDefinition;
 use clinical::instruments::{Catalog, Instrument, Severity};
 use clinical::studies::Protocol;
-use records::{AlertHandling, AlertStatus, PatientPeriod, SitePeriod, Stay, SubmissionSummary, Withdrawal};
+use records::{AlertHandling, AlertStatus, Compliance, PatientPeriod, SitePeriod, Stay, SubmissionSummary, Withdrawal};
 use rust_decimal::Decimal;
 use time::{Date, Duration, OffsetDateTime};
 
@@ -19,8 +19,11 @@ use crate::period::ReportPeriod;
 pub struct SitePlan<'a> {
     /// The rules in force in the study.
     pub protocol: &'a Protocol,
-    /// The days from one answer of a patient to the next, by instrument; without those that have no schedule.
-    pub schedule: BTreeMap<&'a InstrumentId, u32>,
+    /// The days from one answer of a patient to the next, by instrument; without those that a schedule asks and those of
+    /// which the study does not say.
+    pub intervals: BTreeMap<&'a InstrumentId, u32>,
+    /// The instruments that the study's schedules ask.
+    pub scheduled: BTreeSet<&'a InstrumentId>,
 }
 
 impl<'a> SitePlan<'a> {
@@ -28,8 +31,13 @@ impl<'a> SitePlan<'a> {
     pub fn at(protocol: &'a Protocol, site: &SiteId) -> Self {
         let instruments = protocol.study().into_iter().flat_map(|study| &study.definition().instruments);
         let here = instruments.filter(|planned| planned.sites.is_empty() || planned.sites.contains(site));
-        let schedule = here.filter_map(|planned| Some((&planned.id, protocol.every_days(&planned.id)?))).collect();
-        Self { protocol, schedule }
+        let schedules = protocol.schedules().iter();
+        let asked = schedules.filter(|schedule| schedule.sites.is_empty() || schedule.sites.contains(site));
+        let scheduled: BTreeSet<&InstrumentId> = asked.map(|schedule| &schedule.instrument).collect();
+        let intervals = here.filter(|planned| !scheduled.contains(&planned.id));
+        let intervals =
+            intervals.filter_map(|planned| Some((&planned.id, protocol.every_days(&planned.id)?))).collect();
+        Self { protocol, intervals, scheduled }
     }
 
     /// The instrument `id` in `version`: the study's, or one that ships, since an earlier version of the study may have
@@ -97,24 +105,8 @@ pub struct InstrumentLine {
     pub submissions: u64,
     /// Patients with at least one of these submissions.
     pub patients: u64,
-    /// The sum over all patients; `None` where the study gives no schedule.
+    /// The sum over all patients; `None` where the study does not say when it is due.
     pub compliance: Option<Compliance>,
-}
-
-/// How many of the windows in which an instrument was due were completed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Compliance {
-    /// Windows that are over, and those answered before their end.
-    pub expected: u64,
-    /// Windows with at least one submission.
-    pub completed: u64,
-}
-
-impl Compliance {
-    /// Completed windows in percent of the expected ones, rounded half up; `None` where none was expected.
-    pub fn percent(self) -> Option<u64> {
-        (self.expected > 0).then(|| (self.completed * 200 + self.expected) / (self.expected * 2))
-    }
 }
 
 /// The figures of one patient.
@@ -137,7 +129,7 @@ pub struct PatientInstrument {
     pub last: Option<OffsetDateTime>,
     /// Whether the time of at least one was corrected because the device's clock was wrong.
     pub clock_corrected: bool,
-    /// The patient's compliance; `None` where the study gives no schedule.
+    /// The patient's compliance; `None` where the study does not say when it is due.
     pub compliance: Option<Compliance>,
 }
 
@@ -235,7 +227,7 @@ fn patient_line<'a>(
         line.last = line.last.max(Some(submission.place.at));
         days.entry(&submission.instrument.id).or_default().push(period.zone().local(submission.place.at).date());
     }
-    for (instrument, every_days) in &plan.schedule {
+    for (instrument, every_days) in &plan.intervals {
         let days = days.get(instrument).map_or(&[][..], Vec::as_slice);
         let day = |at: OffsetDateTime| period.zone().local(at).date();
         let start = data.first_submission.max(data.stay.since).map(|first| day(first).max(period.from()));
@@ -244,6 +236,11 @@ fn patient_line<'a>(
         let compliance = start
             .filter(|_| !data.stay.withdrawal.as_ref().is_some_and(Withdrawal::hides))
             .map_or_else(Compliance::default, |start| compliance(start, to, today, *every_days, days));
+        instruments.entry(instrument).or_default().compliance = Some(compliance);
+    }
+    // An earlier version of the study may have asked others.
+    for instrument in plan.scheduled.iter().copied().chain(data.compliance.keys()) {
+        let compliance = data.compliance.get(instrument).copied().unwrap_or_default();
         instruments.entry(instrument).or_default().compliance = Some(compliance);
     }
     PatientLine { patient: &data.patient, stay: &data.stay, instruments }
@@ -259,7 +256,7 @@ fn compliance(start: Date, to: Date, today: Date, every_days: u32, days: &[Date]
     let last_over = to.min(today - Duration::DAY);
     let over = ((last_over - start).whole_days() + 1).max(0) / every;
     let ahead = answered.iter().filter(|window| **window >= over).count() as u64;
-    Compliance { expected: over as u64 + ahead, completed: answered.len() as u64 }
+    Compliance { expected: over as u64 + ahead, completed: answered.len() as u64, late: 0 }
 }
 
 fn instrument_lines<'a>(patients: &[PatientLine<'a>]) -> BTreeMap<&'a InstrumentId, InstrumentLine> {
@@ -268,10 +265,8 @@ fn instrument_lines<'a>(patients: &[PatientLine<'a>]) -> BTreeMap<&'a Instrument
         let line = lines.entry(instrument).or_default();
         line.submissions += of_patient.submissions;
         line.patients += u64::from(of_patient.submissions > 0);
-        if let Some(Compliance { expected, completed }) = of_patient.compliance {
-            let all = line.compliance.get_or_insert_default();
-            all.expected += expected;
-            all.completed += completed;
+        if let Some(of_patient) = of_patient.compliance {
+            line.compliance = Some(line.compliance.unwrap_or_default().and(of_patient));
         }
     }
     lines

@@ -31,7 +31,7 @@ fn try_render(
     proceed: impl Fn() -> bool,
 ) -> Result<Vec<u8>, RenderError> {
     let (protocol, phq_9) = (Protocol::of_no_study(), "phq-9".parse().unwrap());
-    let plan = SitePlan { protocol: &protocol, schedule: BTreeMap::from([(&phq_9, 1)]) };
+    let plan = SitePlan { protocol: &protocol, intervals: BTreeMap::from([(&phq_9, 1)]), scheduled: [].into() };
     let period = ReportPeriod::parse(Some("2026-10-25"), Some("2026-11-23"), NOW, Zone::utc()).unwrap();
     let heading =
         Heading { study: "DEMO", site, plan: &plan, period: &period, generated_at: NOW, hash: HASH, language };
@@ -181,6 +181,7 @@ fn a_site_without_patients_or_without_submissions_has_a_report() {
         stay: Stay::default(),
         submissions: Vec::new(),
         alerts: Vec::new(),
+        compliance: [].into(),
     };
     let silent = texts(&report(&SitePeriod { patients: vec![silent], unreadable: 0 }, "S01", Language::English));
     assert!(holds(&silent, "P-1  phq-9  0 30  0 0 %"), "due from the first day on, and never answered: {silent:?}");

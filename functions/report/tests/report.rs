@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use api::Handler;
+use clinical::schedules::State;
 use harness::{Fault, World, claims, request};
 use invocation::Deadline;
 use lambda_http::{Body, Request, Response};
@@ -447,9 +448,10 @@ async fn a_study_that_is_not_stored_is_refused_unless_the_deployment_is_open() {
     assert_eq!((made.status().as_u16(), made.headers()["cache-control"].to_str().unwrap()), (200, "no-store"));
 }
 
-/// Sends `body` to the registry's route of `patient` whose last part is `part`.
+/// Sends `body` to the registry's route of `patient` whose last part is `part`, or enrols the patient.
 async fn register(world: &World, part: &str, patient: &str, body: Value) {
-    let route = format!("POST /v1/patients/{{patient}}{part}");
+    let method = if part.is_empty() { "PUT" } else { "POST" };
+    let route = format!("{method} /v1/patients/{{patient}}{part}");
     let staff = claims(&[("role", "staff"), ("patient", "")]);
     let request = request(&route, &[("patient", patient)], "", Some(staff), Some(&body.to_string()), PLENTY);
     assert!(Registry::new(world.store()).handle(request).await.unwrap().status().is_success());
@@ -508,4 +510,27 @@ async fn a_withdrawal_is_marked_and_hides_the_data_where_that_was_asked_for() {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     assert!(!text.contains("critical  P-002"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn compliance_is_that_of_the_windows_that_opened_in_the_period_where_a_schedule_asks() {
+    let world = World::new();
+    let daily = json!({
+        "id": "daily", "instrument": "phq-9", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 90},
+        "window": {"opens": "08:00", "closes": "09:00"},
+    });
+    world.put_study(json!({"sites": [{"id": "S01", "name": "One", "timeZone": "UTC"}], "schedules": [daily]})).await;
+    let registered = json!({"enrolledOn": "2026-10-30"});
+    register(&world, "", "P-001", registered.clone()).await;
+    register(&world, "", "P-002", registered).await;
+    let done = |late| State::Done { submission: phq_9(1, "")["id"].as_str().unwrap().parse().unwrap(), late };
+    let states = [State::Missed, done(false), done(true), State::Missed, done(false), State::Waiting, State::NotAsked];
+    for (number, state) in (1..).zip(states) {
+        // The first is of 31 October, and in no report of November.
+        let opens = datetime!(2026-10-30 08:00 UTC) + time::Duration::days(number.into());
+        world.put_window("P-001", number, opens, state).await;
+    }
+    let text = text(&answer(&world, get(&STAFF, "S01", PERIOD, PLENTY)).await);
+    assert!(text.contains("P-001  phq-9  0 4 3 (1 late)  75 %"), "{text}");
+    assert!(text.contains("P-002  phq-9  0 0 0"), "{text}");
 }

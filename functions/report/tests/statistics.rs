@@ -5,14 +5,14 @@
 
 mod sample;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clinical::ids::InstrumentId;
 use clinical::instruments::Severity;
 use clinical::studies::{Protocol, Study};
-use records::{PatientPeriod, SitePeriod, Stay};
+use records::{Compliance, PatientPeriod, SitePeriod, Stay};
 use report::period::{ReportPeriod, Zone};
-use report::statistics::{Compliance, PatientInstrument, SitePlan, Totals, statistics};
+use report::statistics::{PatientInstrument, SitePlan, Totals, statistics};
 use rust_decimal::Decimal;
 use sample::Random;
 use time::macros::{date, datetime};
@@ -38,6 +38,7 @@ fn patient(first: Option<OffsetDateTime>, times: &[OffsetDateTime]) -> PatientPe
         stay: Stay::default(),
         submissions,
         alerts: Vec::new(),
+        compliance: BTreeMap::new(),
     }
 }
 
@@ -49,10 +50,11 @@ fn noon(day: u8) -> OffsetDateTime {
 fn compliance(patient: &PatientPeriod, every: u32, zone: &str, today: Date) -> (u64, u64) {
     let data = SitePeriod { patients: vec![patient.clone()], unreadable: 0 };
     let (protocol, phq_9) = (Protocol::of_no_study(), id("phq-9"));
-    let plan = SitePlan { protocol: &protocol, schedule: BTreeMap::from([(&phq_9, every)]) };
+    let plan =
+        SitePlan { protocol: &protocol, intervals: BTreeMap::from([(&phq_9, every)]), scheduled: BTreeSet::new() };
     let statistics = statistics(&data, &plan, &period(zone), today);
-    let Compliance { expected, completed } = statistics.patients[0].instruments[&phq_9].compliance.unwrap();
-    assert_eq!(statistics.instruments[&phq_9].compliance, Some(Compliance { expected, completed }));
+    let Compliance { expected, completed, .. } = statistics.patients[0].instruments[&phq_9].compliance.unwrap();
+    assert_eq!(statistics.instruments[&phq_9].compliance, Some(Compliance { expected, completed, late: 0 }));
     (expected, completed)
 }
 
@@ -93,7 +95,7 @@ fn days_are_those_of_the_sites_time_zone() {
 
 #[test]
 fn percent_is_rounded_half_up_and_undefined_for_nothing_expected() {
-    let percent = |expected, completed| Compliance { expected, completed }.percent();
+    let percent = |expected, completed| Compliance { expected, completed, late: 0 }.percent();
     assert_eq!((percent(8, 1), percent(3, 2), percent(200, 1), percent(3, 0)), (Some(13), Some(67), Some(1), Some(0)));
     assert_eq!(percent(0, 0), None);
 }
@@ -158,7 +160,7 @@ fn alerts_are_counted_by_severity_and_status_and_listed_newest_first() {
 }
 
 #[test]
-fn a_schedule_applies_to_the_sites_that_the_study_names() {
+fn an_interval_applies_to_the_sites_that_the_study_names_and_where_no_schedule_asks() {
     let study = r#"{
         "id": "DEMO", "version": "1.0.0", "title": {"en": "A study"}, "languages": ["en"],
         "sites": [
@@ -167,14 +169,41 @@ fn a_schedule_applies_to_the_sites_that_the_study_names() {
         "instruments": [
             {"id": "phq-9", "version": "1.0.0", "everyDays": 7},
             {"id": "gad-7", "version": "1.0.0", "everyDays": 1, "sites": ["S02"]},
-            {"id": "phq-2", "version": "1.0.0"}
-        ]
+            {"id": "phq-2", "version": "1.0.0"},
+            {"id": "phq-4", "version": "1.0.0", "everyDays": 1}
+        ],
+        "schedules": [{
+            "id": "evening", "instrument": "phq-4", "sites": ["S02"], "anchor": {"enrolment": {}},
+            "every": {"days": 7, "count": 4}, "window": {"opens": "17:00", "closes": "24:00"}
+        }]
     }"#;
     let protocol = Study::parse(study).unwrap().with_instruments(&[], |_| true).unwrap();
-    let schedule = |site: &str| {
+    let plan = |site: &str| {
         let plan = SitePlan::at(&protocol, &site.parse().unwrap());
-        plan.schedule.into_iter().map(|(id, every)| (id.as_str().to_owned(), every)).collect::<Vec<_>>()
+        let intervals = plan.intervals.into_iter().map(|(id, every)| (id.as_str().to_owned(), every));
+        (intervals.collect::<Vec<_>>(), plan.scheduled.into_iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>())
     };
-    assert_eq!(schedule("S01"), [("phq-9".to_owned(), 7)]);
-    assert_eq!(schedule("S02"), [("gad-7".to_owned(), 1), ("phq-9".to_owned(), 7)]);
+    let days = |id: &str, days| (id.to_owned(), days);
+    assert_eq!(plan("S01"), (vec![days("phq-4", 1), days("phq-9", 7)], vec![]));
+    assert_eq!(plan("S02"), (vec![days("gad-7", 1), days("phq-9", 7)], vec!["phq-4".to_owned()]));
+}
+
+#[test]
+fn where_a_schedule_asks_the_windows_count_and_not_the_submissions() {
+    let mut of_windows = patient(None, &[noon(2), noon(4)]);
+    let (phq_9, gad_7) = (id("phq-9"), id("gad-7"));
+    let compliance = |expected, completed, late| Compliance { expected, completed, late };
+    of_windows.compliance =
+        BTreeMap::from([(phq_9.clone(), compliance(5, 3, 1)), (gad_7.clone(), compliance(1, 0, 0))]);
+    let other = PatientPeriod { patient: "P-2".parse().unwrap(), ..patient(None, &[]) };
+    let data = SitePeriod { patients: vec![of_windows, other], unreadable: 0 };
+    let protocol = Protocol::of_no_study();
+    let plan = SitePlan { protocol: &protocol, intervals: BTreeMap::new(), scheduled: [&phq_9].into() };
+    let statistics = statistics(&data, &plan, &period("UTC"), date!(2026 - 12 - 01));
+    let of =
+        |patient: usize, instrument| statistics.patients[patient].instruments.get(instrument).map(|one| one.compliance);
+    assert_eq!(of(0, &phq_9), Some(Some(compliance(5, 3, 1))));
+    assert_eq!(of(1, &phq_9), Some(Some(compliance(0, 0, 0))), "nothing was due yet");
+    assert_eq!((of(0, &gad_7), of(1, &gad_7)), (Some(Some(compliance(1, 0, 0))), None), "asked by an earlier version");
+    assert_eq!(statistics.instruments[&phq_9].compliance, Some(compliance(5, 3, 1)));
 }

@@ -5,6 +5,7 @@ pub(crate) mod acknowledgement;
 pub(crate) mod alert;
 pub(crate) mod alert_filter;
 pub(crate) mod audit;
+pub(crate) mod compliance;
 pub(crate) mod counts;
 pub(crate) mod cursor_key;
 pub(crate) mod document;

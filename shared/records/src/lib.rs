@@ -44,6 +44,7 @@ pub use items::acknowledgement::{Acknowledgement, Acknowledgements};
 pub use items::alert::{Alert, AlertId, AlertStatus, Cause};
 pub use items::alert_filter::{AlertFilter, StatusFilter};
 pub use items::audit::{Actor, Audit, AuditAction};
+pub use items::compliance::{Compliance, SettledWindow};
 pub use items::counts::SiteCounts;
 pub use items::cursor_key::CursorKey;
 pub use items::draft::Draft;

@@ -404,10 +404,11 @@ impl Sequence {
                     &mut body,
                     json!({
                         "FilterExpression": "#kind = :profile OR #kind = :registration \
-                            OR #effective_at BETWEEN :from AND :until OR #place.#at BETWEEN :from AND :until",
-                        "ProjectionExpression": "#kind, #place, #effective_at, #at",
+                            OR #effective_at BETWEEN :from AND :until OR #place.#at BETWEEN :from AND :until \
+                            OR #opens BETWEEN :from AND :until",
+                        "ProjectionExpression": "#kind, #place, #effective_at, #at, #opens",
                         "ExpressionAttributeNames": {"#kind": "kind", "#effective_at": "effective_at",
-                            "#place": "place", "#at": "at"},
+                            "#place": "place", "#at": "at", "#opens": "opens"},
                     }),
                 );
                 let (a, b) = (self.time(), self.time());
@@ -415,7 +416,7 @@ impl Sequence {
                 extend(
                     &mut body["ExpressionAttributeValues"],
                     json!({":profile": {"S": "profile"}, ":registration": {"S": "registration"},
-                        ":from": from, ":until": until}),
+                        ":first": {"S": "OCCURRENCE#"}, ":from": from, ":until": until}),
                 );
                 body
             }
@@ -501,8 +502,17 @@ impl Sequence {
                     &mut body["ExpressionAttributeValues"],
                     json!({":first": {"S": "OCCURRENCE#daily#0001"}, ":last": {"S": "OCCURRENCE#daily#~"}}),
                 );
-                if self.random.percent(50) {
-                    extend(&mut body, json!({"ScanIndexForward": false}));
+                match self.random.below(3) {
+                    0 => extend(&mut body, json!({"ScanIndexForward": false})),
+                    1 => extend(
+                        &mut body,
+                        json!({
+                            "ProjectionExpression": "#site, #instrument, #opens, #state, #late",
+                            "ExpressionAttributeNames": {"#site": "site", "#instrument": "instrument", "#opens": "opens",
+                                "#state": "state", "#late": "late"},
+                        }),
+                    ),
+                    _ => {}
                 }
                 body
             }

@@ -28,12 +28,13 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use clinical::ids::StudyId;
 use clinical::instruments::Instrument;
+use clinical::schedules::{Occurrence, State, Window, timestamp};
 use clinical::studies::Study;
 use invocation::aws::sdk_config;
 use invocation::{Clock, Deadline, Environment, Principal};
 use notifications::{LinkTemplate, ReminderTopic, Topic};
 use records::stream::Record;
-use records::{Actor, Audit, AuditAction, InstrumentPut, Store, StudyPut, Tables};
+use records::{Actor, Audit, AuditAction, ConditionalPut, InstrumentPut, Store, StoredOccurrence, StudyPut, Tables};
 use scoring::Scoring;
 use serde_json::Value;
 
@@ -220,6 +221,26 @@ impl World {
         let audit = self.audit(AuditAction::InstrumentPut, None).about(definition);
         let put = self.store().put_instrument(&instrument, &audit, Deadline::after(PLENTY)).await;
         assert!(matches!(put.expect("the store is healthy"), InstrumentPut::Stored(_)));
+    }
+
+    /// Stores the window `number` of an hour in which `patient` of S01 was asked for the PHQ-9.
+    pub async fn put_window(&self, patient: &str, number: u32, opens: time::OffsetDateTime, state: State) {
+        let at = |time| timestamp(time).expect("the time of the test is in range");
+        let occurrence = Occurrence {
+            schedule: "daily".parse().expect("it is an id"),
+            instrument: "phq-9".parse().expect("it is an id"),
+            number,
+            window: Window { opens: at(opens), closes: at(opens + time::Duration::HOUR) },
+            reminders: Vec::new(),
+            state,
+            alert: None,
+        };
+        let [study, patient, site] = ["DEMO", patient, "S01"];
+        let parsed = "the ids of the test are valid";
+        let (study, patient) = (study.parse().expect(parsed), patient.parse().expect(parsed));
+        let stored = StoredOccurrence::new(study, patient, site.parse().expect(parsed), occurrence);
+        let put = self.store().put_occurrence(&stored, Deadline::after(PLENTY)).await;
+        assert_eq!(put.expect("the store is healthy"), ConditionalPut::Stored);
     }
 
     fn audit(&self, action: AuditAction, study: Option<&StudyId>) -> Audit {

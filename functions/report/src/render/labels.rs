@@ -91,6 +91,8 @@ pub(super) struct Labels {
     pub(super) no_alerts: &'static str,
     pub(super) no_submissions: &'static str,
     pub(super) how_compliance: &'static str,
+    /// After the number of completed windows.
+    pub(super) of_these_late: &'static str,
     pub(super) how_courses: &'static str,
     pub(super) continued: &'static str,
     pub(super) hash: &'static str,
@@ -168,9 +170,12 @@ static ENGLISH: Labels = Labels {
     no_scores: "No scores in this period.",
     no_alerts: "No alerts in this period.",
     no_submissions: "no submissions",
-    how_compliance: "Compliance: from the patient's first submission, the period is divided into windows according to the \
-        study's schedule of the instrument. Expected windows are those that have ended, and those answered before their end; \
-        completed windows are those with at least one submission, scored or not.",
+    how_compliance: "Compliance: expected are the windows of the study's schedules that opened in the period and were \
+        answered or missed; completed are those answered, also when the answer was received late. Where the study gives an \
+        interval only, the period is divided into windows of this length from the patient's first submission; expected are \
+        those that have ended, and those answered before their end; completed are those with at least one submission, scored \
+        or not.",
+    of_these_late: " ({count} late)",
     how_courses: "One plot per patient, all with the same axes: the score by date of completion. The number is the latest \
         value. A corrected submission is replaced by its correction.",
     continued: "(continued)",
@@ -227,8 +232,10 @@ static CHINESE: Labels = Labels {
     no_scores: "本期间没有评分。",
     no_alerts: "本期间没有警报。",
     no_submissions: "无提交",
-    how_compliance: "依从性：自患者首次提交起，按研究为该量表规定的间隔将报告期间划分为若干时间窗。应完成数为已结束的时间窗，\
+    how_compliance: "依从性：应完成数为研究计划中在本期间开始、且已作答或已错过的时间窗；已完成数为其中已作答的时间窗，迟到的作答也计入。\
+        研究仅规定间隔时，自患者首次提交起按该间隔将报告期间划分为若干时间窗：应完成数为已结束的时间窗，\
         以及结束前已作答的时间窗；已完成数为至少有一次提交（无论是否已评分）的时间窗。",
+    of_these_late: "（迟 {count}）",
     how_courses: "每位患者一幅图，坐标轴一致：评分随完成日期的变化。图中数字为最近一次的值。被更正的提交以其更正代替。",
     continued: "（续）",
     hash: "数据的 SHA-256",

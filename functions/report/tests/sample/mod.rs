@@ -39,7 +39,14 @@ pub(crate) fn patient(id: &str, days: usize, instruments: &[&str], random: &mut 
     submissions.sort_by_key(|submission| submission.place);
     alerts.sort_by_key(|alert| (alert.raised_at, alert.id));
     let first_submission = submissions.first().map(|submission| submission.place.at);
-    PatientPeriod { patient: id.parse().unwrap(), first_submission, stay: Stay::default(), submissions, alerts }
+    PatientPeriod {
+        patient: id.parse().unwrap(),
+        first_submission,
+        stay: Stay::default(),
+        submissions,
+        alerts,
+        compliance: [].into(),
+    }
 }
 
 /// A submission scored by the shipped definition. Each answer is at about `level` percent of its range.

@@ -1,17 +1,20 @@
 //! The submissions and alerts of a site in a period of time: the data of a report.
 
+use std::collections::BTreeMap;
+
 use clinical::ids::{InstrumentId, PatientId, RuleId, SiteId, SubmissionId};
 use clinical::instruments::{self, Place, Severity};
 use time::OffsetDateTime;
 
 use super::alert::{AlertId, AlertStatus};
-use super::profile;
+use super::compliance::{Compliance, SettledWindow};
 use super::registration::{self, Transfer, Withdrawal};
 use super::submission::{self, InstrumentRef, place};
+use super::{occurrence, profile};
 use crate::table::attributes::{Item, Reader, Unreadable, to_json, unreadable};
 
 /// The attributes of a patient's items that are read. No answer is among them.
-pub(crate) const ATTRIBUTES: [&str; 15] = [
+pub(crate) const ATTRIBUTES: [&str; 18] = [
     "kind",
     "site",
     // Of a profile.
@@ -20,6 +23,10 @@ pub(crate) const ATTRIBUTES: [&str; 15] = [
     // Of a registration.
     "transfers",
     "withdrawn",
+    // Of an occurrence.
+    "opens",
+    "state",
+    "late",
     // Of a submission; of its score the values alone.
     "id",
     "instrument",
@@ -56,6 +63,9 @@ pub struct PatientPeriod {
     pub submissions: Vec<SubmissionSummary>,
     /// The alerts that were raised in the period, by time. None where the patient's data are hidden.
     pub alerts: Vec<AlertHandling>,
+    /// The compliance in the windows that opened in the period while the site was responsible, by instrument. None where
+    /// the patient's data are hidden.
+    pub compliance: BTreeMap<InstrumentId, Compliance>,
 }
 
 /// The time for which a site is responsible for a patient.
@@ -141,10 +151,17 @@ pub struct AlertHandling {
 impl PatientPeriod {
     /// The period of `patient` before any item is added.
     pub(crate) fn new(patient: PatientId) -> Self {
-        Self { patient, first_submission: None, stay: Stay::default(), submissions: Vec::new(), alerts: Vec::new() }
+        Self {
+            patient,
+            first_submission: None,
+            stay: Stay::default(),
+            submissions: Vec::new(),
+            alerts: Vec::new(),
+            compliance: BTreeMap::new(),
+        }
     }
 
-    /// Adds `item`, the profile, the registration or a submission of the patient, if it is of `site` and of the time from
+    /// Adds `item`, the profile, the registration, an occurrence or a submission of the patient, if it is of `site` and of the time from
     /// `from` on and before `until`. Items are added in the order of their keys.
     pub(crate) fn add(
         &mut self,
@@ -163,6 +180,14 @@ impl PatientPeriod {
             }
             // It knows better than the profile, which comes before it in the order of the keys.
             registration::KIND => self.stay = Stay::registered(reader, site)?,
+            occurrence::KIND => {
+                let window = SettledWindow::from_item(item)?;
+                let window = window.filter(|window| window.site == *site && (from..until).contains(&window.opens));
+                for (instrument, compliance) in Compliance::by_instrument(&window) {
+                    let known = self.compliance.entry(instrument).or_default();
+                    *known = known.and(compliance);
+                }
+            }
             submission::KIND if of_this_site()? => {
                 let submission = SubmissionSummary::from_reader(reader)?;
                 if (from..until).contains(&submission.place.at) {
@@ -188,6 +213,7 @@ impl PatientPeriod {
         if self.stay.withdrawal.as_ref().is_some_and(Withdrawal::hides) {
             self.submissions.clear();
             self.alerts.clear();
+            self.compliance.clear();
         }
     }
 
@@ -251,8 +277,6 @@ fn earliest(one: Option<OffsetDateTime>, other: Option<OffsetDateTime>) -> Optio
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use clinical::instruments::{Course, Point};
     use time::macros::datetime;
 

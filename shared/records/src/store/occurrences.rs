@@ -1,12 +1,14 @@
 //! Occurrences: each write is on condition that the stored one is as it was read, so that of an answer and a miss that
 //! cross, one is decided again.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem, Update};
 use clinical::ids::{InstrumentId, PatientId, ScheduleId, StudyId, SubmissionId};
 use clinical::instruments::Severity;
 use clinical::schedules::timestamp;
+use futures::{StreamExt, TryStreamExt, stream};
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits};
 use jiff::Timestamp;
@@ -15,6 +17,7 @@ use time::OffsetDateTime;
 use super::Store;
 use super::commits::transaction::report_raised;
 use crate::items::alert::Alert;
+use crate::items::compliance::{self, Compliance, SettledWindow};
 use crate::items::counts::CountsAdded;
 use crate::items::occurrence::StoredOccurrence;
 use crate::items::open_alerts::{MARKS, OpenAlerts};
@@ -29,6 +32,7 @@ use crate::table::keys::{self, OCCURRENCE, SUBMISSION};
 const TRANSACTION: Limits = Limits { most: Duration::from_secs(4), least: Duration::from_millis(50) };
 const OF_MISS: &str = "TransactWriteItems of missed windows";
 const QUERY: &str = "Query of a patient's occurrences";
+const READS_AT_ONCE: usize = 16;
 /// Sorts after the numbers of all occurrences of a schedule.
 const AFTER_NUMBERS: &str = "~";
 
@@ -137,6 +141,32 @@ impl Store {
             .map_err(|_| Failure::unreadable("Query of a patient's submissions", "a submission cannot be read"))?;
         completed.sort_by_key(|one| (one.received, one.submission));
         Ok(completed)
+    }
+
+    /// The compliance of each of `patients`, by instrument, in all windows so far. Who was never asked has none.
+    ///
+    /// # Errors
+    /// If the store did not return all windows in time, or one cannot be read.
+    pub async fn compliance_of(
+        &self,
+        study: &StudyId,
+        patients: impl IntoIterator<Item = &PatientId>,
+        deadline: Deadline,
+    ) -> Result<BTreeMap<PatientId, BTreeMap<InstrumentId, Compliance>>, Failure> {
+        let read = patients.into_iter().cloned().map(|patient| async move {
+            let all = (OCCURRENCE.to_owned(), format!("{OCCURRENCE}{AFTER_NUMBERS}"));
+            let names = compliance::ATTRIBUTES.map(|name| (format!("#{name}"), name.to_owned()));
+            let query = self
+                .between(keys::patient(study, &patient), all.0, all.1)
+                .projection_expression(compliance::ATTRIBUTES.map(|name| format!("#{name}")).join(", "))
+                .set_expression_attribute_names(Some(names.into_iter().collect()));
+            let items = calls::query(query, usize::MAX, QUERY, deadline).await?;
+            let windows: Result<Vec<Option<SettledWindow>>, Unreadable> =
+                items.iter().map(SettledWindow::from_item).collect();
+            let windows = windows.map_err(|_| Failure::unreadable(QUERY, "an occurrence cannot be read"))?;
+            Ok((patient, Compliance::by_instrument(windows.iter().flatten())))
+        });
+        stream::iter(read.collect::<Vec<_>>()).buffer_unordered(READS_AT_ONCE).try_collect().await
     }
 
     /// Stores `occurrence`, if the stored one is the one that was read, or none is stored where it is new.

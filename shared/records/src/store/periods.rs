@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use clinical::ids::{PatientId, SiteId, StudyId};
 use futures::{StreamExt, TryStreamExt, stream, try_join};
 use invocation::Deadline;
@@ -13,14 +12,16 @@ use super::Store;
 use crate::items::period::{ATTRIBUTES, AlertHandling, PatientPeriod, SitePeriod};
 use crate::items::{profile, registration};
 use crate::table::attributes::{Reader, sortable, text};
-use crate::table::{calls, keys};
+use crate::table::calls;
+use crate::table::keys::{self, OCCURRENCE, SUBMISSION};
 
 /// Each read beyond these opens a connection of its own, which costs more than it saves.
 const READS_AT_ONCE: usize = 24;
 
 impl Store {
     /// The submissions and alerts of the `patients` who are, or were, of `site`, as [`site_patients`](Self::site_patients) returns them, from
-    /// `from` on and before `until`. All of them or none, read consistently.
+    /// `from` on and before `until`, and the compliance in the windows that opened then. All of them or none, read
+    /// consistently.
     ///
     /// # Errors
     /// If the store did not return all of them in time.
@@ -83,20 +84,20 @@ impl Store {
     ) -> Result<(PatientPeriod, u64), Failure> {
         // Some of the names are reserved words of expressions.
         let names = ATTRIBUTES.iter().chain(&["at"]).map(|name| (format!("#{name}"), (*name).to_owned()));
-        let narrow = |query: QueryFluentBuilder| {
-            query
-                .filter_expression(
-                    "#kind = :profile OR #kind = :registration OR #effective_at BETWEEN :from AND :until \
-                     OR #place.#at BETWEEN :from AND :until",
-                )
-                .projection_expression(ATTRIBUTES.map(|name| format!("#{name}")).join(", "))
-                .set_expression_attribute_names(Some(names.collect()))
-                .expression_attribute_values(":profile", text(profile::KIND))
-                .expression_attribute_values(":registration", text(registration::KIND))
-                .expression_attribute_values(":from", text(sortable(from)))
-                .expression_attribute_values(":until", text(sortable(until)))
-        };
-        let items = self.data_of_patient(study, &patient, narrow, deadline).await?;
+        // Occurrences come first in the order of the keys, submissions last.
+        let query = self
+            .between(keys::patient(study, &patient), OCCURRENCE.to_owned(), format!("{SUBMISSION}~"))
+            .filter_expression(
+                "#kind = :profile OR #kind = :registration OR #effective_at BETWEEN :from AND :until \
+                 OR #place.#at BETWEEN :from AND :until OR #opens BETWEEN :from AND :until",
+            )
+            .projection_expression(ATTRIBUTES.map(|name| format!("#{name}")).join(", "))
+            .set_expression_attribute_names(Some(names.collect()))
+            .expression_attribute_values(":profile", text(profile::KIND))
+            .expression_attribute_values(":registration", text(registration::KIND))
+            .expression_attribute_values(":from", text(sortable(from)))
+            .expression_attribute_values(":until", text(sortable(until)));
+        let items = calls::query(query, usize::MAX, "Query of a patient's records", deadline).await?;
         let mut period = PatientPeriod::new(patient);
         let unreadable = items.iter().filter(|item| period.add(item, site, from, until).is_err()).count();
         Ok((period, unreadable as u64))
