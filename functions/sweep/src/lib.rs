@@ -239,6 +239,12 @@ impl Sweep {
                 }
             });
             stream::iter(plans.collect::<Vec<_>>()).buffer_unordered(UPDATES_AT_ONCE).collect::<()>().await;
+            for rollout in waiting.rollouts {
+                let rolled_out = scheduling::roll_out(&self.store, rollout, now, deadline, || run.has_time());
+                if let Err(failure) = rolled_out.await {
+                    run.failed(&failure);
+                }
+            }
         };
         // What is due at this very millisecond, too.
         self.each_page(List::Due, now + time::Duration::milliseconds(1), run, process).await;

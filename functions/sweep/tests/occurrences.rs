@@ -44,6 +44,10 @@ async fn registry(world: &World, route: &str, body: Value) -> u16 {
     Registry::new(world.store()).handle(request).await.unwrap().status().as_u16()
 }
 
+fn sites() -> Value {
+    json!([{"id": "S01", "name": "Site 1", "timeZone": "UTC"}, {"id": "S02", "name": "Site 2", "timeZone": "UTC"}])
+}
+
 async fn enrol(world: &World, on: &str) {
     let body = json!({"site": "S01", "enrolledOn": on, "reason": "a test"});
     assert!([200, 201].contains(&registry(world, "PUT /v1/patients/{patient}", body).await));
@@ -60,6 +64,11 @@ async fn try_sweep(world: &World) -> Result<SweepSummary, SweepError> {
     }
     let sweep = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
     sweep.handle(LambdaEvent::new(json!({"detail-type": "Scheduled Event"}), context(PLENTY))).await
+}
+
+/// Lets the minutes pass after which a version is in force everywhere.
+fn in_force(world: &World) {
+    world.tamper("rollout", "pending_since", "2026-01-01T00:00:00.000000000Z");
 }
 
 async fn submit(world: &World, at: OffsetDateTime) {
@@ -321,4 +330,78 @@ async fn a_later_day_of_enrolment_moves_what_has_not_been_answered() {
     enrol(&world, &day(4)).await;
     sweep(&world).await;
     assert_eq!(opens(&world), json!(format!("{}T00:00:00Z", day(4))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_version_reaches_patients_whom_no_schedule_has_asked_before() {
+    let world = World::new();
+    world.put_study(json!({"sites": sites()})).await;
+    let patients: Vec<String> = (0..60).map(|number| format!("P-{number:02}")).collect();
+    for (place, patient) in patients.iter().enumerate() {
+        let site = if place % 2 == 0 { "S01" } else { "S02" };
+        let body = json!({"enrolledOn": day(0), "site": site}).to_string();
+        let staff = claims(&[("role", "staff"), ("patient", ""), ("sites", "S01 S02")]);
+        let put = request("PUT /v1/patients/{patient}", &[("patient", patient)], "", Some(staff), Some(&body), PLENTY);
+        assert_eq!(Registry::new(world.store()).handle(put).await.unwrap().status(), 201);
+    }
+    in_force(&world);
+    let swept = sweep(&world).await;
+    assert_eq!((swept.made, world.items("occurrence").len()), (0, 0));
+    assert!(world.items("rollout")[0]["pending"].is_null(), "no version has schedules");
+
+    let evening = json!({
+        "id": "evening", "instrument": "phq-9", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 30},
+        "window": {"opens": "00:00", "closes": "24:00"},
+    });
+    world.put_study(json!({"version": "1.1.0", "sites": sites(), "schedules": [evening]})).await;
+    sweep(&world).await;
+    assert!(world.items("rollout")[0].get("site").is_none(), "not all environments know the version yet");
+    in_force(&world);
+    let due = world.items("rollout")[0].clone();
+    // A run that ends early goes on where it was.
+    world.inject_into("TransactWriteItems", usize::MAX, Fault::error("ValidationException"));
+    assert!(try_sweep(&world).await.is_err());
+    world.heal();
+    assert_eq!(world.items("rollout")[0], due);
+    for _ in 0..2 {
+        sweep(&world).await;
+    }
+    let mut asked: Vec<String> =
+        world.items("occurrence").iter().map(|one| one["pk"].as_str().unwrap().to_owned()).collect();
+    asked.dedup();
+    assert_eq!(asked.len(), patients.len());
+    assert!(world.items("rollout")[0]["pending"].is_null());
+    assert!(world.items("plan").iter().all(|plan| plan["changed_at"].is_null() && plan["for_version"].is_null()));
+    let made = world.items("occurrence").len();
+
+    // A patient's plan that is made by an environment that does not know the version yet stays due.
+    let old = Sweep::new(world.store(), world.topic(), world.reminder_topic(), NEVER);
+    let run = || old.handle(LambdaEvent::new(json!({}), context(PLENTY)));
+    run().await.unwrap();
+    world.put_study(json!({"version": "1.2.0", "sites": sites(), "schedules": []})).await;
+    in_force(&world);
+    run().await.unwrap();
+    assert!(world.items("rollout")[0]["pending"].is_string(), "this environment knows the version before");
+    for _ in 0..2 {
+        sweep(&world).await;
+    }
+    let not_asked = world.items("occurrence").iter().filter(|one| one["state"] == "not-asked").count();
+    assert_eq!((world.items("occurrence").len(), not_asked), (made, made - patients.len()), "what is open stays");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_for_a_version_that_is_not_known_here_yet_stays_due() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    let set_version = |version: &str| {
+        world.edit("RecordsTable", &world.items("plan")[0], |raw| raw["for_version"] = json!({"S": version}));
+    };
+    set_version("1.1.0");
+    assert_eq!(sweep(&world).await.made, 0);
+    assert!(world.items("plan")[0]["changed_at"].is_string());
+    set_version("1.0.0");
+    assert_ne!(sweep(&world).await.made, 0);
+    let plan = &world.items("plan")[0];
+    assert!(plan["changed_at"].is_null() && plan["for_version"].is_null(), "{plan}");
 }

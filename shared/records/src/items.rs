@@ -18,6 +18,7 @@ pub(crate) mod plan;
 pub(crate) mod profile;
 pub(crate) mod quarantine;
 pub(crate) mod registration;
+pub(crate) mod rollout;
 pub(crate) mod score;
 pub(crate) mod site_entry;
 pub(crate) mod snooze;

@@ -58,6 +58,7 @@ pub use items::plan::{MadeFor, StoredPlan};
 pub use items::profile::{NOT_YET, PatientRow, Profile};
 pub use items::quarantine::Quarantined;
 pub use items::registration::{Admission, Registration, Transfer, Withdrawal, WithdrawalMode};
+pub use items::rollout::Rollout;
 pub use items::score::Score;
 pub use items::snooze::Snooze;
 pub use items::stream;

@@ -37,6 +37,7 @@ pub(crate) mod plans;
 mod quarantine;
 pub(crate) mod reevaluation;
 pub(crate) mod registry;
+mod rollouts;
 pub(crate) mod snoozes;
 pub(crate) mod studies;
 mod study_cache;

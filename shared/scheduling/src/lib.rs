@@ -13,13 +13,16 @@
 //! decided again on what the other has stored.
 //!
 //! A patient's plan says how far occurrences are made, and for what. It is on the list of what is due when more are to be
-//! made, or when the registry or the study has changed. Time zones are those of the database that the function brings.
+//! made, or when the registry or the study has changed: a new version of a study is rolled out to the plans of its
+//! patients, a few at a time. Time zones are those of the database that the function brings.
 
 mod answers;
 mod due;
 mod plans;
 mod reminders;
+mod rollouts;
 
 pub use answers::answer;
 pub use due::{DueRun, WorkedOff};
 pub use plans::{Seen, plan, seen};
+pub use rollouts::roll_out;

@@ -48,8 +48,9 @@ pub async fn plan(
 ) -> Result<u64, Failure> {
     let now = now(clock)?;
     let Some(mut planned) = Planned::of(store, study, patient, now, deadline).await? else { return Ok(0) };
-    // What was due before the change is worked off first. The plan stays due.
-    if planned.waits_for_due {
+    // What was due before the change is worked off first, and an environment that does not know the version yet leaves it
+    // to another. The plan stays due.
+    if planned.waits_for_due || planned.waits_for_version {
         return Ok(0);
     }
     // What was answered before the change moves no more, whether the answer is recorded yet or not.
@@ -117,6 +118,8 @@ struct Planned {
     moved: Vec<StoredOccurrence>,
     /// Whether an occurrence is due at the time of the change.
     waits_for_due: bool,
+    /// Whether it is to be made for a later version of the study than the one that is known here.
+    waits_for_version: bool,
 }
 
 impl Planned {
@@ -156,6 +159,7 @@ impl Planned {
             plan: plan.clone().made_again(made_for.clone()),
             changed: Vec::new(),
             moved: Vec::new(),
+            waits_for_version: plan.for_version > made_for.study_version,
             waits_for_due: is_changed && stored.iter().any(|one| one.wakes_at().is_some_and(|wakes| wakes <= at)),
         };
         for id in schedules {

@@ -742,6 +742,9 @@ impl Sequence {
     /// A change of a registration, with the entry of the index that is always written the same.
     fn register(&mut self) -> Request {
         let (patient, read) = (self.random.below(PATIENTS), self.random.below(3));
+        if self.random.percent(25) {
+            return self.roll_out(read + 1);
+        }
         let mut item = key(&self.patient(patient), "REGISTRATION");
         extend(&mut item, json!({"kind": {"S": "registration"}, "revision": {"N": (read + 1).to_string()}}));
         let mut registration =
@@ -765,16 +768,34 @@ impl Sequence {
         self.transaction(writes, false)
     }
 
+    /// A step of a rollout, which marks plans.
+    fn roll_out(&mut self, read: u64) -> Request {
+        let mut step = json!({"TableName": RECORDS, "Item": self.rollout(read)});
+        extend(&mut step, revision_is(read));
+        let patients = (0..PATIENTS).filter(|_| self.random.percent(50)).collect::<Vec<_>>();
+        let marks = patients.into_iter().map(|patient| json!({"Update": self.mark_plan(patient)}));
+        let writes = std::iter::once(json!({"Put": step})).chain(marks).collect();
+        self.transaction(writes, false)
+    }
+
     /// The mark that the plan of `patient` is to be made again, whether there is one or not.
     fn mark_plan(&mut self, patient: u64) -> Value {
         let list = self.any_list("DUE");
-        json!({
+        let mut mark = json!({
             "TableName": RECORDS, "Key": key(&self.patient(patient), "PLAN"),
             "UpdateExpression": "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at ADD #revision :one",
             "ExpressionAttributeNames": {"#kind": "kind", "#changed": "changed_at", "#pending": "pending",
                 "#since": "pending_since", "#revision": "revision"},
             "ExpressionAttributeValues": {":plan": {"S": "plan"}, ":at": self.time(), ":list": list, ":one": {"N": "1"}},
-        })
+        });
+        if self.random.percent(30) {
+            mark["UpdateExpression"] = json!(
+                "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at, #for = :version ADD #revision :one"
+            );
+            extend(&mut mark["ExpressionAttributeNames"], json!({"#for": "for_version"}));
+            extend(&mut mark["ExpressionAttributeValues"], json!({":version": {"S": "1.0.0"}}));
+        }
+        mark
     }
 
     /// What is done with occurrences and their plan, some of which is of the same item.
@@ -862,8 +883,19 @@ impl Sequence {
                 "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
             }}));
         }
+        let is_study = writes.len() == 2;
         writes.push(json!({"Put": put_if_absent(self.audit_item(), false)}));
+        if is_study {
+            writes.push(json!({"Put": {"TableName": RECORDS, "Item": self.rollout(0)}}));
+        }
         self.transaction(writes, false)
+    }
+
+    /// A rollout with the revision after `read`.
+    fn rollout(&mut self, read: u64) -> Value {
+        let mut item = key(&self.key("ROLLOUT#"), "ROLLOUT");
+        extend(&mut item, json!({"kind": {"S": "rollout"}, "revision": {"N": (read + 1).to_string()}}));
+        item
     }
 
     fn reevaluate(&mut self) -> Request {

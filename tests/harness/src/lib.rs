@@ -246,7 +246,7 @@ impl World {
     fn audit(&self, action: AuditAction, study: Option<&StudyId>) -> Audit {
         let principal = Principal::new("dm-1", "https://sts.amazonaws.com").expect("both are printable");
         let actor = Actor { principal, role: "data-manager".to_owned() };
-        Audit::by(actor, action, study, "a test needs it", time::OffsetDateTime::UNIX_EPOCH)
+        Audit::by(actor, action, study, "a test needs it", time::OffsetDateTime::now_utc())
     }
 
     /// The topic.

@@ -18,6 +18,9 @@ pub(crate) const KIND: &str = "plan";
 /// The attribute that says since when the plan is to be made again, because the registry or the study changed.
 pub(crate) const CHANGED_AT: &str = "changed_at";
 
+/// The attribute that says for which version of the study the plan is to be made at least.
+pub(crate) const FOR_VERSION: &str = "for_version";
+
 /// How far the occurrences of a patient are made, and for what.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredPlan {
@@ -31,6 +34,8 @@ pub struct StoredPlan {
     pub positions: BTreeMap<ScheduleId, Position>,
     /// Since when something has changed that the occurrences were not made for yet.
     pub changed_at: Option<OffsetDateTime>,
+    /// The version of the study that it is to be made for, or a later one, if that has changed.
+    pub for_version: Option<StudyVersion>,
     /// When more occurrences are to be made; `None` if no more will be, unless something changes.
     pub wakes_at: Option<Timestamp>,
     /// The revision, for optimistic locking; 0 before it is stored.
@@ -70,14 +75,23 @@ impl StoredPlan {
     /// The plan of a patient for whom nothing was made yet.
     pub fn new(study: StudyId, patient: PatientId) -> Self {
         let positions = BTreeMap::new();
-        Self { study, patient, made_for: None, positions, changed_at: None, wakes_at: None, revision: 0 }
+        Self {
+            study,
+            patient,
+            made_for: None,
+            positions,
+            changed_at: None,
+            for_version: None,
+            wakes_at: None,
+            revision: 0,
+        }
     }
 
     /// This plan, to be made again for `made_for`, before any schedule is added.
     #[must_use]
     pub fn made_again(self, made_for: MadeFor) -> Self {
         let positions = BTreeMap::new();
-        Self { made_for: Some(made_for), positions, changed_at: None, wakes_at: None, ..self }
+        Self { made_for: Some(made_for), positions, changed_at: None, for_version: None, wakes_at: None, ..self }
     }
 
     /// Its key in the Records table.
@@ -102,6 +116,9 @@ impl StoredPlan {
         set("positions", map(positions));
         if let Some(at) = self.changed_at {
             set(CHANGED_AT, text(sortable(at)));
+        }
+        if let Some(version) = &self.for_version {
+            set(FOR_VERSION, text(version.as_str()));
         }
         set("revision", number(self.revision + 1));
         let wakes_at = self.wakes_at.map(offset_date_time);
@@ -133,6 +150,7 @@ impl StoredPlan {
             made_for: reader.optional_map("made_for")?.map(MadeFor::from_reader).transpose()?,
             positions: positions.collect::<Result<_, _>>()?,
             changed_at,
+            for_version: reader.optional_parsed(FOR_VERSION)?,
             wakes_at,
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })
@@ -233,8 +251,9 @@ mod tests {
     fn a_plan_survives_being_stored() {
         let changed = StoredPlan { changed_at: Some(datetime!(2026-11-22 08:00 UTC)), wakes_at: None, ..plan() };
         let ended = StoredPlan { wakes_at: None, ..plan() };
+        let rolled_out = StoredPlan { for_version: Some("1.1.0".parse().unwrap()), ..changed.clone() };
         let new = StoredPlan { revision: 0, made_for: None, positions: BTreeMap::new(), ..ended.clone() };
-        for one in [plan(), changed, ended, new] {
+        for one in [plan(), changed, ended, rolled_out, new] {
             let stored = StoredPlan::from_item(&one.to_item());
             assert_eq!(stored, Ok(StoredPlan { revision: one.revision + 1, ..one }));
         }

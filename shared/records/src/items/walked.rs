@@ -8,6 +8,7 @@ use super::audit::Audit;
 use super::document;
 use super::draft::{self, Draft};
 use super::patient_records::{PatientRecords, StoredAlert, UnreadableItem};
+use super::rollout::{self, Rollout};
 use crate::table::attributes::{Item, Reader, Unreadable, text, unreadable};
 use crate::table::keys::{self, PK, SK};
 
@@ -76,6 +77,10 @@ impl Walked {
             Ok(draft::KIND) => match Draft::from_item(item) {
                 Ok(_) => return None,
                 Err(reason) => (draft::KIND, Err(reason)),
+            },
+            Ok(rollout::KIND) => match Rollout::from_item(item) {
+                Ok(_) => return None,
+                Err(reason) => (rollout::KIND, Err(reason)),
             },
             Ok("quarantined" | "key" | super::verification_state::KIND) => return None,
             Ok(_) => ("item", Err(unreadable("kind", "is unknown"))),

@@ -13,6 +13,7 @@ use time::OffsetDateTime;
 use super::Store;
 use crate::items::alert::{self, Alert};
 use crate::items::occurrence::{self, StoredOccurrence};
+use crate::items::rollout::{self, Rollout};
 use crate::items::{plan, profile, stream, submission};
 use crate::table::attributes::{Item, Reader, sortable, text};
 use crate::table::calls::{batch_get, send};
@@ -37,6 +38,8 @@ pub struct Waiting {
     pub occurrences: Vec<StoredOccurrence>,
     /// Patients of whom more occurrences are to be made.
     pub plans: Vec<(StudyId, PatientId)>,
+    /// Studies whose patients are to be planned for another version.
+    pub rollouts: Vec<Rollout>,
     /// The number of items of another kind or that cannot be read.
     pub unreadable: usize,
     /// Since when the oldest item of the page is on the list.
@@ -128,6 +131,10 @@ impl Waiting {
             },
             Ok(occurrence::KIND) => match StoredOccurrence::from_item(&item) {
                 Ok(occurrence) => self.occurrences.push(occurrence),
+                Err(_) => self.unreadable += 1,
+            },
+            Ok(rollout::KIND) => match Rollout::from_item(&item) {
+                Ok(rollout) => self.rollouts.push(rollout),
                 Err(_) => self.unreadable += 1,
             },
             Ok(kind @ (profile::KIND | plan::KIND)) => match reader.text(PK).ok().and_then(keys::patient_of) {

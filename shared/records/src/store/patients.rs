@@ -19,7 +19,7 @@ use crate::table::keys::{self, AFTER_PLAN, PATIENT, PK, REGISTRATION, SITE_INDEX
 
 const READS_AT_ONCE: usize = 4;
 /// The most entries of one patient under one site: the profile, and the entry beside it.
-const ENTRIES: usize = 2;
+pub(super) const ENTRIES: usize = 2;
 
 /// The items that say who is responsible for a patient.
 #[derive(Default)]
@@ -132,7 +132,7 @@ impl Store {
     }
 
     /// The query of the entries of `site` in the index, by patient, beginning with the sort key `from`.
-    fn patients_from(&self, study: &StudyId, site: &SiteId, from: String) -> QueryFluentBuilder {
+    pub(super) fn patients_from(&self, study: &StudyId, site: &SiteId, from: String) -> QueryFluentBuilder {
         self.dynamodb
             .query()
             .table_name(&self.tables.records)
@@ -221,7 +221,7 @@ impl Store {
 }
 
 /// The patient of an entry of the index `site`.
-fn patient_of_entry(entry: &Item) -> Result<PatientId, Unreadable> {
+pub(super) fn patient_of_entry(entry: &Item) -> Result<PatientId, Unreadable> {
     let patient = Reader(entry).text(SITE_SORT)?.strip_prefix(PATIENT).and_then(|patient| patient.parse().ok());
     patient.ok_or_else(|| unreadable(SITE_SORT, "names no patient"))
 }

@@ -1,14 +1,14 @@
 //! Plans of patients' occurrences.
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
-use clinical::ids::{PatientId, StudyId};
+use clinical::ids::{PatientId, StudyId, StudyVersion};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use time::OffsetDateTime;
 
 use super::Store;
 use super::registry::{Participation, participation};
-use crate::items::plan::{self, CHANGED_AT, StoredPlan};
+use crate::items::plan::{self, CHANGED_AT, FOR_VERSION, StoredPlan};
 use crate::table::attributes::{Reader, number, sortable, text};
 use crate::table::calls::{ConditionalPut, GET, batch_get, put_once, send};
 use crate::table::keys::{self, PLAN, REGISTRATION, SK};
@@ -89,12 +89,21 @@ impl Store {
     }
 
     /// The write that puts the plan of `patient`, whether there is one or not, on the list of what is due, since something
-    /// has changed at `at`.
-    pub(super) fn mark_plan(&self, study: &StudyId, patient: &PatientId, at: OffsetDateTime) -> TransactWriteItem {
-        let update = Update::builder()
+    /// has changed at `at`: the registry, or the study, which has another `version` now.
+    pub(super) fn mark_plan(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        at: OffsetDateTime,
+        version: Option<&StudyVersion>,
+    ) -> TransactWriteItem {
+        let for_version = if version.is_some() { ", #for = :version" } else { "" };
+        let mut update = Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(keys::plan(study, patient)))
-            .update_expression("SET #kind = :plan, #changed = :at, #pending = :list, #since = :at ADD #revision :one")
+            .update_expression(format!(
+                "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at{for_version} ADD #revision :one"
+            ))
             .expression_attribute_names("#kind", "kind")
             .expression_attribute_names("#changed", CHANGED_AT)
             .expression_attribute_names("#pending", PENDING)
@@ -104,6 +113,11 @@ impl Store {
             .expression_attribute_values(":at", text(sortable(at)))
             .expression_attribute_values(":list", text(StoredPlan::list_key(study, patient)))
             .expression_attribute_values(":one", number(1));
+        if let Some(version) = version {
+            update = update
+                .expression_attribute_names("#for", FOR_VERSION)
+                .expression_attribute_values(":version", text(version.as_str()));
+        }
         TransactWriteItem::builder().update(update.build().expect("table, key and expression are set")).build()
     }
 }

@@ -142,7 +142,7 @@ impl Store {
         // The audit entries come directly after the registration, where `settled` looks for them.
         let registration = put_revision(table, registration.to_item(), registration.revision);
         let entry = self.put_site_entry(study, patient, site);
-        let plan = at.map(|at| self.mark_plan(study, patient, at));
+        let plan = at.map(|at| self.mark_plan(study, patient, at, None));
         let writes: Vec<_> = [registration].into_iter().chain(audit).chain([entry]).chain(plan).collect();
         let jitter = patient.as_str().to_owned();
         let transaction = Contended { operation: OPERATION, limits: PUT, writes, jitter };

@@ -31,6 +31,8 @@ pub(crate) const REGISTRATION: &str = "REGISTRATION";
 pub(crate) const PLAN: &str = "PLAN";
 /// Sorts after the plan and the occurrences of a patient, and before the other items.
 pub(crate) const AFTER_PLAN: &str = "PLAN~";
+/// The prefix of the partitions of rollouts, and the sort key of each.
+const ROLLOUT: &str = "ROLLOUT";
 /// The prefix of the sort keys of occurrences.
 pub(crate) const OCCURRENCE: &str = "OCCURRENCE#";
 /// The prefix of the sort keys of submissions.
@@ -156,6 +158,16 @@ pub(crate) fn study_in_force(study: &StudyId) -> Item {
 
 pub(crate) fn study_version(study: &StudyId, version: &InstrumentVersion) -> Item {
     key(study_partition(study), self::version(version))
+}
+
+/// The key of the rollout of `study`.
+pub(crate) fn rollout(study: &StudyId) -> Item {
+    key(format!("{ROLLOUT}#{}", study.as_str()), ROLLOUT)
+}
+
+/// The study whose rollout is in the partition `pk`.
+pub(crate) fn rolled_out(pk: &str) -> Option<StudyId> {
+    pk.strip_prefix(ROLLOUT)?.strip_prefix('#')?.parse().ok()
 }
 
 pub(crate) fn instrument(id: &InstrumentId, version: &InstrumentVersion) -> Item {

@@ -12,6 +12,7 @@ use invocation::aws::{CallError, Failure, Limits};
 
 use crate::items::audit::Audit;
 use crate::items::document::{self, StudyItem};
+use crate::items::rollout::Rollout;
 use crate::store::Store;
 use crate::table::attributes::{Reader, text};
 use crate::table::calls::{IF_ABSENT, is_condition_failed, put_if_absent, send};
@@ -52,7 +53,8 @@ pub enum Since {
 }
 
 impl Store {
-    /// Puts `study` in force and stores the audit entry `audit`, in one transaction. A version that is stored already
+    /// Puts `study` in force and stores the audit entry `audit`, in one transaction, with the rollout to the plans of its
+    /// patients. A version that is stored already
     /// stays unchanged, so this may be repeated. The study's own instruments must be stored before.
     ///
     /// # Errors
@@ -70,11 +72,15 @@ impl Store {
             .expression_attribute_names("#rank", "rank")
             .expression_attribute_values(":rank", text(study.version().sortable()))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
+        let rollout = Rollout::new(study.id().clone(), study.version().clone(), audit.at);
+        let rollout = Put::builder().table_name(table).set_item(Some(rollout.to_item()));
         let complete = "table and item are set";
         let writes = [
             TransactWriteItem::builder().put(version.build().expect(complete)).build(),
             TransactWriteItem::builder().put(current.build().expect(complete)).build(),
             TransactWriteItem::builder().put(put_if_absent(&self.tables.records, audit.to_item())).build(),
+            // In place of one that is not finished: its patients are marked for this version.
+            TransactWriteItem::builder().put(rollout.build().expect(complete)).build(),
         ];
         let request = self.dynamodb.transact_write_items().set_transact_items(Some(writes.into()));
         match send(request, deadline, PUT).await {

@@ -1,0 +1,74 @@
+//! Brings a new version of a study to the plans of its patients, who may have none yet.
+
+use clinical::ids::{PatientId, SiteId};
+use clinical::studies::Protocol;
+use invocation::Deadline;
+use invocation::aws::Failure;
+use records::{Rollout, Store};
+use time::OffsetDateTime;
+
+/// The number of patients who are marked at once, in one transaction.
+const MARKED_AT_ONCE: usize = 25;
+
+/// Marks the plans of the study's patients to be made for the version that `rollout` is of, site by site, while
+/// `has_time`. The next run goes on where it ends. Nothing is marked before the version is in force here.
+///
+/// # Errors
+/// If the store did not confirm it.
+pub async fn roll_out(
+    store: &Store,
+    mut rollout: Rollout,
+    now: OffsetDateTime,
+    deadline: Deadline,
+    has_time: impl Fn() -> bool,
+) -> Result<(), Failure> {
+    let protocol = store.protocol(&rollout.study, deadline).await?;
+    if protocol.study().is_none_or(|study| *study.version() < rollout.version) {
+        return Ok(());
+    }
+    if protocol.schedules().is_empty() && !has_asked(store, &rollout, deadline).await? {
+        rollout.is_done = true;
+        return store.advance_rollout(&rollout, &[], now, deadline).await.map(drop);
+    }
+    while has_time() {
+        let (patients, next) = next(store, &rollout, &protocol, deadline).await?;
+        match next {
+            Some(next) => rollout.after = Some(next),
+            None => rollout.is_done = true,
+        }
+        match store.advance_rollout(&rollout, &patients, now, deadline).await? {
+            Some(stored) if !stored.is_done => rollout = stored,
+            _ => break,
+        }
+    }
+    Ok(())
+}
+
+/// Whether a version of the study has schedules.
+async fn has_asked(store: &Store, rollout: &Rollout, deadline: Deadline) -> Result<bool, Failure> {
+    let versions = store.study_versions(&rollout.study, deadline).await?;
+    Ok(versions.iter().any(|version| !version.definition().schedules.is_empty()))
+}
+
+/// The patients to be marked next, and where the rollout stands then; `None` if that is the end.
+async fn next(
+    store: &Store,
+    rollout: &Rollout,
+    protocol: &Protocol,
+    deadline: Deadline,
+) -> Result<(Vec<PatientId>, Option<(SiteId, Option<PatientId>)>), Failure> {
+    let sites = || protocol.study().into_iter().flat_map(|study| &study.definition().sites).map(|site| &site.id);
+    let (site, after) = match &rollout.after {
+        Some((site, after)) => (site, after.as_ref()),
+        None => match sites().next() {
+            Some(first) => (first, None),
+            None => return Ok((Vec::new(), None)),
+        },
+    };
+    let patients = store.site_patients_after(&rollout.study, site, after, MARKED_AT_ONCE, deadline).await?;
+    let next = match patients.last().filter(|_| patients.len() == MARKED_AT_ONCE) {
+        Some(last) => Some((site.clone(), Some(last.clone()))),
+        None => sites().skip_while(|known| *known != site).nth(1).map(|next| (next.clone(), None)),
+    };
+    Ok((patients, next))
+}
