@@ -39,9 +39,9 @@ const WEAKNESSES: [(&str, &str, &str); 55] = [
         "SubmitFunction, statement WriteSubmissions: a wildcard in an action",
     ),
     (
-        "Sid: QueryPendingItems\n              Effect: Allow\n              Action: dynamodb:Query\n              Resource: !Sub ${RecordsTable.Arn}/index/pending",
-        "Sid: QueryPendingItems\n              Effect: Allow\n              Action: dynamodb:Query\n              Resource: !Sub ${RecordsTable.Arn}/index/*",
-        "SweepFunction, statement QueryPendingItems: a wildcard in a resource",
+        "                - !Sub ${RecordsTable.Arn}/index/pending\n                - !Sub ${RecordsTable.Arn}/index/site",
+        "                - !Sub ${RecordsTable.Arn}/index/*",
+        "SweepFunction, statement QueryPendingItemsAndPatients: a wildcard in a resource",
     ),
     (
         "Sid: ReadAuditEntries\n              Effect: Allow\n              Action: dynamodb:Query\n              Resource: !GetAtt RecordsTable.Arn\n              Condition:\n                ForAllValues:StringLike: { \"dynamodb:LeadingKeys\": [\"AUDIT#*\"] }\n",
@@ -308,4 +308,17 @@ fn the_guide_of_deployment_explains_each_parameter() {
     for name in parameters {
         assert!(table.iter().any(|line| line.contains(&format!("`{name}`"))), "DEPLOYMENT.md does not explain {name}");
     }
+}
+
+#[test]
+fn the_price_of_the_alarms_is_that_of_all_metrics_that_they_read() {
+    let template = text(&root().join("template.yaml"));
+    let resources = template.split("\n    Type: AWS::").skip(1);
+    let alarms = resources.filter_map(|resource| resource.strip_prefix("CloudWatch::Alarm"));
+    // An alarm on an expression names each metric of it.
+    let read: usize = alarms.map(|alarm| alarm.matches("MetricStat:").count().max(1)).sum();
+    let priced = text(&root().join("functions/cost.py"));
+    let priced = priced.lines().find_map(|line| line.strip_prefix("METRICS, WATCHED = ")).unwrap();
+    let priced = priced.split([',', '#']).nth(1).unwrap().trim();
+    assert_eq!(priced, read.to_string(), "WATCHED in functions/cost.py");
 }
