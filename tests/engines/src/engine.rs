@@ -365,7 +365,9 @@ fn write(write: &Value) -> TransactWriteItem {
         let check = ConditionCheck::builder()
             .set_table_name(text(&check["TableName"]))
             .set_key(Some(item(&check["Key"])))
-            .set_condition_expression(text(&check["ConditionExpression"]));
+            .set_condition_expression(text(&check["ConditionExpression"]))
+            .set_expression_attribute_names(names(&check["ExpressionAttributeNames"]))
+            .set_expression_attribute_values(values(&check["ExpressionAttributeValues"]));
         return TransactWriteItem::builder().condition_check(check.build().expect(complete)).build();
     }
     let update = &write["Update"];
