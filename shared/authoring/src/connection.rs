@@ -9,6 +9,7 @@ use hyper_util::rt::TokioExecutor;
 use invocation::{Deadline, Environment, Principal, aws};
 use records::{Actor, Store, Tables};
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 use tokio::time::timeout;
 
 use crate::identity;
@@ -49,6 +50,9 @@ pub struct LocalStore {
     pub counts_table: String,
     /// The address of its STS.
     pub sts: String,
+    /// By how many milliseconds its clock is ahead of the machine's.
+    #[serde(default)]
+    pub clock_offset_ms: i64,
 }
 
 /// A store, and the identity that its audit names for every write.
@@ -58,6 +62,17 @@ pub struct Connection {
     pub store: Store,
     /// The data manager who writes.
     pub actor: Actor,
+    /// How far the store's clock is ahead of the machine's; not at all in AWS.
+    ahead: time::Duration,
+}
+
+/// A store that is read.
+#[derive(Debug)]
+pub struct Reading {
+    /// The store.
+    pub store: Store,
+    /// How far the store's clock is ahead of the machine's; not at all in AWS.
+    ahead: time::Duration,
 }
 
 impl Target {
@@ -66,31 +81,43 @@ impl Target {
     /// # Errors
     /// If no local cloud answers, the environment names no account, or STS does not confirm the identity.
     pub async fn connect(&self) -> Result<Connection, ConnectError> {
-        let (environment, store) = match self {
+        let (environment, Reading { store, ahead }) = match self {
             Self::LocalCloud(port) => {
                 let local = fetch_local_store(*port).await?;
-                (local.environment(), local.store()?)
+                (local.environment(), local.reading()?)
             }
-            Self::Table(..) => (Environment::of_process(), self.store().await?),
+            Self::Table(..) => (Environment::of_process(), self.reading().await?),
         };
         let actor = identity::caller(&environment, Deadline::after(PUT_TIMEOUT)).await?;
-        Ok(Connection { store, actor })
+        Ok(Connection { store, actor, ahead })
     }
-}
 
-impl Target {
     /// The store, to be read: nobody's identity is looked up.
     ///
     /// # Errors
     /// If no local cloud answers, or the environment names no account.
-    pub async fn store(&self) -> Result<Store, ConnectError> {
+    pub async fn reading(&self) -> Result<Reading, ConnectError> {
         match self {
-            Self::LocalCloud(port) => fetch_local_store(*port).await?.store(),
+            Self::LocalCloud(port) => fetch_local_store(*port).await?.reading(),
             Self::Table(records, counts) => {
                 let tables = Tables { records: records.clone(), counts: counts.clone().unwrap_or_default() };
-                open(&Environment::of_process(), tables)
+                Ok(Reading { store: open(&Environment::of_process(), tables)?, ahead: time::Duration::ZERO })
             }
         }
+    }
+}
+
+impl Connection {
+    /// The time of day at the store.
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.ahead
+    }
+}
+
+impl Reading {
+    /// The time of day at the store.
+    pub fn now(&self) -> OffsetDateTime {
+        OffsetDateTime::now_utc() + self.ahead
     }
 }
 
@@ -100,12 +127,14 @@ impl LocalStore {
     /// # Errors
     /// If the account is incomplete.
     pub fn connect_as(&self, principal: Principal) -> Result<Connection, ConnectError> {
-        Ok(Connection { store: self.store()?, actor: identity::data_manager(principal) })
+        let Reading { store, ahead } = self.reading()?;
+        Ok(Connection { store, actor: identity::data_manager(principal), ahead })
     }
 
-    fn store(&self) -> Result<Store, ConnectError> {
+    fn reading(&self) -> Result<Reading, ConnectError> {
         let tables = Tables { records: self.records_table.clone(), counts: self.counts_table.clone() };
-        open(&self.environment(), tables)
+        let ahead = time::Duration::milliseconds(self.clock_offset_ms);
+        Ok(Reading { store: open(&self.environment(), tables)?, ahead })
     }
 
     /// The account and the endpoints of the local cloud, as the variables that the SDK's configuration is read from.

@@ -7,7 +7,6 @@ use std::path::Path;
 use clinical::instruments::Instrument;
 use invocation::Deadline;
 use records::{Audit, AuditAction};
-use time::OffsetDateTime;
 
 pub use self::import::{ImportError, import};
 use crate::connection::{Connection, PUT_TIMEOUT, Target};
@@ -42,8 +41,10 @@ pub async fn put(file: &Path, target: &Target, reason: &str) -> Result<Outcome, 
     if let Err(refused) = releases::check_not_shipped(&instrument) {
         return Ok(Outcome::Refused(refused));
     }
-    let Connection { store, actor } = target.connect().await?;
-    let audit = Audit::by(actor, AuditAction::InstrumentPut, None, reason, OffsetDateTime::now_utc());
+    let connection = target.connect().await?;
+    let now = connection.now();
+    let Connection { store, actor, .. } = connection;
+    let audit = Audit::by(actor, AuditAction::InstrumentPut, None, reason, now);
     let deadline = Deadline::after(PUT_TIMEOUT);
     let release = releases::put_instrument(&store, &instrument, audit, deadline).await.map_err(PutError::Store)?;
     let (id, version) = (instrument.id().clone(), instrument.version().clone());

@@ -9,7 +9,6 @@ use clinical::studies::Study;
 use invocation::Deadline;
 use records::{Audit, AuditAction};
 use releases::Refused;
-use time::OffsetDateTime;
 
 use crate::connection::{Connection, PUT_TIMEOUT, Target};
 use crate::outcome::{Accepted, Outcome, PutError};
@@ -62,10 +61,11 @@ pub async fn put(file: &Path, target: &Target, reason: &str) -> Result<Outcome, 
 /// # Errors
 /// If the store does not answer.
 pub async fn put_parsed(study: Study, connection: Connection, reason: &str) -> Result<Outcome, PutError> {
-    let Connection { store, actor } = connection;
+    let now = connection.now();
+    let Connection { store, actor, .. } = connection;
     let deadline = Deadline::after(PUT_TIMEOUT);
     let (id, version) = (study.id().clone(), study.version().clone());
-    let audit = Audit::by(actor, AuditAction::StudyPut, Some(&id), reason, OffsetDateTime::now_utc());
+    let audit = Audit::by(actor, AuditAction::StudyPut, Some(&id), reason, now);
     let release = releases::put_study(&store, study, audit, deadline).await.map_err(PutError::Store)?;
     Ok(Outcome::of(release, Accepted::StudyInForce { id, version }))
 }

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use invocation::aws::{Failure, FailureKind};
 use invocation::{Backoff, Deadline};
-use records::Store;
-use time::OffsetDateTime;
 use verification::{Difference, Pass, SYNCHRONIZED, Settings, Tally};
 
-use crate::connection::Target;
+use crate::connection::{Reading, Target};
 use crate::outcome::ConnectError;
 use crate::progress::ProgressBar;
 
@@ -53,23 +51,15 @@ pub enum VerifyError {
 ///
 /// # Errors
 /// If the store cannot be reached or read, or `out` cannot be written.
-pub async fn verify(options: &VerifyOptions, out: impl Write) -> Result<Tally, VerifyError> {
-    let store = options.target.store().await?;
-    verify_store(&store, options, out).await
-}
-
-/// As [`verify`], of `store`.
-///
-/// # Errors
-/// If the store cannot be read, or `out` cannot be written.
-pub async fn verify_store(store: &Store, options: &VerifyOptions, mut out: impl Write) -> Result<Tally, VerifyError> {
+pub async fn verify(options: &VerifyOptions, mut out: impl Write) -> Result<Tally, VerifyError> {
+    let reading = options.target.reading().await?;
     let VerifyOptions { patience, escalation_limit, quiet, .. } = *options;
     let settings = Settings { patience, escalation_limit, clocks_apart: SYNCHRONIZED, ..Settings::default() };
     let mut pass = Pass::begin(settings);
     let mut bar: Option<ProgressBar> = None;
     let mut done = 0;
     while !pass.is_done() {
-        let differences = step(&mut pass, store).await?;
+        let differences = step(&mut pass, &reading).await?;
         let Tally { submissions_before, submissions, differences: found, .. } = *pass.tally();
         // The counters say how many there are about; some may be missing, or not scored yet.
         let bar = bar.get_or_insert_with(|| ProgressBar::new("verify", submissions_before as usize, quiet));
@@ -84,12 +74,12 @@ pub async fn verify_store(store: &Store, options: &VerifyOptions, mut out: impl 
 }
 
 /// One step, which is repeated while the store is throttled or does not answer.
-async fn step(pass: &mut Pass, store: &Store) -> Result<Vec<Difference>, VerifyError> {
+async fn step(pass: &mut Pass, reading: &Reading) -> Result<Vec<Difference>, VerifyError> {
     let mut backoff = Backoff::new(FIRST_WAIT, LONGEST_WAIT);
     let mut attempts = 1;
     loop {
         let deadline = Deadline::after(STEP_TIMEOUT);
-        match pass.step(store, OffsetDateTime::now_utc(), deadline).await {
+        match pass.step(&reading.store, reading.now(), deadline).await {
             Ok(differences) => return Ok(differences),
             Err(failure) if failure.kind == FailureKind::Refused || attempts == ATTEMPTS => {
                 return Err(VerifyError::Store(failure));

@@ -177,6 +177,12 @@ impl Cloud {
         Answer::of(with(request, token).send().await.expect("the cloud answers")).await
     }
 
+    /// Sends a DELETE request for `path`.
+    pub async fn delete(&self, path: &str) -> Answer {
+        let request = self.http.delete(format!("{}{path}", self.address));
+        Answer::of(request.send().await.expect("the cloud answers")).await
+    }
+
     /// Submits `submission`.
     pub async fn submit(&self, token: &str, submission: &Value) -> Answer {
         self.post("/v1/submissions", Some(token), submission).await

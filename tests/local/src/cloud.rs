@@ -27,6 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
 
+use crate::clock::{self, Clock, ClockError};
 use crate::console::Console;
 use crate::contract;
 use crate::data::{DataDir, DataError};
@@ -34,7 +35,7 @@ use crate::dynamodb::{DynamoDb, DynamoDbError};
 use crate::executables::{self, BuildError};
 use crate::failures::Failures;
 use crate::faults::{FaultSettings, Faults, Service};
-use crate::feed::Feed;
+use crate::feed::{self, Feed};
 use crate::gateway::Gateway;
 use crate::issuer::{Issuer, IssuerError};
 use crate::lambda::{FunctionSettings, Functions, Processes, StartError};
@@ -156,6 +157,9 @@ pub enum CloudError {
         /// The operating system's error.
         source: io::Error,
     },
+    /// The clock of the data folder cannot go on.
+    #[error(transparent)]
+    Clock(#[from] ClockError),
     /// The issuer has no key.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -208,6 +212,8 @@ impl Cloud {
         let listener = listen(options.port).await?;
         let port = listener.local_addr().map_err(|source| CloudError::Listen { port: options.port, source })?.port();
         let url = format!("http://127.0.0.1:{port}");
+        let clock =
+            Clock::open(data.as_ref().map(DataDir::path), &options.workspace, &options.build_profile, console.quiet)?;
         let issuer = Issuer::open(data.as_ref(), format!("{url}/local"))?;
 
         let database = match &options.dynamodb {
@@ -280,6 +286,7 @@ impl Cloud {
             .iter()
             .filter_map(|function| Some((function.clone(), executables.get(&function.binary)?.clone())));
         let functions = Functions::new(runnable, settings);
+        clock.resume(&functions).await?;
         let failures = Failures::new(folder("failures").as_deref());
         let sns = Sns::start(SnsSettings {
             address: &url,
@@ -315,6 +322,7 @@ impl Cloud {
             .merge(faults.routes())
             .merge(store.iter().cloned().map(store_route).fold(Router::new(), Router::merge))
             .merge(schedules::routes(template.schedules.clone(), template.functions.clone(), functions.clone()))
+            .merge(clock.routes(functions.clone()))
             .merge(invocations(functions.clone(), template.functions.clone()))
             .merge(environments(functions.processes().clone()))
             .route_layer(from_fn(guard::not_cross_origin));
@@ -398,6 +406,9 @@ fn introduce(template: &Template, options: &CloudOptions, data: &Option<DataDir>
         Some(data) => console.say(format!("data is kept in {}", data.path().display())),
         None => console.say("data is in memory and ends with this process"),
     }
+    if !clock::offset().is_zero() {
+        console.say(format!("the clock goes on from where it was moved: {}", feed::at(clock::now())));
+    }
     console.say("not imitated: IAM policies, encryption keys, memory limits, the processor, the database's throttling");
     for notice in &template.notices {
         console.say(notice);
@@ -444,13 +455,14 @@ pub(crate) fn local_store(template: &Template, database: &DynamoDb, url: &str) -
         records_table: named("RECORDS_TABLE")?,
         counts_table: named("COUNTS_TABLE")?,
         sts: format!("{url}{}", sts::PATH),
+        clock_offset_ms: 0,
     })
 }
 
 /// Puts the demonstration study in force, if no version of it is.
 pub(crate) async fn put_demo_study(local: &LocalStore) -> Result<(), PutError> {
     let study = Study::parse(DEMO_STUDY).expect("a test checks the demonstration study");
-    let connection = local.connect_as(sts::principal(&local.sts))?;
+    let connection = at_clock(local.clone()).connect_as(sts::principal(&local.sts))?;
     let protocol =
         connection.store.protocol(study.id(), Deadline::after(PUT_TIMEOUT)).await.map_err(PutError::Store)?;
     if protocol.study().is_none() {
@@ -459,9 +471,15 @@ pub(crate) async fn put_demo_study(local: &LocalStore) -> Result<(), PutError> {
     Ok(())
 }
 
+/// `store` with the clock as it is now, which its readers compare times with.
+pub(crate) fn at_clock(store: LocalStore) -> LocalStore {
+    let offset = clock::offset().whole_milliseconds();
+    LocalStore { clock_offset_ms: i64::try_from(offset).unwrap_or_default(), ..store }
+}
+
 /// `GET /local/store`, for the commands that put studies and instruments in force.
 fn store_route(store: LocalStore) -> Router {
-    Router::new().route(LOCAL_STORE_PATH, get(async move || Json(store.clone())))
+    Router::new().route(LOCAL_STORE_PATH, get(async move || Json(at_clock(store.clone()))))
 }
 
 /// `GET /local/invocations?function`.

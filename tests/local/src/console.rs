@@ -2,8 +2,10 @@
 
 use std::io::{self, Write};
 
+use time::UtcOffset;
 use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
+
+use crate::clock;
 
 /// Which messages are written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -50,7 +52,7 @@ fn write(text: &str) {
 
 /// The time of day in UTC, as in stored times and logs.
 fn time_of_day() -> String {
-    OffsetDateTime::now_utc()
+    clock::now()
         .to_offset(UtcOffset::UTC)
         .format(format_description!("[hour]:[minute]:[second].[subsecond digits:3]"))
         .unwrap_or_default()

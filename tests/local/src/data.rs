@@ -91,7 +91,7 @@ impl DataDir {
     }
 
     /// The folder. Each part keeps a folder or a file of its own in it (`dynamodb/`, `stream/`, `sns/`,
-    /// `failures/`, `issuer.der`).
+    /// `failures/`, `issuer.der`, `clock`).
     pub fn path(&self) -> &Path {
         &self.path
     }

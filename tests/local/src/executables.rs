@@ -8,6 +8,9 @@ use std::{env, io};
 use serde::Deserialize;
 use tokio::process::Command;
 
+/// The crate whose library is preloaded into processes that follow a moved clock.
+const CLOCK: &str = "clock";
+
 /// Why an executable is missing.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -47,6 +50,33 @@ pub async fn build(
     profile: &str,
     quiet: bool,
 ) -> Result<BTreeMap<String, PathBuf>, BuildError> {
+    let targets = binaries.iter().flat_map(|binary| ["--bin", binary]);
+    let built = executables(&build_targets(root, targets, profile, quiet).await?);
+    for binary in binaries {
+        if !built.contains_key(binary) {
+            return Err(BuildError::Missing { binary: binary.clone() });
+        }
+    }
+    Ok(built)
+}
+
+/// Builds the library that moves the clock of a process, the crate `clock`, as [`build`] does, and returns its path.
+///
+/// # Errors
+/// If cargo cannot be run or the library does not build.
+pub async fn build_clock(root: &Path, profile: &str, quiet: bool) -> Result<PathBuf, BuildError> {
+    // Its one dependency has other features by itself than united with all packages, and is compiled in a second.
+    let output = build_targets(root, ["--package", CLOCK], profile, quiet).await?;
+    library(&output).ok_or_else(|| BuildError::Missing { binary: CLOCK.to_owned() })
+}
+
+/// Runs `cargo build` for `targets`, and returns its messages in JSON.
+async fn build_targets(
+    root: &Path,
+    targets: impl IntoIterator<Item = &str>,
+    profile: &str,
+    quiet: bool,
+) -> Result<Vec<u8>, BuildError> {
     let cargo = cargo(root);
     let program = cargo.get_program().to_owned();
     let mut command = Command::from(cargo);
@@ -54,9 +84,7 @@ pub async fn build(
     if quiet {
         command.arg("--quiet");
     }
-    for binary in binaries {
-        command.args(["--bin", binary]);
-    }
+    command.args(targets);
     let output = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -70,13 +98,7 @@ pub async fn build(
     if !output.status.success() {
         return Err(BuildError::Failed { status: output.status });
     }
-    let built = executables(&output.stdout);
-    for binary in binaries {
-        if !built.contains_key(binary) {
-            return Err(BuildError::Missing { binary: binary.clone() });
-        }
-    }
-    Ok(built)
+    Ok(output.stdout)
 }
 
 /// One line of cargo's JSON output, reduced to the members that are used.
@@ -85,6 +107,8 @@ struct Message {
     reason: String,
     target: Option<Target>,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    filenames: Vec<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -93,12 +117,18 @@ struct Target {
 }
 
 fn executables(output: &[u8]) -> BTreeMap<String, PathBuf> {
-    output
-        .split(|byte| *byte == b'\n')
-        .filter_map(|line| serde_json::from_slice::<Message>(line).ok())
-        .filter(|message| message.reason == "compiler-artifact")
-        .filter_map(|message| Some((message.target?.name, message.executable?)))
-        .collect()
+    artifacts(output).filter_map(|message| Some((message.target?.name, message.executable?))).collect()
+}
+
+/// The shared library of the crate [`CLOCK`].
+fn library(output: &[u8]) -> Option<PathBuf> {
+    let own = artifacts(output).filter(|message| message.target.as_ref().is_some_and(|target| target.name == CLOCK));
+    own.flat_map(|message| message.filenames).find(|file| file.extension().is_some_and(|ending| ending == "so"))
+}
+
+fn artifacts(output: &[u8]) -> impl Iterator<Item = Message> {
+    let messages = output.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Message>(line).ok());
+    messages.filter(|message| message.reason == "compiler-artifact")
 }
 
 /// Cargo, to be run at `root`. It gets none of the variables that cargo has set for this program: build scripts would take
@@ -132,5 +162,14 @@ mod tests {
 {"reason":"build-finished","success":true}
 "#;
         assert_eq!(executables(output), BTreeMap::from([("submit".to_owned(), PathBuf::from("/t/debug/submit"))]));
+        assert_eq!(library(output), None);
+    }
+
+    #[test]
+    fn the_clocks_library_is_found_in_cargos_messages() {
+        let output = br#"{"reason":"compiler-artifact","target":{"name":"libc"},"filenames":["/t/deps/liblibc.rlib"]}
+{"reason":"compiler-artifact","target":{"name":"clock"},"filenames":["/t/debug/libclock.so"],"executable":null}
+"#;
+        assert_eq!(library(output), Some(PathBuf::from("/t/debug/libclock.so")));
     }
 }

@@ -3,12 +3,14 @@
 //! An object `aws/lambda/<mapping>/<shard>/2026/11/23/2026-11-23T07.58.03-<uuid>` of the bucket `FailuresBucket` is
 //! the file of that path under `failures/FailuresBucket/`.
 
+use crate::clock;
 use crate::storage::write_whole;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
 use serde_json::Value;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{fs, io};
@@ -69,7 +71,9 @@ impl Failures {
             if let Some(parent) = file.parent() {
                 fs::create_dir_all(parent)?;
             }
-            write_whole(&file, object.document.to_string().as_bytes())
+            write_whole(&file, object.document.to_string().as_bytes())?;
+            // Which a new start finds as when it was written.
+            File::open(&file)?.set_modified(clock::now().into())
         };
         tokio::task::spawn_blocking(write).await.map_err(io::Error::other)?
     }
@@ -137,7 +141,7 @@ fn collect(root: &Path, folder: &Path, objects: &mut Vec<Object>) -> io::Result<
 }
 
 fn now() -> String {
-    OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default()
+    clock::now().format(&Rfc3339).unwrap_or_default()
 }
 
 #[cfg(test)]

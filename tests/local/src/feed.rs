@@ -12,6 +12,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
+use crate::clock;
 use crate::lambda::{Cause, Record};
 
 /// The most events that are kept.
@@ -167,7 +168,7 @@ impl Feed {
 
 /// The time now, as events have it: RFC 3339, UTC, milliseconds.
 pub(crate) fn now() -> String {
-    at(OffsetDateTime::now_utc())
+    at(clock::now())
 }
 
 /// A time as events have it.

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::console::Console;
 use crate::issuer::Issuer;
 use crate::lambda::{Functions, InvocationOutcome, new_trace};
@@ -55,7 +56,7 @@ impl Gateway {
     fn authorize(&self, route: &Route, parts: &Parts) -> Result<Option<Allowed>, Refusal> {
         let authorizer: Option<&Authorizer> =
             route.authorizer.as_ref().and_then(|name| self.template.authorizers.get(name));
-        let now = time::OffsetDateTime::now_utc();
+        let now = clock::now();
         authorizer
             .map(|authorizer| authorizer::authorize(authorizer, &route.scopes, &self.issuer, &parts.headers, now))
             .transpose()
@@ -105,7 +106,7 @@ async fn answer(
         caller: caller.as_deref().unwrap_or("127.0.0.1"),
         request_id,
         trace: &trace,
-        now: time::OffsetDateTime::now_utc(),
+        now: clock::now(),
     };
     let payload = event::request(parts, &body, &context);
     if payload.len() > PAYLOAD_LIMIT {

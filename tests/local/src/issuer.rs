@@ -19,6 +19,7 @@ use rsa::pkcs8::{EncodePrivateKey, SecretDocument};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::clock;
 use crate::data::DataDir;
 use crate::storage::write_whole;
 
@@ -195,7 +196,7 @@ impl Issuer {
     /// The claims that a request asks for, and the token's life in seconds.
     fn claims(&self, request: Map<String, Value>) -> Result<(Value, i64), Vec<Fault>> {
         let mut request = ClaimsReader { fields: request, faults: Vec::new() };
-        let now = time::OffsetDateTime::now_utc().unix_timestamp();
+        let now = clock::now().unix_timestamp();
         let lives = request.seconds("expiresIn").unwrap_or(LIFETIME);
         let mut claims = Map::new();
         let role = request.text("role");

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
 
+use crate::clock;
 use crate::console::Console;
 use crate::feed::{Event, Feed, now};
 use crate::template::Function;
@@ -42,10 +43,14 @@ pub struct Functions {
     history: Arc<History>,
     processes: Processes,
     variables: Variables,
+    preloaded: Preloaded,
 }
 
 /// Variables of every function in addition to the template's, as [`Functions::replace_variables`] set them last.
 type Variables = Arc<Mutex<BTreeMap<String, String>>>;
+
+/// Variables of every process in addition to these, as [`Functions::preload`] set them.
+type Preloaded = Arc<OnceLock<BTreeMap<String, String>>>;
 
 /// How functions are run.
 #[derive(Debug, Clone)]
@@ -104,6 +109,7 @@ impl Functions {
         let history = Arc::new(History::new(settings.feed.clone()));
         let variables: Variables = Arc::new(Mutex::new(settings.environment.clone()));
         let processes = Processes::default();
+        let preloaded = Preloaded::default();
         let pools = functions
             .into_iter()
             .map(|(function, executable)| {
@@ -117,11 +123,12 @@ impl Functions {
                         Arc::clone(&history),
                         processes.clone(),
                         Arc::clone(&variables),
+                        Arc::clone(&preloaded),
                     )),
                 )
             })
             .collect();
-        Self { pools: Arc::new(pools), history, processes, variables }
+        Self { pools: Arc::new(pools), history, processes, variables, preloaded }
     }
 
     /// Starts one environment of each function and waits until all are initialised.
@@ -175,6 +182,14 @@ impl Functions {
         self.retire();
     }
 
+    /// Sets variables of the processes themselves, such as `LD_PRELOAD`, once. Invocations that begin later meet new
+    /// environments.
+    pub fn preload(&self, variables: BTreeMap<String, String>) {
+        // They are set once: a second caller sets the same.
+        let _ = self.preloaded.set(variables);
+        self.retire();
+    }
+
     /// Lets invocations that begin later meet new environments, which remember nothing of the old.
     pub fn retire(&self) {
         for pool in self.pools.values() {
@@ -205,7 +220,7 @@ impl Functions {
 
 /// A new X-Ray trace id: version, time, 96 random bits.
 pub(crate) fn new_trace() -> String {
-    let seconds = time::OffsetDateTime::now_utc().unix_timestamp();
+    let seconds = clock::now().unix_timestamp();
     let random = uuid::Uuid::new_v4().simple().to_string();
     format!("Root=1-{seconds:08x}-{}", &random[..24])
 }
@@ -219,6 +234,7 @@ struct Pool {
     history: Arc<History>,
     processes: Processes,
     variables: Variables,
+    preloaded: Preloaded,
     limit: usize,
     state: Mutex<State>,
     /// Notified whenever an environment becomes free or ends.
@@ -258,11 +274,12 @@ impl Pool {
         history: Arc<History>,
         processes: Processes,
         variables: Variables,
+        preloaded: Preloaded,
     ) -> Self {
         let limit = function.reserved_concurrency.unwrap_or(usize::MAX).min(settings.concurrency);
         let state = Mutex::new(State::default());
         let (changed, end) = (Notify::new(), watch::Sender::new(false));
-        Self { function, executable, settings, history, processes, variables, limit, state, changed, end }
+        Self { function, executable, settings, history, processes, variables, preloaded, limit, state, changed, end }
     }
 
     /// Starts an environment before the first invocation.
@@ -382,8 +399,9 @@ impl Pool {
     }
 
     async fn start(&self, slot: Slot) -> Result<Environment, StartFailure> {
-        let Self { function, executable, settings, processes, variables, .. } = self;
-        let variables = variables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Self { function, executable, settings, processes, variables, preloaded, .. } = self;
+        let mut variables = variables.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        variables.extend(preloaded.get().cloned().unwrap_or_default());
         let settings = FunctionSettings { environment: variables, ..settings.clone() };
         Environment::start(function, executable, &settings, processes, self.end.subscribe(), slot).await
     }

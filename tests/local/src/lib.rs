@@ -5,13 +5,14 @@
 //! builds the functions, [`lambda`] runs them, and [`gateway`] sends them requests whose tokens the [`issuer`] signed.
 //! [`stream`] delivers records to them and writes those it gives up to [`failures`]; [`schedules`] sends scheduled
 //! events, [`sns`] receives what they publish, and [`sts`] identifies the user of the authoring commands. [`faults`] are
-//! injected between the functions and what they call. [`contract`] serves the API's contract. [`feed`] has what happens,
+//! injected between the functions and what they call. [`clock`] is the time of day, which can be moved. [`contract`] serves the API's contract. [`feed`] has what happens,
 //! for the page that [`web_console`] serves.
 //!
 //! [`replay`] sends real data through it, and [`surge`] the submissions of many patients at once. The commands that need no local cloud are in the crate `authoring`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 mod client;
+pub mod clock;
 pub mod cloud;
 pub mod console;
 pub mod contract;

@@ -17,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
+use crate::clock;
 use crate::lambda::{Functions, Invocation, InvocationOutcome};
 use crate::template::{ACCOUNT, Function, REGION, Schedule, Scheduler};
 
@@ -59,7 +60,7 @@ async fn run(schedule: Schedule, functions: Functions) {
 }
 
 async fn fire(schedule: &Schedule, functions: &Functions) -> Invocation {
-    let payload = Bytes::from(event(schedule, OffsetDateTime::now_utc()));
+    let payload = Bytes::from(event(schedule, clock::now()));
     functions.invoke(&schedule.function, payload).await
 }
 

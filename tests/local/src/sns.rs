@@ -23,6 +23,7 @@ mod subscription;
 
 pub use subscription::{SubscribeOption, SubscribeOptionError};
 
+use crate::clock;
 use crate::console::Console;
 use crate::feed::Feed;
 use crate::pattern::Malformed;
@@ -39,7 +40,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use subscription::{Origin, Subscription};
-use time::OffsetDateTime;
 use time::macros::format_description;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -343,7 +343,7 @@ fn subscription_arn(topic: &str) -> String {
 /// A time with milliseconds, as SNS writes it.
 fn now() -> String {
     let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    OffsetDateTime::now_utc().format(format).unwrap_or_default()
+    clock::now().format(format).unwrap_or_default()
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -22,6 +22,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::processes::Listed;
 use super::{FunctionSettings, Invocation, InvocationOutcome, Processes, Slot};
+use crate::clock;
 use crate::template::Function;
 use process::{Process, Tail};
 
@@ -303,7 +304,7 @@ impl Drop for Environment {
 impl Job {
     /// The response to the function's request for its next invocation.
     fn response(&self, function_arn: &str, timeout: Duration) -> Response {
-        let deadline = time::OffsetDateTime::now_utc() + timeout;
+        let deadline = clock::now() + timeout;
         let deadline = (deadline.unix_timestamp_nanos() / 1_000_000).to_string();
         let headers = [
             ("content-type", "application/json"),

@@ -9,6 +9,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::environment::Finished;
 use super::{Cause, InvocationOutcome};
+use crate::clock;
 use crate::console::Console;
 use crate::feed::{Event, Feed};
 use crate::template::Function;
@@ -105,7 +106,7 @@ impl Record {
         Self {
             function: function.binary.clone(),
             request_id: invocation.request_id.clone(),
-            started_at: rfc3339(OffsetDateTime::now_utc() - invocation.took),
+            started_at: rfc3339(clock::now() - invocation.took),
             ms: millis(invocation.took),
             remaining_ms: millis(function.timeout.saturating_sub(invocation.took)),
             outcome,
@@ -119,7 +120,7 @@ impl Record {
         Self {
             function: function.binary.clone(),
             request_id: request_id.to_owned(),
-            started_at: rfc3339(OffsetDateTime::now_utc()),
+            started_at: rfc3339(clock::now()),
             ms: 0,
             remaining_ms: millis(function.timeout),
             outcome: "refused",

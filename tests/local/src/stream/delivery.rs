@@ -13,6 +13,7 @@
 //! - A batch that is given up goes to the failure destination as a whole, and the stream continues after it.
 
 use super::event::{Record, event};
+use crate::clock;
 use crate::failures::Failures;
 use crate::feed::Feed;
 use crate::lambda::{Invocation, InvocationOutcome};
@@ -22,7 +23,7 @@ use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
@@ -144,7 +145,7 @@ impl Delivery {
     }
 
     fn too_old(&self, record: &Record) -> bool {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64();
+        let now = (clock::now() - OffsetDateTime::UNIX_EPOCH).as_seconds_f64();
         self.mapping.maximum_record_age.is_some_and(|age| now - record.created > age.as_secs_f64())
     }
 
@@ -231,7 +232,7 @@ impl Delivery {
             let time = OffsetDateTime::UNIX_EPOCH + time::Duration::seconds_f64(seconds);
             time.format(&Rfc3339).unwrap_or_default()
         };
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let (first, last) = (batch.records.first(), batch.records.last());
         let mut document = json!({
             "requestContext": {
@@ -262,7 +263,7 @@ impl Delivery {
     }
 
     fn key(&self, shard: &str) -> String {
-        let now = OffsetDateTime::now_utc();
+        let now = clock::now();
         let day = now.format(format_description!("[year]/[month]/[day]")).unwrap_or_default();
         let time = now.format(format_description!("[year]-[month]-[day]T[hour].[minute].[second]"));
         let mapping = self.mapping.name.replace('/', "-");

@@ -8,6 +8,7 @@ use dynoxide::actions::get_records::Record as EngineRecord;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use time::Duration;
 
 /// A change that was read from a shard.
 #[derive(Debug, Clone, PartialEq)]
@@ -41,6 +42,17 @@ impl Change {
 
     fn new(sequence_number: String, created: f64, json: Value) -> Self {
         Self { sequence_number, created, item: item_of(&json["dynamodb"]["Keys"]), json }
+    }
+
+    /// With the time of a clock that is ahead of the engine's by `offset`.
+    pub(super) fn ahead(mut self, offset: Duration) -> Self {
+        // As it is where nothing was moved: the API's times are not whole binary fractions.
+        if !offset.is_zero() {
+            // Whole seconds, as the engine's.
+            self.created = (self.created + offset.as_seconds_f64()).floor();
+            self.json["dynamodb"]["ApproximateCreationDateTime"] = seconds(self.created);
+        }
+        self
     }
 }
 

@@ -5,6 +5,7 @@ use super::checkpoint::Checkpoints;
 use super::delivery::{Delivery, Warn};
 use super::event::{Change, Record};
 use super::reader::{MOST_READ, Page, Problem, Reader};
+use crate::clock;
 use crate::feed::Event;
 use crate::pattern::Pattern;
 use crate::template::StartingPosition;
@@ -148,12 +149,14 @@ async fn read(
         outage.over(&context.delivery.destinations.warn, &mapping.table);
         let (read, mut to_deliver) = (changes.len(), 0);
         for source in changes {
-            let Change { sequence_number, created, item, json } = source;
+            // The engine's time, as the mapping's own is.
+            let before =
+                mapping.starting_position == StartingPosition::Latest && source.created < context.since.floor();
+            let Change { sequence_number, created, item, json } = source.ahead(clock::offset());
             last_read = Some(sequence_number.clone());
             if let Some(change) = change::of(&json) {
                 context.delivery.destinations.feed.add(&Event::Changed(change));
             }
-            let before = mapping.starting_position == StartingPosition::Latest && created < context.since.floor();
             let matches = context.filters.is_empty() || context.filters.iter().any(|filter| filter.matches(&json));
             in_flight.opened(index, &sequence_number);
             if before || !matches {

@@ -6,7 +6,6 @@ use authoring::connection::{LOCAL_STORE_PATH, LocalStore};
 use authoring::error_chain;
 use authoring::progress::ProgressBar;
 use invocation::Deadline;
-use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 use verification::{Settings, verify};
 
@@ -28,10 +27,10 @@ pub(super) async fn run(api: &Api, patience: Duration, quiet: bool, findings: &m
     let report = loop {
         // A local cloud that was started again has another address of its store.
         let local: LocalStore = api.read(LOCAL_STORE_PATH, None).await?;
-        let store = local.connect_as(sts::principal(&local.sts))?.store;
+        let connection = local.connect_as(sts::principal(&local.sts))?;
         let mut progress = None;
         let mut done = 0;
-        let pass = verify(&store, Settings::default(), OffsetDateTime::now_utc(), Deadline::after(PASS), |tally| {
+        let pass = verify(&connection.store, Settings::default(), connection.now(), Deadline::after(PASS), |tally| {
             let expected = usize::try_from(tally.submissions_before).unwrap_or(usize::MAX);
             let progress = progress.get_or_insert_with(|| ProgressBar::new("verified", expected, quiet));
             let now = usize::try_from(tally.submissions).unwrap_or(usize::MAX).min(expected);

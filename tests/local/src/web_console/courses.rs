@@ -14,10 +14,9 @@ use clinical::ids::{SiteId, StudyId};
 use invocation::{Deadline, rfc3339};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 use super::{Shared, problem};
-use crate::sts;
+use crate::{clock, sts};
 
 /// Bounds the reads. A person waits for them.
 const READ: Duration = Duration::from_secs(10);
@@ -56,7 +55,7 @@ async fn read(local: &LocalStore, study: &StudyId, site: &SiteId) -> Result<Valu
     let (mut patients, unreadable) = patients.map_err(|failure| error_chain(&failure))?;
     let more = patients.len().saturating_sub(MOST_PATIENTS);
     patients.truncate(MOST_PATIENTS);
-    let now = OffsetDateTime::now_utc();
+    let now = clock::now();
     let until = now + time::Duration::minutes(1);
     let period = store.site_period(study, site, (patients, unreadable), now - SPAN, until, deadline).await;
     let period = period.map_err(|failure| error_chain(&failure))?;

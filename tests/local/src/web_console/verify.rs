@@ -11,11 +11,11 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use invocation::Deadline;
 use serde_json::json;
-use time::OffsetDateTime;
 use tokio::time::Instant;
 use verification::{Settings, verify};
 
 use super::{Shared, on_one_thread, problem};
+use crate::clock;
 use crate::feed::now;
 use crate::sts;
 
@@ -44,7 +44,7 @@ async fn compare(local: &LocalStore) -> Result<serde_json::Value, String> {
     let began = Instant::now();
     let connection = local.connect_as(sts::principal(&local.sts)).map_err(|error| error_chain(&error))?;
     let deadline = Deadline::after(PASS);
-    let pass = verify(&connection.store, Settings::default(), OffsetDateTime::now_utc(), deadline, |_| ()).await;
+    let pass = verify(&connection.store, Settings::default(), clock::now(), deadline, |_| ()).await;
     let report = pass.map_err(|failure| error_chain(&failure))?;
     let tally = report.tally;
     let listed: Vec<String> = report.differences.iter().take(MOST_LISTED).map(ToString::to_string).collect();

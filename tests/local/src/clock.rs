@@ -1,0 +1,413 @@
+//! The local cloud's time of day, which can be moved forwards and never back.
+//!
+//! The functions' binaries have no switch for it. A library, the crate `clock`, is preloaded into their processes and
+//! adds an offset to what libc says; it reads it from a file that is mapped into memory, and this module writes it. The
+//! local cloud itself, one in a process, reads the time by [`now`].
+//!
+//! What waits or measures goes on by the machine's clock: timeouts, the minutes of schedules, the database's removal of
+//! expired items. After a move, `POST /local/schedules/{function}` invokes what is due.
+//!
+//! The library is built and preloaded from the first move on, when the functions' processes are replaced once. A local
+//! cloud whose clock is not moved has no part of it: its start takes no longer, and its functions run as they are
+//! deployed, without another library in their processes.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use time::format_description::well_known::Rfc3339;
+use time::{Duration, OffsetDateTime};
+use tokio::sync::Mutex;
+
+use crate::executables::{self, BuildError};
+use crate::feed;
+use crate::lambda::Functions;
+
+/// The variable that names the file of the offset to the library.
+const VARIABLE: &str = "EPRO_CLOCK";
+
+/// How far the clock may be ahead of the machine's: certificates, keys and calendars beyond it are not of this world.
+const FURTHEST: Duration = Duration::days(3_653);
+
+/// The offset of this process, in milliseconds.
+static OFFSET: AtomicI64 = AtomicI64::new(0);
+
+/// The time of day of the local cloud.
+pub fn now() -> OffsetDateTime {
+    OffsetDateTime::now_utc() + offset()
+}
+
+/// How far [`now`] is ahead of the machine's clock.
+pub fn offset() -> Duration {
+    Duration::milliseconds(OFFSET.load(Ordering::Acquire))
+}
+
+/// The clock of one local cloud. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Clock(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// The file of the offset, which the functions map.
+    file: OffsetFile,
+    /// Where the library is built.
+    workspace: PathBuf,
+    build_profile: String,
+    quiet: bool,
+    /// Whether the functions follow it. Behind a lock, which lets one move follow the other.
+    followed: Mutex<bool>,
+}
+
+/// Why the clock does not move.
+#[derive(Debug, thiserror::Error)]
+pub enum ClockError {
+    /// The functions cannot be made to follow.
+    #[error("the clock can be moved on Linux with glibc only: elsewhere the functions cannot follow it")]
+    Unsupported,
+    /// The library does not build.
+    #[error("the library that lets the functions follow the clock cannot be built")]
+    Build(#[from] BuildError),
+    /// The file of the offset cannot be used.
+    #[error("cannot {operation} the clock's file {}", file.display())]
+    File {
+        /// The operation that failed.
+        operation: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// The operating system's error.
+        source: io::Error,
+    },
+    /// The file has other content.
+    #[error(
+        "the clock's file {} is damaged. Remove it: the clock then shows the machine's time, which may be before that of \
+         stored data",
+        .0.display()
+    )]
+    Damaged(PathBuf),
+}
+
+/// Why a request does not move it.
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    Shape,
+    Past(OffsetDateTime),
+    TooFar,
+}
+
+/// The file of the offset: 16 bytes, milliseconds and their inverted bits, in the machine's byte order.
+#[derive(Debug)]
+struct OffsetFile {
+    /// As the functions' processes open it.
+    path: PathBuf,
+    file: File,
+}
+
+impl Clock {
+    /// The clock of a local cloud, with the offset that `folder` keeps; without a folder it shows the machine's time.
+    /// `workspace` is where the library is built, in `build_profile`.
+    ///
+    /// # Errors
+    /// If the file of the offset cannot be used, or this system cannot follow the offset in it.
+    pub fn open(folder: Option<&Path>, workspace: &Path, build_profile: &str, quiet: bool) -> Result<Self, ClockError> {
+        let (file, offset) = OffsetFile::open(folder)?;
+        if offset != 0 && !is_supported() {
+            return Err(ClockError::Unsupported);
+        }
+        OFFSET.store(offset, Ordering::Release);
+        Ok(Self(Arc::new(Inner {
+            file,
+            workspace: workspace.to_owned(),
+            build_profile: build_profile.to_owned(),
+            quiet,
+            followed: Mutex::new(false),
+        })))
+    }
+
+    /// Lets `functions` follow from their start, if it has been moved before.
+    ///
+    /// # Errors
+    /// If the library does not build.
+    pub async fn resume(&self, functions: &Functions) -> Result<(), ClockError> {
+        if offset().is_zero() {
+            return Ok(());
+        }
+        self.let_follow(functions, &mut *self.0.followed.lock().await).await
+    }
+
+    /// `GET` and `POST /local/clock`: `{"now": RFC 3339, "offsetSeconds"}`. The body of a move is `{"advanceSeconds"}` or
+    /// `{"now"}`.
+    pub fn routes(self, functions: Functions) -> Router {
+        Router::new().route("/local/clock", get(show).post(change)).with_state((self, functions))
+    }
+
+    async fn advance(&self, functions: &Functions, asked: &[u8]) -> Result<Result<(), Refused>, ClockError> {
+        if !is_supported() {
+            return Err(ClockError::Unsupported);
+        }
+        let mut followed = self.0.followed.lock().await;
+        let offset = match moved(asked, OffsetDateTime::now_utc(), offset()) {
+            Ok(offset) => offset,
+            Err(refused) => return Ok(Err(refused)),
+        };
+        self.let_follow(functions, &mut followed).await?;
+        // An invocation that begins in between has a deadline that is too late, and not one that is over: it is ended by
+        // the machine's clock all the same.
+        let before = OFFSET.swap(offset, Ordering::AcqRel);
+        self.0.file.write(offset).inspect_err(|_| OFFSET.store(before, Ordering::Release))?;
+        Ok(Ok(()))
+    }
+
+    async fn let_follow(&self, functions: &Functions, followed: &mut bool) -> Result<(), ClockError> {
+        if *followed {
+            return Ok(());
+        }
+        let Inner { file, workspace, build_profile, quiet, .. } = self.0.as_ref();
+        let library = executables::build_clock(workspace, build_profile, *quiet).await?;
+        functions.preload(BTreeMap::from([
+            ("LD_PRELOAD".to_owned(), library.display().to_string()),
+            (VARIABLE.to_owned(), file.path.display().to_string()),
+        ]));
+        *followed = true;
+        Ok(())
+    }
+}
+
+impl OffsetFile {
+    /// The file in `folder`, or in memory, and the offset in it.
+    fn open(folder: Option<&Path>) -> Result<(Self, i64), ClockError> {
+        let (path, opened) = match folder {
+            Some(folder) => {
+                let path = folder.join("clock");
+                let mut options = OpenOptions::new();
+                options.read(true).write(true).create(true).truncate(false).mode(0o600);
+                let opened = options.open(&path);
+                (path, opened)
+            }
+            None => in_memory(),
+        };
+        let failed = |operation| {
+            let file = path.clone();
+            move |source| ClockError::File { operation, file, source }
+        };
+        let file = opened.map_err(failed("open"))?;
+        let length = file.metadata().map_err(failed("read"))?.len();
+        let mut bytes = [0; 16];
+        let offset = if length == 0 {
+            0
+        } else {
+            file.read_exact_at(&mut bytes, 0).map_err(failed("read"))?;
+            offset_of(bytes).ok_or_else(|| ClockError::Damaged(path.clone()))?
+        };
+        let file = Self { path, file };
+        file.write(offset)?;
+        Ok((file, offset))
+    }
+
+    fn write(&self, offset: i64) -> Result<(), ClockError> {
+        let written = self.file.write_all_at(&bytes_of(offset), 0).and_then(|()| self.file.sync_data());
+        written.map_err(|source| ClockError::File { operation: "write", file: self.path.clone(), source })
+    }
+}
+
+/// A file that ends with this process, and its path for processes that this one starts.
+#[cfg(target_os = "linux")]
+fn in_memory() -> (PathBuf, io::Result<File>) {
+    use std::os::fd::AsRawFd;
+
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    let opened = memfd_create("epro-clock", MemfdFlags::CLOEXEC).map(File::from).map_err(io::Error::from);
+    let number = opened.as_ref().map_or(-1, AsRawFd::as_raw_fd);
+    (PathBuf::from(format!("/proc/{}/fd/{number}", std::process::id())), opened)
+}
+
+/// Nothing maps it: the clock does not move here.
+#[cfg(not(target_os = "linux"))]
+fn in_memory() -> (PathBuf, io::Result<File>) {
+    let path = std::env::temp_dir().join(format!("epro-clock-{}", uuid::Uuid::new_v4()));
+    let opened = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    // It stays open, and ends with this process.
+    let removed = opened.and_then(|file| std::fs::remove_file(&path).map(|()| file));
+    (path, removed)
+}
+
+const fn is_supported() -> bool {
+    cfg!(all(target_os = "linux", target_env = "gnu"))
+}
+
+fn bytes_of(offset: i64) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&offset.to_ne_bytes());
+    bytes[8..].copy_from_slice(&(!offset).to_ne_bytes());
+    bytes
+}
+
+/// The offset in the file's bytes, if they are whole and no clock was moved back or too far.
+fn offset_of(bytes: [u8; 16]) -> Option<i64> {
+    let [offset, inverted] = [0, 8].map(|at| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&bytes[at..at + 8]);
+        i64::from_ne_bytes(half)
+    });
+    let is_possible = (0..=FURTHEST.whole_milliseconds()).contains(&offset.into());
+    (inverted == !offset && is_possible).then_some(offset)
+}
+
+/// The offset in milliseconds after the move that `asked` for, where the machine shows `machine` and the clock is ahead
+/// by `offset`.
+fn moved(asked: &[u8], machine: OffsetDateTime, offset: Duration) -> Result<i64, Refused> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Asked {
+        advance_seconds: Option<i64>,
+        now: Option<String>,
+    }
+    let asked: Asked = serde_json::from_slice(asked).map_err(|_| Refused::Shape)?;
+    let now = machine + offset;
+    let by = match asked {
+        Asked { advance_seconds: Some(seconds), now: None } => Duration::seconds(seconds),
+        Asked { advance_seconds: None, now: Some(text) } => {
+            OffsetDateTime::parse(&text, &Rfc3339).map_err(|_| Refused::Shape)? - now
+        }
+        _ => return Err(Refused::Shape),
+    };
+    if by.is_negative() {
+        return Err(Refused::Past(now));
+    }
+    // A time that was asked for has come, and not nearly.
+    let by = (by + Duration::microseconds(999)).whole_milliseconds();
+    let after = offset.whole_milliseconds().saturating_add(by);
+    i64::try_from(after).ok().filter(|_| after <= FURTHEST.whole_milliseconds()).ok_or(Refused::TooFar)
+}
+
+async fn show() -> Json<Value> {
+    Json(shown())
+}
+
+async fn change(State((clock, functions)): State<(Clock, Functions)>, asked: Bytes) -> Response {
+    match clock.advance(&functions, &asked).await {
+        Ok(Ok(())) => Json(shown()).into_response(),
+        Ok(Err(refused)) => problem(StatusCode::UNPROCESSABLE_ENTITY, &refused.to_string()),
+        Err(error) => {
+            let status = match error {
+                ClockError::Unsupported => StatusCode::NOT_IMPLEMENTED,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            problem(status, &authoring::error_chain(&error))
+        }
+    }
+}
+
+fn shown() -> Value {
+    let offset = offset();
+    json!({"now": feed::at(OffsetDateTime::now_utc() + offset), "offsetSeconds": seconds(offset)})
+}
+
+/// Whole seconds are written without a fraction.
+fn seconds(offset: Duration) -> Value {
+    let seconds = offset.as_seconds_f64();
+    if seconds.fract() == 0.0 { offset.whole_seconds().into() } else { seconds.into() }
+}
+
+fn problem(status: StatusCode, detail: &str) -> Response {
+    let title = status.canonical_reason().unwrap_or_default();
+    (status, Json(json!({"title": title, "status": status.as_u16(), "detail": detail}))).into_response()
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Shape => f.write_str(
+                "The body has to be {\"advanceSeconds\": n} with a whole number, or {\"now\": \"…\"} with a time in RFC 3339.",
+            ),
+            Self::Past(now) => write!(f, "The clock never goes back, and it shows {} already.", feed::at(*now)),
+            Self::TooFar => write!(
+                f,
+                "The clock can be {} days, ten years, ahead of the machine's at most.",
+                FURTHEST.whole_days()
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+
+    const MACHINE: OffsetDateTime = datetime!(2026-11-27 16:00 UTC);
+
+    fn ask(body: &str, offset: Duration) -> Result<i64, Refused> {
+        moved(body.as_bytes(), MACHINE, offset)
+    }
+
+    #[test]
+    fn it_is_moved_by_seconds_or_to_a_time() {
+        assert_eq!(ask(r#"{"advanceSeconds":90}"#, Duration::ZERO), Ok(90_000));
+        assert_eq!(ask(r#"{"advanceSeconds":0}"#, Duration::seconds(5)), Ok(5_000));
+        assert_eq!(ask(r#"{"now":"2026-11-27T17:00:00+01:00"}"#, Duration::ZERO), Ok(0));
+        assert_eq!(ask(r#"{"now":"2026-11-27T17:00:00.0001Z"}"#, Duration::minutes(10)), Ok(3_600_001));
+    }
+
+    #[test]
+    fn it_never_goes_back_and_not_beyond_ten_years() {
+        let hour = Duration::hours(1);
+        assert_eq!(ask(r#"{"advanceSeconds":-1}"#, hour), Err(Refused::Past(MACHINE + hour)));
+        assert_eq!(ask(r#"{"now":"2026-11-27T16:59:59.999Z"}"#, hour), Err(Refused::Past(MACHINE + hour)));
+        let furthest = FURTHEST.whole_seconds();
+        let by = |seconds: i64| ask(&json!({"advanceSeconds": seconds}).to_string(), hour);
+        assert_eq!(by(furthest - 3_600), Ok(furthest * 1_000));
+        for too_far in [furthest - 3_599, i64::MAX] {
+            assert_eq!(by(too_far), Err(Refused::TooFar), "{too_far}");
+        }
+        assert_eq!(ask(r#"{"now":"9999-12-31T23:59:59Z"}"#, hour), Err(Refused::TooFar));
+    }
+
+    #[test]
+    fn a_body_of_another_shape_is_refused() {
+        let bodies = [
+            "",
+            "{}",
+            "[]",
+            "1",
+            r#"{"advanceSeconds":"1"}"#,
+            r#"{"advanceSeconds":1.5}"#,
+            r#"{"now":"tomorrow"}"#,
+            r#"{"now":"2026-11-28T00:00:00Z","advanceSeconds":1}"#,
+            r#"{"advanceSeconds":1,"by":2}"#,
+        ];
+        for body in bodies {
+            assert_eq!(ask(body, Duration::ZERO), Err(Refused::Shape), "{body}");
+        }
+    }
+
+    #[test]
+    fn the_offset_is_kept_in_the_folder_and_a_damaged_file_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || OffsetFile::open(Some(folder.path()));
+        let (file, offset) = open().expect("it is made");
+        assert_eq!(offset, 0);
+        file.write(86_400_000).expect("it is writable");
+        assert_eq!(open().expect("it is opened again").1, 86_400_000);
+        for damaged in [[7; 16].as_slice(), &bytes_of(-1), &bytes_of(i64::MAX)] {
+            std::fs::write(folder.path().join("clock"), damaged).expect("it is writable");
+            let error = open().expect_err("it is damaged").to_string();
+            assert!(error.contains("is damaged"), "{error}");
+        }
+        std::fs::write(folder.path().join("clock"), "half").expect("it is writable");
+        assert!(matches!(open(), Err(ClockError::File { operation: "read", .. })));
+    }
+}
