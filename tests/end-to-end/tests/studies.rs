@@ -79,7 +79,11 @@ async fn a_study_with_a_stricter_rule_changes_the_alerts() {
     let demo = cloud.token(json!({"role": "patient", "study": "EPRO-DEMO", "sites": "S02", "patient": "P-001"})).await;
     let listed = cloud.get("/v1/instruments", Some(&demo)).await.body;
     let ids: Vec<&Value> = listed["instruments"].as_array().unwrap().iter().map(|listed| &listed["id"]).collect();
-    assert_eq!(ids, ["phq-9", "gad-7", "pain-nrs", "audit-c"], "the demonstration study exists from the start");
+    assert_eq!(
+        ids,
+        ["phq-9", "gad-7", "pain-nrs", "audit-c", "eortc-qlq-c30"],
+        "the demonstration study exists from the start"
+    );
 }
 
 #[tokio::test]

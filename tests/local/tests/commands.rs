@@ -139,7 +139,7 @@ fn a_study_is_checked_with_its_own_instruments_and_every_fault_is_listed_with_it
 
     let output = run(&["study", "check", &study, "--instrument", &instrument], "");
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
-    assert_eq!(text(&output.stdout), "EPRO-DEMO 1.0.0 has no faults (4 instruments)\n");
+    assert_eq!(text(&output.stdout), "EPRO-DEMO 1.0.0 has no faults (5 instruments)\n");
     let output = run(&["instrument", "check", &instrument], "");
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).starts_with("own-7 1.0.0 has no faults; its hash is "), "{}", text(&output.stdout));
