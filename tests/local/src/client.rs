@@ -249,7 +249,25 @@ impl Api {
         Ok(body.messages.into_iter().filter_map(|message| serde_json::from_value(message.body).ok()).collect())
     }
 
-    async fn token(&self, mut claims: Value) -> Result<String, ApiError> {
+    /// Sends `body` by POST to `path`, which may be repeated, until it is answered.
+    pub(crate) async fn post(&self, path: &str, token: Option<&str>, body: &Value) -> Result<Answer, ApiError> {
+        self.settled(&Call { method: Method::POST, path, token, body: Some(body) }).await
+    }
+
+    /// Sends `body` by PUT to `path` until it is accepted.
+    pub(crate) async fn put(&self, path: &str, token: &str, body: &Value) -> Result<Value, ApiError> {
+        let call = Call { method: Method::PUT, path, token: Some(token), body: Some(body) };
+        call.read(&self.settled(&call).await?)
+    }
+
+    /// Moves the clock of the local cloud forwards to `now` (RFC 3339), if it is not there yet.
+    pub(crate) async fn move_clock(&self, now: &str) -> Result<(), ApiError> {
+        let asked = json!({"now": now});
+        let call = Call { method: Method::POST, path: "/local/clock", token: None, body: Some(&asked) };
+        call.read::<Value>(&self.settled(&call).await?).map(drop)
+    }
+
+    pub(crate) async fn token(&self, mut claims: Value) -> Result<String, ApiError> {
         #[derive(Deserialize)]
         #[serde(rename_all = "camelCase")]
         struct Body {

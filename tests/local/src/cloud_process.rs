@@ -27,7 +27,7 @@ const KEPT: usize = 20;
 
 /// A running local cloud. It ends with this value.
 #[derive(Debug)]
-pub(super) struct CloudProcess {
+pub(crate) struct CloudProcess {
     options: CloudOptions,
     program: PathBuf,
     url: String,
@@ -74,19 +74,19 @@ struct Messages {
 
 impl CloudProcess {
     /// Starts one and waits until it serves.
-    pub(super) async fn start(options: CloudOptions) -> Result<Self, ProcessError> {
+    pub(crate) async fn start(options: CloudOptions) -> Result<Self, ProcessError> {
         let program = std::env::current_exe().map_err(ProcessError::Program)?;
         let mut this = Self { options, program, url: String::new(), process: None };
         this.ensure_running().await?;
         Ok(this)
     }
 
-    pub(super) fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
     /// Kills it with SIGKILL; its functions end with it.
-    pub(super) async fn kill(&mut self) {
+    pub(crate) async fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             // This fails only if it has already ended.
             let _ = process.kill().await;
@@ -94,7 +94,7 @@ impl CloudProcess {
     }
 
     /// Starts it if it does not run, on the port and the data that it had.
-    pub(super) async fn ensure_running(&mut self) -> Result<(), ProcessError> {
+    pub(crate) async fn ensure_running(&mut self) -> Result<(), ProcessError> {
         if let Some(process) = &mut self.process
             && matches!(process.try_wait(), Ok(None))
         {
@@ -110,7 +110,7 @@ impl CloudProcess {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            // Ctrl-C at the terminal reaches the surge, which stops it.
+            // Ctrl-C at the terminal reaches the command that started it, which stops it.
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -141,7 +141,7 @@ impl CloudProcess {
     }
 
     /// Stops it as Ctrl-C does.
-    pub(super) async fn stop(mut self) {
+    pub(crate) async fn stop(mut self) {
         let Some(mut process) = self.process.take() else { return };
         let pid = process.id().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
         if let Some(pid) = pid {

@@ -8,15 +8,18 @@
 //! injected between the functions and what they call. [`clock`] is the time of day, which can be moved. [`contract`] serves the API's contract. [`feed`] has what happens,
 //! for the page that [`web_console`] serves.
 //!
-//! [`replay`] sends real data through it, and [`surge`] the submissions of many patients at once. The commands that need no local cloud are in the crate `authoring`.
+//! [`replay`] sends real data through it, [`surge`] the submissions of many patients at once, and [`day`] those of a day of
+//! a trial. The commands that need no local cloud are in the crate `authoring`.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it talks to a person at a terminal")]
 
 mod client;
 pub mod clock;
 pub mod cloud;
+mod cloud_process;
 pub mod console;
 pub mod contract;
 pub mod data;
+pub mod day;
 pub mod dynamodb;
 pub mod executables;
 pub mod failures;
@@ -26,6 +29,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod lambda;
 pub mod pattern;
+mod recomputation;
 pub mod replay;
 pub mod schedules;
 pub mod sns;

@@ -11,8 +11,10 @@ use std::time::Duration;
 use authoring::error_chain;
 use clap::{Args, Parser, Subcommand};
 use clinical::ids::SiteId;
+use jiff::civil::Date;
 use local::cloud::{Cloud, CloudOptions};
 use local::console::Console;
+use local::day::{self, DayError, DayOptions};
 use local::faults::{FaultSettings, Share};
 use local::replay::{self, ReplayError, ReplayOptions, Verdict};
 use local::sns::SubscribeOption;
@@ -107,6 +109,18 @@ enum Command {
         #[command(flatten)]
         cloud: Box<CloudArguments>,
     },
+    /// Lets a day of the demonstration study pass: patients are asked, reminded, answer, miss, or answer late
+    ///
+    /// Starts a local cloud, in memory unless --data is given, and moves its clock. Each patient reads what is due and
+    /// submits over HTTP as a phone does. Prints hour by hour what was due, reminded, done, missed and answered late, and
+    /// compares it with the plan of the day, which is drawn before.
+    /// Ends with 0 if everything is as expected, 1 if anything differs, 2 if it could not be done.
+    SimulateDay {
+        #[command(flatten)]
+        day: DayArguments,
+        #[command(flatten)]
+        cloud: Box<CloudArguments>,
+    },
     /// Becomes a process that ends with its parent, whatever ends that
     #[command(hide = true)]
     Environment {
@@ -153,6 +167,19 @@ struct SurgeArguments {
     patience: u32,
 }
 
+#[derive(Debug, Args)]
+struct DayArguments {
+    /// Patients who take part: some diligent, some late, some silent, some abroad
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=5_000))]
+    patients: u32,
+    /// Determines who does what when [default: a new one, which is printed]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// The day, of each patient's own calendar; the clock never goes back [default: the fourth day from now]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<Date>,
+}
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
@@ -161,6 +188,7 @@ fn main() -> ExitCode {
         }
         Some(Command::Replay { replay, cloud }) => return replay_file(replay, options(*cloud)),
         Some(Command::Surge { surge, cloud }) => return surge_of(surge, options(*cloud)),
+        Some(Command::SimulateDay { day, cloud }) => return simulate_day(day, *cloud),
         Some(Command::Authoring(command)) => return command.run(),
         None => serve(options(cli.cloud)),
     };
@@ -226,6 +254,27 @@ async fn surge_of(arguments: SurgeArguments, cloud: CloudOptions) -> ExitCode {
         Err(error) => {
             eprintln!("error: {}", error_chain(&error));
             ExitCode::from(if matches!(error, SurgeError::Interrupted) { 130 } else { 2 })
+        }
+    }
+}
+
+#[tokio::main]
+async fn simulate_day(arguments: DayArguments, cloud: CloudArguments) -> ExitCode {
+    let DayArguments { patients, seed: asked, date } = arguments;
+    // A day of its own clock is not passed on the developer's data unless they are named.
+    let memory = cloud.memory || cloud.data.is_none();
+    let options = DayOptions {
+        patients: patients as usize,
+        seed: asked.unwrap_or_else(seed),
+        date,
+        cloud: options(CloudArguments { memory, ..cloud }),
+    };
+    match day::run(options).await {
+        Ok(day::Verdict::AsExpected) => ExitCode::SUCCESS,
+        Ok(day::Verdict::Differs) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {}", error_chain(&error));
+            ExitCode::from(if matches!(error, DayError::Interrupted) { 130 } else { 2 })
         }
     }
 }

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use authoring::connection::{LOCAL_STORE_PATH, LocalStore};
 use authoring::error_chain;
+use authoring::outcome::ConnectError;
 use authoring::progress::ProgressBar;
 use invocation::Deadline;
 use tokio::time::{Instant, sleep};
-use verification::{Settings, verify};
+use verification::{Report, Settings, verify};
 
-use super::SurgeError;
-use super::checks::Findings;
-use crate::client::Api;
+use crate::client::{Api, ApiError};
 use crate::sts;
 
 /// Bounds one pass over the store.
@@ -20,11 +19,25 @@ const PASS: Duration = Duration::from_secs(600);
 /// The pause before the next pass while something waits.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// Why nothing was compared.
+#[derive(Debug, thiserror::Error)]
+pub enum RecomputationError {
+    /// The local cloud stopped answering, or its response has another shape.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// The local cloud's store cannot be read.
+    #[error("cannot connect to the store of the local cloud")]
+    Connect(#[from] ConnectError),
+    /// The store cannot be recomputed.
+    #[error("cannot read the store to recompute it ({0})")]
+    Read(String),
+}
+
 /// Compares the store with the reference. While something waits, for the sweep to mark a published alert for example,
 /// it is compared again, for at most `patience`.
-pub(super) async fn run(api: &Api, patience: Duration, quiet: bool, findings: &mut Findings) -> Result<(), SurgeError> {
+pub(crate) async fn recompute(api: &Api, patience: Duration, quiet: bool) -> Result<Report, RecomputationError> {
     let end = Instant::now() + patience;
-    let report = loop {
+    loop {
         // A local cloud that was started again has another address of its store.
         let local: LocalStore = api.read(LOCAL_STORE_PATH, None).await?;
         let connection = local.connect_as(sts::principal(&local.sts))?;
@@ -37,18 +50,11 @@ pub(super) async fn run(api: &Api, patience: Duration, quiet: bool, findings: &m
             progress.steps(now - done);
             done = now;
         });
-        let report = pass.await.map_err(|failure| SurgeError::Verification(error_chain(&failure)))?;
+        let report = pass.await.map_err(|failure| RecomputationError::Read(error_chain(&failure)))?;
         let settled = report.differences.is_empty() && report.tally.waiting == 0;
         if settled || Instant::now() + PAUSE >= end {
-            break report;
+            return Ok(report);
         }
         sleep(PAUSE).await;
-    };
-    findings.recomputed = report.tally.submissions;
-    if report.tally.waiting > 0 {
-        let why = format!("{} submissions, alerts or courses still wait for the sweep", report.tally.waiting);
-        findings.broken.push((4, why));
     }
-    findings.different.extend(report.differences.iter().map(ToString::to_string));
-    Ok(())
 }

@@ -19,21 +19,21 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::client::{Api, ApiError};
 use crate::cloud::CloudOptions;
+use crate::cloud_process::CloudProcess;
+pub use crate::cloud_process::ProcessError;
+pub use crate::recomputation::RecomputationError;
+use crate::recomputation::recompute;
 use crate::sts;
 use checks::{Checks, During};
-use cloud_process::CloudProcess;
-pub use cloud_process::ProcessError;
 use diary::Diary;
 pub use kills::Kill;
 use kills::Kills;
 use phones::Phones;
 
 mod checks;
-mod cloud_process;
 mod diary;
 mod kills;
 mod phones;
-mod recomputation;
 mod report;
 
 /// The study whose patients submit: the demonstration study of a local cloud.
@@ -97,8 +97,8 @@ pub enum SurgeError {
     #[error("cannot read the study {STUDY} ({0})")]
     Study(String),
     /// The store cannot be recomputed.
-    #[error("cannot read the store to recompute it ({0})")]
-    Verification(String),
+    #[error("cannot compare the store with what follows from the submissions")]
+    Recomputation(#[from] RecomputationError),
     /// The study in force has none of the instruments that the patients use.
     #[error("the study {STUDY} in force has no site, or none of the instruments that its patients use here")]
     NoInstrument,
@@ -210,7 +210,13 @@ impl Surge<'_> {
         let faults: Value = api.read("/local/faults", None).await?;
         let during = During { faults: has_faults(&faults), timed_out: killed.timed_out };
         let mut findings = checks.run(&diaries, &tokens, &sent, during).await?;
-        recomputation::run(api, *patience, self.quiet, &mut findings).await?;
+        let recomputed = recompute(api, *patience, self.quiet).await?;
+        findings.recomputed = recomputed.tally.submissions;
+        if recomputed.tally.waiting > 0 {
+            let why = format!("{} submissions, alerts or courses still wait for the sweep", recomputed.tally.waiting);
+            findings.broken.push((4, why));
+        }
+        findings.different.extend(recomputed.differences.iter().map(ToString::to_string));
         let faults: Value = api.read("/local/faults", None).await?;
         let (connections, patients) = (*connections, *patients);
         let figures = report::Figures { patients, connections, sent: &sent, killed, faults: &faults };

@@ -13,7 +13,7 @@ impl Dice {
     }
 
     /// One of the sequences of `seed`, which have nothing in common.
-    pub(super) fn numbered(seed: u64, number: u64) -> Self {
+    pub(crate) fn numbered(seed: u64, number: u64) -> Self {
         let mut dice = Self(seed ^ number.wrapping_mul(0xD134_2543_DE82_EF95));
         Self(dice.next())
     }

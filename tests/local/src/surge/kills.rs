@@ -9,9 +9,9 @@ use tokio::time::{Instant, sleep};
 
 use super::SurgeError;
 use super::checks::timed_out;
-use super::cloud_process::CloudProcess;
 use super::phones::Phones;
 use crate::client::Api;
+use crate::cloud_process::CloudProcess;
 use crate::faults::Dice;
 
 /// How often a function is killed.
