@@ -123,7 +123,7 @@ async fn walk(cloud: &Cloud, guide: &Path) -> usize {
     for step in &steps {
         let place = format!("{name}:{}", step.line);
         // A read may come before the score. What writes is sent once: its first answer is the one that the guide shows.
-        let is_write = [" -d ", "send ", "-X "].iter().any(|sign| step.commands.contains(sign));
+        let is_write = [" -d ", "send ", "-X ", "later "].iter().any(|sign| step.commands.contains(sign));
         let end = Instant::now() + PATIENCE;
         loop {
             let (printed, status) = shell.run(&step.commands).await;
