@@ -232,3 +232,6 @@ async fn ensure_own_study(api: &Api, id: &StudyId) -> Result<(), DayError> {
     let is_own = protocol.study().is_some_and(|study| study.hash() == own.hash());
     if is_own { Ok(()) } else { Err(DayError::OtherStudy) }
 }
+
+#[cfg(test)]
+mod tests;
