@@ -50,11 +50,17 @@ async fn what_is_received_scored_raised_and_delivered_follows_the_clock() {
     let message = until("the alert", async || cloud.inbox("S01").await.into_iter().next()).await;
     assert_just_now(at(&message["body"]["raisedAt"]), now(&cloud).await);
     assert_just_now(at(&message["publishedAt"]), now(&cloud).await);
-    let invocations = cloud.get("/local/invocations?function=score", None).await.body;
-    assert_just_now(at(&invocations["invocations"][0]["startedAt"]), now(&cloud).await);
+    // It is listed once it has ended, which is after the publication.
+    let scoring = until("the invocation", async || {
+        let listed = cloud.get("/local/invocations?function=score", None).await.body["invocations"].clone();
+        let is_its = |one: &&Value| one["cause"]["stream"]["submissions"][0] == submission["id"];
+        listed.as_array().unwrap().iter().find(is_its).cloned()
+    });
+    let scoring = scoring.await;
+    assert_just_now(at(&scoring["startedAt"]), now(&cloud).await);
     // What the stream says of the record, which the function compares with its own clock.
-    let cause = invocations["invocations"][0]["cause"]["stream"]["oldestMs"].as_i64().unwrap();
-    let written = OffsetDateTime::from_unix_timestamp(cause / 1_000).unwrap();
+    let written = scoring["cause"]["stream"]["oldestMs"].as_i64().unwrap();
+    let written = OffsetDateTime::from_unix_timestamp(written / 1_000).unwrap();
     assert_just_now(written, now(&cloud).await);
 }
 

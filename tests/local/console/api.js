@@ -20,6 +20,24 @@ const RENEW = 50 * 60_000;
 /** @type {Map<string, {token: Promise<string>, at: number}>} */
 const tokens = new Map();
 
+/** By how many milliseconds the local cloud's clock, which can be moved, is ahead of this machine's. */
+let ahead = 0;
+
+/** The time of the local cloud, in milliseconds; the patient's device has it too. */
+export function now() {
+  return Date.now() + ahead;
+}
+
+/** Reads how far the clock was moved. What was signed before a move may be over. */
+export async function readClock() {
+  const response = await fetch("/local/clock").catch(() => null);
+  if (!response?.ok) return;
+  const read = (await response.json()).offsetSeconds * 1000;
+  if (read === ahead) return;
+  ahead = read;
+  tokens.clear();
+}
+
 /**
  * A token of the local issuer, which signs what it is asked for. In production tokens come from an identity provider.
  * @param {Role} role

@@ -6,7 +6,7 @@ import { engineer } from "./engineer.js";
 import { connect, listen, world } from "./events.js";
 import { become, me } from "./identity.js";
 import { current, t, use } from "./i18n.js";
-import { local } from "./api.js";
+import { local, readClock } from "./api.js";
 import { patient } from "./patient.js";
 import { site } from "./site.js";
 
@@ -159,3 +159,5 @@ use(current());
 draw(false);
 connect();
 readSites();
+readClock();
+setInterval(readClock, 5_000);

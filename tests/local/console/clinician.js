@@ -1,6 +1,6 @@
 // The clinicians of a site: their open alerts, acknowledged with a note, and what SNS delivered to them.
 
-import { call, local, post, problemText } from "./api.js";
+import { call, local, now, post, problemText } from "./api.js";
 import { announce, h, put } from "./dom.js";
 import { dateTime, duration, named, t } from "./i18n.js";
 import { listen } from "./events.js";
@@ -113,7 +113,7 @@ export function clinician() {
     const at = Math.max(Date.parse(sentAt) + minutes * 60_000, snoozedUntil ? Date.parse(snoozedUntil) : 0);
     return fact(
       t("alerts.due"),
-      t("alerts.due-text", { at: dateTime(at), left: duration(Math.max(0, at - Date.now())), limit: escalation.limit }),
+      t("alerts.due-text", { at: dateTime(at), left: duration(Math.max(0, at - now())), limit: escalation.limit }),
     );
   }
 

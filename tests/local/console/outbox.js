@@ -1,6 +1,8 @@
 // Submissions that wait on the phone while it is offline, in this browser's storage. Each keeps its id until the API
 // has answered for it, so that sending it again stores nothing twice.
 
+import { now } from "./api.js";
+
 /** @import { Identity, Kept, Submission } from "./types.js" */
 
 const KEPT = "epro-console.outbox";
@@ -48,7 +50,7 @@ export function setOffline(offline) {
  */
 export function newId() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
-  let time = Date.now();
+  let time = now();
   for (let place = 5; place >= 0; place -= 1) {
     bytes[place] = time % 256;
     time = Math.floor(time / 256);
@@ -61,9 +63,9 @@ export function newId() {
 
 /** The device's time with its offset, `2026-11-26T08:30:00+01:00`. */
 export function deviceTime() {
-  const now = new Date();
-  const minutes = -now.getTimezoneOffset();
+  const device = new Date(now());
+  const minutes = -device.getTimezoneOffset();
   const two = (/** @type {number} */ part) => String(Math.trunc(Math.abs(part))).padStart(2, "0");
-  const local = new Date(now.getTime() + minutes * 60_000).toISOString().slice(0, 19);
+  const local = new Date(device.getTime() + minutes * 60_000).toISOString().slice(0, 19);
   return `${local}${minutes < 0 ? "-" : "+"}${two(minutes / 60)}:${two(minutes % 60)}`;
 }

@@ -1,7 +1,7 @@
 // The phone's connection: sends a submission, or keeps it and sends a batch later. Nothing leaves the phone's storage
 // before the API has answered for it.
 
-import { call, problemText } from "./api.js";
+import { call, now, problemText } from "./api.js";
 import { h, put } from "./dom.js";
 import { dateTime, named, t } from "./i18n.js";
 import * as outbox from "./outbox.js";
@@ -69,7 +69,7 @@ export function connection(follow, changed) {
    * @returns {Promise<Sent>}
    */
   async function send(submission, identity) {
-    follow.begin(submission.id, identity, Date.now());
+    follow.begin(submission.id, identity, now());
     const body = { ...submission, sentAt: outbox.deviceTime() };
     const answer = await call("patient", identity, "POST /v1/submissions", { body }).catch(() => null);
     if (answer && FINAL.has(answer.status)) outbox.drop([submission.id]);
@@ -103,7 +103,7 @@ export function connection(follow, changed) {
   async function sendBatch(submissions, identity) {
     const sentAt = outbox.deviceTime();
     const last = submissions.at(-1);
-    if (last) follow.begin(last.id, identity, Date.now());
+    if (last) follow.begin(last.id, identity, now());
     const body = { submissions: submissions.map((submission) => ({ ...submission, sentAt })) };
     const answer = await call("patient", identity, "POST /v1/submissions/batch", { body }).catch(() => null);
     if (!answer?.ok) {
