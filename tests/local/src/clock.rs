@@ -31,6 +31,7 @@ use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tokio::sync::Mutex;
 
+use crate::cloud::CloudOptions;
 use crate::executables::{self, BuildError};
 use crate::feed;
 use crate::lambda::Functions;
@@ -66,6 +67,8 @@ struct Inner {
     workspace: PathBuf,
     build_profile: String,
     quiet: bool,
+    /// The address of the database.
+    database: String,
     /// Whether the functions follow it. Behind a lock, which lets one move follow the other.
     followed: Mutex<bool>,
 }
@@ -76,6 +79,12 @@ pub enum ClockError {
     /// The functions cannot be made to follow.
     #[error("the clock can be moved on Linux with glibc only: elsewhere the functions cannot follow it")]
     Unsupported,
+    /// The database is not of this machine.
+    #[error(
+        "the clock cannot be moved with a database that is called over TLS, as AWS's is: it refuses requests that are signed \
+         at another time"
+    )]
+    OverTls,
     /// The library does not build.
     #[error("the library that lets the functions follow the clock cannot be built")]
     Build(#[from] BuildError),
@@ -115,24 +124,33 @@ struct OffsetFile {
 }
 
 impl Clock {
-    /// The clock of a local cloud, with the offset that `folder` keeps; without a folder it shows the machine's time.
-    /// `workspace` is where the library is built, in `build_profile`.
+    /// The clock of a local cloud on the database at this address, with the offset that `folder` keeps; without a folder
+    /// it shows the machine's time.
     ///
     /// # Errors
-    /// If the file of the offset cannot be used, or this system cannot follow the offset in it.
-    pub fn open(folder: Option<&Path>, workspace: &Path, build_profile: &str, quiet: bool) -> Result<Self, ClockError> {
+    /// If the file of the offset cannot be used, or the offset in it cannot be followed here.
+    pub fn open(folder: Option<&Path>, options: &CloudOptions, database: &str) -> Result<Self, ClockError> {
         let (file, offset) = OffsetFile::open(folder)?;
-        if offset != 0 && !is_supported() {
-            return Err(ClockError::Unsupported);
+        let clock = Self(Arc::new(Inner {
+            file,
+            workspace: options.workspace.clone(),
+            build_profile: options.build_profile.clone(),
+            quiet: options.console.quiet,
+            database: database.to_owned(),
+            followed: Mutex::new(false),
+        }));
+        if offset != 0 {
+            clock.ensure_movable()?;
         }
         OFFSET.store(offset, Ordering::Release);
-        Ok(Self(Arc::new(Inner {
-            file,
-            workspace: workspace.to_owned(),
-            build_profile: build_profile.to_owned(),
-            quiet,
-            followed: Mutex::new(false),
-        })))
+        Ok(clock)
+    }
+
+    fn ensure_movable(&self) -> Result<(), ClockError> {
+        if !cfg!(all(target_os = "linux", target_env = "gnu")) {
+            return Err(ClockError::Unsupported);
+        }
+        if self.0.database.starts_with("http://") { Ok(()) } else { Err(ClockError::OverTls) }
     }
 
     /// Lets `functions` follow from their start, if it has been moved before.
@@ -153,9 +171,7 @@ impl Clock {
     }
 
     async fn advance(&self, functions: &Functions, asked: &[u8]) -> Result<Result<(), Refused>, ClockError> {
-        if !is_supported() {
-            return Err(ClockError::Unsupported);
-        }
+        self.ensure_movable()?;
         let mut followed = self.0.followed.lock().await;
         let offset = match moved(asked, OffsetDateTime::now_utc(), offset()) {
             Ok(offset) => offset,
@@ -243,10 +259,6 @@ fn in_memory() -> (PathBuf, io::Result<File>) {
     (path, removed)
 }
 
-const fn is_supported() -> bool {
-    cfg!(all(target_os = "linux", target_env = "gnu"))
-}
-
 fn bytes_of(offset: i64) -> [u8; 16] {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&offset.to_ne_bytes());
@@ -303,6 +315,7 @@ async fn change(State((clock, functions)): State<(Clock, Functions)>, asked: Byt
         Err(error) => {
             let status = match error {
                 ClockError::Unsupported => StatusCode::NOT_IMPLEMENTED,
+                ClockError::OverTls => StatusCode::CONFLICT,
                 _ => StatusCode::INTERNAL_SERVER_ERROR,
             };
             problem(status, &authoring::error_chain(&error))
@@ -347,6 +360,7 @@ mod tests {
     use time::macros::datetime;
 
     use super::*;
+    use crate::console::Console;
 
     const MACHINE: OffsetDateTime = datetime!(2026-11-27 16:00 UTC);
 
@@ -392,6 +406,27 @@ mod tests {
         for body in bodies {
             assert_eq!(ask(body, Duration::ZERO), Err(Refused::Shape), "{body}");
         }
+    }
+
+    #[test]
+    fn it_does_not_move_with_a_database_that_checks_when_requests_were_signed() {
+        let options = CloudOptions {
+            port: 0,
+            data: None,
+            dynamodb: None,
+            template: PathBuf::new(),
+            parameters: BTreeMap::new(),
+            workspace: PathBuf::new(),
+            build_profile: "dev".to_owned(),
+            concurrency: 1,
+            faults: None,
+            subscribe: Vec::new(),
+            launcher: None,
+            console: Console { quiet: true, logs: false },
+        };
+        let at = |database: &str| Clock::open(None, &options, database).and_then(|clock| clock.ensure_movable());
+        assert!(matches!(at("https://dynamodb.eu-central-1.amazonaws.com"), Err(ClockError::OverTls)));
+        assert_eq!(at("http://127.0.0.1:8000").is_ok(), cfg!(all(target_os = "linux", target_env = "gnu")));
     }
 
     #[test]

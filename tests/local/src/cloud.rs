@@ -212,14 +212,13 @@ impl Cloud {
         let listener = listen(options.port).await?;
         let port = listener.local_addr().map_err(|source| CloudError::Listen { port: options.port, source })?.port();
         let url = format!("http://127.0.0.1:{port}");
-        let clock =
-            Clock::open(data.as_ref().map(DataDir::path), &options.workspace, &options.build_profile, console.quiet)?;
         let issuer = Issuer::open(data.as_ref(), format!("{url}/local"))?;
 
         let database = match &options.dynamodb {
             Some(url) => DynamoDb::at(url)?,
             None => DynamoDb::embedded(folder("dynamodb").as_deref()).await?,
         };
+        let clock = Clock::open(data.as_ref().map(DataDir::path), &options, database.endpoint())?;
         if options.faults.is_some() && !database.endpoint().starts_with("http://") {
             return Err(CloudError::FaultsOverTls(database.endpoint().to_owned()));
         }
