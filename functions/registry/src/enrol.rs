@@ -128,11 +128,11 @@ impl Change for Enrol {
     }
 }
 
-/// The day that `now` is in the zone of this IANA name, or in UTC.
-fn day_in(zone: Option<&str>, now: OffsetDateTime) -> Date {
+/// The day of `at` in the zone of this IANA name, or in UTC.
+pub(crate) fn day_in(zone: Option<&str>, at: OffsetDateTime) -> Date {
     let zone = zone.and_then(|name| TimeZone::get(name).ok());
     let offset = zone
-        .zip(Timestamp::from_second(now.unix_timestamp()).ok())
+        .zip(Timestamp::from_second(at.unix_timestamp()).ok())
         .and_then(|(zone, at)| time::UtcOffset::from_whole_seconds(zone.to_offset(at).seconds()).ok());
-    offset.map_or(now, |offset| now.to_offset(offset)).date()
+    offset.map_or(at, |offset| at.to_offset(offset)).date()
 }

@@ -30,6 +30,7 @@ use records::{Audit, AuditAction, ConditionalPut, Participation, Registration, S
 
 use crate::body::RegistrationBody;
 use crate::change::Change;
+use crate::enrol::day_in;
 
 /// How often a change is decided again because another one was stored in the meantime.
 const DECISIONS: usize = 4;
@@ -102,7 +103,7 @@ impl<'a> Asked<'a> {
 impl Registry {
     async fn read(&self, asked: Asked<'_>) -> Result<Response<Body>, Problem> {
         let deadline = asked.invocation.deadline;
-        protocol_for(&self.store, asked.caller, deadline).await?;
+        let protocol = protocol_for(&self.store, asked.caller, deadline).await?;
         let participation = self.participation(&asked).await?;
         let site = participation.site().ok_or_else(not_found)?;
         let work = async {
@@ -111,7 +112,7 @@ impl Registry {
             self.store.audit(&entry, deadline).await.map_err(|failure| not_read(&failure))?;
             match &participation {
                 Participation::Registered(registration) => Ok(answer(StatusCode::OK, registration, true)),
-                _ => Ok(answer(StatusCode::OK, &self.by_submission(&asked, site).await?, false)),
+                _ => Ok(answer(StatusCode::OK, &self.by_submission(&asked, &protocol, site).await?, false)),
             }
         };
         counted(&self.store, asked.invocation, asked.caller.study(), [site], work).await
@@ -142,7 +143,7 @@ impl Registry {
             let before = match &participation {
                 Participation::None => None,
                 Participation::Registered(registration) => Some(Registration::clone(registration)),
-                Participation::BySubmission(site) => Some(self.by_submission(asked, site).await?),
+                Participation::BySubmission(site) => Some(self.by_submission(asked, protocol, site).await?),
             };
             // A call about a patient of another site is none of that site's.
             *counts_for = participation.site().filter(|site| asked.covers(site)).cloned();
@@ -174,12 +175,19 @@ impl Registry {
         participation.map_err(|failure| not_read(&failure))
     }
 
-    /// What a registration would say of a patient whom the first submission has enrolled at `site`.
-    async fn by_submission(&self, asked: &Asked<'_>, site: &SiteId) -> Result<Registration, Problem> {
+    /// What a registration would say of a patient whom the first submission has enrolled at `site`: the day is that of the
+    /// site's time zone, in which the patient's windows are.
+    async fn by_submission(
+        &self,
+        asked: &Asked<'_>,
+        protocol: &Protocol,
+        site: &SiteId,
+    ) -> Result<Registration, Problem> {
         let study = asked.caller.study();
-        let first = self.store.first_received_on(study, &asked.patient, asked.invocation.deadline).await;
+        let first = self.store.first_received_at(study, &asked.patient, asked.invocation.deadline).await;
         let first = first.map_err(|failure| not_read(&failure))?.ok_or_else(not_found)?;
-        Ok(Registration::new(study.clone(), asked.patient.clone(), site.clone(), first))
+        let zone = protocol.study().and_then(|study| study.site(site)).map(|site| site.time_zone.as_str());
+        Ok(Registration::new(study.clone(), asked.patient.clone(), site.clone(), day_in(zone, first)))
     }
 }
 

@@ -341,6 +341,22 @@ async fn a_patient_without_a_group_in_the_token_is_of_the_registered_group() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_first_submission_enrols_on_the_day_of_the_site_wherever_the_device_was() {
+    for (zone, device, day) in [
+        ("Pacific/Kiritimati", "2026-01-01T08:00:00-11:00", "2026-11-28"),
+        ("Pacific/Pago_Pago", "2026-01-01T08:00:00+14:00", "2026-11-27"),
+    ] {
+        let world = World::new();
+        world.put_study(json!({"sites": [{"id": "S01", "name": "Site 1", "timeZone": zone}]})).await;
+        assert_eq!(submit(&world, &submission(1, device)).await.0, 202);
+        assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
+        world.tamper("submission", "received_at", "2026-11-27T23:30:00Z");
+        let (status, enrolled) = send(&world, get(&STAFF, "P-001")).await;
+        assert_eq!((status, &enrolled["enrolledOn"]), (200, &json!(day)), "{zone}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_first_submission_enrols_where_the_study_does_not_require_it() {
     let world = World::new();
     assert_eq!(submit(&world, &submission(1, "2026-01-01T08:00:00Z")).await.0, 202);

@@ -291,11 +291,13 @@ async fn made_for(
             let known = plan.made_for.as_ref().map(|made_for| made_for.enrolled_on);
             let enrolled_on = match known {
                 Some(on) => Some(on),
+                // By the clock of the site, as its windows are: the device may have been anywhere.
                 None => store
-                    .first_received_on(&plan.study, &plan.patient, deadline)
+                    .first_received_at(&plan.study, &plan.patient, deadline)
                     .await?
-                    .map(|on| civil_date(on).ok_or_else(out_of_range))
-                    .transpose()?,
+                    .map(|at| timestamp(at).ok_or_else(out_of_range))
+                    .transpose()?
+                    .map(|at| zone(&site_zone(&site)).to_datetime(at).date()),
             };
             enrolled_on.map(|enrolled_on| MadeFor {
                 study_version,
@@ -326,17 +328,20 @@ async fn made_for(
 }
 
 fn subject(made_for: &MadeFor) -> Subject {
-    let zone = TimeZone::get(&made_for.time_zone).unwrap_or_else(|_| {
-        // Checked when it was entered, so that this database is older than that one.
-        tracing::error!(event = "time_zone_unknown", time_zone = made_for.time_zone.as_str());
-        TimeZone::UTC
-    });
     Subject {
         site: made_for.site.clone(),
         enrolled_on: made_for.enrolled_on,
-        zone,
+        zone: zone(&made_for.time_zone),
         group: made_for.group.clone(),
         events: made_for.events.clone(),
         withdrawn_at: made_for.withdrawn_at,
     }
+}
+
+fn zone(name: &str) -> TimeZone {
+    TimeZone::get(name).unwrap_or_else(|_| {
+        // Checked when it was entered, so that this database is older than that one.
+        tracing::error!(event = "time_zone_unknown", time_zone = name);
+        TimeZone::UTC
+    })
 }

@@ -488,7 +488,7 @@ impl Sequence {
                 extend(
                     &mut body,
                     json!({
-                        "FilterExpression": "#kind = :submission", "ProjectionExpression": "received_at, authored_at",
+                        "FilterExpression": "#kind = :submission", "ProjectionExpression": "received_at",
                         "ExpressionAttributeNames": {"#kind": "kind"},
                     }),
                 );

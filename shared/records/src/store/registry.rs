@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::{CancellationReason, Put, TransactWriteItem};
 use clinical::ids::{PatientId, SiteId, StudyId};
 use invocation::Deadline;
 use invocation::aws::{Failure, Limits};
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 
 use super::Store;
 use crate::items::audit::Audit;
@@ -93,33 +93,29 @@ impl Store {
         participation.map_err(|_| Failure::unreadable(OPERATION, "the patient's registration cannot be read"))
     }
 
-    /// The day on which the first submission of `patient` was received, by the offset of the device that sent it; `None`
-    /// if there is none.
+    /// When the first submission of `patient` was received; `None` if there is none.
     ///
     /// # Errors
     /// If the store did not return all submissions in time, or one cannot be read.
-    pub async fn first_received_on(
+    pub async fn first_received_at(
         &self,
         study: &StudyId,
         patient: &PatientId,
         deadline: Deadline,
-    ) -> Result<Option<Date>, Failure> {
+    ) -> Result<Option<OffsetDateTime>, Failure> {
         let narrow = |query: QueryFluentBuilder| {
             query
                 .filter_expression("#kind = :submission")
-                .projection_expression("received_at, authored_at")
+                .projection_expression("received_at")
                 .expression_attribute_names("#kind", "kind")
                 .expression_attribute_values(":submission", text(submission::KIND))
         };
         let items = self.data_of_patient(study, patient, narrow, deadline).await?;
-        let received = items.iter().map(|item| {
-            let (received, authored) = (Reader(item).instant("received_at")?, Reader(item).instant("authored_at")?);
-            Ok(received.checked_to_offset(authored.offset()).unwrap_or(received))
-        });
-        let received: Result<Vec<OffsetDateTime>, Unreadable> = received.collect();
+        let received: Result<Vec<OffsetDateTime>, Unreadable> =
+            items.iter().map(|item| Reader(item).instant("received_at")).collect();
         let received = received
             .map_err(|_| Failure::unreadable("Query of a patient's submissions", "a submission cannot be read"))?;
-        Ok(received.into_iter().min().map(OffsetDateTime::date))
+        Ok(received.into_iter().min())
     }
 
     /// Stores `registration`, if the stored one has the revision that it was made from, with the entry that keeps the
