@@ -5,11 +5,13 @@
 //! `harness`'s DynamoDB and SNS, and the stream is delivered by the event source mapping of the local cloud.
 
 pub mod checks;
+mod clinicians;
 pub mod clock;
 pub mod cloud;
 pub mod coverage;
 pub mod dice;
 pub mod exhaustive;
+pub mod gateway;
 pub mod journal;
 pub mod network;
 mod panics;
@@ -20,3 +22,5 @@ pub mod planting;
 pub mod registry;
 pub mod run;
 pub mod shrink;
+mod stream;
+mod study;

@@ -7,7 +7,8 @@ use time::OffsetDateTime;
 use tokio::time::sleep;
 
 use crate::clock;
-use crate::phone::{Answer, SECRET, pseudonym};
+use crate::gateway::Answer;
+use crate::phone::{SECRET, pseudonym};
 use crate::plan::{Happening, PATIENTS, SITES};
 use crate::run::Simulation;
 

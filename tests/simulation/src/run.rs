@@ -5,25 +5,17 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Once, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::FutureExt;
 use futures::future::join_all;
 use harness::{Path, World, context};
 use invocation::{Environment, telemetry};
 use lambda_runtime::LambdaEvent;
-use local::dynamodb::DynamoDb;
 use local::failures::Failures;
-use local::feed::Feed;
-use local::lambda::{Invocation, InvocationOutcome};
-use local::stream::{self, Destinations, Streams};
-use local::template::{StreamMapping, Template};
-use records::stream::Batch;
+use local::stream::Streams;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, sleep_until};
 
@@ -32,7 +24,8 @@ use crate::dice::Dice;
 use crate::journal::{Journal, Pages};
 use crate::network::{Gone, Network};
 use crate::phone::{NEWER, OLDER, Phones, SECRET};
-use crate::plan::{Happening, Plan, SITES, WeatherFault};
+use crate::plan::{Happening, Plan, WeatherFault};
+use crate::study::{instrument, study};
 use crate::{checks, clock, panics};
 
 /// How long the world may take to settle in fair weather.
@@ -81,9 +74,9 @@ pub struct Simulation {
     pub number: u64,
     plan: Plan,
     /// The alerts that clinicians acknowledged.
-    acknowledged: RefCell<BTreeSet<String>>,
+    pub(crate) acknowledged: RefCell<BTreeSet<String>>,
     /// The versions of the study that were put in force after the first.
-    versions: Cell<u32>,
+    pub(crate) versions: Cell<u32>,
 }
 
 /// Runs `plan` on this thread.
@@ -266,95 +259,6 @@ impl Simulation {
         }
     }
 
-    /// Delivers the stream to `score` by the rules of the event source mapping.
-    pub async fn read_stream(self: &Rc<Self>, name: &str) -> Streams {
-        let config = self.world.sdk_config_in(&format!("stream-{}-{name}", self.number));
-        let streams = aws_sdk_dynamodbstreams::Client::new(&config);
-        let database = DynamoDb::simulated(aws_sdk_dynamodb::Client::new(&config), streams);
-        let mapping = StreamMapping {
-            batch_size: self.plan.batch_size,
-            parallelization_factor: self.plan.lanes,
-            maximum_record_age: self.plan.record_age.map(Duration::from_secs).or(mapping().maximum_record_age),
-            ..mapping().clone()
-        };
-        let (invocations, mut queue) = mpsc::unbounded_channel::<(Bytes, oneshot::Sender<Invocation>)>();
-        let this = Rc::clone(self);
-        spawn_local(async move {
-            while let Some((event, answer)) = queue.recv().await {
-                let this = Rc::clone(&this);
-                spawn_local(async move {
-                    let _ = answer.send(this.score(event).await);
-                });
-            }
-        });
-        let invoke = Arc::new(move |_: &str, event: Bytes| {
-            let (answered, answer) = oneshot::channel();
-            let sent = invocations.send((event, answered)).is_ok();
-            async move {
-                match answer.await {
-                    Ok(invocation) if sent => invocation,
-                    _ => ended(InvocationOutcome::Unavailable("the simulation ends".to_owned())),
-                }
-            }
-            .boxed()
-        });
-        let warned = self.journal.clone();
-        let destinations = Destinations {
-            failures: self.failures.clone(),
-            publish: Arc::new(|_: &str, _| async { Ok(()) }.boxed()),
-            warn: Arc::new(move |text| warned.note(text)),
-            feed: Feed::default(),
-        };
-        let streams = stream::start(&database, &[mapping], invoke, destinations, None).await;
-        streams.expect("the world has the table and its stream")
-    }
-
-    async fn score(&self, event: Bytes) -> Invocation {
-        let is_json = "the mapping sends JSON";
-        let mut sent: Value = serde_json::from_slice(&event).expect(is_json);
-        let batch: Vec<Value> = sent["Records"].as_array_mut().map(std::mem::take).unwrap_or_default();
-        let payload: Batch = serde_json::from_slice(&event).expect(is_json);
-        let records = batch.len();
-        let result = self.cloud.invoke(Name::Score, move |environment, remaining| {
-            let event = LambdaEvent::new(payload, context(remaining));
-            async move {
-                let Handler::Score(score) = &environment.handler else { unreachable!("it is a score") };
-                Box::pin(score.handle(event)).await.map_err(|error| error.to_string())
-            }
-        });
-        let outcome = match result.await {
-            Ended::Returned(Ok(answer)) => {
-                let failed = answer.batch_item_failures.len();
-                self.journal.note(format!("score: {failed} of {records} records are not done"));
-                if failed > 0 {
-                    self.journal.met("branch: batch retried");
-                }
-                let named = |record: &&Value| {
-                    let number = &record["dynamodb"]["SequenceNumber"];
-                    answer.batch_item_failures.iter().any(|failure| *number == failure.item_identifier)
-                };
-                for record in batch.iter().filter(|record| !named(record)) {
-                    self.check_done(record);
-                }
-                InvocationOutcome::Answer(serde_json::to_vec(&answer).unwrap_or_default().into())
-            }
-            Ended::Returned(Err(error)) => InvocationOutcome::FunctionError(error.into()),
-            Ended::TimedOut => InvocationOutcome::TimedOut,
-            Ended::Lost => InvocationOutcome::Crashed,
-        };
-        ended(outcome)
-    }
-
-    /// A record that the answer does not name is done: its submission is scored or quarantined.
-    fn check_done(&self, record: &Value) {
-        let number = &record["dynamodb"]["SequenceNumber"];
-        let quarantined = self.world.item(&json!({"pk": {"S": "QUARANTINE"}, "sk": {"S": number}})).is_some();
-        let scored = self.world.item(&record["dynamodb"]["Keys"]).is_some_and(|item| item["scored_at"].is_string());
-        if !quarantined && !scored {
-            self.journal.violation(format!("promise 2: score answered that record {number} is done, and it is not"));
-        }
-    }
-
     async fn happen(self: &Rc<Self>, what: Happening, second: &RefCell<Option<Streams>>) {
         self.journal.note(format!("event: {what:?}"));
         match what {
@@ -392,94 +296,6 @@ impl Simulation {
             Happening::Enrol | Happening::Transfer | Happening::Withdraw => self.register(what).await,
         }
     }
-
-    /// Puts another version of the study in force. It is the data manager's own connection that has no faults, so the
-    /// network is fair for everybody until it is done.
-    async fn put_study_version(&self) {
-        let number = self.versions.get() + 1;
-        self.versions.set(number);
-        let mut changed = study(&self.plan, &format!("1.{number}.0"));
-        // Each time at another score.
-        let rule = json!({"of": "total", "atLeast": 7 - number % 3});
-        changed["instruments"][0]["rules"] = json!([{"id": "added", "severity": "warning", "when": {"score": rule}}]);
-        self.world.connect(|_| Path::default());
-        self.world.put_study(changed).await;
-        let mut network = Network::of(&self.plan, self.cloud.gone(), self.journal.clone());
-        self.world.connect(move |call| network.path(call));
-        self.journal.met("fault: study changed");
-    }
-
-    /// Clinicians acknowledge some of the alerts that were published, some time after that.
-    async fn acknowledge_alerts(self: &Rc<Self>) {
-        let mut dice = Dice::of(self.plan.seed, "clinicians");
-        let mut read = 0;
-        // An outage that cuts answers off has one message published hundreds of times.
-        let mut seen = BTreeSet::new();
-        loop {
-            sleep(Duration::from_secs(20)).await;
-            let published = self.world.published();
-            for message in &published[read..] {
-                if !seen.insert(message.message.clone())
-                    || self.plan.acknowledge_one_in == 0
-                    || !dice.one_in(self.plan.acknowledge_one_in)
-                {
-                    continue;
-                }
-                let Some(alert) = message.body()["alertId"].as_str().map(str::to_owned) else { continue };
-                let after = Duration::from_secs(dice.below(2_400));
-                let this = Rc::clone(self);
-                let twice = dice.one_in(3);
-                spawn_local(async move {
-                    sleep(after).await;
-                    this.acknowledge_elsewhere(&alert).await;
-                    let first = this.acknowledge(alert.clone(), "first");
-                    if twice {
-                        futures::join!(first, this.acknowledge(alert, "second"));
-                    } else {
-                        first.await;
-                    }
-                });
-            }
-            read = published.len();
-        }
-    }
-
-    /// A clinician acknowledges `alert`, and repeats that until it is answered.
-    pub async fn acknowledge(&self, alert: String, clinician: &str) {
-        loop {
-            let answer = self.phones.acknowledge(&alert, &SITES.join(" "), clinician).await;
-            match answer.status {
-                200 => {
-                    self.journal.met("branch: acknowledged");
-                    self.journal.note(format!("clinician: {alert} is acknowledged"));
-                    self.acknowledged.borrow_mut().insert(alert);
-                    return;
-                }
-                _ if self.phones.is_to_repeat(&answer) => sleep(Duration::from_secs(30)).await,
-                other => {
-                    self.journal.violation(format!("the acknowledgement of a published alert was answered {other}"));
-                    return;
-                }
-            }
-        }
-    }
-
-    /// A clinician of another site tries to acknowledge `alert`, and must not find it.
-    async fn acknowledge_elsewhere(&self, alert: &str) {
-        let of_site =
-            |site: &str| self.world.items("alert").iter().any(|row| row["alert_id"] == alert && row["site"] == site);
-        let Some(elsewhere) = SITES.into_iter().find(|site| !of_site(site)) else { return };
-        let answer = self.phones.acknowledge(alert, elsewhere, "other").await;
-        if answer.status == 404 {
-            self.journal.met("branch: alert of another site not found");
-        } else if !self.phones.is_to_repeat(&answer) {
-            self.journal.violation(format!("promise 9: a clinician of another site was answered {}", answer.status));
-        }
-    }
-}
-
-fn ended(outcome: InvocationOutcome) -> Invocation {
-    Invocation { request_id: "simulated".to_owned(), took: Duration::ZERO, outcome }
 }
 
 fn now_seconds() -> u64 {
@@ -490,60 +306,6 @@ fn now_seconds() -> u64 {
 async fn at(seconds: u64) {
     let wait = Duration::from_secs(seconds).saturating_sub(clock::elapsed());
     sleep_until(tokio::time::Instant::now() + wait).await;
-}
-
-/// The event source mapping of the template.
-fn mapping() -> &'static StreamMapping {
-    static MAPPING: OnceLock<StreamMapping> = OnceLock::new();
-    MAPPING.get_or_init(|| {
-        let text = include_str!("../../../template.yaml");
-        let issuer =
-            ["TokenIssuer", "TokenAudience"].map(|name| (name.to_owned(), "https://issuer.example".to_owned()));
-        let template = Template::parse(std::path::Path::new("template.yaml"), text, &issuer.into());
-        template.expect("the template is valid").streams.remove(0)
-    })
-}
-
-/// The study, at `version`.
-fn study(plan: &Plan, version: &str) -> Value {
-    let instruments = [OLDER, NEWER].map(|version| json!({"id": "pain", "version": version}));
-    json!({
-        "version": version,
-        "sites": SITES.map(|site| json!({"id": site, "name": site, "timeZone": "Europe/Berlin"})),
-        "instruments": instruments,
-        "alerts": {"escalation": {"afterMinutes": plan.escalation_minutes, "limit": plan.escalation_limit}},
-    })
-}
-
-/// An instrument with rules of every kind: on an answer, on the score, and some that look back, one with quiet hours. Its
-/// third item is nothing but a number to look for in logs.
-fn instrument(version: &str) -> String {
-    let is_newer = version == NEWER;
-    let change = |against: &str, by: u32| json!({"of": "total", "against": against, "worse": "higher", "by": by});
-    let mut instrument = json!({
-        "id": "pain", "version": version, "title": {"en": "Pain"},
-        "licence": {"terms": "Public domain", "texts": "included"}, "sources": ["A test"],
-        "items": [
-            {"id": "1", "type": "integer", "min": 0, "max": 10, "text": {"en": "Pain?"}},
-            {"id": "2", "type": "boolean", "text": {"en": "Fever?"}},
-            {"id": "3", "type": "integer", "min": 0, "max": 999_999, "text": {"en": "Number?"}},
-        ],
-        "scores": [
-            {"id": "total", "value": "1", "range": [0, 10]},
-            {"id": "number", "value": "3", "range": [0, 999_999]},
-        ],
-        "rules": [
-            {"id": "safety", "severity": "critical", "when": {"item": {"of": "2", "atLeast": 1}}},
-            {"id": "high", "severity": "warning", "when": {"score": {"of": "total", "atLeast": if is_newer { 9 } else { 10 }}}},
-            {"id": "lasting", "severity": "warning", "when": {"consecutive": {"of": "total", "atLeast": 7, "times": 3, "last": 3}}},
-            {"id": "worse", "severity": "warning", "quietHours": 24, "when": {"change": change("baseline", 4)}},
-            {"id": "jump", "severity": "info", "when": {"change": change("previous", if is_newer { 3 } else { 5 })}},
-        ],
-    });
-    if is_newer {
-        instrument["comparableTo"] = json!(OLDER);
-    }
-    instrument.to_string()
 }
 
 /// The log lines of a simulation.
