@@ -157,6 +157,15 @@ pub struct Published {
     pub at: SystemTime,
 }
 
+/// A reminder that SNS accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reminded {
+    /// The body.
+    pub body: Value,
+    /// When SNS accepted it.
+    pub at: SystemTime,
+}
+
 impl Published {
     /// The JSON body of the protocols that programs use.
     pub fn body(&self) -> Value {
@@ -279,6 +288,11 @@ impl World {
 
     /// The bodies of the reminders that were published, in order.
     pub fn reminders(&self) -> Vec<Value> {
+        self.reminded().into_iter().map(|reminder| reminder.body).collect()
+    }
+
+    /// The reminders that were published, in order, each with its time.
+    pub fn reminded(&self) -> Vec<Reminded> {
         self.0.sns.reminders()
     }
 

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde_json::Value;
 
-use crate::{Call, Published, lock};
+use crate::{Call, Published, Reminded, lock};
 
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 
@@ -17,8 +17,7 @@ const MOST_ENTRIES: usize = 10;
 #[derive(Default)]
 pub(crate) struct Sns {
     alerts: Mutex<Vec<Published>>,
-    /// The bodies of reminders.
-    reminders: Mutex<Vec<Value>>,
+    reminders: Mutex<Vec<Reminded>>,
 }
 
 impl Sns {
@@ -26,7 +25,7 @@ impl Sns {
         lock(&self.alerts).clone()
     }
 
-    pub(crate) fn reminders(&self) -> Vec<Value> {
+    pub(crate) fn reminders(&self) -> Vec<Reminded> {
         lock(&self.reminders).clone()
     }
 
@@ -64,7 +63,8 @@ impl Sns {
             "Publish" => {
                 let body = field("Message").unwrap_or_default();
                 let mut reminders = lock(&self.reminders);
-                reminders.push(serde_json::from_str(&body).expect("a reminder is JSON"));
+                let body = serde_json::from_str(&body).expect("a reminder is JSON");
+                reminders.push(Reminded { body, at: SystemTime::now() });
                 format!("<PublishResult><MessageId>reminder-{}</MessageId></PublishResult>", reminders.len())
             }
             other => unreachable!("no function calls {other}"),

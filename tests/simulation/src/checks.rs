@@ -16,8 +16,9 @@ use uuid::Uuid;
 use verification::{Settings, verify};
 
 use crate::clock;
+use crate::occurrences;
 use crate::phone::{Known, SECRET};
-use crate::plan::{Happening, SITES, WeatherFault};
+use crate::plan::{Happening, Plan, SITES, WeatherFault};
 use crate::run::{BAD_RECORD, Log, OUT_OF_RETENTION, Simulation};
 
 /// How long a submission may wait for its score, and an alert for its publication: the batch before it publishes for at
@@ -42,6 +43,8 @@ pub async fn check(simulation: &Simulation, log: &Log) {
     in_time(simulation);
     disclosures(simulation, log);
     reference(simulation).await;
+    occurrences::check(simulation, &known);
+    simulation.check_due().await;
     branches(simulation, log, given_up.len());
 }
 
@@ -157,7 +160,7 @@ fn withdrawals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     }
 }
 
-fn instant(value: &Value) -> Option<OffsetDateTime> {
+pub(crate) fn instant(value: &Value) -> Option<OffsetDateTime> {
     OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok()
 }
 
@@ -323,28 +326,13 @@ fn in_time(simulation: &Simulation) {
     if plan.weather.iter().any(|weather| weather.fault == WeatherFault::ClockStep) {
         return;
     }
-    let mut trouble: Vec<Range<i64>> = Vec::new();
-    let mut trouble_of_sns: Vec<Range<i64>> = Vec::new();
-    for weather in &plan.weather {
-        let of_sns = matches!(weather.fault, WeatherFault::SnsDown | WeatherFault::SnsPartial);
-        let list = if of_sns { &mut trouble_of_sns } else { &mut trouble };
-        if weather.fault != WeatherFault::AnswerLost {
-            list.push(weather.from as i64..weather.to as i64);
-        }
-    }
-    for event in plan.events.iter().filter(|event| event.what == Happening::Trim) {
-        trouble.push(event.at as i64..(event.at + OUT_OF_RETENTION.as_secs()) as i64);
-    }
-    let is_fair = |from: OffsetDateTime, troubles: &[Range<i64>]| {
-        let at = (from - clock::start_of_day()).whole_seconds();
-        let until = at + LONGEST_WAIT.whole_seconds();
-        !troubles.iter().any(|trouble| trouble.start <= until && at - AFTERMATH < trouble.end)
-    };
+    let all = Trouble::of(plan);
+    let apart_from_sns = Trouble::apart_from_sns(plan);
     for item in simulation.world.items("submission") {
         let (Some(received), Some(scored)) = (instant(&item["received_at"]), instant(&item["scored_at"])) else {
             continue;
         };
-        if scored - received > LONGEST_WAIT && is_fair(received, &trouble) {
+        if scored - received > LONGEST_WAIT && apart_from_sns.is_fair(received, received + LONGEST_WAIT) {
             let waited = scored - received;
             simulation.journal.violation(format!("promise 2: {} waited {waited} for its score", item["id"]));
         }
@@ -355,18 +343,46 @@ fn in_time(simulation: &Simulation) {
         let steps = published.entry(body["alertId"].as_str().unwrap_or_default().to_owned()).or_default();
         steps.entry(body["escalation"].as_u64().unwrap_or_default()).or_insert(message.at.into());
     }
-    trouble.append(&mut trouble_of_sns);
     let between = time::Duration::minutes(plan.escalation_minutes.into()) - time::Duration::SECOND;
     for row in simulation.world.items("alert") {
         let Some(steps) = row["alert_id"].as_str().and_then(|id| published.get(id)) else { continue };
         let (Some(raised), Some(first)) = (instant(&row["raised_at"]), steps.get(&0)) else { continue };
-        if *first - raised > LONGEST_WAIT && is_fair(raised, &trouble) {
+        if *first - raised > LONGEST_WAIT && all.is_fair(raised, raised + LONGEST_WAIT) {
             let waited = *first - raised;
             simulation.journal.violation(format!("promise 4: {} waited {waited} for its publication", row["alert_id"]));
         }
         if steps.values().zip(steps.values().skip(1)).any(|(one, next)| *next - *one < between) {
             simulation.journal.violation(format!("promise 4: a step of {} came early", row["alert_id"]));
         }
+    }
+}
+
+/// When something was wrong.
+pub(crate) struct Trouble(Vec<Range<i64>>);
+
+impl Trouble {
+    /// All trouble of `plan`.
+    pub(crate) fn of(plan: &Plan) -> Self {
+        Self::matching(plan, |_| true)
+    }
+
+    /// The trouble of `plan`, except that of SNS.
+    fn apart_from_sns(plan: &Plan) -> Self {
+        Self::matching(plan, |fault| !matches!(fault, WeatherFault::SnsDown | WeatherFault::SnsPartial))
+    }
+
+    fn matching(plan: &Plan, counts: impl Fn(WeatherFault) -> bool) -> Self {
+        let weather = plan.weather.iter().filter(|weather| weather.fault != WeatherFault::AnswerLost);
+        let weather = weather.filter(|weather| counts(weather.fault));
+        let trimmed = plan.events.iter().filter(|event| event.what == Happening::Trim);
+        let trimmed = trimmed.map(|event| event.at as i64..(event.at + OUT_OF_RETENTION.as_secs()) as i64);
+        Self(weather.map(|weather| weather.from as i64..weather.to as i64).chain(trimmed).collect())
+    }
+
+    /// Whether nothing was wrong from before `from`, so that it might still have consequences, to `until`.
+    pub(crate) fn is_fair(&self, from: OffsetDateTime, until: OffsetDateTime) -> bool {
+        let at = |time: OffsetDateTime| (time - clock::start_of_day()).whole_seconds();
+        !self.0.iter().any(|trouble| trouble.start <= at(until) && at(from) - AFTERMATH < trouble.end)
     }
 }
 

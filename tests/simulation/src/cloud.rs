@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use alerts::Alerts;
 use clinical::studies::Escalation;
+use due::Due;
 use harness::World;
 use invocation::Deadline;
 use registry::Registry;
@@ -38,6 +39,8 @@ pub enum Name {
     Alerts,
     /// Behind the API.
     Registry,
+    /// Behind the API.
+    Due,
 }
 
 impl Name {
@@ -48,13 +51,14 @@ impl Name {
             Self::Sweep => "sweep",
             Self::Alerts => "alerts",
             Self::Registry => "registry",
+            Self::Due => "due",
         }
     }
 
     /// The time-out in the template.
     fn timeout(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Submit | Self::Alerts | Self::Registry => 10,
+            Self::Submit | Self::Alerts | Self::Registry | Self::Due => 10,
             Self::Score => 60,
             Self::Sweep => 50,
         })
@@ -62,7 +66,7 @@ impl Name {
 
     fn reserve(self) -> Duration {
         match self {
-            Self::Submit | Self::Alerts | Self::Registry => Deadline::API_RESERVE,
+            Self::Submit | Self::Alerts | Self::Registry | Self::Due => Deadline::API_RESERVE,
             Self::Score | Self::Sweep => Deadline::STREAM_RESERVE,
         }
     }
@@ -76,6 +80,7 @@ pub enum Handler {
     Sweep(Sweep),
     Alerts(Alerts),
     Registry(Registry),
+    Due(Due),
 }
 
 /// An environment of a function.
@@ -186,7 +191,7 @@ impl Cloud {
     {
         let environment = self.environment(name).await;
         let index = self.invocations.replace(self.invocations.get() + 1);
-        if matches!(name, Name::Submit | Name::Alerts | Name::Registry) {
+        if matches!(name, Name::Submit | Name::Alerts | Name::Registry | Name::Due) {
             self.requests.set(self.requests.get() + 1);
         }
         let mishap = match self.lost {
@@ -284,6 +289,7 @@ impl Cloud {
             }
             Name::Alerts => Handler::Alerts(Alerts::new(store)),
             Name::Registry => Handler::Registry(Registry::new(store)),
+            Name::Due => Handler::Due(Due::new(store)),
         };
         let environment = Rc::new(Environment { name, number, handler, clock: Cell::new(0), busy: Cell::new(true) });
         self.environments.borrow_mut().push(Rc::clone(&environment));

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Every fault and branch that a large number of seeds must meet.
-pub const EXPECTED: [&str; 69] = [
+pub const EXPECTED: [&str; 90] = [
     "fault: throttled",
     "fault: 500",
     "fault: 500 after the write",
@@ -74,6 +74,27 @@ pub const EXPECTED: [&str; 69] = [
     "branch: withdrawn",
     "branch: sent from a second site",
     "branch: killed at the time-out",
+    "branch: occurrence made or moved",
+    "branch: window open when it was made",
+    "branch: plan marked by the registry",
+    "branch: plan begun by a submission",
+    "branch: event dated",
+    "branch: time zone changed",
+    "branch: window moved",
+    "branch: window not asked",
+    "branch: window ended by a withdrawal",
+    "branch: reminded",
+    "branch: reminder repeated",
+    "branch: window found missed",
+    "branch: missed window answered late",
+    "branch: alert of missed windows",
+    "branch: alert of several missed windows",
+    "branch: alert acknowledged by a late answer",
+    "branch: answered in its window",
+    "branch: answered late",
+    "branch: two answers in a window",
+    "branch: due shown to a patient",
+    "branch: due listed for a site",
 ];
 
 /// How often each was met.

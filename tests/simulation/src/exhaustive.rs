@@ -18,7 +18,14 @@ pub struct Exhausted {
 
 /// The scenario.
 pub fn scenario() -> Plan {
-    let diary = |pain, fever, corrects| Diary { quarters_ago: 0, pain: Some(pain), fever, corrects, newer: false };
+    let diary = |pain, fever, corrects| Diary {
+        quarters_ago: 0,
+        pain: Some(pain),
+        fever,
+        corrects,
+        newer: false,
+        completed: None,
+    };
     let send = |at, diary| Action { at, patient: 0, device: 0, what: What::Send(diary) };
     Plan {
         seed: 1,
@@ -36,6 +43,7 @@ pub fn scenario() -> Plan {
         ],
         weather: Vec::new(),
         events: Vec::new(),
+        asking: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub async fn gateway(
                 Handler::Submit(submit) => submit.handle(request).await,
                 Handler::Alerts(alerts) => alerts.handle(request).await,
                 Handler::Registry(registry) => registry.handle(request).await,
+                Handler::Due(due) => due.handle(request).await,
                 Handler::Score(_) | Handler::Sweep(_) => unreachable!("they are not behind the API"),
             }
         }

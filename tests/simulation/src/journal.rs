@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock;
 use crate::coverage::Coverage;
@@ -21,6 +22,8 @@ pub struct Pages {
     pub violations: Vec<String>,
     /// The number of invocations.
     pub invocations: u32,
+    /// When plans of patients were sent to be stored: the key of the patient, and the time since the start.
+    pub planned: Vec<(String, Duration)>,
 }
 
 impl Journal {

@@ -85,6 +85,11 @@ impl Network {
 
     /// Counts the branches that show in what is sent.
     fn look_at(&mut self, call: &Call) {
+        let put = &call.body["Item"];
+        if call.name() == "PutItem" && put["kind"]["S"] == "plan" && put.get("made_for").is_some() {
+            let patient = put["pk"]["S"].as_str().unwrap_or_default().to_owned();
+            self.journal.pages().planned.push((patient, clock::elapsed()));
+        }
         if call.name() != "TransactWriteItems" {
             return;
         }
@@ -118,7 +123,7 @@ impl Network {
     }
 
     fn hit(&mut self, path: &mut Path, call: &Call, Weather { fault, from, .. }: Weather) {
-        let sns = call.name() == "PublishBatch";
+        let sns = ["Publish", "PublishBatch"].contains(&call.name());
         let write = sns || ["PutItem", "UpdateItem", "TransactWriteItems"].contains(&call.name());
         let transaction = call.name() == "TransactWriteItems";
         let (fault, met) = match fault {

@@ -46,6 +46,8 @@ pub struct Known {
     pub bodies: Vec<Value>,
     /// The body that was answered with 2xx, and the receipt.
     pub accepted: Option<(Value, Value)>,
+    /// When it was first known to be accepted: it is stored since then at the latest.
+    pub answered: Option<OffsetDateTime>,
     /// When a correction was last refused.
     pub refused: Option<OffsetDateTime>,
     /// Whether it was refused because the patient has withdrawn.
@@ -55,7 +57,7 @@ pub struct Known {
 /// All phones of a plan.
 pub struct Phones {
     cloud: Rc<Cloud>,
-    journal: Journal,
+    pub(crate) journal: Journal,
     losing: Vec<crate::plan::Weather>,
     dice: RefCell<Dice>,
     diaries: RefCell<Vec<Vec<Uuid>>>,
@@ -181,14 +183,30 @@ impl Phones {
             }
             What::OtherBody { pain, at_once } => self.send_other(action, *pain, *at_once).await,
             What::Intrude => self.intrude(patient).await,
+            What::Due => self.ask_what_is_due(patient).await,
         }
     }
 
     /// A new body of `diary`; `None` if what it corrects was never sent.
     async fn complete(&self, action: &Action, diary: &Diary) -> Option<(Uuid, Value)> {
+        // One device of two has a clock that is two hours fast.
+        let fast = if action.device > 0 { 7_200 } else { 0 };
+        if fast > 0 {
+            self.journal.met("fault: clock of a phone wrong");
+        }
+        let now = clock::now() + Duration::from_secs(fast);
+        let authored = match diary.completed {
+            None => now - Duration::from_secs(900 * diary.quarters_ago),
+            Some(at) => clock::start_of_day() + time::Duration::seconds(at) + Duration::from_secs(fast),
+        };
         let id = {
             let mut dice = self.dice.borrow_mut();
-            Uuid::from_u128((u128::from(dice.roll()) << 64) | u128::from(dice.roll()))
+            let random = (u128::from(dice.roll()) << 64) | u128::from(dice.roll());
+            match diary.completed {
+                None => Uuid::from_u128(random),
+                // As an app should: the id begins with the time of its clock.
+                Some(_) => of_version_7(authored, random),
+            }
         };
         let number = self.number();
         let original = diary.corrects.map(|index| self.diaries.borrow()[action.patient].get(index).copied());
@@ -201,13 +219,6 @@ impl Phones {
                 Some(of)
             }
         };
-        // One device of two has a clock that is two hours fast.
-        let fast = if action.device > 0 { 7_200 } else { 0 };
-        if fast > 0 {
-            self.journal.met("fault: clock of a phone wrong");
-        }
-        let now = clock::now() + Duration::from_secs(fast);
-        let authored = now - Duration::from_secs(900 * diary.quarters_ago);
         let body = json!({
             "id": id.to_string(), "instrument": "pain", "version": if diary.newer { NEWER } else { OLDER },
             "authoredAt": authored.format(&Rfc3339).ok()?, "sentAt": now.format(&Rfc3339).ok()?,
@@ -216,4 +227,11 @@ impl Phones {
         });
         Some((id, body))
     }
+}
+
+/// A UUID of version 7 that was made at `at`.
+fn of_version_7(at: OffsetDateTime, random: u128) -> Uuid {
+    let millis = u64::try_from(at.unix_timestamp_nanos() / 1_000_000).unwrap_or_default();
+    let bytes = random.to_be_bytes();
+    uuid::Builder::from_unix_timestamp_millis(millis, bytes[6..].try_into().expect("ten bytes are left")).into_uuid()
 }

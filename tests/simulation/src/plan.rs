@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::asking::{self, Asking};
 use crate::dice::Dice;
 
 /// A whole simulation. Together with the seed, which fixes latencies and the moments of faults, it determines all that
@@ -30,6 +31,9 @@ pub struct Plan {
     pub weather: Vec<Weather>,
     /// What is done to the stream, the study and the schedule.
     pub events: Vec<Event>,
+    /// When patients are asked; `None`: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<Asking>,
 }
 
 /// Something that a phone does.
@@ -65,6 +69,8 @@ pub enum What {
     PartlyInvalid(Diary),
     /// Another patient, or staff of another site, asks for the patient's latest submission.
     Intrude,
+    /// Asks what is due.
+    Due,
 }
 
 /// A diary of a patient.
@@ -81,6 +87,9 @@ pub struct Diary {
     /// Whether the app has the newer version of the instrument already.
     #[serde(default)]
     pub newer: bool,
+    /// Seconds after the start, or before it, at which it was completed, instead of `quarters_ago`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed: Option<i64>,
 }
 
 /// A fault that is likely for some time.
@@ -177,9 +186,31 @@ pub enum Happening {
     Transfer,
     /// Staff withdraw a patient.
     Withdraw,
+    /// Staff register a patient with what the plan says.
+    Register {
+        /// The index of the patient.
+        patient: usize,
+    },
+    /// Staff enter the day of the event that schedules hang on.
+    DateEvent {
+        /// The index of the patient.
+        patient: usize,
+        /// The day, counted from the day of the start; `None`: it is removed.
+        day: Option<i64>,
+    },
+    /// Staff enter that a patient lives in another time zone.
+    ChangeZone {
+        /// The index of the patient.
+        patient: usize,
+        /// The index of the zone.
+        zone: usize,
+    },
+    /// Staff list what is due at a site.
+    ListDue,
 }
 
 impl Happening {
+    /// Those that any plan may have.
     const ALL: [Self; 9] = [
         Self::SplitShard,
         Self::SecondReader,
@@ -229,7 +260,7 @@ impl Plan {
         let event = |dice: &mut Dice| Event { at: dice.below(length), what: *dice.pick(&Happening::ALL) };
         let mut events: Vec<Event> = (0..dice.below(4)).map(|_| event(&mut dice)).collect();
         events.sort_by_key(|event| event.at);
-        Self {
+        let mut plan = Self {
             seed,
             escalation_minutes: *dice.pick(&[1, 5, 30]),
             escalation_limit: dice.below(3) as u32,
@@ -240,7 +271,10 @@ impl Plan {
             actions,
             weather,
             events,
-        }
+            asking: None,
+        };
+        asking::add_to(&mut plan);
+        plan
     }
 
     fn what(dice: &mut Dice, diaries: &mut usize) -> What {
@@ -254,6 +288,7 @@ impl Plan {
                 fever: dice.one_in(5),
                 corrects,
                 newer: dice.one_in(4),
+                completed: None,
             }
         };
         match dice.below(13) {
@@ -271,6 +306,16 @@ impl Plan {
             Some(rush) if dice.one_in(2) => rush.saturating_sub(dice.below(60)),
             _ => dice.below(length),
         };
+        Self::weather_from(dice, fault, from, length)
+    }
+
+    /// Any weather that begins at `from`, in a plan of this `length`.
+    pub fn weather_at(dice: &mut Dice, from: u64, length: u64) -> Weather {
+        let fault = *dice.pick(&WeatherFault::ALL);
+        Self::weather_from(dice, fault, from, length)
+    }
+
+    fn weather_from(dice: &mut Dice, fault: WeatherFault, from: u64, length: u64) -> Weather {
         let (lasts, one_in) = match fault {
             WeatherFault::SnsDown => (if dice.one_in(4) { 3_600 } else { dice.within(60..=600) }, 1),
             WeatherFault::StudyUnreadable => (dice.within(10..=600), 1),
@@ -291,6 +336,12 @@ impl Plan {
     pub fn length(&self) -> u64 {
         let actions = self.actions.iter().map(|action| action.at);
         let events = self.events.iter().map(|event| event.at);
-        actions.chain(events).chain(self.weather.iter().map(|weather| weather.to)).max().unwrap_or_default()
+        let asking = self.asking.iter().map(|asking| asking.until);
+        actions
+            .chain(events)
+            .chain(asking)
+            .chain(self.weather.iter().map(|weather| weather.to))
+            .max()
+            .unwrap_or_default()
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use tokio::time::sleep;
 
+use crate::asking::{self, ZONES};
 use crate::clock;
 use crate::gateway::Answer;
 use crate::phone::{SECRET, pseudonym};
@@ -15,6 +16,7 @@ use crate::run::Simulation;
 const PAUSE: Duration = Duration::from_secs(20);
 const ENROL: &str = "PUT /v1/patients/{patient}";
 const TRANSFER: &str = "POST /v1/patients/{patient}/transfer";
+const DATE: &str = "PUT /v1/patients/{patient}/events/{event}";
 const WITHDRAW: &str = "POST /v1/patients/{patient}/withdrawal";
 
 /// A withdrawal that was sent.
@@ -25,7 +27,7 @@ pub struct Withdrawn {
 }
 
 impl Simulation {
-    /// Lets staff enrol, transfer or withdraw the patient whose turn it is.
+    /// Lets staff change what is registered: of the patient whose turn it is, unless the plan names one.
     pub(crate) async fn register(&self, what: Happening) {
         let patients = self.plan().actions.iter().map(|action| action.patient + 1).max().unwrap_or(PATIENTS);
         let patient = clock::elapsed().as_secs() as usize % patients;
@@ -57,6 +59,27 @@ impl Simulation {
                     self.phones.withdrawal_answered(patient);
                 }
             }
+            Happening::Register { patient } => self.enrol(patient, SITES[patient % SITES.len()]).await,
+            Happening::DateEvent { patient, day } => {
+                let date = day.map(|days| asking::day(days).to_string());
+                let dated = json!({"date": date, "reason": SECRET});
+                // Whose registration is on its way is not known yet.
+                let mut status = self.ask(DATE, patient, &dated).await;
+                if status == 404 {
+                    self.enrol(patient, SITES[patient % SITES.len()]).await;
+                    status = self.ask(DATE, patient, &dated).await;
+                }
+                if status == 200 {
+                    self.journal.met("branch: event dated");
+                }
+            }
+            Happening::ChangeZone { patient, zone } => {
+                let changed = json!({"timeZone": ZONES[zone], "reason": SECRET});
+                self.enrol(patient, SITES[patient % SITES.len()]).await;
+                if self.ask(ENROL, patient, &changed).await == 200 {
+                    self.journal.met("branch: time zone changed");
+                }
+            }
             _ => {}
         }
     }
@@ -65,7 +88,10 @@ impl Simulation {
     async fn enrol(&self, patient: usize, site: &str) {
         // Another site is responsible where the patient was transferred before: 409. The day may differ from that of a
         // registration by a transfer, and such a change needs a reason.
-        let enrolment = json!({"site": site, "enrolledOn": "2026-11-01", "reason": SECRET});
+        let enrolment = match &self.plan().asking {
+            None => json!({"site": site, "enrolledOn": "2026-11-01", "reason": SECRET}),
+            Some(asking) => asking.enrolments[patient].body(site, SECRET),
+        };
         if matches!(self.ask(ENROL, patient, &enrolment).await, 200 | 201) {
             self.journal.met("branch: enrolled");
         }
@@ -83,7 +109,8 @@ impl Simulation {
                 answer => answer,
             };
             self.journal.note(format!("staff: {route} of patient {patient} is answered {status}"));
-            if !matches!(status, 200 | 201 | 409) && (route, status) != (TRANSFER, 404) {
+            let is_unknown = status == 404 && [TRANSFER, DATE].contains(&route);
+            if !matches!(status, 200 | 201 | 409) && !is_unknown {
                 self.journal.violation(format!("{route} was answered {status}"));
             }
             return status;

@@ -25,17 +25,21 @@ use crate::journal::{Journal, Pages};
 use crate::network::{Gone, Network};
 use crate::phone::{NEWER, OLDER, Phones, SECRET};
 use crate::plan::{Happening, Plan, WeatherFault};
-use crate::study::{instrument, study};
+use crate::study::{self, instrument};
 use crate::{checks, clock, panics};
 
 /// How long the world may take to settle in fair weather.
 const LONGEST_SETTLING: u64 = 6 * 3_600;
+/// For how long most plans last.
+const A_FEW_HOURS: Duration = Duration::from_secs(4 * 3_600);
 /// The sort key of a record that cannot be read.
 pub(crate) const BAD_RECORD: &str = "SUBMISSION#bad";
 /// How long the stream loses its records once it does.
 pub(crate) const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
 /// How long eventually consistent reads may be behind, and frozen environments may go on.
 const AFTERMATH: Duration = Duration::from_secs(420);
+/// Longer than a run of `sweep`, before which nothing becomes due any more.
+const QUIET: Duration = Duration::from_secs(120);
 
 /// Runs `plan` on a thread of its own.
 pub fn run(plan: &Plan) -> Pages {
@@ -85,8 +89,20 @@ fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
     let log = Log::default();
     let lines = log.clone();
     // As in production, with a tenth of the invocations sampled, and all functions in one log.
-    let own =
-        ["submit", "score", "sweep", "alerts", "registry", "api", "scoring", "records", "notifications", "invocation"];
+    let own = [
+        "submit",
+        "score",
+        "sweep",
+        "alerts",
+        "registry",
+        "due",
+        "api",
+        "scoring",
+        "scheduling",
+        "records",
+        "notifications",
+        "invocation",
+    ];
     let environment = Environment::from_iter([("POWERTOOLS_LOGGER_SAMPLE_RATE", "0.1")]);
     let subscriber = telemetry::subscriber(&environment, "simulation", &own, move |line| lines.add(line));
     tracing::subscriber::with_default(subscriber, || {
@@ -108,7 +124,7 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
     for version in [OLDER, NEWER] {
         world.put_instrument(&instrument(version)).await;
     }
-    world.put_study(study(&plan, "1.0.0")).await;
+    world.put_study(study::first(&plan)).await;
     let gone = Gone::default();
     let mut network = Network::of(&plan, gone.clone(), journal.clone());
     world.connect(move |call| network.path(call));
@@ -162,10 +178,18 @@ impl Simulation {
         at(self.plan.length()).await;
         self.cloud.set_clocks();
         self.journal.note("the weather is fair from now on");
-        self.settle().await;
+        // What wakes up in the aftermath is worked off, too.
+        loop {
+            self.settle().await;
+            sleep(AFTERMATH).await;
+            if self.waiting(QUIET) == 0 {
+                break;
+            }
+        }
         clinicians.abort();
         sweeper.abort();
-        sleep(AFTERMATH).await;
+        // The last run of sweep ends.
+        sleep(QUIET / 2).await;
         checks::check(self, log).await;
         reader.stop().await;
         let second = second.take();
@@ -187,29 +211,32 @@ impl Simulation {
     /// Waits until nothing waits any more.
     async fn settle(&self) {
         for _ in 0..LONGEST_SETTLING / 60 {
-            if self.waiting() == 0 {
+            if self.waiting(Duration::ZERO) == 0 {
                 return;
             }
             sleep(Duration::from_secs(60)).await;
         }
-        self.journal.violation(format!("promises 2 and 4: {} items wait for ever", self.waiting()));
+        self.journal.violation(format!("promises 2 and 4: {} items wait for ever", self.waiting(Duration::ZERO)));
     }
 
-    /// The number of items with something still to do.
-    fn waiting(&self) -> usize {
-        self.world.pending().iter().filter(|(list, _)| !list.starts_with("QUARANTINE#")).count()
+    /// The number of items with something still to do. Occurrences and plans wait on their list until their time comes:
+    /// those count whose time comes within `ahead`.
+    fn waiting(&self, ahead: Duration) -> usize {
+        let until = sortable(clock::now() + ahead);
+        let counts = |list: &str, since: &String| match list.split('#').next() {
+            Some("QUARANTINE") => false,
+            Some("DUE") => *since <= until,
+            _ => true,
+        };
+        self.world.pending().iter().filter(|(list, since)| counts(list, since)).count()
     }
 
     /// Whether a run of `sweep` would find something.
     fn is_due(&self) -> bool {
         let now = clock::now();
-        let sortable = |time: OffsetDateTime| {
-            let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
-            time.format(format).unwrap_or_default()
-        };
         let (now, waiting) = (sortable(now), sortable(now - Duration::from_secs(175)));
         self.world.pending().iter().any(|(list, since)| match list.split('#').next() {
-            Some("OPEN") => *since <= now,
+            Some("OPEN" | "DUE") => *since <= now,
             Some("PENDING") => *since <= waiting,
             _ => false,
         })
@@ -228,7 +255,9 @@ impl Simulation {
         let mut dice = Dice::of(self.plan.seed, "schedule");
         loop {
             sleep(Duration::from_secs(60)).await;
-            if self.is_due() || self.has_wrong_clocks() || dice.one_in(20) {
+            // Over days, hardly any.
+            let one_in = if clock::elapsed() < A_FEW_HOURS { 20 } else { 500 };
+            if self.is_due() || self.has_wrong_clocks() || dice.one_in(one_in) {
                 let this = Rc::clone(self);
                 spawn_local(async move { this.sweep(json!({})).await });
             }
@@ -253,6 +282,9 @@ impl Simulation {
                 pages.coverage.add("branch: swept alert", summary.alerts);
                 pages.coverage.add("branch: escalated", summary.escalated);
                 pages.coverage.add("branch: exhausted", summary.exhausted);
+                pages.coverage.add("branch: occurrence made or moved", summary.made);
+                pages.coverage.add("branch: reminded", summary.reminded);
+                pages.coverage.add("branch: window found missed", summary.missed);
             }
             Ended::Returned(Err(error)) => self.journal.note(format!("sweep: {error}")),
             Ended::TimedOut | Ended::Lost => self.journal.note("sweep: no result"),
@@ -293,9 +325,16 @@ impl Simulation {
                 self.journal.met("fault: schedule fired twice");
                 futures::join!(self.sweep(json!({})), self.sweep(json!({"retry": "quarantine"})));
             }
-            Happening::Enrol | Happening::Transfer | Happening::Withdraw => self.register(what).await,
+            Happening::ListDue => self.list_due().await,
+            _ => self.register(what).await,
         }
     }
+}
+
+/// `time` in the order of the lists of the table.
+fn sortable(time: OffsetDateTime) -> String {
+    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]");
+    time.format(format).unwrap_or_default()
 }
 
 fn now_seconds() -> u64 {

@@ -1,8 +1,10 @@
 //! The study of a plan and its instrument, and the data manager who puts other versions of it in force.
 
+use clinical::schedules::Schedule;
 use harness::Path;
 use serde_json::{Value, json};
 
+use crate::asking::{EVENT, HOME};
 use crate::network::Network;
 use crate::phone::{NEWER, OLDER};
 use crate::plan::{Plan, SITES};
@@ -14,7 +16,9 @@ impl Simulation {
     pub(crate) async fn put_study_version(&self) {
         let number = self.versions.get() + 1;
         self.versions.set(number);
-        let mut changed = study(self.plan(), &format!("1.{number}.0"));
+        let asking = self.plan().asking.as_ref();
+        let schedules = asking.map(|asking| asking.later.as_ref().unwrap_or(&asking.schedules));
+        let mut changed = study(self.plan(), &format!("1.{number}.0"), schedules);
         // Each time at another score.
         let rule = json!({"of": "total", "atLeast": 7 - number % 3});
         changed["instruments"][0]["rules"] = json!([{"id": "added", "severity": "warning", "when": {"score": rule}}]);
@@ -26,15 +30,25 @@ impl Simulation {
     }
 }
 
-/// The study, at `version`.
-pub(crate) fn study(plan: &Plan, version: &str) -> Value {
+/// The first version of the study.
+pub(crate) fn first(plan: &Plan) -> Value {
+    study(plan, "1.0.0", plan.asking.as_ref().map(|asking| &asking.schedules))
+}
+
+/// The study, at `version`, with `schedules`.
+fn study(plan: &Plan, version: &str, schedules: Option<&Vec<Schedule>>) -> Value {
     let instruments = [OLDER, NEWER].map(|version| json!({"id": "pain", "version": version}));
-    json!({
+    let mut study = json!({
         "version": version,
-        "sites": SITES.map(|site| json!({"id": site, "name": site, "timeZone": "Europe/Berlin"})),
+        "sites": SITES.map(|site| json!({"id": site, "name": site, "timeZone": HOME})),
         "instruments": instruments,
         "alerts": {"escalation": {"afterMinutes": plan.escalation_minutes, "limit": plan.escalation_limit}},
-    })
+    });
+    if let Some(schedules) = schedules {
+        study["events"] = json!([EVENT]);
+        study["schedules"] = json!(schedules);
+    }
+    study
 }
 
 /// An instrument with rules of every kind: on an answer, on the score, and some that look back, one with quiet hours. Its

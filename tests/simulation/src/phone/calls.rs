@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use super::{Phones, SECRET, pseudonym};
+use crate::asking::EVENT;
 use crate::clock;
 use crate::cloud::Name;
 use crate::gateway::{Answer, gateway};
@@ -26,7 +27,20 @@ impl Phones {
     pub(super) async fn post(&self, patient: usize, route: &'static str, body: &Value) -> Option<Answer> {
         let (site, name) = (self.site(patient), pseudonym(patient));
         let claims = [("sites", site.to_owned()), ("patient", name), ("sub", format!("{SECRET}-sub-{patient}"))];
-        self.call(route, Vec::new(), String::new(), claims.to_vec(), Some(body.to_string())).await
+        self.call(Name::Submit, route, Vec::new(), String::new(), claims.to_vec(), Some(body.to_string())).await
+    }
+
+    /// What is due, as `patient` is told; `None` if no answer came.
+    pub(crate) async fn due(&self, patient: usize) -> Option<Answer> {
+        let claims = [("sites", self.site(patient).to_owned()), ("patient", pseudonym(patient))];
+        self.call(Name::Due, "GET /v1/due", Vec::new(), String::new(), claims.to_vec(), None).await
+    }
+
+    /// A page of what is due at `site`, as its staff are told; `None` if no answer came.
+    pub(crate) async fn due_at(&self, site: &str, query: String) -> Option<Answer> {
+        let claims = [("role", "staff".to_owned()), ("sites", site.to_owned()), ("patient", String::new())];
+        let parameters = vec![("site", site.to_owned())];
+        self.call(Name::Due, "GET /v1/sites/{site}/due", parameters, query, claims.to_vec(), None).await
     }
 
     /// A clinician of `sites` acknowledges `alert`, once.
@@ -45,10 +59,12 @@ impl Phones {
 
     /// Staff of all sites send `body` about `patient`, once.
     pub async fn staff(&self, route: &'static str, patient: usize, body: &Value) -> Answer {
+        // Routes without an event ignore it.
         let (sites, sub) = (SITES.join(" "), format!("{SECRET}-staff"));
         let claims = [("role", "staff"), ("sites", &sites), ("patient", ""), ("sub", &sub)];
         let claims = claims.map(|(name, value)| (name, value.to_owned())).to_vec();
-        let (parameters, body) = (vec![("patient", pseudonym(patient))], Some(body.to_string()));
+        let (parameters, body) =
+            (vec![("patient", pseudonym(patient)), ("event", EVENT.to_owned())], Some(body.to_string()));
         let answer = gateway(&self.cloud, Name::Registry, route, parameters, String::new(), claims, body).await;
         if answer.status >= 400 {
             self.answers.borrow_mut().push(answer.body.to_string());
@@ -59,11 +75,12 @@ impl Phones {
     pub(super) async fn get(&self, changes: &[(&'static str, &str)], id: &str, query: &str) -> Option<Answer> {
         let claims = changes.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
         let parameters = vec![("id", id.to_owned())];
-        self.call("GET /v1/submissions/{id}", parameters, query.to_owned(), claims, None).await
+        self.call(Name::Submit, "GET /v1/submissions/{id}", parameters, query.to_owned(), claims, None).await
     }
 
     pub(super) async fn call(
         &self,
+        name: Name,
         route: &'static str,
         parameters: Vec<(&'static str, String)>,
         query: String,
@@ -81,7 +98,7 @@ impl Phones {
             (dice.within(20..=400), dice.within(20..=400))
         };
         sleep(Duration::from_millis(there)).await;
-        let answered = timeout(PATIENCE, gateway(&self.cloud, Name::Submit, route, parameters, query, changes, body));
+        let answered = timeout(PATIENCE, gateway(&self.cloud, name, route, parameters, query, changes, body));
         let answer = answered.await.ok();
         sleep(Duration::from_millis(back)).await;
         if let Some(answer) = &answer {

@@ -85,7 +85,8 @@ impl Phones {
     pub(super) async fn send_other(&self, action: &Action, pain: u64, at_once: bool) {
         self.journal.met("phone: other body under the same id");
         let patient = action.patient;
-        let diary = Diary { quarters_ago: 1, pain: Some(5), fever: false, corrects: None, newer: false };
+        let diary =
+            Diary { quarters_ago: 1, pain: Some(5), fever: false, corrects: None, newer: false, completed: None };
         let Some((id, body)) = self.complete(action, &diary).await else { return };
         let mut other = body.clone();
         other["answers"]["1"] = json!(pain);

@@ -33,7 +33,10 @@ impl Phones {
                 let mut known = self.known.borrow_mut();
                 let known = known.entry(id).or_default();
                 match &known.accepted {
-                    None => known.accepted = Some((body.clone(), receipt)),
+                    None => {
+                        known.accepted = Some((body.clone(), receipt));
+                        known.answered = Some(clock::now());
+                    }
                     Some((first, earlier)) if first == body && *earlier == receipt => {}
                     Some((first, _)) => {
                         let what = if first == body { "another receipt" } else { "another body accepted" };
