@@ -306,6 +306,27 @@ async fn windows_missed_in_a_row_raise_an_alert_and_a_late_answer_acknowledges_i
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_late_answer_counts_for_a_schedule_that_the_study_has_dropped() {
+    let world = World::new();
+    study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    pass(&world, 1, 3);
+    assert_eq!(sweep(&world).await.alerts, 1);
+    let sites = json!([{"id": "S01", "name": "Site 1", "timeZone": "UTC"}]);
+    let weekly = json!({
+        "id": "weekly", "instrument": "phq-9", "anchor": {"enrolment": {}},
+        "window": {"opens": "00:00", "closes": "00:01"}, "delayDays": 20,
+    });
+    world.put_study(json!({"version": "1.1.0", "sites": sites, "schedules": [weekly]})).await;
+    submit(&world, OffsetDateTime::now_utc() - time::Duration::days(3)).await;
+    score(&world).await;
+    let first = occurrence(&world, 1);
+    assert_eq!((&first["state"], &first["late"]), (&json!("done"), &json!(true)));
+    assert_eq!(world.items("alert")[0]["acknowledged_by"], "late-answer");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_withdrawal_ends_what_waits() {
     let world = World::new();
     study(&world, "1.0.0", Value::Null).await;

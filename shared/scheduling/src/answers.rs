@@ -37,15 +37,15 @@ pub async fn answer(
     now: OffsetDateTime,
     deadline: Deadline,
 ) -> Result<(), Failure> {
-    if submission.amends.is_some() || !protocol.schedules().iter().any(|one| one.instrument == submission.instrument.id)
-    {
+    if submission.amends.is_some() || protocol.schedules().is_empty() {
         return Ok(());
     }
     let completed = completed(submission)?;
     let (study, patient, now) = (&submission.study, &submission.patient, instant(now)?);
     let answering = Answering { store, study, patient, protocol, now, deadline };
     let has_occurrences = answering.record(&completed, &[]).await?;
-    if !has_occurrences && !store.has_plan(study, patient, deadline).await? {
+    let is_asked = protocol.schedules().iter().any(|one| one.instrument == submission.instrument.id);
+    if is_asked && !has_occurrences && !store.has_plan(study, patient, deadline).await? {
         store.begin_plan(study, patient, submission.received_at, deadline).await?;
     }
     Ok(())
@@ -159,9 +159,15 @@ impl Answering<'_> {
         let mut has_occurrences = false;
         let of_instrument = |one: &&Schedule| one.instrument == completed.instrument;
         for schedule in self.protocol.schedules().iter().filter(of_instrument) {
-            let (found, has) = self.in_schedule(schedule, completed).await?;
+            let (found, has) = self.in_schedule(&schedule.id, completed).await?;
             has_occurrences |= has;
             candidates.extend(found);
+        }
+        // What was asked before the study changed is still answered. Only what answers nothing else pays for the search.
+        if candidates.is_empty() && also.is_empty() {
+            for schedule in self.dropped_schedules().await? {
+                candidates.extend(self.in_schedule(&schedule, completed).await?.0);
+            }
         }
         // Those of a schedule that the study does not have any more.
         for one in also {
@@ -171,6 +177,13 @@ impl Answering<'_> {
             }
         }
         Ok((candidates, has_occurrences))
+    }
+
+    /// The schedules that the patient was asked by and that the study does not have any more.
+    async fn dropped_schedules(&self) -> Result<Vec<ScheduleId>, Failure> {
+        let mut planned = self.store.planned_schedules(self.study, self.patient, self.deadline).await?;
+        planned.retain(|id| !self.protocol.schedules().iter().any(|one| one.id == *id));
+        Ok(planned)
     }
 
     /// `one` as it is stored now.
@@ -183,7 +196,7 @@ impl Answering<'_> {
     /// there is any occurrence. Read from the last one back: an answer that comes late costs as much as it is late.
     async fn in_schedule(
         &self,
-        schedule: &Schedule,
+        schedule: &ScheduleId,
         completed: &Completed,
     ) -> Result<(Option<StoredOccurrence>, bool), Failure> {
         let Completed { submission, effective, .. } = *completed;
@@ -191,7 +204,7 @@ impl Answering<'_> {
         // The occurrences that moved last, or of a schedule of which none has moved, are in the order of their numbers.
         let mut in_order = None;
         loop {
-            let of = (&schedule.id, below);
+            let of = (schedule, below);
             let page = self.store.occurrences_below(self.study, self.patient, of, PAGE, self.deadline).await?;
             let is_last = page.len() < PAGE;
             let has_occurrences = in_order.is_some() || !page.is_empty();
@@ -217,9 +230,8 @@ impl Answering<'_> {
     /// Ends the alerts that count the window of `answered` as missed: they are acknowledged by the answer, and stay.
     async fn resolve(&self, answered: &StoredOccurrence, completed: &Completed) -> Result<(), Failure> {
         let occurrence = &answered.occurrence;
-        let may_alert =
-            self.protocol.schedules().iter().any(|one| one.id == occurrence.schedule && one.missed.is_some());
-        if self.now < occurrence.window.closes || !may_alert {
+        // A schedule that raises no alert any more may have raised one before the study changed.
+        if self.now < occurrence.window.closes {
             return Ok(());
         }
         // After a change, windows may not be in the order of their numbers.

@@ -21,6 +21,9 @@ pub(crate) const CHANGED_AT: &str = "changed_at";
 /// The attribute that says for which version of the study the plan is to be made at least.
 pub(crate) const FOR_VERSION: &str = "for_version";
 
+/// The attribute that says how far each schedule's occurrences are made.
+pub(crate) const POSITIONS: &str = "positions";
+
 /// How far the occurrences of a patient are made, and for what.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredPlan {
@@ -113,7 +116,7 @@ impl StoredPlan {
             set("made_for", made_for.to_attribute());
         }
         let positions = self.positions.iter().map(|(id, position)| (id.as_str(), position_to_attribute(position)));
-        set("positions", map(positions));
+        set(POSITIONS, map(positions));
         if let Some(at) = self.changed_at {
             set(CHANGED_AT, text(sortable(at)));
         }
@@ -133,10 +136,10 @@ impl StoredPlan {
         let reader = Reader(item);
         let (study, patient) = keys::patient_of(reader.text(PK)?).ok_or_else(|| unreadable(PK, "names no patient"))?;
         // A change that was entered before any occurrence was made has stored no positions.
-        let positions = reader.optional_map("positions")?;
+        let positions = reader.optional_map(POSITIONS)?;
         let positions = positions.iter().flat_map(|positions| positions.0.keys().map(|id| (id, *positions)));
         let positions = positions.map(|(id, positions)| {
-            let known = id.parse().map_err(|_| unreadable("positions", "names no schedule"))?;
+            let known = id.parse().map_err(|_| unreadable(POSITIONS, "names no schedule"))?;
             Ok((known, position_from_reader(positions.map(id)?)?))
         });
         let changed_at = reader.optional_instant(CHANGED_AT)?;
@@ -155,6 +158,13 @@ impl StoredPlan {
             revision: reader.optional_count("revision")?.ok_or_else(|| unreadable("revision", "is missing"))?,
         })
     }
+}
+
+/// The schedules of the positions in the `item` of a plan.
+pub(crate) fn schedules_of(item: &Item) -> Result<Vec<ScheduleId>, Unreadable> {
+    let positions = Reader(item).optional_map(POSITIONS)?;
+    let ids = positions.iter().flat_map(|positions| positions.0.keys());
+    ids.map(|id| id.parse().map_err(|_| unreadable(POSITIONS, "names no schedule"))).collect()
 }
 
 impl MadeFor {

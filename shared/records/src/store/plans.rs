@@ -1,14 +1,14 @@
 //! Plans of patients' occurrences.
 
 use aws_sdk_dynamodb::types::{TransactWriteItem, Update};
-use clinical::ids::{PatientId, StudyId, StudyVersion};
+use clinical::ids::{PatientId, ScheduleId, StudyId, StudyVersion};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use time::OffsetDateTime;
 
 use super::Store;
 use super::registry::{Participation, participation};
-use crate::items::plan::{self, CHANGED_AT, FOR_VERSION, StoredPlan};
+use crate::items::plan::{self, CHANGED_AT, FOR_VERSION, POSITIONS, StoredPlan};
 use crate::table::attributes::{Reader, number, sortable, text};
 use crate::table::calls::{ConditionalPut, GET, batch_get, put_once, send};
 use crate::table::keys::{self, PLAN, REGISTRATION, SK};
@@ -86,6 +86,29 @@ impl Store {
             .projection_expression("pk");
         let item = send(request, deadline, GET).await.map_err(|error| error.into_failure("GetItem of a plan"))?.item;
         Ok(item.is_some())
+    }
+
+    /// The schedules that occurrences of `patient` were planned by, those that the study does not have any more too.
+    ///
+    /// # Errors
+    /// If the store did not return it in time, or it cannot be read.
+    pub async fn planned_schedules(
+        &self,
+        study: &StudyId,
+        patient: &PatientId,
+        deadline: Deadline,
+    ) -> Result<Vec<ScheduleId>, Failure> {
+        const OPERATION: &str = "GetItem of a plan's schedules";
+        let request = self
+            .dynamodb
+            .get_item()
+            .table_name(&self.tables.records)
+            .set_key(Some(keys::plan(study, patient)))
+            .projection_expression(POSITIONS)
+            .consistent_read(true);
+        let item = send(request, deadline, GET).await.map_err(|error| error.into_failure(OPERATION))?.item;
+        let schedules = item.map(|item| plan::schedules_of(&item)).transpose();
+        schedules.map(Option::unwrap_or_default).map_err(|_| Failure::unreadable(OPERATION, "the plan cannot be read"))
     }
 
     /// The write that puts the plan of `patient`, whether there is one or not, on the list of what is due, since something
