@@ -42,11 +42,11 @@ pub(crate) fn check(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
         let facts = Facts::of(simulation, &patient, answered);
         let checking = Checking::new(simulation, asking, &patient, &facts, now);
         checking.count_branches();
-        checking.resolved();
         // Rows that clocks have made which were an hour off are compared with the submissions only, by `verification`.
         if simulation.plan().weather.iter().any(|weather| weather.fault == WeatherFault::ClockStep) {
             continue;
         }
+        checking.resolved();
         checking.ahead();
         if checking.has_other_schedules() {
             continue;
