@@ -177,7 +177,7 @@ fn effective(body: &Value, received_at: &Value) -> Option<OffsetDateTime> {
 /// Promise 1: a correction is refused only if its original was not stored then, or was corrected by another one.
 fn refusals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     // The times of the rows would be off.
-    if simulation.plan().weather.iter().any(|weather| weather.fault == WeatherFault::ClockStep) {
+    if simulation.has_clock_steps() {
         return;
     }
     let stored = simulation.world.items("submission");
@@ -323,7 +323,7 @@ fn bad_records(simulation: &Simulation, given_up: &[Object]) {
 fn in_time(simulation: &Simulation) {
     let plan = simulation.plan();
     // The times of the rows would be off.
-    if plan.weather.iter().any(|weather| weather.fault == WeatherFault::ClockStep) {
+    if simulation.has_clock_steps() {
         return;
     }
     let all = Trouble::of(plan);

@@ -19,7 +19,7 @@ use simulation::coverage::Coverage;
 use simulation::exhaustive::lose_everything;
 use simulation::journal::Pages;
 use simulation::plan::Plan;
-use simulation::planted::ALL;
+use simulation::planted::all;
 use simulation::planting::{Caught, PlantedCopy};
 use simulation::run::{run, run_losing};
 use simulation::shrink::shrink;
@@ -121,9 +121,9 @@ fn planted(seeds: u64) -> ExitCode {
         eprintln!("error: the folder of this program is not known");
         return ExitCode::from(2);
     };
-    eprintln!("building a copy of the workspace with {} bugs in it", ALL.len());
+    eprintln!("building a copy of the workspace with {} bugs in it", all().count());
     let caught = PlantedCopy::build(&target).and_then(|copy| {
-        let bar = ProgressBar::new("bugs", ALL.len(), false);
+        let bar = ProgressBar::new("bugs", all().count(), false);
         copy.run_all(seeds, |_| bar.step())
     });
     let caught = match caught {

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use crate::planted::{ALL, Planted, SWITCH};
+use crate::planted::{Planted, SWITCH, all};
 
 /// A bug, and what became of it.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ impl PlantedCopy {
     /// # Errors
     /// If a run fails.
     pub fn run_all(&self, seeds: u64, done: impl Fn(&Caught) + Sync) -> Result<Vec<Caught>, PlantingError> {
-        let waiting: Mutex<VecDeque<Planted>> = Mutex::new(ALL.iter().copied().collect());
+        let waiting: Mutex<VecDeque<Planted>> = Mutex::new(all().collect());
         let results = Mutex::new(Vec::new());
         let jobs = thread::available_parallelism().map_or(1, usize::from);
         thread::scope(|scope| {
@@ -90,7 +90,7 @@ impl PlantedCopy {
         });
         let results = results.into_inner().unwrap_or_else(PoisonError::into_inner);
         let mut caught: Vec<Caught> = results.into_iter().collect::<Result<_, _>>()?;
-        caught.sort_by_key(|caught| ALL.iter().position(|bug| bug.name == caught.bug.name));
+        caught.sort_by_key(|caught| all().position(|bug| bug.name == caught.bug.name));
         Ok(caught)
     }
 
@@ -139,7 +139,7 @@ fn plant(root: &Path, copy: &Path, file: &str) -> Result<(), PlantingError> {
         bytes =
             String::from_utf8_lossy(&bytes).replacen("\nversion = \"", "\nversion = \"0.0.0-planted.", 1).into_bytes();
     }
-    for bug in ALL.iter().filter(|bug| bug.edits.iter().any(|edit| edit.file == file)) {
+    for bug in all().filter(|bug| bug.edits.iter().any(|edit| edit.file == file)) {
         let text = String::from_utf8_lossy(&bytes);
         bytes = bug.plant(file, &text).map_err(PlantingError::DoesNotFit)?.into_bytes();
     }

@@ -242,6 +242,11 @@ impl Simulation {
         })
     }
 
+    /// Whether clocks of environments are set at some time.
+    pub(crate) fn has_clock_steps(&self) -> bool {
+        self.plan.weather.iter().any(|weather| weather.fault == WeatherFault::ClockStep)
+    }
+
     /// Whether clocks are set now: a sweep whose clock is fast finds what is not due yet.
     fn has_wrong_clocks(&self) -> bool {
         let now = clock::elapsed().as_secs();

@@ -1,0 +1,128 @@
+//! Bugs of the windows in which patients are asked.
+
+use super::{Edit, Planted};
+
+const ANSWERS: &str = "shared/scheduling/src/answers.rs";
+const DUE: &str = "shared/scheduling/src/due.rs";
+const OCCURRENCES: &str = "shared/records/src/store/occurrences.rs";
+
+pub(super) const BUGS: &[Planted] = &[
+    Planted {
+        name: "miss-not-searched",
+        what: "a patient is reminded, and a window is missed, without a search for an answer that is not scored yet",
+        edits: &[Edit {
+            file: DUE,
+            original: "        let Some(mut one) = self.unanswered(one, answering).await? else { return Ok(()) };",
+            planted: "        let found = if PLANTED { Some(one) } else { self.unanswered(one, answering).await? };
+        let Some(mut one) = found else { return Ok(()) };",
+        }],
+    },
+    Planted {
+        name: "miss-at-once",
+        what: "a window is missed at its closing, while answers are on their way",
+        edits: &[Edit {
+            file: DUE,
+            original: "        if closes <= now && now < closes.checked_add(IN_FLIGHT)",
+            planted: "        if !(PLANTED) && closes <= now && now < closes.checked_add(IN_FLIGHT)",
+        }],
+    },
+    Planted {
+        name: "answer-not-repeated",
+        what: "an answer is not recorded where its score was committed before",
+        edits: &[Edit {
+            file: "shared/scoring/src/lib.rs",
+            original: "                        repeated.push((to_score.submission.clone(), alerts));
+                        scored.push((indices, to_score));",
+            planted: "                        repeated.push((to_score.submission.clone(), alerts));
+                        if PLANTED {
+                            stage.completion.mark_done(indices);
+                        } else {
+                            scored.push((indices, to_score));
+                        }",
+        }],
+    },
+    Planted {
+        name: "last-answer-counts",
+        what: "of two answers of a window, the one that was processed first counts",
+        edits: &[Edit {
+            file: ANSWERS,
+            original: "            if (completed.received, completed.submission) < (other.received, other.submission) {",
+            planted: "            if !(PLANTED) && (completed.received, completed.submission) < (other.received, other.submission) {",
+        }],
+    },
+    Planted {
+        name: "late-answer-silent",
+        what: "a late answer does not acknowledge the alert of its window",
+        edits: &[Edit {
+            file: ANSWERS,
+            original: "            self.acknowledge(&later, completed).await?;",
+            planted: "            if !(PLANTED) {
+                self.acknowledge(&later, completed).await?;
+            }",
+        }],
+    },
+    Planted {
+        name: "dropped-schedule-forgotten",
+        what: "a late answer does not count for a schedule that the study has dropped",
+        edits: &[Edit {
+            file: ANSWERS,
+            original: "        if candidates.is_empty() && also.is_empty() {",
+            planted: "        if candidates.is_empty() && also.is_empty() && !(PLANTED) {",
+        }],
+    },
+    Planted {
+        name: "reminder-marked-first",
+        what: "a reminder is marked before it is published",
+        edits: &[Edit {
+            file: DUE,
+            original: "            let published = self.reminders.publish(&reminder(&one, *at), deadline).await;",
+            planted: "            if PLANTED {
+                self.store.put_occurrence(&one, deadline).await?;
+            }
+            let published = self.reminders.publish(&reminder(&one, *at), deadline).await;",
+        }],
+    },
+    Planted {
+        name: "reminder-named-anew",
+        what: "each publication of a reminder has an id of its own",
+        edits: &[Edit {
+            file: "shared/scheduling/src/reminders.rs",
+            original: "        id: one.reminder_id(at),",
+            planted: "        id: one.reminder_id(if PLANTED { Timestamp::now() } else { at }),",
+        }],
+    },
+    Planted {
+        name: "occurrence-overwritten",
+        what: "an occurrence is stored whatever was stored since it was read",
+        edits: &[Edit {
+            file: OCCURRENCES,
+            original: "        let item = occurrence.to_item();
+        put_once(",
+            planted: "        let item = occurrence.to_item();
+        if PLANTED {
+            let put = self.dynamodb.put_item().table_name(&self.tables.records).set_item(Some(item));
+            let put = send(put, deadline, calls::GET).await;
+            return put.map(|_| ConditionalPut::Stored).map_err(|error| error.into_failure(OPERATION));
+        }
+        put_once(",
+        }],
+    },
+    Planted {
+        name: "counted-not-checked",
+        what: "an alert of missed windows does not check that those that it counts are still missed",
+        edits: &[Edit {
+            file: OCCURRENCES,
+            original: "            writes.extend(counted.iter().cloned());",
+            planted: "            writes.extend(counted.iter().filter(|_| !(PLANTED)).cloned());",
+        }],
+    },
+    Planted {
+        name: "plan-not-marked",
+        what: "the registry does not say that a patient's windows are to be planned again",
+        edits: &[Edit {
+            file: "shared/records/src/store/registry.rs",
+            original: "        let plan = at.map(|at| self.mark_plan(study, patient, at));",
+            planted: "        let plan = at.filter(|_| !(PLANTED)).map(|at| self.mark_plan(study, patient, at));",
+        }],
+    },
+];
