@@ -167,6 +167,8 @@ async fn of_two_submissions_in_a_window_the_first_received_answers_it_in_any_ord
     let world = World::new();
     study(&world, "1.0.0", Value::Null).await;
     enrol(&world, &day(0)).await;
+    // Two runs: the second one has searched for what was stored before.
+    sweep(&world).await;
     sweep(&world).await;
     submit(&world, OffsetDateTime::now_utc()).await;
     let first = world.stream();
@@ -207,6 +209,23 @@ async fn the_first_submission_enrols_the_patient_and_answers_the_first_window() 
     sweep(&world).await;
     sweep(&world).await;
     assert_eq!((state(&world, 1), state(&world, 2)), ("done".to_owned(), "waiting".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_answers_the_first_received_counts_even_if_it_enrolled_the_patient() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    score(&world).await;
+    sweep(&world).await;
+    let first = world.items("submission")[0]["id"].clone();
+    // The second one is scored before the run that searches for the first.
+    tokio::time::advance(Duration::from_secs(1)).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    assert_eq!(world.score(&world.stream()[1..], PLENTY).await, 0);
+    assert_eq!(occurrence(&world, 1)["submission"], first);
+    sweep(&world).await;
+    assert_eq!((occurrence(&world, 1)["submission"].clone(), state(&world, 2)), (first, "waiting".to_owned()));
 }
 
 #[tokio::test(start_paused = true)]

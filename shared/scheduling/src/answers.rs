@@ -65,7 +65,7 @@ impl Answering<'_> {
     /// Records which occurrence `completed` answers, if any: one of the study's schedules or of `also`. Returns whether
     /// the patient has an occurrence of these schedules.
     pub(crate) async fn record(&self, completed: &Completed, also: &[StoredOccurrence]) -> Result<bool, Failure> {
-        self.record_except(completed, also, &[]).await
+        self.record_except(completed, also, &[], true).await
     }
 
     /// Records the stored submissions, scored or not, whose effective time is in the window of one of `occurrences`.
@@ -90,12 +90,14 @@ impl Answering<'_> {
         Ok(any)
     }
 
-    /// As [`Self::record`], in none of the occurrences `except`.
+    /// As [`Self::record`], in none of the occurrences `except`. Without `looks_back`, what was stored before an occurrence
+    /// was made is not searched for another answer.
     async fn record_except(
         &self,
         completed: &Completed,
         also: &[StoredOccurrence],
         except: &[Name],
+        mut looks_back: bool,
     ) -> Result<bool, Failure> {
         for _ in 0..ATTEMPTS {
             let (mut candidates, has_occurrences) = self.candidates(completed, also).await?;
@@ -111,10 +113,18 @@ impl Answering<'_> {
                 return Ok(has_occurrences);
             };
             let found = (found.schedule.clone(), found.number);
+            if looks_back && candidates.iter().any(|one| name(one) == found && one.looks_back) {
+                // No run of `sweep` has searched for it yet: what was received before counts.
+                looks_back = false;
+                for earlier in self.received_before(completed).await? {
+                    Box::pin(self.record_except(&earlier, also, &[], false)).await?;
+                }
+                continue;
+            }
             if let Some(displaced) = displaced.get(&found) {
                 // It answers another one first, so that a process that ends between the two leaves it with one.
                 let except: Vec<Name> = except.iter().chain([&found]).cloned().collect();
-                Box::pin(self.record_except(displaced, also, &except)).await?;
+                Box::pin(self.record_except(displaced, also, &except, false)).await?;
             }
             let Some(mut answered) = candidates.into_iter().find(|one| name(one) == found) else { return Ok(true) };
             answered.occurrence.answer(completed.submission, completed.received);
@@ -125,6 +135,14 @@ impl Answering<'_> {
             }
         }
         Err(Failure::transient(OPERATION, "the occurrence was changed each time"))
+    }
+
+    /// The stored submissions of the patient that are no corrections and were received before `completed`, in this order.
+    async fn received_before(&self, completed: &Completed) -> Result<Vec<Completed>, Failure> {
+        let mut stored = self.store.completed(self.study, self.patient, None, self.deadline).await?;
+        stored.retain(|one| (one.received, one.submission) < (completed.received, completed.submission));
+        stored.retain(|one| one.instrument == completed.instrument);
+        Ok(stored)
     }
 
     /// Opens those of `candidates` that a submission received after `completed` answers: of several, the one that was
