@@ -2,8 +2,9 @@
 //! with the reference; what was published with what is stored; and all that left the system is searched for what it must
 //! not disclose.
 
+mod timing;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 use std::time::Duration;
 
 use harness::Published;
@@ -15,20 +16,15 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 use verification::{Settings, verify};
 
+pub(crate) use self::timing::Trouble;
 use crate::clock;
 use crate::occurrences;
 use crate::phone::{Known, SECRET};
 use crate::plan::{Happening, Plan, SITES, WeatherFault};
-use crate::run::{BAD_RECORD, Log, OUT_OF_RETENTION, Simulation};
+use crate::run::{BAD_RECORD, Log, Simulation};
 
-/// How long a submission may wait for its score, and an alert for its publication: the batch before it publishes for at
-/// most a few seconds more.
-const LONGEST_WAIT: time::Duration = time::Duration::seconds(20);
 /// Longer than a request takes, on the way too.
 const LONGEST_REQUEST: time::Duration = time::Duration::seconds(20);
-/// For how many seconds trouble may have consequences: environments that froze, batches that wait to be sent again.
-const AFTERMATH: i64 = 600;
-
 /// Checks all promises of `simulation`.
 pub async fn check(simulation: &Simulation, log: &Log) {
     let known = simulation.phones.known();
@@ -40,7 +36,7 @@ pub async fn check(simulation: &Simulation, log: &Log) {
     calls(simulation);
     let given_up: Vec<Object> = simulation.failures.list().await.expect("they are in memory");
     bad_records(simulation, &given_up);
-    in_time(simulation);
+    timing::in_time(simulation);
     disclosures(simulation, log);
     reference(simulation).await;
     occurrences::check(simulation, &known);
@@ -315,74 +311,6 @@ fn bad_records(simulation: &Simulation, given_up: &[Object]) {
     if quarantined.len() > injected || quarantined.len() + given_up < injected {
         let reasons: Vec<&Value> = quarantined.iter().map(|item| &item["reason"]).collect();
         simulation.journal.violation(format!("promise 8: of {injected} bad records are quarantined: {reasons:?}"));
-    }
-}
-
-/// Where nothing was wrong for ten minutes before and while something waited, it did not wait long: a submission for its
-/// score, whatever SNS does, and an alert for its publication. And no step of an escalation comes early.
-fn in_time(simulation: &Simulation) {
-    let plan = simulation.plan();
-    // The times of the rows would be off.
-    if simulation.has_clock_steps() {
-        return;
-    }
-    let all = Trouble::of(plan);
-    let apart_from_sns = Trouble::apart_from_sns(plan);
-    for item in simulation.world.items("submission") {
-        let (Some(received), Some(scored)) = (instant(&item["received_at"]), instant(&item["scored_at"])) else {
-            continue;
-        };
-        if scored - received > LONGEST_WAIT && apart_from_sns.is_fair(received, received + LONGEST_WAIT) {
-            let waited = scored - received;
-            simulation.journal.violation(format!("promise 2: {} waited {waited} for its score", item["id"]));
-        }
-    }
-    let mut published: BTreeMap<String, BTreeMap<u64, OffsetDateTime>> = BTreeMap::new();
-    for message in simulation.world.published() {
-        let body = message.body();
-        let steps = published.entry(body["alertId"].as_str().unwrap_or_default().to_owned()).or_default();
-        steps.entry(body["escalation"].as_u64().unwrap_or_default()).or_insert(message.at.into());
-    }
-    let between = time::Duration::minutes(plan.escalation_minutes.into()) - time::Duration::SECOND;
-    for row in simulation.world.items("alert") {
-        let Some(steps) = row["alert_id"].as_str().and_then(|id| published.get(id)) else { continue };
-        let (Some(raised), Some(first)) = (instant(&row["raised_at"]), steps.get(&0)) else { continue };
-        if *first - raised > LONGEST_WAIT && all.is_fair(raised, raised + LONGEST_WAIT) {
-            let waited = *first - raised;
-            simulation.journal.violation(format!("promise 4: {} waited {waited} for its publication", row["alert_id"]));
-        }
-        if steps.values().zip(steps.values().skip(1)).any(|(one, next)| *next - *one < between) {
-            simulation.journal.violation(format!("promise 4: a step of {} came early", row["alert_id"]));
-        }
-    }
-}
-
-/// When something was wrong.
-pub(crate) struct Trouble(Vec<Range<i64>>);
-
-impl Trouble {
-    /// All trouble of `plan`.
-    pub(crate) fn of(plan: &Plan) -> Self {
-        Self::matching(plan, |_| true)
-    }
-
-    /// The trouble of `plan`, except that of SNS.
-    fn apart_from_sns(plan: &Plan) -> Self {
-        Self::matching(plan, |fault| !matches!(fault, WeatherFault::SnsDown | WeatherFault::SnsPartial))
-    }
-
-    fn matching(plan: &Plan, counts: impl Fn(WeatherFault) -> bool) -> Self {
-        let weather = plan.weather.iter().filter(|weather| weather.fault != WeatherFault::AnswerLost);
-        let weather = weather.filter(|weather| counts(weather.fault));
-        let trimmed = plan.events.iter().filter(|event| event.what == Happening::Trim);
-        let trimmed = trimmed.map(|event| event.at as i64..(event.at + OUT_OF_RETENTION.as_secs()) as i64);
-        Self(weather.map(|weather| weather.from as i64..weather.to as i64).chain(trimmed).collect())
-    }
-
-    /// Whether nothing was wrong from before `from`, so that it might still have consequences, to `until`.
-    pub(crate) fn is_fair(&self, from: OffsetDateTime, until: OffsetDateTime) -> bool {
-        let at = |time: OffsetDateTime| (time - clock::start_of_day()).whole_seconds();
-        !self.0.iter().any(|trouble| trouble.start <= at(until) && at(from) - AFTERMATH < trouble.end)
     }
 }
 

@@ -1,12 +1,13 @@
 //! The promises about windows, reminders and alerts of missed windows, checked once the world has settled: what is stored
 //! and published is compared with what the definitions make of the registrations and submissions that are stored.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reminders;
+
+use std::collections::BTreeMap;
 
 use clinical::schedules::{Missed, Plan, Schedule, Window, timestamp};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::asking::Asking;
@@ -15,17 +16,8 @@ use crate::clock;
 use crate::expected::{Expected, Name, Outcome, expected};
 use crate::facts::{Facts, timestamp_of};
 use crate::phone::{Known, pseudonym};
-use crate::plan::WeatherFault;
 use crate::run::Simulation;
 
-/// How long after an answer is known to be stored a reminder may still arrive that was decided before: the search for an
-/// answer, the attempts at SNS after it, which take five seconds together, and the way of the last one, which takes up to
-/// nine.
-const IN_FLIGHT: SignedDuration = SignedDuration::from_secs(20);
-/// How long an environment may be frozen between the two.
-const FROZEN: SignedDuration = SignedDuration::from_secs(300);
-/// How long after its time a reminder is published in fair weather: `sweep` runs each minute, for some seconds.
-const TO_REMIND: SignedDuration = SignedDuration::from_secs(90);
 /// How long after its closing a window is found missed: half a minute later, by the run after that.
 const FOUND_EARLIEST: SignedDuration = SignedDuration::from_secs(30);
 const FOUND_LATEST: SignedDuration = SignedDuration::from_secs(150);
@@ -192,11 +184,15 @@ impl<'a> Checking<'a> {
             Outcome::Missed if one.is_optional => None,
             Outcome::Missed => Some(true),
             Outcome::Open => None,
-            Outcome::Waiting | Outcome::Ended | Outcome::Done { late: false, .. } => Some(false),
+            Outcome::Waiting | Outcome::Ended => Some(false),
+            // What was received in the window is stored half a minute later: `submit` lasts ten seconds, unless its
+            // environment is frozen.
+            Outcome::Done { late: false, id } if !self.has_freezes() && is_found(id, &one.window) => Some(false),
+            Outcome::Done { late: false, .. } => None,
             Outcome::Done { id, late: true } => {
                 let Some(answer) = one.candidates.iter().find(|candidate| candidate.id == *id) else { return };
                 // Between the two it is up to the run of `sweep` which comes first.
-                if self.is_stored_before(answer.stored, closes + FOUND_EARLIEST) && is_found(id, &one.window) {
+                if answer.stored < closes + FOUND_EARLIEST && is_found(id, &one.window) {
                     Some(false)
                 } else {
                     let found = closes + FOUND_LATEST;
@@ -213,6 +209,7 @@ impl<'a> Checking<'a> {
     fn alerts_of_several(&self, windows: &[(&Name, &Expected)], after: u32) {
         let is_open = |one: &Expected| match one.outcome {
             Outcome::Open | Outcome::Done { late: true, .. } => true,
+            Outcome::Done { ref id, .. } => self.has_freezes() || !is_found(id, &one.window),
             Outcome::Missed => one.is_optional,
             _ => false,
         };
@@ -281,87 +278,6 @@ impl<'a> Checking<'a> {
         {
             self.violation(format!("occurrences: the alert of {name:?} is of a window without one"));
         }
-    }
-
-    /// Reminders: each that is due is published, none without being due or long after an answer was stored, and repeats have
-    /// one id.
-    fn reminders(&self, expected: &BTreeMap<Name, Expected>) {
-        let mut ids: BTreeMap<(Name, Timestamp), BTreeSet<String>> = BTreeMap::new();
-        for reminder in self.simulation.world.reminded() {
-            let body = reminder.body;
-            if body["patient"] != self.patient {
-                continue;
-            }
-            let number = body["occurrence"].as_u64().and_then(|number| number.try_into().ok()).unwrap_or_default();
-            let name: Name = (body["schedule"].as_str().unwrap_or_default().to_owned(), number);
-            let (Some(due), Some(at)) = (timestamp_of(&body["due"]), timestamp(OffsetDateTime::from(reminder.at)))
-            else {
-                continue;
-            };
-            let Some(one) = expected.get(&name) else {
-                self.violation(format!("reminders: one of {name:?} is published, which is not asked"));
-                continue;
-            };
-            let is_one_of_it = one.reminders.contains(&due) && due <= at && window_of(&body) == Some(one.window);
-            if !is_one_of_it {
-                self.violation(format!("reminders: one of {name:?} is published that was not due"));
-            }
-            let found = one.candidates.iter().filter(|answer| is_found(&answer.id, &one.window));
-            let stored = found.map(|answer| answer.stored).min();
-            if stored.is_some_and(|stored| at > stored.saturating_add(self.in_flight()).unwrap_or(Timestamp::MAX)) {
-                self.violation(format!("reminders: one of {name:?} is published after an answer was stored"));
-            }
-            let id = body["reminderId"].as_str().unwrap_or_default().to_owned();
-            let before = ids.entry((name, due)).or_default();
-            if !before.insert(id) {
-                self.simulation.journal.met("branch: reminder repeated");
-            }
-        }
-        for (name, _) in ids.iter().filter(|(_, ids)| ids.len() > 1) {
-            self.violation(format!("reminders: one of {name:?} has several ids"));
-        }
-        if ids.values().flatten().collect::<BTreeSet<_>>().len() < ids.len() {
-            self.violation("reminders: two have one id".to_owned());
-        }
-        for (name, one) in expected.iter().filter(|(_, one)| !one.is_optional && one.outcome != Outcome::Open) {
-            self.are_published(name, one, &ids);
-        }
-    }
-
-    /// Each reminder is published, or one that was due after it, where the weather was fair and no answer was on its way.
-    fn are_published(&self, name: &Name, one: &Expected, ids: &BTreeMap<(Name, Timestamp), BTreeSet<String>>) {
-        let first_received = one.candidates.iter().map(|answer| answer.received).min();
-        for due in &one.reminders {
-            let by = due.max(&one.known).saturating_add(TO_REMIND).unwrap_or(Timestamp::MAX);
-            let withdrawn_at = self.facts.states.iter().find_map(|state| state.withdrawn_at);
-            let is_over = by >= one.window.closes
-                || by >= self.now
-                || first_received.is_some_and(|received| received <= by)
-                || withdrawn_at.is_some_and(|at| at <= by);
-            if is_over
-                || !self.is_fair(one.known.max(*due - TO_REMIND), by)
-                || *due <= self.facts.planned_as_of(one.known)
-            {
-                continue;
-            }
-            let in_its_place = |(other, at): &(Name, Timestamp)| other == name && (*due..=by).contains(at);
-            if !ids.keys().any(in_its_place) {
-                self.violation(format!("reminders: that of {name:?} at {due} is not published"));
-            }
-        }
-    }
-
-    /// How long after an answer is stored a reminder may arrive.
-    fn in_flight(&self) -> SignedDuration {
-        if self.has_freezes() { IN_FLIGHT + FROZEN } else { IN_FLIGHT }
-    }
-
-    fn has_freezes(&self) -> bool {
-        self.simulation.plan().weather.iter().any(|weather| weather.fault == WeatherFault::Freeze)
-    }
-
-    fn is_stored_before(&self, stored: Timestamp, at: Timestamp) -> bool {
-        stored < at
     }
 
     fn is_fair(&self, from: Timestamp, until: Timestamp) -> bool {
