@@ -20,7 +20,7 @@ pub(crate) use self::timing::Trouble;
 use crate::clock;
 use crate::occurrences;
 use crate::phone::{Known, SECRET};
-use crate::plan::{Happening, Plan, SITES, WeatherFault};
+use crate::plan::{Happening, SITES, WeatherFault};
 use crate::run::{BAD_RECORD, Log, Simulation};
 
 /// Longer than a request takes, on the way too.

@@ -179,8 +179,7 @@ impl Simulation {
         self.cloud.set_clocks();
         self.journal.note("the weather is fair from now on");
         // What wakes up in the aftermath is worked off, too.
-        loop {
-            self.settle().await;
+        while self.settle().await {
             sleep(AFTERMATH).await;
             if self.waiting(QUIET) == 0 {
                 break;
@@ -208,15 +207,16 @@ impl Simulation {
         &self.plan
     }
 
-    /// Waits until nothing waits any more.
-    async fn settle(&self) {
+    /// Waits until nothing waits any more. Returns whether that came.
+    async fn settle(&self) -> bool {
         for _ in 0..LONGEST_SETTLING / 60 {
             if self.waiting(Duration::ZERO) == 0 {
-                return;
+                return true;
             }
             sleep(Duration::from_secs(60)).await;
         }
         self.journal.violation(format!("promises 2 and 4: {} items wait for ever", self.waiting(Duration::ZERO)));
+        false
     }
 
     /// The number of items with something still to do. Occurrences and plans wait on their list until their time comes:

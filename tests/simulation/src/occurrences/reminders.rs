@@ -93,7 +93,7 @@ impl Checking<'_> {
         if self.has_freezes() { IN_FLIGHT + FROZEN } else { IN_FLIGHT }
     }
 
-    fn has_freezes(&self) -> bool {
+    pub(super) fn has_freezes(&self) -> bool {
         self.simulation.plan().weather.iter().any(|weather| weather.fault == WeatherFault::Freeze)
     }
 }
