@@ -12,9 +12,8 @@ pub(super) const BUGS: &[Planted] = &[
         what: "a patient is reminded, and a window is missed, without a search for an answer that is not scored yet",
         edits: &[Edit {
             file: DUE,
-            original: "        let Some(mut one) = self.unanswered(one, answering).await? else { return Ok(()) };",
-            planted: "        let found = if PLANTED { Some(one) } else { self.unanswered(one, answering).await? };
-        let Some(mut one) = found else { return Ok(()) };",
+            original: "        if !answering.record_stored(&searched).await? {",
+            planted: "        if PLANTED || !answering.record_stored(&searched).await? {",
         }],
     },
     Planted {
@@ -22,8 +21,8 @@ pub(super) const BUGS: &[Planted] = &[
         what: "a window is missed at its closing, while answers are on their way",
         edits: &[Edit {
             file: DUE,
-            original: "        if closes <= now && now < closes.checked_add(IN_FLIGHT)",
-            planted: "        if !(PLANTED) && closes <= now && now < closes.checked_add(IN_FLIGHT)",
+            original: "            let is_stored = closes.checked_add(IN_FLIGHT).unwrap_or(Timestamp::MAX) <= now;",
+            planted: "            let is_stored = PLANTED || closes.checked_add(IN_FLIGHT).unwrap_or(Timestamp::MAX) <= now;",
         }],
     },
     Planted {
@@ -121,8 +120,8 @@ pub(super) const BUGS: &[Planted] = &[
         what: "the registry does not say that a patient's windows are to be planned again",
         edits: &[Edit {
             file: "shared/records/src/store/registry.rs",
-            original: "        let plan = at.map(|at| self.mark_plan(study, patient, at));",
-            planted: "        let plan = at.filter(|_| !(PLANTED)).map(|at| self.mark_plan(study, patient, at));",
+            original: "        let plan = at.map(|at| self.mark_plan(study, patient, at, None));",
+            planted: "        let plan = at.filter(|_| !(PLANTED)).map(|at| self.mark_plan(study, patient, at, None));",
         }],
     },
 ];
