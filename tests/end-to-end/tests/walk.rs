@@ -171,7 +171,7 @@ async fn the_integration_guide_answers_as_it_says_and_the_data_model_has_all_tha
         }
         kinds.insert(kind);
     }
-    let expected = ["alert", "audit", "key", "plan", "profile", "study", "submission", "verification"];
+    let expected = ["alert", "audit", "key", "plan", "profile", "rollout", "study", "submission", "verification"];
     assert_eq!(kinds, expected.map(str::to_owned).into(), "kinds that the walk stores");
     for item in cloud.items("countsTable").await {
         for name in item.as_object().unwrap().keys() {
