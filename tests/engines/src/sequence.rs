@@ -264,9 +264,14 @@ impl Sequence {
         let (patient, n) = self.place_of_submission();
         let body = match self.random.below(7) {
             0 => json!({"TableName": RECORDS, "Key": self.submission(patient, n), "ConsistentRead": true}),
-            5 => {
+            // Whether there is a plan, and for which schedules.
+            5 if n % 2 == 0 => {
                 json!({"TableName": RECORDS, "Key": key(&self.patient(patient), "PLAN"), "ProjectionExpression": "pk"})
             }
+            5 => json!({
+                "TableName": RECORDS, "Key": key(&self.patient(patient), "PLAN"), "ConsistentRead": true,
+                "ProjectionExpression": "positions",
+            }),
             1 => json!({
                 "TableName": RECORDS, "Key": self.submission(patient, n), "ConsistentRead": true,
                 "ProjectionExpression": "id, instrument, effective_at, #place, amended_by",
