@@ -445,3 +445,33 @@ async fn a_plan_for_a_version_that_is_not_known_here_yet_stays_due() {
     let plan = &world.items("plan")[0];
     assert!(plan["changed_at"].is_null() && plan["for_version"].is_null(), "{plan}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_run_that_ended_early_has_made_ends_where_its_cause_was_taken_back() {
+    let world = World::new();
+    let after_surgery = json!({
+        "id": "after", "instrument": "phq-9", "anchor": {"event": "surgery"}, "every": {"days": 1, "count": 5},
+        "window": {"opens": "00:00", "closes": "24:00"}, "delayDays": 1,
+    });
+    world.put_study(json!({"sites": sites(), "events": ["surgery"], "schedules": [after_surgery]})).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    let event = async |date: Value| {
+        let path = [("patient", "P-1"), ("event", "surgery")];
+        let staff = Some(claims(&[("role", "staff"), ("patient", "")]));
+        let body = json!({"date": date, "reason": "a test"}).to_string();
+        let put = request("PUT /v1/patients/{patient}/events/{event}", &path, "", staff, Some(&body), PLENTY);
+        assert_eq!(Registry::new(world.store()).handle(put).await.unwrap().status(), 200);
+    };
+    event(json!(day(0))).await;
+    world.inject(|call| {
+        let is_plan = call.operation == "PutItem RecordsTable" && call.body["Item"]["kind"]["S"] == "plan";
+        is_plan.then(|| Fault::error("ValidationException"))
+    });
+    assert!(try_sweep(&world).await.is_err());
+    world.heal();
+    assert_eq!(states(&world).iter().filter(|(_, state)| state == "waiting").count(), 5);
+    event(Value::Null).await;
+    sweep(&world).await;
+    assert!(states(&world).iter().all(|(_, state)| state == "not-asked"), "{:?}", states(&world));
+}

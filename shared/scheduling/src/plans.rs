@@ -139,7 +139,8 @@ impl Planned {
         };
         let schedules: BTreeSet<&ScheduleId> =
             protocol.schedules().iter().map(|schedule| &schedule.id).chain(plan.positions.keys()).collect();
-        let is_changed = plan.made_for.as_ref() != Some(&made_for);
+        // Of a marked plan, a run that ended early may have stored occurrences for what was changed back since.
+        let is_changed = plan.changed_at.is_some() || plan.made_for.as_ref() != Some(&made_for);
         let stored = if is_changed {
             store.occurrences(study, patient, None, deadline).await?
         } else {
