@@ -120,12 +120,16 @@ impl Store {
         at: OffsetDateTime,
         version: Option<&StudyVersion>,
     ) -> TransactWriteItem {
-        let for_version = if version.is_some() { ", #for = :version" } else { "" };
+        // A version is rolled out at any time: what has changed before and is not planned yet stays known since then.
+        let (since, for_version) = match version {
+            Some(_) => ("if_not_exists(#changed, :at)", ", #for = :version"),
+            None => (":at", ""),
+        };
         let mut update = Update::builder()
             .table_name(&self.tables.records)
             .set_key(Some(keys::plan(study, patient)))
             .update_expression(format!(
-                "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at{for_version} ADD #revision :one"
+                "SET #kind = :plan, #changed = {since}, #pending = :list, #since = :at{for_version} ADD #revision :one"
             ))
             .expression_attribute_names("#kind", "kind")
             .expression_attribute_names("#changed", CHANGED_AT)
