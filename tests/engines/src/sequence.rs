@@ -795,7 +795,7 @@ impl Sequence {
         });
         if self.random.percent(30) {
             mark["UpdateExpression"] = json!(
-                "SET #kind = :plan, #changed = :at, #pending = :list, #since = :at, #for = :version ADD #revision :one"
+                "SET #kind = :plan, #changed = if_not_exists(#changed, :at), #pending = :list, #since = :at, #for = :version ADD #revision :one"
             );
             extend(&mut mark["ExpressionAttributeNames"], json!({"#for": "for_version"}));
             extend(&mut mark["ExpressionAttributeValues"], json!({":version": {"S": "1.0.0"}}));
