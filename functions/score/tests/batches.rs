@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::Handler;
@@ -657,7 +658,7 @@ async fn promise_6_whatever_stalls_the_answer_is_returned_before_the_reserve_wit
     }
 }
 
-fn transactions(world: &World) -> Vec<Call> {
+fn transactions(world: &World) -> Vec<Arc<Call>> {
     world.calls().into_iter().filter(|call| call.operation == "TransactWriteItems").collect()
 }
 

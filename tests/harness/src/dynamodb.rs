@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use dynoxide::actions::transact_write_items::TransactWriteItemsRequest;
 use dynoxide::{Database, DynoxideError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -27,7 +28,20 @@ impl Engine {
     }
 
     pub(crate) fn apply(&self, call: &Call) -> (u16, String) {
-        let body = call.body.clone();
+        self.apply_with(call, |request| request)
+    }
+
+    /// As [`Self::apply`], whatever was applied with the same token before.
+    pub(crate) fn apply_again(&self, call: &Call) -> (u16, String) {
+        self.apply_with(call, |request| TransactWriteItemsRequest { client_request_token: None, ..request })
+    }
+
+    fn apply_with(
+        &self,
+        call: &Call,
+        transaction: impl FnOnce(TransactWriteItemsRequest) -> TransactWriteItemsRequest,
+    ) -> (u16, String) {
+        let body = &call.body;
         let answer = match call.name() {
             "PutItem" => run(body, |request| self.database.put_item(request)),
             "GetItem" => run(body, |request| self.database.get_item(request)),
@@ -35,7 +49,7 @@ impl Engine {
             "Query" => run(body, |request| self.database.query(request)),
             "Scan" => run(body, |request| self.database.scan(request)),
             "BatchGetItem" => run(body, |request| self.database.batch_get_item(request)),
-            "TransactWriteItems" => run(body, |request| self.database.transact_write_items(request)),
+            "TransactWriteItems" => run(body, |request| self.database.transact_write_items(transaction(request))),
             other => unreachable!("no function calls {other}"),
         };
         match answer {
@@ -45,7 +59,7 @@ impl Engine {
                         self.stream_insert(&put["Item"]);
                     }
                 }
-                (200, answer.to_string())
+                (200, answer)
             }
             Err(error) => (error.status_code(), error.to_json()),
         }
@@ -169,11 +183,11 @@ fn key(item: &Value) -> Value {
 }
 
 fn run<Q: DeserializeOwned, A: Serialize>(
-    body: Value,
+    body: &Value,
     operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
-) -> Result<Value, DynoxideError> {
-    let request = serde_json::from_value(body).expect("the SDK sends what the engine reads");
-    operation(request).map(|answer| serde_json::to_value(answer).expect("answers serialise"))
+) -> Result<String, DynoxideError> {
+    let request = Q::deserialize(body).expect("the SDK sends what the engine reads");
+    operation(request).map(|answer| serde_json::to_string(&answer).expect("answers serialise"))
 }
 
 fn tables() -> [Value; 2] {

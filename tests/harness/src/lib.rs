@@ -63,7 +63,7 @@ struct Inner {
     network: Mutex<network::Network>,
     replica: OnceLock<replica::Replica>,
     faults: Mutex<Faults>,
-    calls: Mutex<Vec<Call>>,
+    calls: Mutex<Vec<Arc<Call>>>,
     /// What calls consume; `None` while nobody asks.
     consumed: Mutex<Option<Vec<Consumed>>>,
     pools: Mutex<BTreeSet<String>>,
@@ -328,7 +328,7 @@ impl World {
     }
 
     /// All calls so far, in order.
-    pub fn calls(&self) -> Vec<Call> {
+    pub fn calls(&self) -> Vec<Arc<Call>> {
         lock(&self.0.calls).clone()
     }
 
@@ -356,7 +356,12 @@ impl World {
 
     /// The messages that SNS accepted, in order.
     pub fn published(&self) -> Vec<Published> {
-        self.0.sns.published()
+        self.published_after(0)
+    }
+
+    /// As [`Self::published`], without the first `known`.
+    pub fn published_after(&self, known: usize) -> Vec<Published> {
+        self.0.sns.published_after(known)
     }
 
     /// The items of the Records table of `kind`, as plain JSON.
@@ -434,9 +439,9 @@ impl World {
 
     async fn answer(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let _until_answered_or_dropped = InFlight::count(&self.0.in_flight);
-        let call = Call::of(&request);
+        let call = Arc::new(Call::of(&request));
         recording::record(&call);
-        lock(&self.0.calls).push(call.clone());
+        lock(&self.0.calls).push(Arc::clone(&call));
         if let Some(path) = self.path(&call) {
             return self.send(call, path).await;
         }

@@ -4,6 +4,7 @@
 //! applied after its caller gave up, was dropped, or has sent another.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -102,7 +103,7 @@ impl World {
     }
 
     /// Sends `call` on its way, and waits for its answer.
-    pub(crate) async fn send(&self, call: Call, path: Path) -> Result<HttpResponse, ConnectorError> {
+    pub(crate) async fn send(&self, call: Arc<Call>, path: Path) -> Result<HttpResponse, ConnectorError> {
         let (answered, answer) = oneshot::channel();
         let world = self.clone();
         tokio::spawn(async move {
@@ -220,10 +221,6 @@ impl World {
             }
         }
         sleep(path.work).await;
-        let mut without_token = call.clone();
-        if let Some(body) = without_token.body.as_object_mut() {
-            body.remove("ClientRequestToken");
-        }
         let transaction = {
             let mut network = lock(&self.0.network);
             network.transactions += 1;
@@ -233,8 +230,9 @@ impl World {
             }
             transaction
         };
-        let (status, body) = self.0.dynamodb.apply(&without_token);
-        self.written(&without_token, status, path);
+        // The token is remembered here, for as long as DynamoDB does.
+        let (status, body) = self.0.dynamodb.apply_again(call);
+        self.written(call, status, path);
         if let Some((lasts, _)) = path.half_visible.filter(|_| status == 200) {
             sleep(lasts).await;
         }

@@ -21,8 +21,8 @@ pub(crate) struct Sns {
 }
 
 impl Sns {
-    pub(crate) fn published(&self) -> Vec<Published> {
-        lock(&self.alerts).clone()
+    pub(crate) fn published_after(&self, known: usize) -> Vec<Published> {
+        lock(&self.alerts)[known..].to_vec()
     }
 
     pub(crate) fn reminders(&self) -> Vec<Reminded> {
