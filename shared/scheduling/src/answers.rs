@@ -37,7 +37,8 @@ pub async fn answer(
     now: OffsetDateTime,
     deadline: Deadline,
 ) -> Result<(), Failure> {
-    if submission.amends.is_some() || protocol.schedules().is_empty() {
+    // What was asked before the study dropped all schedules is still answered.
+    if submission.amends.is_some() || !store.has_asked(protocol, deadline).await? {
         return Ok(());
     }
     let completed = completed(submission)?;
@@ -104,7 +105,8 @@ impl Answering<'_> {
             candidates.retain(|one| !except.contains(&name(one)));
             let answered = candidates.iter().find(|one| answers(one, completed.submission));
             if let Some(answered) = answered {
-                self.resolve(answered, completed).await?;
+                let may_be_alerted = answered.occurrence.alert.is_some();
+                self.resolve(answered, completed, may_be_alerted).await?;
                 return Ok(true);
             }
             let displaced = self.displace(&mut candidates, completed).await?;
@@ -127,10 +129,12 @@ impl Answering<'_> {
                 Box::pin(self.record_except(displaced, also, &except, false)).await?;
             }
             let Some(mut answered) = candidates.into_iter().find(|one| name(one) == found) else { return Ok(true) };
+            // By a clock that is fast, a window is missed before it has closed.
+            let may_be_alerted = answered.occurrence.state == State::Missed;
             answered.occurrence.answer(completed.submission, completed.received);
             answered.looks_back = false;
             if self.store.put_occurrence(&answered, self.deadline).await? == ConditionalPut::Stored {
-                self.resolve(&answered, completed).await?;
+                self.resolve(&answered, completed, may_be_alerted).await?;
                 return Ok(true);
             }
         }
@@ -245,11 +249,17 @@ impl Answering<'_> {
         }
     }
 
-    /// Ends the alerts that count the window of `answered` as missed: they are acknowledged by the answer, and stay.
-    async fn resolve(&self, answered: &StoredOccurrence, completed: &Completed) -> Result<(), Failure> {
+    /// Ends the alerts that count the window of `answered` as missed: they are acknowledged by the answer, and stay. An open
+    /// window has none, unless it `may_be_alerted`.
+    async fn resolve(
+        &self,
+        answered: &StoredOccurrence,
+        completed: &Completed,
+        may_be_alerted: bool,
+    ) -> Result<(), Failure> {
         let occurrence = &answered.occurrence;
         // A schedule that raises no alert any more may have raised one before the study changed.
-        if self.now < occurrence.window.closes {
+        if self.now < occurrence.window.closes && !may_be_alerted {
             return Ok(());
         }
         // After a change, windows may not be in the order of their numbers.

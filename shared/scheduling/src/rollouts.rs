@@ -26,7 +26,7 @@ pub async fn roll_out(
     if protocol.study().is_none_or(|study| *study.version() < rollout.version) {
         return Ok(());
     }
-    if protocol.schedules().is_empty() && !has_asked(store, &rollout, deadline).await? {
+    if !store.has_asked(&protocol, deadline).await? {
         rollout.is_done = true;
         return store.advance_rollout(&rollout, &[], now, deadline).await.map(drop);
     }
@@ -42,12 +42,6 @@ pub async fn roll_out(
         }
     }
     Ok(())
-}
-
-/// Whether a version of the study has schedules.
-async fn has_asked(store: &Store, rollout: &Rollout, deadline: Deadline) -> Result<bool, Failure> {
-    let versions = store.study_versions(&rollout.study, deadline).await?;
-    Ok(versions.iter().any(|version| !version.definition().schedules.is_empty()))
 }
 
 /// The patients to be marked next, and where the rollout stands then; `None` if that is the end.

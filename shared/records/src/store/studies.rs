@@ -95,6 +95,28 @@ impl Store {
         }
     }
 
+    /// Whether the study of `protocol` asks its patients, or an earlier version of it did. Of a version without schedules,
+    /// the earlier ones are read once an environment.
+    ///
+    /// # Errors
+    /// If the store did not return them in time.
+    pub async fn has_asked(&self, protocol: &Protocol, deadline: Deadline) -> Result<bool, Failure> {
+        let Some(study) = protocol.study() else { return Ok(false) };
+        if !protocol.schedules().is_empty() {
+            return Ok(true);
+        }
+        let name = (study.id().clone(), study.version().clone());
+        if let Some(has_asked) = self.studies.asked().get(&name) {
+            return Ok(*has_asked);
+        }
+        // No version below the one in force is stored any more.
+        let versions = Box::pin(self.study_versions(study.id(), deadline)).await?;
+        let mut earlier = versions.iter().filter(|version| version.version() < study.version());
+        let has_asked = earlier.any(|version| !version.definition().schedules.is_empty());
+        self.studies.asked().insert(name, has_asked);
+        Ok(has_asked)
+    }
+
     /// Whether `protocol` may be used: its study is stored, or the deployment is open to studies that are not.
     pub fn admits(&self, protocol: &Protocol) -> bool {
         self.open_studies || protocol.study().is_some()

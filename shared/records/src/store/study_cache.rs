@@ -26,6 +26,8 @@ pub(super) struct StudyCache {
     versions: Mutex<HashMap<(StudyId, StudyVersion), Arc<Protocol>>>,
     /// A version never changes.
     instruments: Mutex<HashMap<(InstrumentId, InstrumentVersion), Arc<Instrument>>>,
+    /// Whether a version before this one, which asks nobody, had schedules.
+    asked: Mutex<HashMap<(StudyId, StudyVersion), bool>>,
 }
 
 impl StudyCache {
@@ -39,6 +41,10 @@ impl StudyCache {
 
     pub(super) fn instruments(&self) -> MutexGuard<'_, HashMap<(InstrumentId, InstrumentVersion), Arc<Instrument>>> {
         lock(&self.instruments)
+    }
+
+    pub(super) fn asked(&self) -> MutexGuard<'_, HashMap<(StudyId, StudyVersion), bool>> {
+        lock(&self.asked)
     }
 }
 
