@@ -3,13 +3,15 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, and so does what helps it")]
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::Handler;
 use clinical::studies::Escalation;
-use harness::{Fault, World, claims, context, request};
+use harness::{Call, Fault, World, claims, context, request, stream_event};
 use lambda_runtime::LambdaEvent;
 use registry::Registry;
+use score::Score;
 use serde_json::{Value, json};
 use submit::Submit;
 use sweep::{Sweep, SweepError, SweepSummary};
@@ -325,23 +327,88 @@ async fn windows_missed_in_a_row_raise_an_alert_and_a_late_answer_acknowledges_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_answer_counts_for_a_schedule_that_the_study_has_dropped() {
+async fn within_the_quiet_period_misses_are_stored_and_counted_and_not_published() {
+    let world = World::new();
+    study(&world, "1.0.0", json!({"severity": "critical", "after": 1, "quietHours": 72})).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    for number in [1, 2, 3, 4] {
+        pass(&world, number, 6);
+    }
+    let swept = sweep(&world).await;
+    assert_eq!((swept.missed, swept.alerts), (4, 2));
+    let mut alerts = world.items("alert");
+    alerts.sort_by_key(|alert| alert["occurrence"].as_u64());
+    let statuses: Vec<&str> = alerts.iter().filter_map(|alert| alert["status"].as_str()).collect();
+    assert_eq!(statuses, ["SENT", "QUIET", "QUIET", "SENT"], "the fourth is three days after the first");
+    assert!(alerts[1]["pending"].is_null(), "it does not escalate");
+    assert_eq!(world.published().len(), 2);
+    assert_eq!(world.items("profile")[0]["open_alerts"], 4);
+    let counted: u64 = world.counters().iter().filter_map(|item| item["alerts"].as_u64()).sum();
+    assert_eq!(counted, 4);
+
+    submit(&world, OffsetDateTime::now_utc() - time::Duration::days(5)).await;
+    score(&world).await;
+    let second = world.items("alert").into_iter().find(|alert| alert["occurrence"] == 2).unwrap();
+    assert_eq!((&second["status"], &second["acknowledged_by"]), (&json!("ACKNOWLEDGED"), &json!("late-answer")));
+    assert!(second["sent_at"].is_null() && second["pending"].is_null());
+    assert_eq!(world.published().len(), 2);
+    assert_eq!(world.items("profile")[0]["open_alerts"], 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_answer_counts_for_a_schedule_that_the_study_has_dropped_and_where_it_has_dropped_all() {
+    let weekly = json!({
+        "id": "weekly", "instrument": "phq-9", "anchor": {"enrolment": {}},
+        "window": {"opens": "00:00", "closes": "00:01"}, "delayDays": 20,
+    });
+    for schedules in [json!([weekly]), json!([])] {
+        let world = World::new();
+        study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
+        enrol(&world, &day(0)).await;
+        sweep(&world).await;
+        pass(&world, 1, 3);
+        assert_eq!(sweep(&world).await.alerts, 1);
+        world.put_study(json!({"version": "1.1.0", "sites": sites(), "schedules": schedules})).await;
+        submit(&world, OffsetDateTime::now_utc() - time::Duration::days(3)).await;
+        score(&world).await;
+        let first = occurrence(&world, 1);
+        assert_eq!((&first["state"], &first["late"]), (&json!("done"), &json!(true)), "{schedules}");
+        assert_eq!(world.items("alert")[0]["acknowledged_by"], "late-answer", "{schedules}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_study_that_never_asked_reads_its_versions_once_an_environment() {
+    let world = World::new();
+    for version in ["1.0.0", "1.1.0"] {
+        world.put_study(json!({"version": version, "sites": sites()})).await;
+    }
+    let score = Score::new(world.store(), world.topic());
+    for _ in 0..3 {
+        submit(&world, OffsetDateTime::now_utc()).await;
+        let event = stream_event(&world.stream(), PLENTY);
+        assert!(score.handle(event).await.unwrap().batch_item_failures.is_empty());
+    }
+    let of_versions = |call: &&Arc<Call>| call.name() == "Query" && call.body.to_string().contains("VERSION#");
+    assert_eq!(world.calls().iter().filter(of_versions).count(), 1);
+    assert!(world.items("plan").is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_a_window_that_a_fast_clock_has_found_missed_acknowledges_its_alert() {
     let world = World::new();
     study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
     enrol(&world, &day(0)).await;
     sweep(&world).await;
     pass(&world, 1, 3);
     assert_eq!(sweep(&world).await.alerts, 1);
-    let sites = json!([{"id": "S01", "name": "Site 1", "timeZone": "UTC"}]);
-    let weekly = json!({
-        "id": "weekly", "instrument": "phq-9", "anchor": {"enrolment": {}},
-        "window": {"opens": "00:00", "closes": "00:01"}, "delayDays": 20,
-    });
-    world.put_study(json!({"version": "1.1.0", "sites": sites, "schedules": [weekly]})).await;
-    submit(&world, OffsetDateTime::now_utc() - time::Duration::days(3)).await;
+    // The window is open still.
+    pass(&world, 1, -3);
+    submit(&world, OffsetDateTime::now_utc()).await;
     score(&world).await;
     let first = occurrence(&world, 1);
-    assert_eq!((&first["state"], &first["late"]), (&json!("done"), &json!(true)));
+    assert_eq!((&first["state"], &first["late"]), (&json!("done"), &json!(false)));
     assert_eq!(world.items("alert")[0]["acknowledged_by"], "late-answer");
 }
 

@@ -5,14 +5,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clinical::ids::{PatientId, StudyId};
-use clinical::schedules::{Missed, State, alert_of, timestamp};
+use clinical::schedules::{Missed, State, Window, alert_of, timestamp};
 use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use jiff::{SignedDuration, Timestamp};
 use notifications::ReminderTopic;
-use records::{Alert, ConditionalPut, Store, StoredOccurrence};
+use records::{Alert, AlertStatus, ConditionalPut, Store, StoredOccurrence};
 
 use crate::answers::Answering;
 use crate::reminders::reminder;
@@ -167,24 +167,25 @@ impl DueRun {
         let Answering { protocol, now, deadline, .. } = *answering;
         let schedule = protocol.schedules().iter().find(|schedule| schedule.id == one.occurrence.schedule);
         let missed = schedule.and_then(|schedule| schedule.missed);
-        // Those that it may count, and those that decide whether an alert that counts one of these stands.
-        let most = missed.map_or(0, |Missed { after, .. }| 2 * (after.max(1) as usize - 1));
-        let Some(before) = self.settled_before(&one, most, now, deadline).await? else { return Ok(()) };
-        let Some((mut one, may_be_settled_anew)) = self.unanswered(one, &before, answering).await? else {
+        let before = Before::of(missed.as_ref(), &one);
+        let Some(settled) = self.settled_before(&one, before, now, deadline).await? else { return Ok(()) };
+        // A quiet period lasts whatever was answered in it.
+        let counted = &settled[..settled.len().min(before.counted)];
+        let Some((mut one, may_be_settled_anew)) = self.unanswered(one, counted, answering).await? else {
             return Ok(());
         };
-        let before = match may_be_settled_anew {
-            true => self.settled_before(&one, most, now, deadline).await?,
-            false => Some(before),
+        let settled = match may_be_settled_anew {
+            true => self.settled_before(&one, before, now, deadline).await?,
+            false => Some(settled),
         };
-        let Some(before) = before else { return Ok(()) };
+        let Some(before) = settled else { return Ok(()) };
         one.looks_back = false;
         one.occurrence.reminders.clear();
         if !one.occurrence.close(now) {
             return Ok(());
         }
         let raised = missed.and_then(|missed| {
-            let alert = alert_of(&one.occurrence, before.iter().map(|before| &before.occurrence), missed.after);
+            let alert = alert_of(&one.occurrence, before.iter().map(|before| &before.occurrence), &missed);
             Some((missed.severity, alert?))
         });
         let is_stored = match raised {
@@ -194,7 +195,7 @@ impl DueRun {
                 let counted = before.iter().filter(|before| before.occurrence.window.opens >= alert.since);
                 let raised = self.store.raise_missed(&one, counted, severity, clock.now(), deadline).await?;
                 let is_stored = raised.is_some();
-                worked_off.alerts.extend(raised);
+                worked_off.alerts.extend(raised.filter(|alert| alert.status != AlertStatus::Quiet));
                 is_stored
             }
         };
@@ -205,16 +206,16 @@ impl DueRun {
         Ok(())
     }
 
-    /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first, `most` of them.
-    /// `None` while one of these is still to be worked off, whose outcome decides this one's.
+    /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first: those `before`
+    /// it that decide its alert. `None` while one of these is still to be worked off, whose outcome decides this one's.
     async fn settled_before(
         &self,
         one: &StoredOccurrence,
-        most: usize,
+        before: Before,
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<Option<Vec<StoredOccurrence>>, Failure> {
-        if most == 0 {
+        if before == Before::default() {
             return Ok(Some(Vec::new()));
         }
         let StoredOccurrence { study, patient, occurrence, .. } = one;
@@ -224,7 +225,7 @@ impl DueRun {
         let mut settled = Vec::new();
         loop {
             let of = (&occurrence.schedule, below);
-            let page = self.store.occurrences_below(study, patient, of, most.max(10), deadline).await?;
+            let page = self.store.occurrences_below(study, patient, of, before.counted.max(10), deadline).await?;
             let Some(last) = page.last() else { break };
             below = Some(last.occurrence.number);
             for earlier in page.into_iter().filter(|page| page.occurrence.window.opens < occurrence.window.opens) {
@@ -234,13 +235,43 @@ impl DueRun {
                     State::Waiting | State::NotAsked | State::Ended { .. } => {}
                 }
             }
-            if is_in_order && settled.len() >= most {
+            let is_over = |last: &StoredOccurrence| !before.is_quiet_from(&last.occurrence.window);
+            if is_in_order && settled.len() >= before.counted && settled.last().is_some_and(is_over) {
                 break;
             }
         }
         settled.sort_by_key(|earlier| std::cmp::Reverse(earlier.occurrence.window.opens));
-        settled.truncate(most);
+        let mut place = 0;
+        settled.retain(|earlier| {
+            place += 1;
+            place <= before.counted || before.is_quiet_from(&earlier.occurrence.window)
+        });
         Ok(Some(settled))
+    }
+}
+
+/// Which occurrences before a missed one decide its alert.
+#[derive(Clone, Copy, Default, PartialEq)]
+struct Before {
+    /// The number of those that it may count, and of those that decide whether an alert that counts one of these stands.
+    counted: usize,
+    /// A published alert of a window that closed after this time makes it a quiet one.
+    quiet_after: Option<Timestamp>,
+}
+
+impl Before {
+    fn of(missed: Option<&Missed>, one: &StoredOccurrence) -> Self {
+        let Some(Missed { after, quiet_hours, .. }) = missed else { return Self::default() };
+        let period = Some(SignedDuration::from_hours((*quiet_hours).into())).filter(|period| period.is_positive());
+        let quiet_after = period.map(|period| one.occurrence.window.closes.checked_sub(period));
+        Self {
+            counted: 2 * ((*after).max(1) as usize - 1),
+            quiet_after: quiet_after.map(|after| after.unwrap_or(Timestamp::MIN)),
+        }
+    }
+
+    fn is_quiet_from(&self, window: &Window) -> bool {
+        self.quiet_after.is_some_and(|after| window.closes > after)
     }
 }
 

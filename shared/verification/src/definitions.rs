@@ -5,11 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use clinical::ids::{ScheduleId, StudyId, StudyVersion, SubmissionId};
 use clinical::instruments::Instrument;
-use clinical::schedules::Schedule;
+use clinical::schedules::{Missed, Schedule};
 use clinical::studies::{Protocol, StudyDefinition};
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{PatientRecords, Store, Submission};
+use time::Duration;
 
 /// The versions of studies that a pass has read. A version never changes, but one that is missing may be stored later:
 /// only what was found is kept.
@@ -45,6 +46,8 @@ pub(crate) struct StudyLimits {
     pub(crate) open: bool,
     /// How many windows missed in a row raise an alert, for each schedule of which every version says the same.
     pub(crate) missed_after: BTreeMap<ScheduleId, usize>,
+    /// The quiet period of missed windows, likewise.
+    pub(crate) missed_quiet: BTreeMap<ScheduleId, Duration>,
 }
 
 impl Definitions {
@@ -141,21 +144,27 @@ impl Definitions {
                 None => limits.open = true,
             }
         }
-        limits.missed_after = missed_after(versions.iter().map(|version| version.definition()));
+        let definitions = || versions.iter().map(|version| version.definition());
+        limits.missed_after = common(definitions(), |missed| usize::try_from(missed.after).ok());
+        limits.missed_quiet = common(definitions(), |missed| Some(Duration::hours(missed.quiet_hours.into())));
         let limits = Arc::new(limits);
         self.known().limits.insert(study.clone(), Arc::clone(&limits));
         Ok(limits)
     }
 }
 
-fn missed_after<'a>(versions: impl IntoIterator<Item = &'a StudyDefinition>) -> BTreeMap<ScheduleId, usize> {
-    let of_version = |version: &StudyDefinition| -> BTreeMap<ScheduleId, usize> {
-        let after = |schedule: &Schedule| usize::try_from(schedule.missed?.after).ok();
-        version.schedules.iter().filter_map(|one| Some((one.id.clone(), after(one)?))).collect()
+/// What each schedule says of missed windows, where all versions say the same.
+fn common<'a, T: PartialEq>(
+    versions: impl IntoIterator<Item = &'a StudyDefinition>,
+    says: impl Fn(&Missed) -> Option<T>,
+) -> BTreeMap<ScheduleId, T> {
+    let of_version = |version: &StudyDefinition| -> BTreeMap<ScheduleId, T> {
+        let said = |schedule: &Schedule| says(schedule.missed.as_ref()?);
+        version.schedules.iter().filter_map(|one| Some((one.id.clone(), said(one)?))).collect()
     };
-    let common = |mut known: BTreeMap<_, _>, version: BTreeMap<_, _>| {
-        known.retain(|schedule, after| version.get(schedule) == Some(after));
+    let in_common = |mut known: BTreeMap<_, _>, version: BTreeMap<_, _>| {
+        known.retain(|schedule, said| version.get(schedule) == Some(said));
         known
     };
-    versions.into_iter().map(of_version).reduce(common).unwrap_or_default()
+    versions.into_iter().map(of_version).reduce(in_common).unwrap_or_default()
 }

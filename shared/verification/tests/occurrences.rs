@@ -47,10 +47,17 @@ fn pass(world: &World, number: u64, days: i64) {
 
 /// Two windows missed, with their alert, and one answered.
 async fn world() -> World {
+    let world = two_missed(json!({"severity": "warning", "after": 2})).await;
+    answer(&world).await;
+    world
+}
+
+/// Two windows missed, and one open.
+async fn two_missed(missed: Value) -> World {
     let world = World::new();
     let daily = json!({
         "id": "daily", "instrument": "phq-9", "anchor": {"enrolment": {}}, "every": {"days": 1, "count": 30},
-        "window": {"opens": "00:00", "closes": "24:00"}, "missed": {"severity": "warning", "after": 2},
+        "window": {"opens": "00:00", "closes": "24:00"}, "missed": missed,
     });
     let sites = json!([{"id": "S01", "name": "Site 1", "timeZone": "UTC"}]);
     world.put_study(json!({"sites": sites, "schedules": [daily]})).await;
@@ -64,6 +71,10 @@ async fn world() -> World {
         pass(&world, number, days);
     }
     sweep(&world).await;
+    world
+}
+
+async fn answer(world: &World) {
     let answers = json!({"1": 1, "2": 0, "3": 1, "4": 0, "5": 0, "6": 1, "7": 2, "8": 0, "9": 0, "10": 0});
     let body = json!({
         "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
@@ -73,7 +84,6 @@ async fn world() -> World {
     let submit = request("POST /v1/submissions", &[], "", Some(patient), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(submit).await.unwrap().status(), 202);
     assert_eq!(world.score(&world.stream(), PLENTY).await, 0);
-    world
 }
 
 /// The names of what differs, each once.
@@ -103,6 +113,29 @@ async fn a_window_that_was_open_when_it_was_made_is_still_to_be_searched_for() {
         (raw["state"], raw["looks_back"]) = (json!({"S": "waiting"}), json!({"BOOL": true}));
     });
     assert_eq!(differs(&world).await, [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_alert_of_missed_windows_is_quiet_within_the_period_of_a_published_one_and_not_otherwise() {
+    let missed = json!({"severity": "warning", "after": 1, "quietHours": 48});
+    let statuses = |world: &World| {
+        let mut alerts = world.items("alert");
+        alerts.sort_by_key(|alert| alert["occurrence"].as_u64());
+        alerts.iter().map(|alert| alert["status"].clone()).collect::<Vec<_>>()
+    };
+    let set = |world: &World, number: u64, quiet: bool| {
+        world.edit(RECORDS, &occurrence(world, number), |raw| raw["alert"]["M"]["quiet"] = json!({"BOOL": quiet}));
+    };
+    let world = two_missed(missed.clone()).await;
+    assert_eq!(statuses(&world), ["SENT", "QUIET"]);
+    assert_eq!(world.published().len(), 1);
+    assert_eq!(differs(&world).await, [""; 0]);
+    set(&world, 2, false);
+    assert_eq!(differs(&world).await, ["alert-altered", "not-quiet"]);
+
+    let world = two_missed(missed).await;
+    set(&world, 1, true);
+    assert_eq!(differs(&world).await, ["alert-altered", "quiet-without-reason"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -140,6 +140,10 @@ pub struct Missed {
     pub severity: Severity,
     /// The number of windows missed in a row that is an alert.
     pub after: u32,
+    /// For how many hours after the closing that raised a published alert of the schedule another one is quiet: stored,
+    /// counted, and not published. Never if absent.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub quiet_hours: u32,
 }
 
 /// A day of the calendar, in JSON `2026-11-01`.

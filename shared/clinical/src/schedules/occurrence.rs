@@ -73,6 +73,8 @@ pub enum Status {
 pub struct MissedAlert {
     /// When the first of these windows opened.
     pub since: Timestamp,
+    /// Whether it was raised within the quiet period of an earlier one: stored, and not published.
+    pub quiet: bool,
     /// The late answer that resolved it, if any.
     pub resolved: Option<Resolved>,
 }

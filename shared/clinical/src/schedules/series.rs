@@ -27,7 +27,7 @@ pub struct Position {
 /// The occurrences of one schedule for one patient.
 ///
 /// A caller may load a part of them: those that wait; before a closing as many answered or missed ones as an alert
-/// counts; for a late answer those up to the alert; for a change all that may move, and the last one that may not.
+/// counts, and those of the quiet period; for a late answer those up to the alert; for a change all that may move, and the last one that may not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Series {
     position: Position,
@@ -204,7 +204,7 @@ impl Series {
             events.push(Event::Missed { number });
             let earlier = self.settled.range(..occurrence.window.opens).rev();
             let before = earlier.filter_map(|(_, number)| self.occurrences.get(number));
-            occurrence.alert = schedule.missed.and_then(|missed| alert_of(&occurrence, before, missed.after));
+            occurrence.alert = schedule.missed.and_then(|missed| alert_of(&occurrence, before, &missed));
             events.extend(occurrence.alert.map(|_| Event::Alerted { number }));
         }
         self.put(occurrence);

@@ -53,6 +53,8 @@ fn broken_alone() -> Vec<(Value, &'static str, &'static str)> {
         (json!({"anchor": {"event": "surgery"}, "delayDays": -367}), "bounds", "/delayDays"),
         (json!({"missed": {"severity": "info", "after": 0}}), "bounds", "/missed/after"),
         (json!({"missed": {"severity": "info", "after": 31}}), "bounds", "/missed/after"),
+        (json!({"missed": {"severity": "info", "after": 1, "quietHours": 0}}), "bounds", "/missed/quietHours"),
+        (json!({"missed": {"severity": "info", "after": 1, "quietHours": 721}}), "bounds", "/missed/quietHours"),
         (json!({"reminders": six}), "bounds", "/reminders"),
         (
             json!({"window": {"opens": "18:00", "closes": "18:00", "closesAfterDays": 367}, "every": null, "missed": null}),

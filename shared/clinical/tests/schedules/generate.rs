@@ -142,7 +142,8 @@ struct Form {
     opens: i64,
     length: i64,
     reminders: Vec<Result<i64, i64>>,
-    missed: Option<u32>,
+    /// After how many windows missed in a row, and for how many hours others are quiet.
+    missed: Option<(u32, u32)>,
     grouped: bool,
 }
 
@@ -163,7 +164,7 @@ fn any_schedule() -> impl Strategy<Value = Form> {
         every,
         times,
         reminders,
-        option::weighted(0.8, 1..5_u32),
+        option::weighted(0.8, (1..5_u32, prop_oneof![2 => Just(0), 1 => 1..400_u32])),
         any::<u8>(),
     );
     parts.prop_map(|(instrument, anchor, delay, every, (opens, length), reminders, missed, grouped)| {
@@ -203,8 +204,11 @@ impl Form {
             Err(minutes) => json!({"minutesBeforeClosing": inside(*minutes).max(1)}),
         });
         form["reminders"] = Value::Array(reminders.collect());
-        if let Some(after) = self.missed {
+        if let Some((after, quiet_hours)) = self.missed {
             form["missed"] = json!({"severity": "warning", "after": after});
+            if quiet_hours > 0 {
+                form["missed"]["quietHours"] = json!(quiet_hours);
+            }
         }
         schedule(&form)
     }

@@ -10,9 +10,14 @@ use crate::windows::{at, daily, schedule};
 /// The replay of evenings from 2 November in Berlin, with reminders after an hour and half an hour before closing, of
 /// which `after` missed in a row are an alert.
 fn evenings(after: u32, submissions: &[Known], now: &str) -> Replay {
+    with_quiet_hours(after, 0, submissions, now)
+}
+
+/// As [`evenings`], with a quiet period.
+fn with_quiet_hours(after: u32, quiet_hours: u32, submissions: &[Known], now: &str) -> Replay {
     let mut evenings = daily("18:00", "24:00", 0);
     evenings["reminders"] = json!([{"minutesBeforeClosing": 30}, {"minutesAfterOpening": 60}]);
-    evenings["missed"] = json!({"severity": "warning", "after": after});
+    evenings["missed"] = json!({"severity": "warning", "after": after, "quietHours": quiet_hours});
     let enrolled = enrolled("2026-11-02T08:00Z", "2026-11-02", "Europe/Berlin");
     let facts: Vec<Known> = std::iter::once(enrolled).chain(submissions.iter().cloned()).collect();
     replay_of(&schedule(&evenings), &facts, now)
@@ -103,6 +108,25 @@ fn each_row_of_missed_windows_is_one_alert() {
     let answer = submitted(1, "2026-11-03T18:00Z", "2026-11-03T18:00Z");
     assert_eq!(alerts(&evenings(3, &[answer], now)), [(5, None)]);
     assert_eq!(alerts(&evenings(30, &[], now)), []);
+}
+
+#[test]
+fn an_alert_within_the_quiet_period_of_a_published_one_is_quiet() {
+    let now = "2026-11-09T08:00Z";
+    let quiet = |after, hours, submissions: &[Known]| -> Vec<(u32, bool)> {
+        let replay = with_quiet_hours(after, hours, submissions, now);
+        replay.occurrences.values().filter_map(|one| Some((one.number, one.alert?.quiet))).collect()
+    };
+    let each = |quiet: [bool; 7]| (1..).zip(quiet).collect::<Vec<(u32, bool)>>();
+    assert_eq!(quiet(1, 0, &[]), each([false; 7]));
+    // From closing to closing a day passes: the period is over then, and one hour longer it is not.
+    assert_eq!(quiet(1, 24, &[]), each([false; 7]));
+    assert_eq!(quiet(1, 25, &[]), each([false, true, false, true, false, true, false]));
+    assert_eq!(quiet(1, 72, &[]), each([false, true, true, false, true, true, false]));
+    assert_eq!(quiet(2, 72, &[]), [(2, false), (4, true), (6, false)]);
+    // An alert stays published if its window is answered late.
+    let late = submitted(1, "2026-11-02T18:00Z", "2026-11-03T08:00Z");
+    assert_eq!(quiet(1, 72, &[late]), each([false, true, true, false, true, true, false]));
 }
 
 #[test]

@@ -21,14 +21,14 @@ pub(crate) enum Fate {
     Ended,
 }
 
-/// A window, what became of it, and the alert that it raised: the opening of the first window of the row, and the
-/// number that resolved it.
+/// A window, what became of it, and the alert that it raised: the opening of the first window of the row, whether it is
+/// quiet, and the number that resolved it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub(crate) opens: Timestamp,
     pub(crate) closes: Timestamp,
     pub(crate) fate: Fate,
-    pub(crate) alert: Option<(Timestamp, Option<u32>)>,
+    pub(crate) alert: Option<(Timestamp, bool, Option<u32>)>,
 }
 
 /// What the reference knows of one schedule.
@@ -146,7 +146,7 @@ fn answer(
         for counted in diary.standing.remove(&raised).unwrap() {
             diary.counted.remove(&counted);
         }
-        diary.slots.get_mut(&raised).unwrap().alert.as_mut().unwrap().1 = Some(number);
+        diary.slots.get_mut(&raised).unwrap().alert.as_mut().unwrap().2 = Some(number);
     }
     true
 }
@@ -182,6 +182,13 @@ impl<'a> Diary<'a> {
         }
     }
 
+    /// Whether a window of the schedule that raised an alert which is not quiet closed less than so many seconds before.
+    fn is_quiet(&self, number: u32, seconds: i64) -> bool {
+        let until = self.slots[&number].closes.as_second();
+        let loud = self.slots.values().filter(|slot| matches!(slot.alert, Some((_, false, _))));
+        seconds > 0 && loud.map(|slot| until - slot.closes.as_second()).any(|since| since < seconds)
+    }
+
     /// The alert of a window that was missed: the last windows, up to this one, which no standing alert counts.
     fn alert(&mut self, number: u32) {
         let Some(missed) = self.schedule.missed else { return };
@@ -193,7 +200,8 @@ impl<'a> Diary<'a> {
             row.insert(*last);
             if row.len() == missed.after as usize {
                 let since = self.slots[last].opens;
-                self.slots.get_mut(&number).unwrap().alert = Some((since, None));
+                let quiet = self.is_quiet(number, i64::from(missed.quiet_hours) * 3600);
+                self.slots.get_mut(&number).unwrap().alert = Some((since, quiet, None));
                 self.counted.extend(&row);
                 self.standing.insert(number, row);
                 return;

@@ -176,7 +176,7 @@ fn slots<'a>(occurrences: impl Iterator<Item = &'a Occurrence>, ahead: Timestamp
             State::Ended { .. } => Fate::Ended,
             State::Waiting | State::NotAsked => Fate::Waiting,
         },
-        alert: one.alert.map(|alert| (alert.since, alert.resolved.map(|resolved| resolved.number))),
+        alert: one.alert.map(|alert| (alert.since, alert.quiet, alert.resolved.map(|resolved| resolved.number))),
     };
     asked.map(|one| ((one.schedule.to_string(), one.number), slot(one))).collect()
 }
@@ -200,6 +200,7 @@ struct Seen {
     ended: usize,
     reminders: usize,
     alerts: usize,
+    quiet: usize,
     resolved: usize,
     not_asked: usize,
 }
@@ -219,7 +220,8 @@ impl Seen {
                 Fate::Waiting => {}
             }
             self.alerts += usize::from(slot.alert.is_some());
-            self.resolved += usize::from(slot.alert.is_some_and(|(_, resolved)| resolved.is_some()));
+            self.quiet += usize::from(slot.alert.is_some_and(|(_, quiet, _)| quiet));
+            self.resolved += usize::from(slot.alert.is_some_and(|(_, _, resolved)| resolved.is_some()));
         }
     }
 }
@@ -253,5 +255,6 @@ fn a_year_gives_what_the_plain_reference_gives_however_it_is_worked_off() {
     assert!(seen.schedules >= 1_000 && seen.occurrences >= 20_000, "{seen:?}");
     assert!(seen.answered >= 400 && seen.late >= 200 && seen.missed >= 10_000, "{seen:?}");
     assert!(seen.reminders >= 10_000 && seen.alerts >= 2_000 && seen.resolved >= 100, "{seen:?}");
+    assert!(seen.quiet >= 500 && seen.alerts - seen.quiet >= 1_000, "{seen:?}");
     assert!(seen.ended >= 30 && seen.not_asked >= 100, "{seen:?}");
 }

@@ -198,6 +198,7 @@ impl Alert {
     pub(crate) fn of_missed(missed: &StoredOccurrence, severity: Severity, raised_at: OffsetDateTime) -> Self {
         let id = missed.alert_id();
         let occurrence = &missed.occurrence;
+        let quiet = occurrence.alert.is_some_and(|alert| alert.quiet);
         Self {
             id,
             study: missed.study.clone(),
@@ -209,7 +210,7 @@ impl Alert {
             raised_at,
             // No request brought it: it is followed by its own id.
             correlation_id: id.to_string(),
-            status: AlertStatus::Pending,
+            status: if quiet { AlertStatus::Quiet } else { AlertStatus::Pending },
             instrument: Some(occurrence.instrument.clone()),
             sent_at: None,
             acknowledged: None,
@@ -221,7 +222,7 @@ impl Alert {
             late: false,
             corrected: false,
             superseded: false,
-            list: Some(List::Pending),
+            list: (!quiet).then_some(List::Pending),
         }
     }
 

@@ -129,12 +129,13 @@ impl StoredOccurrence {
             }
         };
         set("state", text(state));
-        if let Some((MissedAlert { since, resolved }, id)) = alert.zip(self.alert) {
+        if let Some((MissedAlert { since, quiet, resolved }, id)) = alert.zip(self.alert) {
+            let quiet = quiet.then_some(("quiet", AttributeValue::Bool(true)));
             let resolved = resolved
                 .into_iter()
                 .flat_map(|resolved| [("number", number(resolved.number)), ("resolved_at", instant(resolved.at))]);
             let members = [("id", text(id.to_string())), ("since", instant(since))];
-            set("alert", map(members.into_iter().chain(resolved)));
+            set("alert", map(members.into_iter().chain(quiet).chain(resolved)));
         }
         if let Some(at) = self.not_before {
             set("not_before", instant(at));
@@ -165,7 +166,7 @@ impl StoredOccurrence {
             let resolved =
                 alert.optional_count("number")?.map(|of| Ok((count(of, "number")?, at(alert, "resolved_at")?)));
             let resolved = resolved.transpose()?.map(|(number, at)| Resolved { number, at });
-            Ok(MissedAlert { since: at(alert, "since")?, resolved })
+            Ok(MissedAlert { since: at(alert, "since")?, quiet: alert.is_set("quiet")?, resolved })
         });
         Ok(Self {
             study,
@@ -254,7 +255,9 @@ mod tests {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         let submission = Uuid::from_u128(7).into();
         let resolved = Resolved { number: 11, at: at("2026-11-22T08:00:00.123Z") };
-        let alert = |resolved| Some(MissedAlert { since: at("2026-11-18T17:00:00Z"), resolved });
+        let alert = |resolved: Option<Resolved>| {
+            Some(MissedAlert { since: at("2026-11-18T17:00:00Z"), quiet: resolved.is_some(), resolved })
+        };
         for (state, alert) in [
             (State::Waiting, None),
             (State::Done { submission, late: true }, None),

@@ -106,6 +106,11 @@ impl Engine {
         (alerts.len(), acknowledged)
     }
 
+    /// The number of stored alerts that are quiet, and not acknowledged.
+    pub(crate) fn quiet(&self) -> usize {
+        self.world.items("alert").iter().filter(|alert| alert["status"] == "QUIET").count()
+    }
+
     fn at(&self, second: i64) -> Timestamp {
         self.start + SignedDuration::from_secs(second)
     }

@@ -129,7 +129,8 @@ struct Form {
     opens: i64,
     length: i64,
     reminders: Vec<i64>,
-    missed: Option<(&'static str, u32)>,
+    /// The severity, after how many windows missed in a row, and for how many hours others are quiet.
+    missed: Option<(&'static str, u32, u32)>,
     group: Option<&'static str>,
 }
 
@@ -152,7 +153,7 @@ fn form(opens: Range<i64>, length: Range<i64>) -> impl Strategy<Value = Form> {
         (opens.start / 15..opens.end / 15),
         (length.start / 15..length.end / 15),
         vec(0..1_000_i64, 0..3),
-        option::weighted(0.8, (select(vec!["info", "warning", "critical"]), 1..4_u32)),
+        option::weighted(0.8, (select(vec!["info", "warning", "critical"]), 1..4_u32, select(vec![0, 0, 30, 60, 100]))),
         option::weighted(0.15, select(vec!["one", "two"])),
     );
     parts.prop_map(|(anchor, days, windows, opens, length, reminders, missed, group)| Form {
@@ -186,8 +187,11 @@ impl Form {
             "window": {"opens": clock(self.opens), "closes": clock(closes - last_day * DAY), "closesAfterDays": last_day},
             "reminders": reminders.iter().map(|minutes| json!({"minutesAfterOpening": minutes})).collect::<Vec<_>>(),
         });
-        if let Some((severity, after)) = self.missed {
+        if let Some((severity, after, quiet_hours)) = self.missed {
             definition["missed"] = json!({"severity": severity, "after": after});
+            if quiet_hours > 0 {
+                definition["missed"]["quietHours"] = json!(quiet_hours);
+            }
         }
         if let Some(group) = self.group {
             definition["groups"] = json!([group]);

@@ -7,6 +7,7 @@ use clinical::schedules::{State, offset_date_time, timestamp};
 use records::{Cause, StoredAlert, StoredOccurrence, StoredSubmission};
 
 use super::Patient;
+use super::states::was_quiet;
 use crate::difference::Kind;
 
 /// How long after its window has closed an occurrence is settled by: `sweep` leaves what may still be in flight for half a
@@ -31,6 +32,7 @@ impl Patient<'_> {
             ("rule", alert.rule.as_str() == schedule.as_str()),
             ("instrument", alert.instrument.as_ref() == Some(&missed.occurrence.instrument)),
             ("raised_at", alert.raised_at >= offset_date_time(missed.occurrence.window.closes)),
+            ("status", missed.occurrence.alert.is_some_and(|alert| alert.quiet) == was_quiet(row)),
         ];
         for (attribute, _) in same.into_iter().filter(|(_, same)| !same) {
             self.of_alert(Kind::AlertAltered, row, attribute);
@@ -93,6 +95,7 @@ impl Patient<'_> {
             }
         }
         self.missed_in_a_row();
+        self.missed_quietly();
     }
 
     /// Finds windows missed in a row that raised no alert. A window counts for its row only where it was settled before the
@@ -117,6 +120,29 @@ impl Patient<'_> {
                 if is_unalerted(last) && before + 1 >= *after {
                     self.of_occurrence(Kind::AlertMissing, last, "missed in a row");
                 }
+            }
+        }
+    }
+
+    /// Compares quiet and published alerts of missed windows with the quiet periods of their schedules.
+    fn missed_quietly(&mut self) {
+        for one in &self.records.occurrences {
+            let occurrence = &one.occurrence;
+            let Some(alert) = occurrence.alert else { continue };
+            let Some(period) = self.limits.missed_quiet.get(&occurrence.schedule) else { continue };
+            let window = occurrence.window;
+            let begins = |before: &&StoredOccurrence| {
+                let other = before.occurrence.window;
+                before.occurrence.schedule == occurrence.schedule
+                    && before.occurrence.alert.is_some_and(|alert| !alert.quiet)
+                    && other.opens < window.opens
+                    && offset_date_time(window.closes) - offset_date_time(other.closes) < *period
+            };
+            let is_quiet = period.is_positive() && self.records.occurrences.iter().any(|before| begins(&before));
+            match (alert.quiet, is_quiet) {
+                (true, false) => self.of_occurrence(Kind::QuietWithoutReason, one, "its alert"),
+                (false, true) => self.of_occurrence(Kind::NotQuiet, one, "its alert"),
+                _ => {}
             }
         }
     }
