@@ -78,6 +78,8 @@ pub fn add_to(plan: &mut Plan) {
     let days = if dice.one_in(5) { dice.within(2..=4) } else { 0 };
     let schedules = schedules(&mut dice, days, 0);
     let later = dice.one_in(3).then(|| self::schedules(&mut dice, days, 1));
+    // The study asks for nothing any more.
+    let later = later.map(|later| if Dice::of(plan.seed, "dropped").one_in(4) { Vec::new() } else { later });
     let span = if days > 0 { days * DAY } else { 60 * *dice.pick(&[20, 45, 100]) };
     let enrolments: Vec<Enrolment> = (0..patients).map(|_| enrolment(&mut dice)).collect();
     let mut asking = Asking { schedules, later, enrolments, until: span };
@@ -153,6 +155,9 @@ fn schedules(dice: &mut Dice, days: u64, shift: i64) -> Vec<Schedule> {
                     *dice.pick(&[1, 1, 1, 2])
                 };
                 schedule["missed"] = json!({"severity": dice.pick(&["info", "warning", "critical"]), "after": after});
+                if days > 1 && dice.one_in(2) {
+                    schedule["missed"]["quietHours"] = json!(dice.pick(&[30, 60]));
+                }
             }
             serde_json::from_value(schedule).expect("it is a schedule")
         })

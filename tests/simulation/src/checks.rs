@@ -25,6 +25,7 @@ use crate::run::{BAD_RECORD, Log, Simulation};
 
 /// Longer than a request takes, on the way too.
 const LONGEST_REQUEST: time::Duration = time::Duration::seconds(20);
+
 /// Checks all promises of `simulation`.
 pub async fn check(simulation: &Simulation, log: &Log) {
     let known = simulation.phones.known();
@@ -32,6 +33,7 @@ pub async fn check(simulation: &Simulation, log: &Log) {
     withdrawals(simulation, &known);
     refusals(simulation, &known);
     alerts(simulation);
+    snoozes(simulation);
     counts(simulation, &known);
     calls(simulation);
     let given_up: Vec<Object> = simulation.failures.list().await.expect("they are in memory");
@@ -41,6 +43,7 @@ pub async fn check(simulation: &Simulation, log: &Log) {
     reference(simulation).await;
     occurrences::check(simulation, &known);
     simulation.check_due().await;
+    simulation.check_worklists().await;
     branches(simulation, log, given_up.len());
 }
 
@@ -65,8 +68,8 @@ async fn reference(simulation: &Simulation) {
 /// Promises 1, 2 and 5: what was accepted is stored as it was sent, once, and scored.
 fn submissions(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     let journal = &simulation.journal;
-    let mut stored: BTreeMap<String, Value> = BTreeMap::new();
-    for item in simulation.world.items("submission") {
+    let mut stored: BTreeMap<String, &Value> = BTreeMap::new();
+    for item in simulation.settled("submission") {
         let id = item["id"].as_str().unwrap_or_default().to_owned();
         if stored.insert(id.clone(), item).is_some() {
             journal.violation(format!("promise 5: {id} is stored twice"));
@@ -132,7 +135,7 @@ fn is_of_sites(site: &Value, known: &Known) -> bool {
 /// A withdrawal holds from its answer on: nothing is accepted that was sent later, and completed after it.
 fn withdrawals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     let withdrawn = simulation.phones.withdrawn();
-    let (stored, registrations) = (simulation.world.items("submission"), simulation.world.items("registration"));
+    let (stored, registrations) = (simulation.settled("submission"), simulation.settled("registration"));
     let withdrawn_at = |patient: &str| {
         let of = |item: &&Value| item["pk"].as_str().is_some_and(|pk| pk.ends_with(&format!("#{patient}")));
         registrations.iter().find(of).and_then(|item| instant(&item["withdrawn"]["at"]))
@@ -176,7 +179,7 @@ fn refusals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     if simulation.has_clock_steps() {
         return;
     }
-    let stored = simulation.world.items("submission");
+    let stored = simulation.settled("submission");
     for (id, known) in known.iter().filter(|(_, known)| known.accepted.is_none()) {
         let Some(refused) = known.refused else { continue };
         let originals = known.bodies.iter().filter_map(|body| body["amends"].as_str());
@@ -193,7 +196,7 @@ fn refusals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
 fn alerts(simulation: &Simulation) {
     let journal = &simulation.journal;
     let mut steps: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
-    let rows = simulation.world.items("alert");
+    let rows = simulation.settled("alert");
     for message in simulation.world.published() {
         let body = message.body();
         let id = body["alertId"].as_str().unwrap_or_default().to_owned();
@@ -226,6 +229,8 @@ fn alerts(simulation: &Simulation) {
                 }
                 continue;
             }
+            // A late answer acknowledges a quiet one, too.
+            Some("ACKNOWLEDGED") if published.is_empty() && is_quiet_miss(simulation, row) => continue,
             Some("SENT" | "ACKNOWLEDGED") if row["sent_at"].is_string() => {}
             other => journal.violation(format!("promise 4: {id} ends as {other:?}")),
         }
@@ -261,9 +266,57 @@ fn alerts(simulation: &Simulation) {
     }
 }
 
+/// Whether the alert of missed windows in `row` was raised as a quiet one.
+fn is_quiet_miss(simulation: &Simulation, row: &Value) -> bool {
+    let (schedule, number) = (row["schedule"].as_str(), row["occurrence"].as_u64());
+    let Some((schedule, number)) = schedule.zip(number) else { return false };
+    let name = format!("OCCURRENCE#{schedule}#{number:04}");
+    let is_it = |one: &&Value| one["sk"] == name.as_str() && one["alert"]["id"] == row["alert_id"];
+    simulation.settled("occurrence").iter().find(is_it).is_some_and(|one| one["alert"]["quiet"] == true)
+}
+
+/// A snooze that was answered is stored, and until its end nothing is published that was not on its way. What it delays
+/// is published after it: an alert that no clinician acknowledges is exhausted in the end.
+fn snoozes(simulation: &Simulation) {
+    let (journal, trouble) = (&simulation.journal, Trouble::of(simulation.plan()));
+    let rows = simulation.settled("alert");
+    let snoozes_of = |row: &Value| row["snoozes"].as_array().cloned().unwrap_or_default();
+    let ends = |snooze: &Value| instant(&snooze["until"]);
+    for snoozed in simulation.snoozed.borrow().iter() {
+        let row = rows.iter().find(|row| row["alert_id"] == snoozed.alert.as_str());
+        let stored = row.map(snoozes_of).unwrap_or_default();
+        if !stored.iter().any(|snooze| ends(snooze) == Some(snoozed.until)) {
+            journal.violation(format!("a snooze of {} was answered and is not stored", snoozed.alert));
+        }
+    }
+    // The times of the rows would be off.
+    if simulation.has_clock_steps() {
+        return;
+    }
+    let mut steps: BTreeMap<(String, u64), OffsetDateTime> = BTreeMap::new();
+    for message in simulation.world.published() {
+        let body = message.body();
+        let id = body["alertId"].as_str().unwrap_or_default().to_owned();
+        steps.entry((id, body["escalation"].as_u64().unwrap_or_default())).or_insert(message.at.into());
+    }
+    for ((id, step), at) in steps.into_iter().filter(|((_, step), _)| *step > 0) {
+        let Some(row) = rows.iter().find(|row| row["alert_id"] == id.as_str()) else { continue };
+        // The last one that was stored counts; one that was stored a moment ago may count or not.
+        let stored_by = |snooze: &Value, by: OffsetDateTime| instant(&snooze["at"]).is_some_and(|at| at < by);
+        let snoozes: Vec<Value> = snoozes_of(row).into_iter().filter(|snooze| stored_by(snooze, at)).collect();
+        let Some(last) = snoozes.last().filter(|last| stored_by(last, at - LONGEST_REQUEST)) else { continue };
+        let (Some(since), Some(until)) = (instant(&last["at"]), ends(last)) else { continue };
+        if at >= until {
+            journal.met("branch: escalated after a snooze");
+        } else if trouble.is_fair(since, at) {
+            journal.violation(format!("promise 4: step {step} of {id} is published while it is snoozed"));
+        }
+    }
+}
+
 /// Promise 3: a site's counts equal what was accepted and raised at it.
 fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
-    let (items, stored) = (simulation.world.counters(), simulation.world.items("submission"));
+    let (items, stored) = (simulation.world.counters(), simulation.settled("submission"));
     let is_accepted = |item: &Value| {
         let id = item["id"].as_str().and_then(|id| id.parse::<Uuid>().ok());
         let known = id.and_then(|id| known.get(&id));
@@ -277,7 +330,7 @@ fn counts(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
             items.filter_map(|item| item[name].as_u64()).sum()
         };
         let accepted = stored.iter().filter(|item| item["site"] == site && is_accepted(item)).count() as u64;
-        let alerts = simulation.world.items("alert").iter().filter(|row| row["site"] == site).count() as u64;
+        let alerts = simulation.settled("alert").iter().filter(|row| row["site"] == site).count() as u64;
         let counted = [of_site("submissions"), of_site("instrument#pain"), of_site("alerts")];
         if counted != [accepted, accepted, alerts] {
             simulation.journal.violation(format!(
@@ -305,7 +358,7 @@ fn bad_records(simulation: &Simulation, given_up: &[Object]) {
         return;
     }
     let injected = events.iter().filter(|event| event.what == Happening::BadRecord).count();
-    let quarantined = simulation.world.items("quarantined");
+    let quarantined = simulation.settled("quarantined");
     let of_bad = |object: &Object| object.document.to_string().matches(BAD_RECORD).count();
     let given_up: usize = given_up.iter().map(of_bad).sum();
     if quarantined.len() > injected || quarantined.len() + given_up < injected {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use alerts::Alerts;
 use clinical::studies::Escalation;
+use drafts::Drafts;
 use due::Due;
 use harness::World;
 use invocation::Deadline;
@@ -41,6 +42,8 @@ pub enum Name {
     Registry,
     /// Behind the API.
     Due,
+    /// Behind the API.
+    Drafts,
 }
 
 impl Name {
@@ -52,23 +55,25 @@ impl Name {
             Self::Alerts => "alerts",
             Self::Registry => "registry",
             Self::Due => "due",
+            Self::Drafts => "drafts",
         }
+    }
+
+    fn is_behind_the_api(self) -> bool {
+        !matches!(self, Self::Score | Self::Sweep)
     }
 
     /// The time-out in the template.
     fn timeout(self) -> Duration {
         Duration::from_secs(match self {
-            Self::Submit | Self::Alerts | Self::Registry | Self::Due => 10,
             Self::Score => 60,
             Self::Sweep => 50,
+            _ => 10,
         })
     }
 
     fn reserve(self) -> Duration {
-        match self {
-            Self::Submit | Self::Alerts | Self::Registry | Self::Due => Deadline::API_RESERVE,
-            Self::Score | Self::Sweep => Deadline::STREAM_RESERVE,
-        }
+        if self.is_behind_the_api() { Deadline::API_RESERVE } else { Deadline::STREAM_RESERVE }
     }
 }
 
@@ -81,6 +86,7 @@ pub enum Handler {
     Alerts(Alerts),
     Registry(Registry),
     Due(Due),
+    Drafts(Drafts),
 }
 
 /// An environment of a function.
@@ -178,9 +184,14 @@ impl Cloud {
         self.gone.clone()
     }
 
-    /// The number of requests to the API so far.
+    /// The number of requests to the API so far, each as often as sites count it.
     pub fn requests(&self) -> u32 {
         self.requests.get()
+    }
+
+    /// A request to the API is made that so many `sites` count.
+    pub fn requested(&self, sites: u32) {
+        self.requests.set(self.requests.get() + sites);
     }
 
     /// Invokes `name`: `work` gets the environment, and what remains until the invocation is killed.
@@ -191,9 +202,6 @@ impl Cloud {
     {
         let environment = self.environment(name).await;
         let index = self.invocations.replace(self.invocations.get() + 1);
-        if matches!(name, Name::Submit | Name::Alerts | Name::Registry | Name::Due) {
-            self.requests.set(self.requests.get() + 1);
-        }
         let mishap = match self.lost {
             Some((lost, at)) if lost == index => Mishap::LostAt(at),
             _ => self.mishap(),
@@ -290,6 +298,7 @@ impl Cloud {
             Name::Alerts => Handler::Alerts(Alerts::new(store)),
             Name::Registry => Handler::Registry(Registry::new(store)),
             Name::Due => Handler::Due(Due::new(store)),
+            Name::Drafts => Handler::Drafts(Drafts::new(store)),
         };
         let environment = Rc::new(Environment { name, number, handler, clock: Cell::new(0), busy: Cell::new(true) });
         self.environments.borrow_mut().push(Rc::clone(&environment));

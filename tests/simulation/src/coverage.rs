@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Every fault and branch that a large number of seeds must meet.
-pub const EXPECTED: [&str; 90] = [
+pub const EXPECTED: [&str; 100] = [
     "fault: throttled",
     "fault: 500",
     "fault: 500 after the write",
@@ -41,6 +41,7 @@ pub const EXPECTED: [&str; 90] = [
     "phone: two devices at once",
     "phone: other body under the same id",
     "phone: invalid submission in a batch",
+    "phone: draft",
     "branch: 202 accepted",
     "branch: 200 repeated",
     "branch: 403 withdrawn",
@@ -66,6 +67,10 @@ pub const EXPECTED: [&str; 90] = [
     "branch: escalated",
     "branch: exhausted",
     "branch: acknowledged",
+    "branch: snoozed",
+    "branch: snooze of an acknowledged alert refused",
+    "branch: escalated after a snooze",
+    "branch: worklist read",
     "branch: shown to its own caller",
     "branch: refused to another caller",
     "branch: alert of another site not found",
@@ -89,12 +94,17 @@ pub const EXPECTED: [&str; 90] = [
     "branch: missed window answered late",
     "branch: alert of missed windows",
     "branch: alert of several missed windows",
+    "branch: quiet alert of missed windows",
     "branch: alert acknowledged by a late answer",
     "branch: answered in its window",
     "branch: answered late",
     "branch: two answers in a window",
     "branch: due shown to a patient",
     "branch: due listed for a site",
+    "branch: draft stored",
+    "branch: draft stored before",
+    "branch: draft changed by another device",
+    "branch: draft gone with its submission",
 ];
 
 /// How often each was met.

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::time::sleep;
 
+use crate::checks::instant;
 use crate::gateway::Answer;
 use crate::phone::{Phones, pseudonym};
 use crate::plan::SITES;
@@ -145,7 +145,7 @@ impl Simulation {
     fn stored_windows(&self, patient: usize, now: OffsetDateTime) -> BTreeMap<&'static str, BTreeSet<String>> {
         let mut lists: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         let pk = format!("PATIENT#DEMO#{}", pseudonym(patient));
-        for row in self.world.items("occurrence").iter().filter(|row| row["pk"] == pk.as_str()) {
+        for row in self.settled("occurrence").iter().filter(|row| row["pk"] == pk.as_str()) {
             let (Some(opens), Some(closes)) = (instant(&row["opens"]), instant(&row["closes"])) else { continue };
             let list = match row["state"].as_str() {
                 Some("waiting") if now < opens => "next",
@@ -214,8 +214,4 @@ fn fault_of(window: &Value) -> Option<&'static str> {
     let is_named = window["schedule"].is_string() && window["occurrence"].as_u64().is_some_and(|number| number > 0);
     let answer = (window["submission"].is_string(), window["late"].is_boolean());
     (!is_named || answer.0 != answer.1 || window["instrument"] != "pain").then_some("a window is not whole")
-}
-
-fn instant(value: &Value) -> Option<OffsetDateTime> {
-    OffsetDateTime::parse(value.as_str()?, &Rfc3339).ok()
 }

@@ -32,6 +32,7 @@ pub fn scenario() -> Plan {
         escalation_minutes: 1,
         escalation_limit: 1,
         acknowledge_one_in: 1,
+        snooze_one_in: 0,
         batch_size: 100,
         lanes: 1,
         record_age: None,

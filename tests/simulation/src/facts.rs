@@ -2,8 +2,10 @@
 //! the schedules made of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use clinical::schedules::{Subject, timestamp};
+use harness::Call;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
@@ -51,16 +53,18 @@ pub(crate) struct Submitted {
 }
 
 impl Facts {
-    /// What is known of the patient with this pseudonym. `answered` is when each submission was known to be stored.
+    /// What is known of the patient with this pseudonym. `calls` are all calls that were made, and `answered` is when each
+    /// submission was known to be stored.
     pub(crate) fn of(
         simulation: &Simulation,
+        calls: &[Arc<Call>],
         patient: &str,
         answered: impl Fn(&str) -> Option<OffsetDateTime>,
     ) -> Self {
         let pk = format!("PATIENT#DEMO#{patient}");
         let submissions = submissions(simulation, &pk, answered);
-        let mut states = registered(simulation, &pk);
-        if let Some(first) = by_submission(simulation, &pk) {
+        let mut states = registered(simulation, calls, &pk);
+        if let Some(first) = by_submission(simulation, calls, &pk) {
             let registered_before = states.first().is_some_and(|state: &State| state.earliest <= first.earliest);
             if !registered_before {
                 states.insert(0, first);
@@ -90,9 +94,9 @@ impl Facts {
 
 /// What the registry has stored of a patient, one after the other: each change is one transaction with an audit entry,
 /// which is stored if the change is.
-fn registered(simulation: &Simulation, pk: &str) -> Vec<State> {
+fn registered(simulation: &Simulation, calls: &[Arc<Call>], pk: &str) -> Vec<State> {
     let mut by_revision = BTreeMap::new();
-    for call in simulation.world.calls().iter().filter(|call| call.name() == "TransactWriteItems") {
+    for call in calls.iter().filter(|call| call.name() == "TransactWriteItems") {
         let puts = || call.body["TransactItems"].as_array().into_iter().flatten().map(|write| &write["Put"]["Item"]);
         let is_registration = |item: &&Value| item["sk"]["S"] == "REGISTRATION" && item["pk"]["S"] == pk;
         let Some(registration) = puts().find(is_registration) else { continue };
@@ -126,20 +130,22 @@ fn state(registration: &Value, at: Timestamp) -> Option<State> {
 }
 
 /// How a submission has enrolled a patient who was not registered.
-fn by_submission(simulation: &Simulation, pk: &str) -> Option<State> {
-    let puts = simulation.world.calls().into_iter().filter(|call| call.name() == "PutItem").map(|call| call.body);
+fn by_submission(simulation: &Simulation, calls: &[Arc<Call>], pk: &str) -> Option<State> {
+    let puts = calls.iter().filter(|call| call.name() == "PutItem").map(|call| &call.body);
     let begun = puts.filter(|put| {
         let item = &put["Item"];
         item["kind"]["S"] == "plan" && item["pk"]["S"] == pk && item.get("made_for").is_none()
     });
     let begun: Vec<Timestamp> = begun.filter_map(|put| timestamp_of(&put["Item"]["changed_at"]["S"])).collect();
-    let all = simulation.world.items("submission");
+    let all = simulation.settled("submission");
     let received = all.iter().filter(|item| item["pk"] == pk).filter_map(|item| instant(&item["received_at"]));
     let first = timestamp(received.min()?)?;
+    // The day at the site.
+    let zone = TimeZone::get(HOME).ok()?;
     let subject = Subject {
         site: SITES[0].parse().ok()?,
-        enrolled_on: first.to_zoned(TimeZone::UTC).date(),
-        zone: TimeZone::get(HOME).ok()?,
+        enrolled_on: first.to_zoned(zone.clone()).date(),
+        zone,
         group: None,
         events: BTreeMap::new(),
         withdrawn_at: None,
@@ -149,7 +155,7 @@ fn by_submission(simulation: &Simulation, pk: &str) -> Option<State> {
 }
 
 fn submissions(simulation: &Simulation, pk: &str, answered: impl Fn(&str) -> Option<OffsetDateTime>) -> Vec<Submitted> {
-    let items = simulation.world.items("submission");
+    let items = simulation.settled("submission");
     let of_patient = items.iter().filter(|item| item["pk"] == pk && item["amends"].is_null());
     let submitted = of_patient.filter_map(|item| {
         let id = item["id"].as_str()?.to_owned();

@@ -29,3 +29,4 @@ pub mod run;
 pub mod shrink;
 mod stream;
 mod study;
+mod worklist;

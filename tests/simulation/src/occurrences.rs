@@ -29,9 +29,10 @@ pub(crate) fn check(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
     let Some(asking) = &simulation.plan().asking else { return };
     let Some(now) = timestamp(clock::now()) else { return };
     let answered = |id: &str| known.get(&id.parse::<Uuid>().ok()?)?.answered;
+    let calls = simulation.world.calls();
     for patient in 0..asking.enrolments.len() {
         let patient = pseudonym(patient);
-        let facts = Facts::of(simulation, &patient, answered);
+        let facts = Facts::of(simulation, &calls, &patient, answered);
         let checking = Checking::new(simulation, asking, &patient, &facts, now);
         checking.count_branches();
         // Rows that clocks have made which were an hour off are compared with the submissions only, by `verification`.
@@ -58,20 +59,20 @@ struct Checking<'a> {
     patient: &'a str,
     facts: &'a Facts,
     now: Timestamp,
-    rows: BTreeMap<Name, Value>,
-    alerts: BTreeMap<Name, Value>,
+    rows: BTreeMap<Name, &'a Value>,
+    alerts: BTreeMap<Name, &'a Value>,
     trouble: Trouble,
 }
 
 impl<'a> Checking<'a> {
     fn new(simulation: &'a Simulation, asking: &'a Asking, patient: &'a str, facts: &'a Facts, now: Timestamp) -> Self {
         let pk = format!("PATIENT#DEMO#{patient}");
-        let rows = simulation.world.items("occurrence").into_iter().filter(|row| row["pk"] == pk.as_str());
+        let rows = simulation.settled("occurrence").iter().filter(|row| row["pk"] == pk.as_str());
         let rows = rows.filter_map(|row| {
             let (schedule, number) = row["sk"].as_str()?.strip_prefix("OCCURRENCE#")?.split_once('#')?;
             Some(((schedule.to_owned(), number.parse().ok()?), row))
         });
-        let alerts = simulation.world.items("alert").into_iter().filter(|row| row["patient"] == patient);
+        let alerts = simulation.settled("alert").iter().filter(|row| row["patient"] == patient);
         let alerts = alerts.filter_map(|row| {
             let number = row["occurrence"].as_u64()?.try_into().ok()?;
             Some(((row["schedule"].as_str()?.to_owned(), number), row))
@@ -309,6 +310,9 @@ impl<'a> Checking<'a> {
             }
             if self.alerts.contains_key(name) {
                 journal.met("branch: alert of missed windows");
+            }
+            if row["alert"]["quiet"] == true {
+                journal.met("branch: quiet alert of missed windows");
             }
         }
         if let Some(first) = self.facts.states.first() {

@@ -2,6 +2,7 @@
 //! while they are offline, and correct them. What the API answered them is kept, since the promises are about it.
 
 mod calls;
+mod drafting;
 mod intruding;
 mod sending;
 mod settling;
@@ -184,6 +185,7 @@ impl Phones {
             What::OtherBody { pain, at_once } => self.send_other(action, *pain, *at_once).await,
             What::Intrude => self.intrude(patient).await,
             What::Due => self.ask_what_is_due(patient).await,
+            What::Draft { diary, at_once } => self.keep_draft(action, diary, *at_once).await,
         }
     }
 

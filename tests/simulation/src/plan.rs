@@ -18,6 +18,9 @@ pub struct Plan {
     pub escalation_limit: u32,
     /// Of how many published alerts one is acknowledged; 0: none.
     pub acknowledge_one_in: u64,
+    /// Of how many published alerts one is snoozed; 0: none.
+    #[serde(default)]
+    pub snooze_one_in: u64,
     /// `BatchSize` of the event source mapping.
     pub batch_size: usize,
     /// `ParallelizationFactor` of the event source mapping.
@@ -71,6 +74,13 @@ pub enum What {
     Intrude,
     /// Asks what is due.
     Due,
+    /// Answers a diary item by item in a draft, and then sends it.
+    Draft {
+        /// The diary.
+        diary: Diary,
+        /// Whether each item is answered on a device of its own, all at the same time.
+        at_once: bool,
+    },
 }
 
 /// A diary of a patient.
@@ -207,6 +217,8 @@ pub enum Happening {
     },
     /// Staff list what is due at a site.
     ListDue,
+    /// A clinician lists the alerts that wait.
+    ListWorklist,
 }
 
 impl Happening {
@@ -265,6 +277,7 @@ impl Plan {
             escalation_minutes: *dice.pick(&[1, 5, 30]),
             escalation_limit: dice.below(3) as u32,
             acknowledge_one_in: dice.below(4),
+            snooze_one_in: *Dice::of(seed, "snoozes").pick(&[0, 0, 1, 3]),
             batch_size: *dice.pick(&[1, 3, 100]),
             lanes: *dice.pick(&[1, 4]),
             record_age: *dice.pick(&[None, None, Some(60), Some(600)]),
@@ -274,7 +287,39 @@ impl Plan {
             asking: None,
         };
         asking::add_to(&mut plan);
+        plan.add_drafts();
+        plan.add_worklists();
         plan
+    }
+
+    /// Lets a patient of some plans answer in a draft.
+    fn add_drafts(&mut self) {
+        let mut dice = Dice::of(self.seed, "drafts");
+        if !dice.one_in(4) {
+            return;
+        }
+        let Action { at, patient, .. } = *dice.pick(&self.actions);
+        let diary = Diary {
+            quarters_ago: dice.below(4),
+            pain: (!dice.one_in(6)).then(|| dice.below(11)),
+            fever: dice.one_in(5),
+            corrects: None,
+            newer: dice.one_in(4),
+            completed: None,
+        };
+        let what = What::Draft { diary, at_once: !dice.one_in(3) };
+        self.actions.push(Action { at, patient, device: 0, what });
+        self.actions.sort_by_key(|action| action.at);
+    }
+
+    /// Lets a clinician of some plans read the worklist.
+    fn add_worklists(&mut self) {
+        let mut dice = Dice::of(self.seed, "worklists");
+        let length = self.length();
+        for _ in 0..dice.below(6).saturating_sub(2) {
+            self.events.push(Event { at: dice.below(length), what: Happening::ListWorklist });
+        }
+        self.events.sort_by_key(|event| event.at);
     }
 
     fn what(dice: &mut Dice, diaries: &mut usize) -> What {

@@ -1,8 +1,8 @@
 //! Runs a plan: the world, the functions, the stream, the phones, the schedule and the clinicians; then fair weather until
 //! nothing waits any more; then the checks.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
@@ -19,6 +19,7 @@ use time::OffsetDateTime;
 use tokio::task::{JoinHandle, LocalSet, spawn_local};
 use tokio::time::{sleep, sleep_until};
 
+use crate::clinicians::Snoozed;
 use crate::cloud::{Cloud, Ended, Handler, Name};
 use crate::dice::Dice;
 use crate::journal::{Journal, Pages};
@@ -36,6 +37,8 @@ const A_FEW_HOURS: Duration = Duration::from_secs(4 * 3_600);
 pub(crate) const BAD_RECORD: &str = "SUBMISSION#bad";
 /// How long the stream loses its records once it does.
 pub(crate) const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
+/// After how many seconds of an outage of SNS one run of `sweep` is like the next.
+const LONG_OUTAGE: u64 = 900;
 /// How long eventually consistent reads may be behind, and frozen environments may go on.
 const AFTERMATH: Duration = Duration::from_secs(420);
 /// Longer than a run of `sweep`, before which nothing becomes due any more.
@@ -79,6 +82,12 @@ pub struct Simulation {
     plan: Plan,
     /// The alerts that clinicians acknowledged.
     pub(crate) acknowledged: RefCell<BTreeSet<String>>,
+    /// The snoozes that were answered.
+    pub(crate) snoozed: RefCell<Vec<Snoozed>>,
+    /// Whether nobody does anything any more.
+    pub(crate) is_over: Cell<bool>,
+    /// What is stored once the world has settled, by kind.
+    settled: OnceCell<BTreeMap<String, Vec<Value>>>,
     /// The versions of the study that were put in force after the first.
     pub(crate) versions: Cell<u32>,
 }
@@ -96,6 +105,7 @@ fn simulate(plan: &Plan, lost: Option<(u32, u32)>) -> Pages {
         "alerts",
         "registry",
         "due",
+        "drafts",
         "api",
         "scoring",
         "scheduling",
@@ -139,6 +149,9 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
         number,
         plan,
         acknowledged: RefCell::default(),
+        snoozed: RefCell::default(),
+        is_over: Cell::new(false),
+        settled: OnceCell::new(),
         versions: Cell::new(0),
     });
     simulation.live(&log).await;
@@ -169,7 +182,7 @@ impl Simulation {
         }
         let (sweeper, clinicians) = (Rc::clone(self), Rc::clone(self));
         let sweeper = spawn_local(async move { sweeper.sweep_on_schedule().await });
-        let clinicians = spawn_local(async move { clinicians.acknowledge_alerts().await });
+        let clinicians = spawn_local(async move { clinicians.review_alerts().await });
         for task in join_all(tasks).await {
             if let Err(error) = task {
                 self.journal.violation(format!("an action did not end: {error}"));
@@ -187,7 +200,8 @@ impl Simulation {
         }
         clinicians.abort();
         sweeper.abort();
-        // The last run of sweep ends.
+        self.is_over.set(true);
+        // The last run of sweep and the last review of an alert end.
         sleep(QUIET / 2).await;
         checks::check(self, log).await;
         reader.stop().await;
@@ -205,6 +219,18 @@ impl Simulation {
     /// The plan.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// The items of `kind` that are stored once the world has settled: checks read the table once.
+    pub(crate) fn settled(&self, kind: &str) -> &[Value] {
+        let settled = self.settled.get_or_init(|| {
+            let mut by_kind: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+            for item in self.world.all_items() {
+                by_kind.entry(item["kind"].as_str().unwrap_or_default().to_owned()).or_default().push(item);
+            }
+            by_kind
+        });
+        settled.get(kind).map_or(&[], Vec::as_slice)
     }
 
     /// Waits until nothing waits any more. Returns whether that came.
@@ -254,15 +280,23 @@ impl Simulation {
         weather.any(|weather| weather.fault == WeatherFault::ClockStep)
     }
 
-    /// Invokes `sweep` each minute. A run that would find nothing is left out mostly, since it costs time and shows
-    /// nothing.
+    /// Whether SNS has been down for long.
+    fn is_in_outage(&self) -> bool {
+        let now = clock::elapsed().as_secs();
+        let outages = self.plan.weather.iter().filter(|weather| weather.fault == WeatherFault::SnsDown);
+        outages.into_iter().any(|outage| (outage.from + LONG_OUTAGE..outage.to).contains(&now))
+    }
+
+    /// Invokes `sweep` each minute. Most runs are left out that would find nothing, or do what the one before them did,
+    /// since they cost time and show nothing.
     async fn sweep_on_schedule(self: &Rc<Self>) {
         let mut dice = Dice::of(self.plan.seed, "schedule");
         loop {
             sleep(Duration::from_secs(60)).await;
             // Over days, hardly any.
             let one_in = if clock::elapsed() < A_FEW_HOURS { 20 } else { 500 };
-            if self.is_due() || self.has_wrong_clocks() || dice.one_in(one_in) {
+            let is_due = self.is_due() && (!self.is_in_outage() || dice.one_in(4));
+            if is_due || (self.has_wrong_clocks() && dice.one_in(3)) || dice.one_in(one_in) {
                 let this = Rc::clone(self);
                 spawn_local(async move { this.sweep(json!({})).await });
             }
@@ -331,6 +365,7 @@ impl Simulation {
                 futures::join!(self.sweep(json!({})), self.sweep(json!({"retry": "quarantine"})));
             }
             Happening::ListDue => self.list_due().await,
+            Happening::ListWorklist => self.list_worklist().await,
             _ => self.register(what).await,
         }
     }

@@ -34,6 +34,7 @@ pub fn shrink(plan: &Plan, fails: impl Fn(&Plan) -> bool) -> Plan {
             with_the_age_of_the_template,
             with_batches_of_one,
             without_acknowledgements,
+            without_snoozes,
             without_escalation,
         ] {
             attempt(simpler(&smallest), &mut smallest);
@@ -86,6 +87,10 @@ fn with_batches_of_one(plan: &Plan) -> Plan {
 
 fn without_acknowledgements(plan: &Plan) -> Plan {
     Plan { acknowledge_one_in: 0, ..plan.clone() }
+}
+
+fn without_snoozes(plan: &Plan) -> Plan {
+    Plan { snooze_one_in: 0, ..plan.clone() }
 }
 
 fn without_escalation(plan: &Plan) -> Plan {

@@ -5,6 +5,7 @@ use harness::Path;
 use serde_json::{Value, json};
 
 use crate::asking::{EVENT, HOME};
+use crate::clinicians::MOST_SNOOZE_MINUTES;
 use crate::network::Network;
 use crate::phone::{NEWER, OLDER};
 use crate::plan::{Plan, SITES};
@@ -42,7 +43,10 @@ fn study(plan: &Plan, version: &str, schedules: Option<&Vec<Schedule>>) -> Value
         "version": version,
         "sites": SITES.map(|site| json!({"id": site, "name": site, "timeZone": HOME})),
         "instruments": instruments,
-        "alerts": {"escalation": {"afterMinutes": plan.escalation_minutes, "limit": plan.escalation_limit}},
+        "alerts": {
+            "escalation": {"afterMinutes": plan.escalation_minutes, "limit": plan.escalation_limit},
+            "snooze": {"mostMinutes": MOST_SNOOZE_MINUTES},
+        },
     });
     if let Some(schedules) = schedules {
         study["events"] = json!([EVENT]);

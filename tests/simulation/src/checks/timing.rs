@@ -26,7 +26,7 @@ pub(super) fn in_time(simulation: &Simulation) {
     }
     let all = Trouble::of(plan);
     let apart_from_sns = Trouble::apart_from_sns(plan);
-    for item in simulation.world.items("submission") {
+    for item in simulation.settled("submission") {
         let (Some(received), Some(scored)) = (instant(&item["received_at"]), instant(&item["scored_at"])) else {
             continue;
         };
@@ -42,7 +42,7 @@ pub(super) fn in_time(simulation: &Simulation) {
         steps.entry(body["escalation"].as_u64().unwrap_or_default()).or_insert(message.at.into());
     }
     let between = time::Duration::minutes(plan.escalation_minutes.into()) - time::Duration::SECOND;
-    for row in simulation.world.items("alert") {
+    for row in simulation.settled("alert") {
         let Some(steps) = row["alert_id"].as_str().and_then(|id| published.get(id)) else { continue };
         let (Some(raised), Some(first)) = (instant(&row["raised_at"]), steps.get(&0)) else { continue };
         if *first - raised > LONGEST_WAIT && all.is_fair(raised, raised + LONGEST_WAIT) {

@@ -71,13 +71,17 @@ impl Phones {
     pub(super) fn settle_withdrawn(&self, id: Uuid, answer: &Answer) -> bool {
         let mut known = self.known.borrow_mut();
         let known = known.entry(id).or_default();
-        let is_withdrawn = answer.body["type"] == "urn:epro:problem:patient-withdrawn"
-            && self.withdrawn.borrow().contains_key(&known.patient);
+        let is_withdrawn = self.is_withdrawn(&known.patient, answer);
         if is_withdrawn {
             self.journal.met("branch: 403 withdrawn");
             known.is_withdrawn = true;
         }
         is_withdrawn
+    }
+
+    /// Whether `answer` says that `patient` has withdrawn, and a withdrawal was sent.
+    pub(super) fn is_withdrawn(&self, patient: &str, answer: &Answer) -> bool {
+        answer.body["type"] == "urn:epro:problem:patient-withdrawn" && self.withdrawn.borrow().contains_key(patient)
     }
 
     /// Whether `answer` asks the caller to send the same again.

@@ -104,4 +104,20 @@ pub(super) const BUGS: &[Planted] = &[
         alert.escalation += 1;",
         }],
     },
+    Planted {
+        name: "snooze-ignored",
+        what: "an alert escalates as if it were not snoozed",
+        edits: &[
+            Edit {
+                file: "functions/sweep/src/lib.rs",
+                original: "        let due = alert.snoozed_until().map_or(due, |until| due.max(until));",
+                planted: "        let due = alert.snoozed_until().filter(|_| !(PLANTED)).map_or(due, |until| due.max(until));",
+            },
+            Edit {
+                file: "shared/records/src/store/snoozes.rs",
+                original: "        let due = if alert.list == Some(List::Open) {",
+                planted: "        let due = if alert.list == Some(List::Open) && !(PLANTED) {",
+            },
+        ],
+    },
 ];

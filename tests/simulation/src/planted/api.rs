@@ -5,6 +5,7 @@ use super::{Edit, Planted};
 const SUBMISSIONS: &str = "shared/records/src/store/submissions.rs";
 const SCORING: &str = "shared/scoring/src/lib.rs";
 const DEADLINE: &str = "shared/invocation/src/deadline.rs";
+const DRAFTS: &str = "shared/records/src/store/drafts.rs";
 const SUBMIT: &str = "functions/submit/src/lib.rs";
 
 pub(super) const BUGS: &[Planted] = &[
@@ -128,6 +129,28 @@ pub(super) const BUGS: &[Planted] = &[
             tracing::info!(patient = first.to_score().submission.patient.as_str(), \"a site is committed\");
         }
         let together = AssertUnwindSafe(self.commit_chunks(site, stage)).catch_unwind();",
+        }],
+    },
+    Planted {
+        name: "draft-overwritten",
+        what: "a draft is stored whatever another device has stored since it was read",
+        edits: &[Edit {
+            file: DRAFTS,
+            original: "            .condition_expression(\"#etag = :etag AND #digest <> :digest AND #expires_at > :now\")",
+            planted: "            .condition_expression(if PLANTED {
+                \":etag = :etag AND attribute_exists(#etag) AND #digest <> :digest AND #expires_at > :now\"
+            } else {
+                \"#etag = :etag AND #digest <> :digest AND #expires_at > :now\"
+            })",
+        }],
+    },
+    Planted {
+        name: "draft-stays",
+        what: "a draft is still read once its submission is stored",
+        edits: &[Edit {
+            file: DRAFTS,
+            original: "        if items.iter().any(|item| is_at(item, &submission)) {",
+            planted: "        if items.iter().any(|item| is_at(item, &submission)) && !(PLANTED) {",
         }],
     },
 ];

@@ -116,6 +116,15 @@ pub(super) const BUGS: &[Planted] = &[
         }],
     },
     Planted {
+        name: "quiet-miss-published",
+        what: "an alert of a missed window is published within the quiet period",
+        edits: &[Edit {
+            file: DUE,
+            original: "                worked_off.alerts.extend(raised.filter(|alert| alert.status != AlertStatus::Quiet));",
+            planted: "                worked_off.alerts.extend(raised.filter(|alert| alert.status != AlertStatus::Quiet || PLANTED));",
+        }],
+    },
+    Planted {
         name: "plan-not-marked",
         what: "the registry does not say that a patient's windows are to be planned again",
         edits: &[Edit {
