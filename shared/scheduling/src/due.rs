@@ -12,7 +12,7 @@ use invocation::aws::Failure;
 use invocation::{Clock, Deadline, metrics};
 use jiff::{SignedDuration, Timestamp};
 use notifications::ReminderTopic;
-use records::{Alert, AlertStatus, ConditionalPut, Store, StoredOccurrence};
+use records::{Alert, ConditionalPut, Store, StoredOccurrence};
 
 use crate::answers::Answering;
 use crate::reminders::reminder;
@@ -42,7 +42,7 @@ pub struct WorkedOff {
     pub missed: u64,
     /// The number of reminders that were not tried, since SNS had not accepted another.
     pub postponed: u64,
-    /// The alerts that were raised, which are to be published.
+    /// The alerts that were raised; those that are not quiet are to be published.
     pub alerts: Vec<Alert>,
     /// The failures, each of one occurrence or patient. The next run tries again.
     pub failures: Vec<Failure>,
@@ -195,7 +195,7 @@ impl DueRun {
                 let counted = before.iter().filter(|before| before.occurrence.window.opens >= alert.since);
                 let raised = self.store.raise_missed(&one, counted, severity, clock.now(), deadline).await?;
                 let is_stored = raised.is_some();
-                worked_off.alerts.extend(raised.filter(|alert| alert.status != AlertStatus::Quiet));
+                worked_off.alerts.extend(raised);
                 is_stored
             }
         };

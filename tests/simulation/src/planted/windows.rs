@@ -4,7 +4,6 @@ use super::{Edit, Planted};
 
 const ANSWERS: &str = "shared/scheduling/src/answers.rs";
 const DUE: &str = "shared/scheduling/src/due.rs";
-const OCCURRENCES: &str = "shared/records/src/store/occurrences.rs";
 
 pub(super) const BUGS: &[Planted] = &[
     Planted {
@@ -38,15 +37,6 @@ pub(super) const BUGS: &[Planted] = &[
                         } else {
                             scored.push((indices, to_score));
                         }",
-        }],
-    },
-    Planted {
-        name: "last-answer-counts",
-        what: "of two answers of a window, the one that was processed first counts",
-        edits: &[Edit {
-            file: ANSWERS,
-            original: "            if (completed.received, completed.submission) < (other.received, other.submission) {",
-            planted: "            if !(PLANTED) && (completed.received, completed.submission) < (other.received, other.submission) {",
         }],
     },
     Planted {
@@ -88,40 +78,6 @@ pub(super) const BUGS: &[Planted] = &[
             file: "shared/scheduling/src/reminders.rs",
             original: "        id: one.reminder_id(at),",
             planted: "        id: one.reminder_id(if PLANTED { Timestamp::now() } else { at }),",
-        }],
-    },
-    Planted {
-        name: "occurrence-overwritten",
-        what: "an occurrence is stored whatever was stored since it was read",
-        edits: &[Edit {
-            file: OCCURRENCES,
-            original: "        let item = occurrence.to_item();
-        put_once(",
-            planted: "        let item = occurrence.to_item();
-        if PLANTED {
-            let put = self.dynamodb.put_item().table_name(&self.tables.records).set_item(Some(item));
-            let put = send(put, deadline, calls::GET).await;
-            return put.map(|_| ConditionalPut::Stored).map_err(|error| error.into_failure(OPERATION));
-        }
-        put_once(",
-        }],
-    },
-    Planted {
-        name: "counted-not-checked",
-        what: "an alert of missed windows does not check that those that it counts are still missed",
-        edits: &[Edit {
-            file: OCCURRENCES,
-            original: "            writes.extend(counted.iter().cloned());",
-            planted: "            writes.extend(counted.iter().filter(|_| !(PLANTED)).cloned());",
-        }],
-    },
-    Planted {
-        name: "quiet-miss-published",
-        what: "an alert of a missed window is published within the quiet period",
-        edits: &[Edit {
-            file: DUE,
-            original: "                worked_off.alerts.extend(raised.filter(|alert| alert.status != AlertStatus::Quiet));",
-            planted: "                worked_off.alerts.extend(raised.filter(|alert| alert.status != AlertStatus::Quiet || PLANTED));",
         }],
     },
     Planted {
