@@ -197,8 +197,11 @@ impl<'a> Checking<'a> {
                     Some(false)
                 } else {
                     let found = closes + FOUND_LATEST;
-                    (answer.received > found && self.is_fair(closes.min(one.known), found) && one.known <= closes)
-                        .then_some(true)
+                    // The withdrawal has ended it before: what a phone kept answers it all the same.
+                    let is_ended =
+                        self.facts.states.iter().any(|state| state.withdrawn_at.is_some_and(|at| at < closes));
+                    let is_found_missed = answer.received > found && one.known <= closes && !is_ended;
+                    (is_found_missed && self.is_fair(closes.min(one.known), found)).then_some(true)
                 }
             }
         };
