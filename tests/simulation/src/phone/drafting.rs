@@ -42,12 +42,9 @@ struct Drafting<'a> {
     known: RefCell<Draft>,
 }
 
-/// Why a device does not go on with a draft.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ended {
-    Withdrawn,
-    Submitted,
-}
+/// A device does not go on with a draft: it is submitted, its patient has withdrawn, or a promise is broken.
+#[derive(Clone, Copy, Debug)]
+struct Ended;
 
 impl Phones {
     /// The devices of a patient answer `diary` in a draft, as many at the same time as the plan says, and one submits it.
@@ -113,9 +110,12 @@ impl Drafting<'_> {
                         return Ok((Some(etag.clone()), answers.unwrap_or_default()));
                     }
                     (404, _) if replaced.is_empty() => return Ok((None, Map::new())),
-                    (410, _) => return Err(Ended::Submitted),
+                    (410, _) => return Err(Ended),
                     _ if self.phones.is_to_repeat(&answer) => {}
-                    (other, _) => self.violation(&format!("a read is answered {other}")),
+                    (other, _) => {
+                        self.violation(&format!("a read is answered {other}"));
+                        return Err(Ended);
+                    }
                 }
             }
             pause = self.phones.pause(pause).await;
@@ -147,12 +147,15 @@ impl Drafting<'_> {
                         self.phones.journal.met("branch: draft changed by another device");
                         return Ok(false);
                     }
-                    (409, _) if is_problem(&answer, "draft-submitted") => return Err(Ended::Submitted),
+                    (409, _) if is_problem(&answer, "draft-submitted") => return Err(Ended),
                     (403, _) if self.phones.is_withdrawn(&pseudonym(self.patient), &answer) => {
-                        return Err(Ended::Withdrawn);
+                        return Err(Ended);
                     }
                     _ if self.phones.is_to_repeat(&answer) => {}
-                    (other, _) => self.violation(&format!("a change is answered {other}")),
+                    (other, _) => {
+                        self.violation(&format!("a change is answered {other}"));
+                        return Err(Ended);
+                    }
                 }
             }
             pause = self.phones.pause(pause).await;
