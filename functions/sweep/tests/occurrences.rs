@@ -74,9 +74,13 @@ fn in_force(world: &World) {
 }
 
 async fn submit(world: &World, at: OffsetDateTime) {
+    submit_as(world, Uuid::now_v7(), at).await;
+}
+
+async fn submit_as(world: &World, id: Uuid, at: OffsetDateTime) {
     let answers = json!({"1": 1, "2": 0, "3": 1, "4": 0, "5": 0, "6": 1, "7": 2, "8": 0, "9": 0, "10": 0});
     let body = json!({
-        "id": Uuid::now_v7().to_string(), "instrument": "phq-9", "version": "1.0.0",
+        "id": id.to_string(), "instrument": "phq-9", "version": "1.0.0",
         "authoredAt": at.format(&Rfc3339).unwrap(), "answers": answers,
     });
     let request =
@@ -172,7 +176,8 @@ async fn of_two_submissions_in_a_window_the_first_received_answers_it_in_any_ord
     // Two runs: the second one has searched for what was stored before.
     sweep(&world).await;
     sweep(&world).await;
-    submit(&world, OffsetDateTime::now_utc()).await;
+    // A search by ids does not find it.
+    submit_as(&world, Uuid::from_u128(7), OffsetDateTime::now_utc()).await;
     let first = world.stream();
     let id = world.items("submission")[0]["id"].clone();
     submit(&world, OffsetDateTime::now_utc()).await;
@@ -185,6 +190,39 @@ async fn of_two_submissions_in_a_window_the_first_received_answers_it_in_any_ord
         assert_eq!(world.score(&second, PLENTY).await, 0);
     }
     assert_eq!(occurrence(&world, 1)["submission"], id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_submissions_the_first_received_answers_though_only_the_second_is_processed() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    for _ in 0..2 {
+        submit(&world, OffsetDateTime::now_utc()).await;
+    }
+    let records = world.stream();
+    assert_eq!(world.score(&records[1..], PLENTY).await, 0);
+    let first = &records[0]["dynamodb"]["NewImage"]["id"]["S"];
+    assert_eq!((state(&world, 1).as_str(), &occurrence(&world, 1)["submission"]), ("done", first));
+}
+
+#[tokio::test(start_paused = true)]
+async fn sweep_scores_a_submission_only_once_its_answer_is_recorded() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    world.tamper("submission", "pending_since", "2026-01-01T00:00:00.000000000Z");
+    // Nobody delivers it again once it is scored.
+    world.inject_into("PutItem RecordsTable", usize::MAX, Fault::throttle());
+    assert!(try_sweep(&world).await.is_err());
+    assert!(world.items("submission")[0]["scored_at"].is_null());
+    world.heal();
+    assert_eq!(sweep(&world).await.submissions, 1);
+    assert!(world.items("submission")[0]["scored_at"].is_string());
+    assert_eq!(state(&world, 1), "done");
 }
 
 #[tokio::test(start_paused = true)]

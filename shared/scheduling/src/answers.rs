@@ -72,12 +72,8 @@ impl Answering<'_> {
     /// Records the stored submissions, scored or not, whose effective time is in the window of one of `occurrences`.
     /// Returns whether there are any: then these may be answered by now.
     pub(crate) async fn record_stored(&self, occurrences: &[StoredOccurrence]) -> Result<bool, Failure> {
-        let from = |one: &StoredOccurrence| match one.looks_back {
-            true => Timestamp::MIN,
-            false => one.occurrence.window.opens.checked_sub(CLOCKS).unwrap_or(Timestamp::MIN),
-        };
-        let Some(from) = occurrences.iter().map(from).min() else { return Ok(false) };
-        let from = Some(from).filter(|from| *from != Timestamp::MIN);
+        // The least is `None`: from any.
+        let Some(from) = occurrences.iter().map(searched_from).min() else { return Ok(false) };
         let mut any = false;
         for completed in self.store.completed(self.study, self.patient, from, self.deadline).await? {
             let is_in = |one: &StoredOccurrence| {
@@ -91,8 +87,8 @@ impl Answering<'_> {
         Ok(any)
     }
 
-    /// As [`Self::record`], in none of the occurrences `except`. Without `looks_back`, what was stored before an occurrence
-    /// was made is not searched for another answer.
+    /// As [`Self::record`], in none of the occurrences `except`. Without `looks_back`, what was stored before is not searched
+    /// for another answer.
     async fn record_except(
         &self,
         completed: &Completed,
@@ -115,13 +111,17 @@ impl Answering<'_> {
                 return Ok(has_occurrences);
             };
             let found = (found.schedule.clone(), found.number);
-            if looks_back && candidates.iter().any(|one| name(one) == found && one.looks_back) {
-                // No run of `sweep` has searched for it yet: what was received before counts.
-                looks_back = false;
-                for earlier in self.received_before(completed).await? {
-                    Box::pin(self.record_except(&earlier, also, &[], false)).await?;
+            if std::mem::take(&mut looks_back)
+                && let Some(one) = candidates.iter().find(|one| name(one) == found)
+            {
+                // What was received before counts, also where its own answer was not recorded.
+                let earlier = self.received_before(completed, one).await?;
+                for earlier in &earlier {
+                    Box::pin(self.record_except(earlier, also, &[], false)).await?;
                 }
-                continue;
+                if !earlier.is_empty() {
+                    continue;
+                }
             }
             if let Some(displaced) = displaced.get(&found) {
                 // It answers another one first, so that a process that ends between the two leaves it with one.
@@ -141,11 +141,13 @@ impl Answering<'_> {
         Err(Failure::transient(OPERATION, "the occurrence was changed each time"))
     }
 
-    /// The stored submissions of the patient that are no corrections and were received before `completed`, in this order.
-    async fn received_before(&self, completed: &Completed) -> Result<Vec<Completed>, Failure> {
-        let mut stored = self.store.completed(self.study, self.patient, None, self.deadline).await?;
-        stored.retain(|one| (one.received, one.submission) < (completed.received, completed.submission));
-        stored.retain(|one| one.instrument == completed.instrument);
+    /// The stored submissions of the patient that are no corrections and were received before `completed`, in this order:
+    /// those that may answer `one`, or, where no run of `sweep` has searched for it yet, any.
+    async fn received_before(&self, completed: &Completed, one: &StoredOccurrence) -> Result<Vec<Completed>, Failure> {
+        let mut stored = self.store.completed(self.study, self.patient, searched_from(one), self.deadline).await?;
+        stored.retain(|other| (other.received, other.submission) < (completed.received, completed.submission));
+        stored.retain(|other| other.instrument == completed.instrument);
+        stored.retain(|other| one.looks_back || one.occurrence.window.holds(other.effective));
         Ok(stored)
     }
 
@@ -290,6 +292,11 @@ impl Answering<'_> {
         let acknowledgement = Acknowledgement { by: LATE_ANSWER.to_owned(), at, note: None };
         self.store.acknowledge(&alert, acknowledgement, &entry, self.deadline).await.map(drop)
     }
+}
+
+/// From which time on a submission that answers `one` has its id; `None`: from any.
+fn searched_from(one: &StoredOccurrence) -> Option<Timestamp> {
+    if one.looks_back { None } else { one.occurrence.window.opens.checked_sub(CLOCKS).ok() }
 }
 
 /// The schedule of an occurrence, and its number there.

@@ -4,7 +4,9 @@
 //! What an occurrence is follows from the patient's stored submissions, whichever of them is processed first, or twice:
 //!
 //! - A submission answers the occurrence whose window holds its effective time. `score` records that once the submission
-//!   is scored, and a record of the stream is done only then.
+//!   is scored, and a record of the stream is done only then. `sweep` records it before it scores what the stream lost.
+//! - Of several submissions in a window the one that was received first answers it: whichever is processed looks for those
+//!   before it.
 //! - Before a reminder is published or a window is marked as missed, the stored submissions are searched for an answer, so
 //!   that a score that is late, or an outage of scoring, neither reminds a patient who has answered nor raises an alert.
 //! - An occurrence whose window is open when it is made is searched for at once.

@@ -7,7 +7,8 @@
 //! 2. score and commit site by site, in the order of effective time, in chunks of one transaction: scores, alerts,
 //!    profiles, counts;
 //! 3. evaluate again the courses that changed below their newest point;
-//! 4. record which occurrences of the study's schedules the submissions answer ([`scheduling::answer`]);
+//! 4. record which occurrences of the study's schedules the submissions answer ([`scheduling::answer`]); of what waits in
+//!    the table, before it is committed, since it waits no more afterwards;
 //! 5. quarantine, with its payload, each record that can never be scored.
 //!
 //! At the same time and after that, with a share of the time of its own, the alerts whose rows are stored are published
@@ -76,7 +77,7 @@ impl Scoring {
         let completion = Completion::of(records.len());
         let run_until = deadline.earlier_by(RETURN_MARGIN);
         let commit = async |queue: Queue, commit_by: Deadline| {
-            self.commit_all(records, &completion, &queue, clock, commit_by.earlier_by(RETURN_MARGIN)).await;
+            self.commit_all(records, &completion, &queue, false, clock, commit_by.earlier_by(RETURN_MARGIN)).await;
         };
         let publish_for = Some(self.publisher.share());
         let stages = self.commit_and_publish(commit, publish_for, |_, _| {}, clock, run_until);
@@ -120,11 +121,12 @@ impl Scoring {
         StagesEnded { committed, unpublished: unpublished.load(Ordering::Relaxed) }
     }
 
-    /// Commits `records` as a batch of the stream, puts the alerts that they raise into `queue`, and returns the
-    /// indices of those that are not done.
+    /// Commits `records` of submissions that wait for their score, puts the alerts that they raise into `queue`, and
+    /// returns the indices of those that are not done. Once scored, they are delivered by nobody again: which occurrences
+    /// they answer is recorded before.
     pub async fn commit(&self, records: &[Record<'_>], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
-        deadline.bound(self.commit_all(records, &completion, queue, clock, deadline)).await;
+        deadline.bound(self.commit_all(records, &completion, queue, true, clock, deadline)).await;
         completion.not_done()
     }
 
@@ -159,6 +161,7 @@ impl Scoring {
         records: &[Record<'_>],
         completion: &Completion,
         queue: &Queue,
+        answers_first: bool,
         clock: Clock,
         deadline: Deadline,
     ) {
@@ -167,7 +170,8 @@ impl Scoring {
         for failure in failures {
             tracing::error!(event = "definitions_not_read", %failure);
         }
-        let stage = CommitStage { records, completion, queue, clock, deadline, deferred: Mutex::default() };
+        let deferred = Mutex::default();
+        let stage = CommitStage { records, completion, queue, answers_first, clock, deadline, deferred };
         // No site waits for another: those of one batch are at most as many as its records.
         let commit = stream::iter(&sites).for_each_concurrent(None, |site| self.commit_site(site, &stage));
         futures::join!(self.quarantine(unscorable, &stage), commit);
@@ -196,7 +200,10 @@ impl Scoring {
 
     /// Commits `members`, which are of one site, chunk by chunk: they write the same counters.
     async fn commit_chunks(&self, members: &[Member], stage: &CommitStage<'_>) {
-        let members = members.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
+        let mut members: Vec<_> = members.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
+        if stage.answers_first {
+            members = self.answered(members, stage).await;
+        }
         let mut chunks = VecDeque::from(records::chunks(members));
         while let Some(chunk) = chunks.pop_front() {
             let committed = self.store.commit(chunk, stage.clock.now(), stage.deadline).await;
@@ -224,28 +231,29 @@ impl Scoring {
                 }
             }
             stage.defer(repeated, committed.reevaluate);
-            self.answer_all(scored, stage).await;
+            let done = if stage.answers_first { scored } else { self.answered(scored, stage).await };
+            done.into_iter().for_each(|(indices, _)| stage.completion.mark_done(indices));
             self.quarantine(unscorable, stage).await;
         }
     }
 
-    /// Records which occurrences the scored submissions answer. A record is done only then, so that one whose answer was
-    /// not recorded is delivered again.
-    async fn answer_all(&self, scored: Vec<(Vec<usize>, ToScore<'_>)>, stage: &CommitStage<'_>) {
-        let answers = scored.into_iter().map(|(indices, ToScore { submission, protocol, .. })| async move {
-            let now = stage.clock.now();
-            match scheduling::answer(&self.store, protocol, &submission, now, stage.deadline).await {
-                Ok(()) => stage.completion.mark_done(indices),
-                Err(failure) => {
-                    tracing::error!(event = "answer_not_recorded", %failure);
-                    // Another delivery would fail as this one did, and block the shard. `reconcile` finds the difference.
-                    if failure.is_unreadable() || failure.is_invalid() {
-                        stage.completion.mark_done(indices);
-                    }
-                }
-            }
+    /// Records which occurrences the submissions of `members` answer, and returns those of which it is recorded. A record of
+    /// the stream is done only then, so that another one is delivered again.
+    async fn answered<'a>(
+        &self,
+        members: Vec<(Vec<usize>, ToScore<'a>)>,
+        stage: &CommitStage<'_>,
+    ) -> Vec<(Vec<usize>, ToScore<'a>)> {
+        let answers = members.into_iter().map(|(indices, to_score)| async move {
+            let (now, ToScore { submission, protocol, .. }) = (stage.clock.now(), &to_score);
+            let answered = scheduling::answer(&self.store, protocol, submission, now, stage.deadline).await;
+            let answered = answered.inspect_err(|failure| tracing::error!(event = "answer_not_recorded", %failure));
+            // Another delivery would fail as this one did, and block the shard. `reconcile` finds the difference.
+            let is_settled = answered.map_or_else(|failure| failure.is_unreadable() || failure.is_invalid(), |()| true);
+            is_settled.then_some((indices, to_score))
         });
-        stream::iter(answers.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE).collect::<()>().await;
+        let answered = stream::iter(answers.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE);
+        answered.filter_map(|answered| async move { answered }).collect().await
     }
 
     /// Queues the unpublished alerts of submissions that were scored before: the process that scored them may have died
@@ -298,6 +306,8 @@ struct CommitStage<'a> {
     records: &'a [Record<'a>],
     completion: &'a Completion,
     queue: &'a Queue,
+    /// Whether answers are recorded before the scores are committed, and not after.
+    answers_first: bool,
     clock: Clock,
     deadline: Deadline,
     deferred: Mutex<Deferred>,
