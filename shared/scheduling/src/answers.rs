@@ -101,8 +101,7 @@ impl Answering<'_> {
             candidates.retain(|one| !except.contains(&name(one)));
             let answered = candidates.iter().find(|one| answers(one, completed.submission));
             if let Some(answered) = answered {
-                let may_be_alerted = answered.occurrence.alert.is_some();
-                self.resolve(answered, completed, may_be_alerted).await?;
+                self.resolve(answered, completed).await?;
                 return Ok(true);
             }
             let displaced = self.displace(&mut candidates, completed).await?;
@@ -129,12 +128,10 @@ impl Answering<'_> {
                 Box::pin(self.record_except(displaced, also, &except, false)).await?;
             }
             let Some(mut answered) = candidates.into_iter().find(|one| name(one) == found) else { return Ok(true) };
-            // By a clock that is fast, a window is missed before it has closed.
-            let may_be_alerted = answered.occurrence.state == State::Missed;
             answered.occurrence.answer(completed.submission, completed.received);
             answered.looks_back = false;
             if self.store.put_occurrence(&answered, self.deadline).await? == ConditionalPut::Stored {
-                self.resolve(&answered, completed, may_be_alerted).await?;
+                self.resolve(&answered, completed).await?;
                 return Ok(true);
             }
         }
@@ -251,17 +248,12 @@ impl Answering<'_> {
         }
     }
 
-    /// Ends the alerts that count the window of `answered` as missed: they are acknowledged by the answer, and stay. An open
-    /// window has none, unless it `may_be_alerted`.
-    async fn resolve(
-        &self,
-        answered: &StoredOccurrence,
-        completed: &Completed,
-        may_be_alerted: bool,
-    ) -> Result<(), Failure> {
+    /// Ends the alerts that count the window of `answered` as missed: they are acknowledged by the answer, and stay.
+    async fn resolve(&self, answered: &StoredOccurrence, completed: &Completed) -> Result<(), Failure> {
         let occurrence = &answered.occurrence;
-        // A schedule that raises no alert any more may have raised one before the study changed.
-        if self.now < occurrence.window.closes && !may_be_alerted {
+        // A schedule that raises no alert any more may have raised one before the study changed. An open window is in no
+        // alert but one of its own, which a clock that is fast has raised.
+        if self.now < occurrence.window.closes && occurrence.alert.is_none() {
             return Ok(());
         }
         // After a change, windows may not be in the order of their numbers.

@@ -206,8 +206,8 @@ impl DueRun {
         Ok(())
     }
 
-    /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first: those `before`
-    /// it that decide its alert. `None` while one of these is still to be worked off, whose outcome decides this one's.
+    /// The answered and the missed occurrences of its schedule that opened before `one`, the latest first: at least those
+    /// that `before` names. `None` while one of these is still to be worked off, whose outcome decides this one's.
     async fn settled_before(
         &self,
         one: &StoredOccurrence,
@@ -215,7 +215,7 @@ impl DueRun {
         now: Timestamp,
         deadline: Deadline,
     ) -> Result<Option<Vec<StoredOccurrence>>, Failure> {
-        if before == Before::default() {
+        if before.counted == 0 && before.quiet_after.is_none() {
             return Ok(Some(Vec::new()));
         }
         let StoredOccurrence { study, patient, occurrence, .. } = one;
@@ -235,23 +235,18 @@ impl DueRun {
                     State::Waiting | State::NotAsked | State::Ended { .. } => {}
                 }
             }
-            let is_over = |last: &StoredOccurrence| !before.is_quiet_from(&last.occurrence.window);
-            if is_in_order && settled.len() >= before.counted && settled.last().is_some_and(is_over) {
+            let is_last = |earliest: &StoredOccurrence| !before.may_silence(&earliest.occurrence.window);
+            if is_in_order && settled.len() >= before.counted && settled.last().is_some_and(is_last) {
                 break;
             }
         }
         settled.sort_by_key(|earlier| std::cmp::Reverse(earlier.occurrence.window.opens));
-        let mut place = 0;
-        settled.retain(|earlier| {
-            place += 1;
-            place <= before.counted || before.is_quiet_from(&earlier.occurrence.window)
-        });
         Ok(Some(settled))
     }
 }
 
 /// Which occurrences before a missed one decide its alert.
-#[derive(Clone, Copy, Default, PartialEq)]
+#[derive(Clone, Copy, Default)]
 struct Before {
     /// The number of those that it may count, and of those that decide whether an alert that counts one of these stands.
     counted: usize,
@@ -261,16 +256,14 @@ struct Before {
 
 impl Before {
     fn of(missed: Option<&Missed>, one: &StoredOccurrence) -> Self {
-        let Some(Missed { after, quiet_hours, .. }) = missed else { return Self::default() };
-        let period = Some(SignedDuration::from_hours((*quiet_hours).into())).filter(|period| period.is_positive());
-        let quiet_after = period.map(|period| one.occurrence.window.closes.checked_sub(period));
-        Self {
-            counted: 2 * ((*after).max(1) as usize - 1),
-            quiet_after: quiet_after.map(|after| after.unwrap_or(Timestamp::MIN)),
-        }
+        let Some(&Missed { after, quiet_hours, .. }) = missed else { return Self::default() };
+        let closes = one.occurrence.window.closes;
+        let since = |hours: u32| closes.checked_sub(SignedDuration::from_hours(hours.into())).unwrap_or(Timestamp::MIN);
+        Self { counted: 2 * (after.max(1) as usize - 1), quiet_after: (quiet_hours > 0).then(|| since(quiet_hours)) }
     }
 
-    fn is_quiet_from(&self, window: &Window) -> bool {
+    /// Whether a published alert of `window` makes it a quiet one.
+    fn may_silence(&self, window: &Window) -> bool {
         self.quiet_after.is_some_and(|after| window.closes > after)
     }
 }

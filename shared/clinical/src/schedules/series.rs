@@ -27,7 +27,8 @@ pub struct Position {
 /// The occurrences of one schedule for one patient.
 ///
 /// A caller may load a part of them: those that wait; before a closing as many answered or missed ones as an alert
-/// counts, and those of the quiet period; for a late answer those up to the alert; for a change all that may move, and the last one that may not.
+/// counts, and those of the quiet period; for a late answer those up to the alert; for a change all that may move, and
+/// the last one that may not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Series {
     position: Position,
