@@ -228,6 +228,19 @@ async fn sweep_scores_a_submission_only_once_its_answer_is_recorded() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_answer_that_can_never_be_recorded_keeps_no_submission_from_being_scored() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    submit(&world, OffsetDateTime::now_utc()).await;
+    world.tamper("submission", "pending_since", "2026-01-01T00:00:00.000000000Z");
+    world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
+    drop(try_sweep(&world).await);
+    assert!(world.items("submission")[0]["scored_at"].is_string());
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_is_stored_and_not_scored_keeps_reminders_and_misses_away() {
     let world = World::new();
     study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;

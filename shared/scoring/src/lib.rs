@@ -31,7 +31,7 @@ use clinical::ids::{PatientId, StudyId};
 use futures::FutureExt;
 use futures::future::{Either, select};
 use futures::stream::{self, StreamExt};
-use invocation::aws::Failure;
+use invocation::aws::{Failure, FailureKind};
 use invocation::{Clock, Deadline, metrics};
 use notifications::Topic;
 use records::stream::Record;
@@ -77,7 +77,8 @@ impl Scoring {
         let completion = Completion::of(records.len());
         let run_until = deadline.earlier_by(RETURN_MARGIN);
         let commit = async |queue: Queue, commit_by: Deadline| {
-            self.commit_all(records, &completion, &queue, false, clock, commit_by.earlier_by(RETURN_MARGIN)).await;
+            let commit_by = commit_by.earlier_by(RETURN_MARGIN);
+            self.commit_all(records, Source::Stream, &completion, &queue, clock, commit_by).await;
         };
         let publish_for = Some(self.publisher.share());
         let stages = self.commit_and_publish(commit, publish_for, |_, _| {}, clock, run_until);
@@ -126,7 +127,7 @@ impl Scoring {
     /// they answer is recorded before.
     pub async fn commit(&self, records: &[Record<'_>], queue: &Queue, clock: Clock, deadline: Deadline) -> Vec<usize> {
         let completion = Completion::of(records.len());
-        deadline.bound(self.commit_all(records, &completion, queue, true, clock, deadline)).await;
+        deadline.bound(self.commit_all(records, Source::Table, &completion, queue, clock, deadline)).await;
         completion.not_done()
     }
 
@@ -159,9 +160,9 @@ impl Scoring {
     async fn commit_all(
         &self,
         records: &[Record<'_>],
+        source: Source,
         completion: &Completion,
         queue: &Queue,
-        answers_first: bool,
         clock: Clock,
         deadline: Deadline,
     ) {
@@ -171,7 +172,7 @@ impl Scoring {
             tracing::error!(event = "definitions_not_read", %failure);
         }
         let deferred = Mutex::default();
-        let stage = CommitStage { records, completion, queue, answers_first, clock, deadline, deferred };
+        let stage = CommitStage { records, source, completion, queue, clock, deadline, deferred };
         // No site waits for another: those of one batch are at most as many as its records.
         let commit = stream::iter(&sites).for_each_concurrent(None, |site| self.commit_site(site, &stage));
         futures::join!(self.quarantine(unscorable, &stage), commit);
@@ -201,7 +202,7 @@ impl Scoring {
     /// Commits `members`, which are of one site, chunk by chunk: they write the same counters.
     async fn commit_chunks(&self, members: &[Member], stage: &CommitStage<'_>) {
         let mut members: Vec<_> = members.iter().map(|member| (member.indices.clone(), member.to_score())).collect();
-        if stage.answers_first {
+        if stage.source == Source::Table {
             members = self.answered(members, stage).await;
         }
         let mut chunks = VecDeque::from(records::chunks(members));
@@ -231,14 +232,17 @@ impl Scoring {
                 }
             }
             stage.defer(repeated, committed.reevaluate);
-            let done = if stage.answers_first { scored } else { self.answered(scored, stage).await };
+            let done = match stage.source {
+                Source::Stream => self.answered(scored, stage).await,
+                Source::Table => scored,
+            };
             done.into_iter().for_each(|(indices, _)| stage.completion.mark_done(indices));
             self.quarantine(unscorable, stage).await;
         }
     }
 
-    /// Records which occurrences the submissions of `members` answer, and returns those of which it is recorded. A record of
-    /// the stream is done only then, so that another one is delivered again.
+    /// Records which occurrences the submissions of `members` answer, and returns those of which it is recorded, or never can
+    /// be. A record of the stream is done only then, so that another one is delivered again.
     async fn answered<'a>(
         &self,
         members: Vec<(Vec<usize>, ToScore<'a>)>,
@@ -246,11 +250,13 @@ impl Scoring {
     ) -> Vec<(Vec<usize>, ToScore<'a>)> {
         let answers = members.into_iter().map(|(indices, to_score)| async move {
             let (now, ToScore { submission, protocol, .. }) = (stage.clock.now(), &to_score);
-            let answered = scheduling::answer(&self.store, protocol, submission, now, stage.deadline).await;
-            let answered = answered.inspect_err(|failure| tracing::error!(event = "answer_not_recorded", %failure));
-            // Another delivery would fail as this one did, and block the shard. `reconcile` finds the difference.
-            let is_settled = answered.map_or_else(|failure| failure.is_unreadable() || failure.is_invalid(), |()| true);
-            is_settled.then_some((indices, to_score))
+            let answered = scheduling::answer(&self.store, protocol, submission, now, stage.deadline);
+            let answered = AssertUnwindSafe(answered).catch_unwind().await;
+            let answered =
+                answered.unwrap_or_else(|_| Err(Failure::unreadable("the record of an answer", "it panicked")));
+            let failure =
+                answered.inspect_err(|failure| tracing::error!(event = "answer_not_recorded", %failure)).err();
+            failure.is_none_or(|failure| stage.source.gives_up(&failure)).then_some((indices, to_score))
         });
         let answered = stream::iter(answers.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE);
         answered.filter_map(|answered| async move { answered }).collect().await
@@ -301,13 +307,34 @@ fn log(submission: &Submission, commit: &Commit) {
     tracing::info!(event = "submission_settled", submission_id, site, correlation_id, outcome, alerts);
 }
 
+/// Where records come from.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    /// The stream, which delivers a record until it is done.
+    Stream,
+    /// The list of what waits in the table, which a submission leaves when it is scored.
+    Table,
+}
+
+impl Source {
+    /// Whether an answer that was not recorded for `failure` is given up, since another attempt would fail alike.
+    /// `reconcile` finds the difference.
+    fn gives_up(self, failure: &Failure) -> bool {
+        match self {
+            // It would block the shard.
+            Self::Stream => failure.is_unreadable() || failure.is_invalid(),
+            // The score, and its alerts, would wait for it.
+            Self::Table => failure.kind == FailureKind::Refused,
+        }
+    }
+}
+
 /// The stage that commits: what all of its steps need, and what they defer to its end.
 struct CommitStage<'a> {
     records: &'a [Record<'a>],
+    source: Source,
     completion: &'a Completion,
     queue: &'a Queue,
-    /// Whether answers are recorded before the scores are committed, and not after.
-    answers_first: bool,
     clock: Clock,
     deadline: Deadline,
     deferred: Mutex<Deferred>,
