@@ -55,6 +55,15 @@ async fn enrol(world: &World, on: &str) {
     assert!([200, 201].contains(&registry(world, "PUT /v1/patients/{patient}", body).await));
 }
 
+/// A patient who was enrolled today in a study with a diary, and whose occurrences are made.
+async fn asked(missed: Value) -> World {
+    let world = World::new();
+    study(&world, "1.0.0", missed).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    world
+}
+
 async fn sweep(world: &World) -> SweepSummary {
     try_sweep(world).await.unwrap()
 }
@@ -86,6 +95,12 @@ async fn submit_as(world: &World, id: Uuid, at: OffsetDateTime) {
     let request =
         request("POST /v1/submissions", &[], "", Some(claims(&[("patient", "P-1")])), Some(&body.to_string()), PLENTY);
     assert_eq!(Submit::new(world.store()).handle(request).await.unwrap().status(), 202);
+}
+
+/// Submits what the stream loses, and what waits for `sweep`.
+async fn submit_for_sweep(world: &World) {
+    submit(world, OffsetDateTime::now_utc()).await;
+    world.tamper("submission", "pending_since", "2026-01-01T00:00:00.000000000Z");
 }
 
 async fn score(world: &World) {
@@ -152,10 +167,7 @@ async fn occurrences_are_made_once_for_eight_days_and_more_when_they_are_due() {
 
 #[tokio::test(start_paused = true)]
 async fn a_submission_answers_the_window_that_holds_it_once_and_ends_its_reminders() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(Value::Null).await;
     submit(&world, OffsetDateTime::now_utc()).await;
     score(&world).await;
     assert_eq!((state(&world, 1), state(&world, 2)), ("done".to_owned(), "waiting".to_owned()));
@@ -211,12 +223,8 @@ async fn of_two_submissions_the_first_received_answers_though_only_the_second_is
 
 #[tokio::test(start_paused = true)]
 async fn sweep_scores_a_submission_only_once_its_answer_is_recorded() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
-    submit(&world, OffsetDateTime::now_utc()).await;
-    world.tamper("submission", "pending_since", "2026-01-01T00:00:00.000000000Z");
+    let world = asked(Value::Null).await;
+    submit_for_sweep(&world).await;
     // Nobody delivers it again once it is scored.
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::throttle());
     assert!(try_sweep(&world).await.is_err());
@@ -229,12 +237,8 @@ async fn sweep_scores_a_submission_only_once_its_answer_is_recorded() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_can_never_be_recorded_keeps_no_submission_from_being_scored() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
-    submit(&world, OffsetDateTime::now_utc()).await;
-    world.tamper("submission", "pending_since", "2026-01-01T00:00:00.000000000Z");
+    let world = asked(Value::Null).await;
+    submit_for_sweep(&world).await;
     world.inject_into("PutItem RecordsTable", usize::MAX, Fault::error("AccessDeniedException"));
     drop(try_sweep(&world).await);
     assert!(world.items("submission")[0]["scored_at"].is_string());
@@ -242,10 +246,7 @@ async fn an_answer_that_can_never_be_recorded_keeps_no_submission_from_being_sco
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_stored_and_not_scored_keeps_reminders_and_misses_away() {
-    let world = World::new();
-    study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(json!({"severity": "warning", "after": 1})).await;
     let yesterday = OffsetDateTime::now_utc() - time::Duration::days(1);
     submit(&world, yesterday).await;
     pass(&world, 1, 1);
@@ -285,10 +286,7 @@ async fn of_two_answers_the_first_received_counts_even_if_it_enrolled_the_patien
 
 #[tokio::test(start_paused = true)]
 async fn a_reminder_is_published_at_least_once_with_the_same_id_and_not_after_it_is_marked() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(Value::Null).await;
     // Its window is open, so that its first run is due at once; its reminder is of a minute after midnight.
     let one = occurrence(&world, 2);
     let past = text(OffsetDateTime::now_utc() - time::Duration::minutes(2));
@@ -336,10 +334,7 @@ fn answered_during(world: &World, operation: &'static str) {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_is_recorded_while_its_window_is_found_missed_stays() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(Value::Null).await;
     pass(&world, 1, 3);
     answered_during(&world, "PutItem RecordsTable");
     assert_eq!((sweep(&world).await.missed, state(&world, 1)), (0, "done".to_owned()));
@@ -347,10 +342,7 @@ async fn an_answer_that_is_recorded_while_its_window_is_found_missed_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn an_alert_does_not_count_a_window_that_is_answered_while_it_is_raised() {
-    let world = World::new();
-    study(&world, "1.0.0", json!({"severity": "warning", "after": 2})).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(json!({"severity": "warning", "after": 2})).await;
     pass(&world, 1, 3);
     assert_eq!(sweep(&world).await.missed, 1);
     pass(&world, 2, 2);
@@ -365,10 +357,7 @@ async fn an_alert_does_not_count_a_window_that_is_answered_while_it_is_raised() 
 
 #[tokio::test(start_paused = true)]
 async fn windows_missed_in_a_row_raise_an_alert_and_a_late_answer_acknowledges_it() {
-    let world = World::new();
-    study(&world, "1.0.0", json!({"severity": "warning", "after": 2})).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(json!({"severity": "warning", "after": 2})).await;
     pass(&world, 1, 3);
     pass(&world, 2, 3);
     let swept = sweep(&world).await;
@@ -397,10 +386,7 @@ async fn windows_missed_in_a_row_raise_an_alert_and_a_late_answer_acknowledges_i
 
 #[tokio::test(start_paused = true)]
 async fn within_the_quiet_period_misses_are_stored_and_counted_and_not_published() {
-    let world = World::new();
-    study(&world, "1.0.0", json!({"severity": "critical", "after": 1, "quietHours": 72})).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(json!({"severity": "critical", "after": 1, "quietHours": 72})).await;
     for number in [1, 2, 3, 4] {
         pass(&world, number, 6);
     }
@@ -432,10 +418,7 @@ async fn a_late_answer_counts_for_a_schedule_that_the_study_has_dropped_and_wher
         "window": {"opens": "00:00", "closes": "00:01"}, "delayDays": 20,
     });
     for schedules in [json!([weekly]), json!([])] {
-        let world = World::new();
-        study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
-        enrol(&world, &day(0)).await;
-        sweep(&world).await;
+        let world = asked(json!({"severity": "warning", "after": 1})).await;
         pass(&world, 1, 3);
         assert_eq!(sweep(&world).await.alerts, 1);
         world.put_study(json!({"version": "1.1.0", "sites": sites(), "schedules": schedules})).await;
@@ -466,10 +449,7 @@ async fn a_study_that_never_asked_reads_its_versions_once_an_environment() {
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_in_a_window_that_a_fast_clock_has_found_missed_acknowledges_its_alert() {
-    let world = World::new();
-    study(&world, "1.0.0", json!({"severity": "warning", "after": 1})).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(json!({"severity": "warning", "after": 1})).await;
     pass(&world, 1, 3);
     assert_eq!(sweep(&world).await.alerts, 1);
     // The window is open still.

@@ -14,9 +14,9 @@ use crate::dice::Dice;
 use crate::plan::SITES;
 use crate::run::Simulation;
 
-/// As the study allows.
+/// The longest snooze that the study allows.
 pub(crate) const MOST_SNOOZE_MINUTES: u64 = 45;
-/// How long before its end a snooze may be answered too late.
+/// A snooze that ends sooner may be over when it is processed.
 const TO_BE_STORED: Duration = Duration::from_secs(20);
 
 /// A snooze that was answered.

@@ -55,40 +55,18 @@ impl Simulation {
 
     /// The windows of `status` at `site`, page by page; `None` if no answer came.
     async fn list(&self, site: &str, status: &str) -> Option<Vec<Value>> {
-        let (mut windows, mut cursor) = (Vec::new(), None::<String>);
-        loop {
-            let next = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-            let page = self.page_of_due(site, format!("status={status}&limit=1{next}")).await?;
+        let mut windows = Vec::new();
+        let ask = async |query| self.phones.due_at(site, query).await;
+        for page in self.pages_of("due", &format!("status={status}&limit=1"), ask).await? {
+            self.journal.met("branch: due listed for a site");
             for window in page["due"].as_array().into_iter().flatten() {
                 if let Some(fault) = fault_of(window).or((window["status"] != status).then_some("another status")) {
                     self.journal.violation(format!("due: {fault} at {site}"));
                 }
                 windows.push(window.clone());
             }
-            self.journal.met("branch: due listed for a site");
-            match page["next"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
-                None => return Some(windows),
-            }
         }
-    }
-
-    async fn page_of_due(&self, site: &str, query: String) -> Option<Value> {
-        for _ in 0..TRIES {
-            match self.phones.due_at(site, query.clone()).await {
-                Some(Answer { status: 200, body, .. }) => return Some(body),
-                // A cursor expires after an hour, by whatever clock reads it.
-                Some(Answer { status: 422, .. }) if query.contains("&cursor=") && self.has_clock_steps() => {
-                    return None;
-                }
-                Some(answer) if !self.phones.is_to_repeat(&answer) => {
-                    self.journal.violation(format!("due: staff were answered {}", answer.status));
-                    return None;
-                }
-                _ => sleep(Duration::from_secs(5)).await,
-            }
-        }
-        None
+        Some(windows)
     }
 
     /// Once the world has settled, what patients and staff are told is what is stored. A version of the study that is not

@@ -17,6 +17,7 @@ mod expected;
 mod facts;
 pub mod gateway;
 pub mod journal;
+mod lists;
 pub mod network;
 mod occurrences;
 mod panics;

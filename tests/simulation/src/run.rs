@@ -84,7 +84,7 @@ pub struct Simulation {
     pub(crate) acknowledged: RefCell<BTreeSet<String>>,
     /// The snoozes that were answered.
     pub(crate) snoozed: RefCell<Vec<Snoozed>>,
-    /// Whether nobody does anything any more.
+    /// Whether the checks begin: clinicians begin no review any more.
     pub(crate) is_over: Cell<bool>,
     /// What is stored once the world has settled, by kind.
     settled: OnceCell<BTreeMap<String, Vec<Value>>>,

@@ -2,17 +2,12 @@
 //! stored.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use serde_json::Value;
-use tokio::time::sleep;
 
 use crate::clock;
-use crate::gateway::Answer;
 use crate::plan::SITES;
 use crate::run::Simulation;
-
-const TRIES: usize = 20;
 
 impl Simulation {
     /// A clinician of all sites reads what waits, or one of a site, by turns.
@@ -44,10 +39,9 @@ impl Simulation {
 
     /// The ids of the alerts that wait at `sites`, page by page; `None` if no answer came.
     async fn worklist(&self, sites: &str) -> Option<BTreeSet<String>> {
-        let (mut listed, mut cursor, mut before) = (BTreeSet::new(), None::<String>, None);
-        loop {
-            let next = cursor.as_ref().map(|cursor| format!("&cursor={cursor}")).unwrap_or_default();
-            let page = self.page_of_worklist(sites, format!("limit=2{next}")).await?;
+        let (mut listed, mut before) = (BTreeSet::new(), None);
+        for page in self.pages_of("worklist", "limit=2", async |query| self.phones.worklist(sites, query).await).await?
+        {
             self.journal.met("branch: worklist read");
             for alert in page["alerts"].as_array().into_iter().flatten() {
                 let place = place(alert);
@@ -67,29 +61,8 @@ impl Simulation {
                     }
                 }
             }
-            match page["next"].as_str() {
-                Some(next) => cursor = Some(next.to_owned()),
-                None => return Some(listed),
-            }
         }
-    }
-
-    async fn page_of_worklist(&self, sites: &str, query: String) -> Option<Value> {
-        for _ in 0..TRIES {
-            match self.phones.worklist(sites, query.clone()).await {
-                Some(Answer { status: 200, body, .. }) => return Some(body),
-                // A cursor expires after an hour, by whatever clock reads it.
-                Some(Answer { status: 422, .. }) if query.contains("&cursor=") && self.has_clock_steps() => {
-                    return None;
-                }
-                Some(answer) if !self.phones.is_to_repeat(&answer) => {
-                    self.journal.violation(format!("worklist: a clinician was answered {}", answer.status));
-                    return None;
-                }
-                _ => sleep(Duration::from_secs(5)).await,
-            }
-        }
-        None
+        Some(listed)
     }
 }
 

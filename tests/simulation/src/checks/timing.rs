@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde_json::Value;
 use time::OffsetDateTime;
 
-use super::instant;
+use super::{LONGEST_REQUEST, instant};
 use crate::clock;
 use crate::plan::{Happening, Plan, WeatherFault};
 use crate::run::{OUT_OF_RETENTION, Simulation};
@@ -52,6 +53,23 @@ pub(super) fn in_time(simulation: &Simulation) {
         if steps.values().zip(steps.values().skip(1)).any(|(one, next)| *next - *one < between) {
             simulation.journal.violation(format!("promise 4: a step of {} came early", row["alert_id"]));
         }
+        steps.iter().skip(1).for_each(|(_, at)| snoozed(simulation, &all, row, *at));
+    }
+}
+
+/// A step of the alert in `row` that is published at `at` is not snoozed then, unless it was on its way.
+fn snoozed(simulation: &Simulation, trouble: &Trouble, row: &Value, at: OffsetDateTime) {
+    // The last one counts; one that was stored a moment ago may count or not.
+    let snoozes = row["snoozes"].as_array().into_iter().flatten();
+    let times = snoozes.filter_map(|snooze| Some((instant(&snooze["at"])?, instant(&snooze["until"])?)));
+    let Some((since, until)) = times.filter(|(since, _)| *since < at).last() else { return };
+    if since > at - LONGEST_REQUEST {
+        return;
+    }
+    if at >= until {
+        simulation.journal.met("branch: escalated after a snooze");
+    } else if trouble.is_fair(since, at) {
+        simulation.journal.violation(format!("promise 4: a step of {} is published while snoozed", row["alert_id"]));
     }
 }
 

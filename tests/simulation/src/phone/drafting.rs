@@ -1,4 +1,4 @@
-//! Drafts: two devices of a patient answer one questionnaire item by item, each on what the other has stored, and submit it.
+//! Drafts: devices of a patient answer one questionnaire item by item, each on what the others have stored, and submit it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,19 +14,19 @@ use crate::plan::{Action, Diary};
 
 const PUT: &str = "PUT /v1/drafts/{id}";
 const GET: &str = "GET /v1/drafts/{id}";
-/// How often a device begins again because the other one was first.
+/// How often a device begins again because another one was first.
 const TRIES: usize = 40;
 
 /// What the answers of the API said about a draft.
 #[derive(Debug, Default)]
-struct Draft {
+struct KnownDraft {
     /// The answers in it, by its ETag.
     contents: BTreeMap<String, Value>,
     /// The ETag that took the place of each; `None`: of no draft.
     replaced: BTreeMap<Option<String>, String>,
 }
 
-impl Draft {
+impl KnownDraft {
     /// Keeps that the draft with this `etag` has these `answers`. Returns whether that is not what was known of it.
     fn differs(&mut self, etag: &str, answers: &Value) -> bool {
         self.contents.entry(etag.to_owned()).or_insert_with(|| answers.clone()) != answers
@@ -39,12 +39,12 @@ struct Drafting<'a> {
     patient: usize,
     id: Uuid,
     version: &'a Value,
-    known: RefCell<Draft>,
+    known: RefCell<KnownDraft>,
 }
 
-/// A device does not go on with a draft: it is submitted, its patient has withdrawn, or a promise is broken.
+/// A device gives up a draft: it is submitted, its patient has withdrawn, or a promise is broken.
 #[derive(Clone, Copy, Debug)]
-struct Ended;
+struct GivenUp;
 
 impl Phones {
     /// The devices of a patient answer `diary` in a draft, as many at the same time as the plan says, and one submits it.
@@ -76,7 +76,7 @@ impl Phones {
 
 impl Drafting<'_> {
     /// Adds `answer` to what is stored, until it is there.
-    async fn keep(&self, item: &str, answer: &Value) -> Result<(), Ended> {
+    async fn keep(&self, item: &str, answer: &Value) -> Result<(), GivenUp> {
         for _ in 0..TRIES {
             let (base, mut answers) = self.read().await?;
             // Who did not get the answer to a change finds it.
@@ -93,7 +93,7 @@ impl Drafting<'_> {
     }
 
     /// The ETag and the answers of the stored draft; no ETag, and none, if there is no draft.
-    async fn read(&self) -> Result<(Option<String>, Map<String, Value>), Ended> {
+    async fn read(&self) -> Result<(Option<String>, Map<String, Value>), GivenUp> {
         let mut pause = Duration::from_secs(1);
         loop {
             let replaced: BTreeSet<Option<String>> = self.known.borrow().replaced.keys().cloned().collect();
@@ -110,11 +110,11 @@ impl Drafting<'_> {
                         return Ok((Some(etag.clone()), answers.unwrap_or_default()));
                     }
                     (404, _) if replaced.is_empty() => return Ok((None, Map::new())),
-                    (410, _) => return Err(Ended),
+                    (410, _) => return Err(GivenUp),
                     _ if self.phones.is_to_repeat(&answer) => {}
                     (other, _) => {
                         self.violation(&format!("a read is answered {other}"));
-                        return Err(Ended);
+                        return Err(GivenUp);
                     }
                 }
             }
@@ -124,7 +124,7 @@ impl Drafting<'_> {
 
     /// Puts `answers` in the place of the draft with the ETag `base`, by the same request until it is answered. Returns
     /// whether it is stored: not if the draft is another one by now.
-    async fn put(&self, base: Option<String>, answers: &Value) -> Result<bool, Ended> {
+    async fn put(&self, base: Option<String>, answers: &Value) -> Result<bool, GivenUp> {
         let mut pause = Duration::from_secs(1);
         loop {
             if let Some(answer) = self.send(PUT, Some(&base), Some(answers)).await {
@@ -147,14 +147,14 @@ impl Drafting<'_> {
                         self.phones.journal.met("branch: draft changed by another device");
                         return Ok(false);
                     }
-                    (409, _) if is_problem(&answer, "draft-submitted") => return Err(Ended),
+                    (409, _) if is_problem(&answer, "draft-submitted") => return Err(GivenUp),
                     (403, _) if self.phones.is_withdrawn(&pseudonym(self.patient), &answer) => {
-                        return Err(Ended);
+                        return Err(GivenUp);
                     }
                     _ if self.phones.is_to_repeat(&answer) => {}
                     (other, _) => {
                         self.violation(&format!("a change is answered {other}"));
-                        return Err(Ended);
+                        return Err(GivenUp);
                     }
                 }
             }
@@ -162,7 +162,7 @@ impl Drafting<'_> {
         }
     }
 
-    /// No answer of either device is lost.
+    /// No answer of a device is lost.
     async fn has_all(&self, answers: &[(&String, &Value)]) {
         match self.read().await {
             Ok((_, stored)) => {
