@@ -61,8 +61,8 @@ pub(super) fn in_time(simulation: &Simulation) {
 fn snoozed(simulation: &Simulation, trouble: &Trouble, row: &Value, at: OffsetDateTime) {
     // The last one counts; one that was stored a moment ago may count or not.
     let snoozes = row["snoozes"].as_array().into_iter().flatten();
-    let times = snoozes.filter_map(|snooze| Some((instant(&snooze["at"])?, instant(&snooze["until"])?)));
-    let Some((since, until)) = times.filter(|(since, _)| *since < at).last() else { return };
+    let mut times = snoozes.filter_map(|snooze| Some((instant(&snooze["at"])?, instant(&snooze["until"])?)));
+    let Some((since, until)) = times.rfind(|(since, _)| *since < at) else { return };
     if since > at - LONGEST_REQUEST {
         return;
     }
