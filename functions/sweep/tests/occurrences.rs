@@ -546,6 +546,23 @@ async fn a_new_version_reaches_patients_whom_no_schedule_has_asked_before() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_new_version_reaches_patients_of_a_site_that_it_drops() {
+    let world = World::new();
+    study(&world, "1.0.0", Value::Null).await;
+    enrol(&world, &day(0)).await;
+    sweep(&world).await;
+    let made = world.items("occurrence").len();
+    let others: Vec<Value> = sites().as_array().unwrap().iter().filter(|site| site["id"] != "S01").cloned().collect();
+    world.put_study(json!({"version": "1.1.0", "sites": others, "schedules": []})).await;
+    in_force(&world);
+    for _ in 0..2 {
+        sweep(&world).await;
+    }
+    let not_asked = world.items("occurrence").iter().filter(|one| one["state"] == "not-asked").count();
+    assert_eq!((world.items("occurrence").len(), not_asked), (made, made - 1), "what is open stays");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_plan_for_a_version_that_is_not_known_here_yet_stays_due() {
     let world = World::new();
     study(&world, "1.0.0", Value::Null).await;

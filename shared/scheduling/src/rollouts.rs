@@ -1,7 +1,9 @@
 //! Brings a new version of a study to the plans of its patients, who may have none yet.
 
+use std::collections::BTreeSet;
+use std::ops::Bound::{Excluded, Unbounded};
+
 use clinical::ids::{PatientId, SiteId};
-use clinical::studies::Protocol;
 use invocation::Deadline;
 use invocation::aws::Failure;
 use records::{Rollout, Store};
@@ -12,6 +14,8 @@ const MARKED_AT_ONCE: usize = 25;
 
 /// Marks the plans of the study's patients to be made for the version that `rollout` is of, site by site, while
 /// `has_time`. The next run goes on where it ends. Nothing is marked before the version is in force here.
+///
+/// The sites are those of all versions: the patients of one that the study has dropped are planned again too.
 ///
 /// # Errors
 /// If the store did not confirm it.
@@ -30,8 +34,11 @@ pub async fn roll_out(
         rollout.is_done = true;
         return store.advance_rollout(&rollout, &[], now, deadline).await.map(drop);
     }
+    let versions = store.study_versions(&rollout.study, deadline).await?;
+    let sites: BTreeSet<&SiteId> =
+        versions.iter().flat_map(|version| &version.definition().sites).map(|site| &site.id).collect();
     while has_time() {
-        let (patients, next) = next(store, &rollout, &protocol, deadline).await?;
+        let (patients, next) = next(store, &rollout, &sites, deadline).await?;
         match next {
             Some(next) => rollout.after = Some(next),
             None => rollout.is_done = true,
@@ -48,21 +55,20 @@ pub async fn roll_out(
 async fn next(
     store: &Store,
     rollout: &Rollout,
-    protocol: &Protocol,
+    sites: &BTreeSet<&SiteId>,
     deadline: Deadline,
 ) -> Result<(Vec<PatientId>, Option<(SiteId, Option<PatientId>)>), Failure> {
-    let sites = || protocol.study().into_iter().flat_map(|study| &study.definition().sites).map(|site| &site.id);
     let (site, after) = match &rollout.after {
         Some((site, after)) => (site, after.as_ref()),
-        None => match sites().next() {
-            Some(first) => (first, None),
+        None => match sites.first() {
+            Some(first) => (*first, None),
             None => return Ok((Vec::new(), None)),
         },
     };
     let patients = store.site_patients_after(&rollout.study, site, after, MARKED_AT_ONCE, deadline).await?;
     let next = match patients.last().filter(|_| patients.len() == MARKED_AT_ONCE) {
         Some(last) => Some((site.clone(), Some(last.clone()))),
-        None => sites().skip_while(|known| *known != site).nth(1).map(|next| (next.clone(), None)),
+        None => sites.range::<&SiteId, _>((Excluded(site), Unbounded)).next().map(|next| ((*next).clone(), None)),
     };
     Ok((patients, next))
 }
