@@ -37,8 +37,8 @@ const A_FEW_HOURS: Duration = Duration::from_secs(4 * 3_600);
 pub(crate) const BAD_RECORD: &str = "SUBMISSION#bad";
 /// How long the stream loses its records once it does.
 pub(crate) const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
-/// After how many seconds of an outage of SNS one run of `sweep` is like the next.
-const LONG_OUTAGE: u64 = 900;
+/// After how many runs of `sweep` that find the same, the next one is like them.
+const TIMES: u32 = 5;
 /// How long eventually consistent reads may be behind, and frozen environments may go on.
 const AFTERMATH: Duration = Duration::from_secs(420);
 /// Longer than a run of `sweep`, before which nothing becomes due any more.
@@ -257,15 +257,16 @@ impl Simulation {
         self.world.pending().iter().filter(|(list, since)| counts(list, since)).count()
     }
 
-    /// Whether a run of `sweep` would find something.
-    fn is_due(&self) -> bool {
+    /// What a run of `sweep` would find.
+    fn due(&self) -> Vec<(String, String)> {
         let now = clock::now();
         let (now, waiting) = (sortable(now), sortable(now - Duration::from_secs(175)));
-        self.world.pending().iter().any(|(list, since)| match list.split('#').next() {
+        let is_due = |list: &str, since: &String| match list.split('#').next() {
             Some("OPEN" | "DUE") => *since <= now,
             Some("PENDING") => *since <= waiting,
             _ => false,
-        })
+        };
+        self.world.pending().into_iter().filter(|(list, since)| is_due(list, since)).collect()
     }
 
     /// Whether clocks of environments are set at some time.
@@ -280,22 +281,20 @@ impl Simulation {
         weather.any(|weather| weather.fault == WeatherFault::ClockStep)
     }
 
-    /// Whether SNS has been down for long.
-    fn is_in_outage(&self) -> bool {
-        let now = clock::elapsed().as_secs();
-        let outages = self.plan.weather.iter().filter(|weather| weather.fault == WeatherFault::SnsDown);
-        outages.into_iter().any(|outage| (outage.from + LONG_OUTAGE..outage.to).contains(&now))
-    }
-
     /// Invokes `sweep` each minute. Most runs are left out that would find nothing, or do what the one before them did,
     /// since they cost time and show nothing.
     async fn sweep_on_schedule(self: &Rc<Self>) {
         let mut dice = Dice::of(self.plan.seed, "schedule");
+        let (mut found, mut times) = (Vec::new(), 0);
         loop {
             sleep(Duration::from_secs(60)).await;
             // Over days, hardly any.
-            let one_in = if clock::elapsed() < A_FEW_HOURS { 20 } else { 500 };
-            let is_due = self.is_due() && (!self.is_in_outage() || dice.one_in(4));
+            let one_in = if clock::elapsed() < A_FEW_HOURS { 60 } else { 500 };
+            // What sweep has not worked off by now, as in an outage, it seldom does in the next minute.
+            let due = self.due();
+            times = if due == found { times + 1 } else { 0 };
+            found = due;
+            let is_due = !found.is_empty() && (times < TIMES || dice.one_in(6));
             if is_due || (self.has_wrong_clocks() && dice.one_in(3)) || dice.one_in(one_in) {
                 let this = Rc::clone(self);
                 spawn_local(async move { this.sweep(json!({})).await });
