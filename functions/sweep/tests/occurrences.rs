@@ -9,6 +9,7 @@ use std::time::Duration;
 use api::Handler;
 use clinical::studies::Escalation;
 use harness::{Call, Fault, World, claims, context, request, stream_event};
+use invocation::metrics::{Captured, SUBMISSIONS_LATE};
 use lambda_runtime::LambdaEvent;
 use registry::Registry;
 use score::Score;
@@ -182,11 +183,8 @@ async fn a_submission_answers_the_window_that_holds_it_once_and_ends_its_reminde
 
 #[tokio::test(start_paused = true)]
 async fn of_two_submissions_in_a_window_the_first_received_answers_it_in_any_order() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    // Two runs: the second one has searched for what was stored before.
-    sweep(&world).await;
+    let world = asked(Value::Null).await;
+    // The second run has searched for what was stored before.
     sweep(&world).await;
     // A search by ids does not find it.
     submit_as(&world, Uuid::from_u128(7), OffsetDateTime::now_utc()).await;
@@ -206,11 +204,8 @@ async fn of_two_submissions_in_a_window_the_first_received_answers_it_in_any_ord
 
 #[tokio::test(start_paused = true)]
 async fn of_two_submissions_the_first_received_answers_though_only_the_second_is_processed() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    // Two runs: the second one has searched for what was stored before.
-    sweep(&world).await;
+    let world = asked(Value::Null).await;
+    // The second run has searched for what was stored before.
     sweep(&world).await;
     for _ in 0..2 {
         submit(&world, OffsetDateTime::now_utc()).await;
@@ -233,6 +228,29 @@ async fn sweep_scores_a_submission_only_once_its_answer_is_recorded() {
     assert_eq!(sweep(&world).await.submissions, 1);
     assert!(world.items("submission")[0]["scored_at"].is_string());
     assert_eq!(state(&world, 1), "done");
+}
+
+#[tokio::test(start_paused = true)]
+async fn sweep_scores_in_the_order_of_completion_whichever_answer_is_recorded_first() {
+    let world = asked(Value::Null).await;
+    for number in [1, 2] {
+        pass(&world, number, 1);
+    }
+    let earlier = Uuid::now_v7();
+    submit_as(&world, earlier, OffsetDateTime::now_utc() - time::Duration::days(1)).await;
+    submit_for_sweep(&world).await;
+    // The answer of the earlier one takes longer to be recorded: a throttled attempt waits.
+    let mut attempts = 0;
+    world.inject(move |call| {
+        let is_earlier = call.body["Item"]["submission"]["S"] == earlier.to_string();
+        attempts += usize::from(is_earlier);
+        (is_earlier && attempts == 1).then(Fault::throttle)
+    });
+    let captured = Captured::begin();
+    sweep(&world).await;
+    assert_eq!((state(&world, 1), state(&world, 2)), ("done".to_owned(), "done".to_owned()));
+    assert!(world.items("submission").iter().all(|submission| submission["scored_at"].is_string()));
+    assert_eq!(captured.sum(SUBMISSIONS_LATE).unwrap_or_default(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -547,10 +565,7 @@ async fn a_new_version_reaches_patients_whom_no_schedule_has_asked_before() {
 
 #[tokio::test(start_paused = true)]
 async fn a_new_version_reaches_patients_of_a_site_that_it_drops() {
-    let world = World::new();
-    study(&world, "1.0.0", Value::Null).await;
-    enrol(&world, &day(0)).await;
-    sweep(&world).await;
+    let world = asked(Value::Null).await;
     let made = world.items("occurrence").len();
     let others: Vec<Value> = sites().as_array().unwrap().iter().filter(|site| site["id"] != "S01").cloned().collect();
     world.put_study(json!({"version": "1.1.0", "sites": others, "schedules": []})).await;

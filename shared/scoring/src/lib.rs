@@ -258,7 +258,8 @@ impl Scoring {
                 answered.inspect_err(|failure| tracing::error!(event = "answer_not_recorded", %failure)).err();
             failure.is_none_or(|failure| stage.source.gives_up(&failure)).then_some((indices, to_score))
         });
-        let answered = stream::iter(answers.collect::<Vec<_>>()).buffer_unordered(PATIENTS_AT_ONCE);
+        // In their order, in which they are to be committed.
+        let answered = stream::iter(answers.collect::<Vec<_>>()).buffered(PATIENTS_AT_ONCE);
         answered.filter_map(|answered| async move { answered }).collect().await
     }
 
