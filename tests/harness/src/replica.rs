@@ -14,9 +14,9 @@ use crate::{Call, RECORDS, lock};
 pub(crate) struct Replica {
     engine: Engine,
     behind: Mutex<Behind>,
-    /// The list of each item of the index `pending`, and its place in it, by key.
+    /// The list of each item of the index `pending`, and its place in it, by key: as the tables have it.
     pending: Mutex<BTreeMap<String, (String, String)>>,
-    /// The same as the copy has it: the list of each item, by key.
+    /// The list of each item, by key: as the copy has it.
     listed: Mutex<BTreeMap<String, String>>,
 }
 

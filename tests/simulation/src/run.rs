@@ -37,8 +37,8 @@ const A_FEW_HOURS: Duration = Duration::from_secs(4 * 3_600);
 pub(crate) const BAD_RECORD: &str = "SUBMISSION#bad";
 /// How long the stream loses its records once it does.
 pub(crate) const OUT_OF_RETENTION: Duration = Duration::from_secs(300);
-/// After how many runs of `sweep` that find the same, the next one is like them.
-const TIMES: u32 = 5;
+/// The number of runs of `sweep` that find the same, after which the next one is like them.
+const RUNS_ALIKE: u32 = 5;
 /// How long eventually consistent reads may be behind, and frozen environments may go on.
 const AFTERMATH: Duration = Duration::from_secs(420);
 /// Longer than a run of `sweep`, before which nothing becomes due any more.
@@ -285,16 +285,16 @@ impl Simulation {
     /// since they cost time and show nothing.
     async fn sweep_on_schedule(self: &Rc<Self>) {
         let mut dice = Dice::of(self.plan.seed, "schedule");
-        let (mut found, mut times) = (Vec::new(), 0);
+        let (mut found, mut runs_alike) = (Vec::new(), 0);
         loop {
             sleep(Duration::from_secs(60)).await;
             // Over days, hardly any.
             let one_in = if clock::elapsed() < A_FEW_HOURS { 60 } else { 500 };
             // What sweep has not worked off by now, as in an outage, it seldom does in the next minute.
             let due = self.due();
-            times = if due == found { times + 1 } else { 0 };
+            runs_alike = if due == found { runs_alike + 1 } else { 0 };
             found = due;
-            let is_due = !found.is_empty() && (times < TIMES || dice.one_in(6));
+            let is_due = !found.is_empty() && (runs_alike < RUNS_ALIKE || dice.one_in(6));
             if is_due || (self.has_wrong_clocks() && dice.one_in(3)) || dice.one_in(one_in) {
                 let this = Rc::clone(self);
                 spawn_local(async move { this.sweep(json!({})).await });
