@@ -207,8 +207,9 @@ impl Submission {
         if !self.claimed.is_empty() {
             set("claimed", map(self.claimed.iter().map(|(score, value)| (score.as_str(), number(value)))));
         }
-        // The transaction that scores it removes both; until then it is in the sparse index.
-        set(PENDING, text(List::Pending.key_of(&self.id.to_string())));
+        // The transaction that scores it removes both; until then it is in the sparse index, in one shard with what
+        // else the patient has sent, so that an earlier one is not scored after a later one.
+        set(PENDING, text(List::Pending.key_of(&keys::patient(&self.study, &self.patient))));
         set(PENDING_SINCE, text(sortable(self.received_at)));
         item
     }
