@@ -10,11 +10,10 @@ use clinical::studies::{Protocol, Study};
 use futures::future::BoxFuture;
 use invocation::aws::{Failure, Limits};
 use invocation::{Deadline, metrics};
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Store;
-use super::study_cache::{CachedProtocol, EXTENSION};
+use super::study_cache::{CachedProtocol, EXTENSION, Reading};
 use crate::items::document;
 use crate::table::calls::{BATCH_KEYS, batch_get, send};
 use crate::table::keys;
@@ -48,8 +47,7 @@ impl Store {
             return Ok(cached.protocol);
         }
         let ended = match cached.reading {
-            // The value never changes; the channel is closed at the end of the read.
-            Some(mut reading) => deadline.no_later_than(LONGEST_WAIT).bound(reading.changed()).await.is_some(),
+            Some(reading) => deadline.no_later_than(LONGEST_WAIT).bound(reading.ended()).await.is_some(),
             None => true,
         };
         let mut protocols = self.studies.protocols();
@@ -65,13 +63,13 @@ impl Store {
         let mut protocols = self.studies.protocols();
         let cached = protocols.get_mut(study)?;
         if !cached.is_being_read() && cached.read_again <= Instant::now() {
-            let (ended, reading) = watch::channel(());
+            let (end, reading) = Reading::begin();
             cached.reading = Some(reading);
             let (store, study, protocol) = (self.clone(), study.clone(), Arc::clone(&cached.protocol));
             // A task of its own: a request that waits for it may give up, and the read continues alongside other work.
             tokio::spawn(async move {
                 store.read_again(study, protocol, deadline).await;
-                drop(ended);
+                drop(end);
             });
         }
         Some(cached.clone())

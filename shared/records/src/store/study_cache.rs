@@ -8,7 +8,7 @@ use std::time::Duration;
 use clinical::ids::{InstrumentId, InstrumentVersion, StudyId, StudyVersion};
 use clinical::instruments::Instrument;
 use clinical::studies::Protocol;
-use tokio::sync::watch;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 /// The age from which on a request waits for another read.
@@ -56,8 +56,8 @@ pub(super) struct CachedProtocol {
     pub(super) read_again: Instant,
     /// From when on a request waits for that read.
     pub(super) outdated: Instant,
-    /// Closed when the read in progress ends.
-    pub(super) reading: Option<watch::Receiver<()>>,
+    /// The read in progress, or the last one.
+    pub(super) reading: Option<Reading>,
 }
 
 impl CachedProtocol {
@@ -67,12 +67,39 @@ impl CachedProtocol {
     }
 
     pub(super) fn is_being_read(&self) -> bool {
-        self.reading.as_ref().is_some_and(|reading| reading.has_changed().is_ok())
+        self.reading.as_ref().is_some_and(|reading| !reading.0.is_closed())
     }
 
     /// Keeps it in force for a while without another read.
     pub(super) fn extend(&mut self) {
         self.outdated = self.outdated.max(Instant::now() + EXTENSION);
+    }
+}
+
+/// A read, for those who wait for its end. They are woken in the order in which they began to wait.
+#[derive(Clone, Debug)]
+pub(super) struct Reading(Arc<Semaphore>);
+
+/// The end of a [`Reading`], when it is dropped.
+#[derive(Debug)]
+pub(super) struct ReadingEnd(Arc<Semaphore>);
+
+impl Reading {
+    pub(super) fn begin() -> (ReadingEnd, Self) {
+        // Nobody gets a permit: it is only ever closed.
+        let reading = Arc::new(Semaphore::new(0));
+        (ReadingEnd(Arc::clone(&reading)), Self(reading))
+    }
+
+    /// Waits until it has ended.
+    pub(super) async fn ended(&self) {
+        drop(self.0.acquire().await);
+    }
+}
+
+impl Drop for ReadingEnd {
+    fn drop(&mut self) {
+        self.0.close();
     }
 }
 
