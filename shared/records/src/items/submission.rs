@@ -207,8 +207,8 @@ impl Submission {
         if !self.claimed.is_empty() {
             set("claimed", map(self.claimed.iter().map(|(score, value)| (score.as_str(), number(value)))));
         }
-        // The transaction that scores it removes both; until then it is in the sparse index, in one shard with what
-        // else the patient has sent, so that an earlier one is not scored after a later one.
+        // The transaction that scores it removes both; until then it is in the sparse index. All that the patient has sent
+        // is in one shard: sweep works shards off side by side, and each of them in order.
         set(PENDING, text(List::Pending.key_of(&keys::patient(&self.study, &self.patient))));
         set(PENDING_SINCE, text(sortable(self.received_at)));
         item
@@ -390,6 +390,19 @@ pub(crate) mod tests {
     fn a_submission_survives_being_stored() {
         let submission = submission(10);
         assert_eq!(Submission::from_item(&submission.to_item()), Ok(submission));
+    }
+
+    #[test]
+    fn all_that_waits_of_a_patient_is_in_one_shard_and_patients_are_in_several() {
+        let shards = |submissions: Vec<Submission>| {
+            let of = submissions.into_iter().map(|one| one.to_item()[PENDING].as_s().unwrap().clone());
+            of.collect::<std::collections::BTreeSet<String>>()
+        };
+        let of_patient = (0..100).map(|id| Submission { id: Uuid::from_u128(id).into(), ..submission(1) });
+        assert_eq!(shards(of_patient.collect()).len(), 1);
+        let of_all =
+            (0..100).map(|number| Submission { patient: format!("P-{number}").parse().unwrap(), ..submission(1) });
+        assert_eq!(shards(of_all.collect()).len(), 8);
     }
 
     /// The bytes of an attribute, by DynamoDB's rules for the size of an item.

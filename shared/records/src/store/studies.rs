@@ -13,7 +13,7 @@ use invocation::{Deadline, metrics};
 use tokio::time::Instant;
 
 use super::Store;
-use super::study_cache::{CachedProtocol, EXTENSION, Reading};
+use super::study_cache::{CachedProtocol, EXTENSION, StudyRead};
 use crate::items::document;
 use crate::table::calls::{BATCH_KEYS, batch_get, send};
 use crate::table::keys;
@@ -63,7 +63,7 @@ impl Store {
         let mut protocols = self.studies.protocols();
         let cached = protocols.get_mut(study)?;
         if !cached.is_being_read() && cached.read_again <= Instant::now() {
-            let (end, reading) = Reading::begin();
+            let (end, reading) = StudyRead::begin();
             cached.reading = Some(reading);
             let (store, study, protocol) = (self.clone(), study.clone(), Arc::clone(&cached.protocol));
             // A task of its own: a request that waits for it may give up, and the read continues alongside other work.

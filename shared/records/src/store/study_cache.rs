@@ -57,7 +57,7 @@ pub(super) struct CachedProtocol {
     /// From when on a request waits for that read.
     pub(super) outdated: Instant,
     /// The read in progress, or the last one.
-    pub(super) reading: Option<Reading>,
+    pub(super) reading: Option<StudyRead>,
 }
 
 impl CachedProtocol {
@@ -67,7 +67,7 @@ impl CachedProtocol {
     }
 
     pub(super) fn is_being_read(&self) -> bool {
-        self.reading.as_ref().is_some_and(|reading| !reading.0.is_closed())
+        self.reading.as_ref().is_some_and(|read| !read.has_ended())
     }
 
     /// Keeps it in force for a while without another read.
@@ -76,19 +76,24 @@ impl CachedProtocol {
     }
 }
 
-/// A read, for those who wait for its end. They are woken in the order in which they began to wait.
+/// A read of a study, for those who wait for its end. Unlike those of Tokio's `watch`, they are woken in the order in which
+/// they began to wait, so that a simulation replays.
 #[derive(Clone, Debug)]
-pub(super) struct Reading(Arc<Semaphore>);
+pub(super) struct StudyRead(Arc<Semaphore>);
 
-/// The end of a [`Reading`], when it is dropped.
+/// Ends a [`StudyRead`] when it is dropped.
 #[derive(Debug)]
-pub(super) struct ReadingEnd(Arc<Semaphore>);
+pub(super) struct StudyReadEnd(Arc<Semaphore>);
 
-impl Reading {
-    pub(super) fn begin() -> (ReadingEnd, Self) {
+impl StudyRead {
+    pub(super) fn begin() -> (StudyReadEnd, Self) {
         // Nobody gets a permit: it is only ever closed.
-        let reading = Arc::new(Semaphore::new(0));
-        (ReadingEnd(Arc::clone(&reading)), Self(reading))
+        let read = Arc::new(Semaphore::new(0));
+        (StudyReadEnd(Arc::clone(&read)), Self(read))
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.is_closed()
     }
 
     /// Waits until it has ended.
@@ -97,7 +102,7 @@ impl Reading {
     }
 }
 
-impl Drop for ReadingEnd {
+impl Drop for StudyReadEnd {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -106,4 +111,34 @@ impl Drop for ReadingEnd {
 /// The cache is consistent between two statements, so that it may be used after a panic.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_wait_for_a_read_are_woken_in_order_and_late_ones_at_once() {
+        let (end, read) = StudyRead::begin();
+        let woken = Arc::new(Mutex::new(Vec::new()));
+        let mut waiters = JoinSet::new();
+        // A random order would be theirs in 1 of 3,628,800 runs.
+        for waiter in 0..10 {
+            let (read, woken) = (read.clone(), Arc::clone(&woken));
+            waiters.spawn(async move {
+                read.ended().await;
+                lock(&woken).push(waiter);
+            });
+        }
+        sleep(Duration::from_secs(1)).await;
+        assert!(!read.has_ended() && lock(&woken).is_empty());
+        drop(end);
+        waiters.join_all().await;
+        assert_eq!(*lock(&woken), (0..10).collect::<Vec<_>>());
+        assert!(read.has_ended());
+        assert!(timeout(Duration::ZERO, read.ended()).await.is_ok());
+    }
 }

@@ -53,9 +53,10 @@ impl List {
         0..SHARDS
     }
 
-    /// The value of `pending` that puts the item that `id` identifies on this list.
-    pub(crate) fn key_of(self, id: &str) -> String {
-        self.shard_key(shard(id, SHARDS))
+    /// The value of `pending` that puts an item on this list, in the same shard as all others of `name`: a patient, or the
+    /// item itself.
+    pub(crate) fn key_of(self, name: &str) -> String {
+        self.shard_key(shard(name, SHARDS))
     }
 
     /// The value of `pending` of all items in one shard of this list.
