@@ -245,19 +245,17 @@ impl Cloud {
         output.expect("the local cloud is built")
     }
 
-    /// The process ids of the functions' environments that run `function` now.
-    pub fn environments(&self, function: &str) -> Vec<u32> {
-        let own = self.process.id().expect("it is running");
-        let children = std::fs::read_dir("/proc").expect("processes are listed in /proc").flatten();
-        let ids = children.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        ids.filter(|id| {
-            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-            // pid (name) state parent
-            let Some((name, rest)) = stat.split_once(") ") else { return false };
-            let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse().ok());
-            name.ends_with(&format!("({function}")) && parent == Some(own)
-        })
-        .collect()
+    /// Kills the environments that run `function` now. Returns how many; those that end by themselves do not count.
+    pub async fn kill_environments(&self, function: &str) -> usize {
+        let listed = self.get("/local/environments", None).await.body["environments"].clone();
+        let mut killed = 0;
+        for one in listed.as_array().expect("the environments are a list") {
+            if one["function"] == function {
+                let answer = self.delete(&format!("/local/environments/{}", one["pid"])).await;
+                killed += usize::from(answer.status == 204);
+            }
+        }
+        killed
     }
 }
 
