@@ -149,12 +149,12 @@ fn withdrawals(simulation: &Simulation, known: &BTreeMap<Uuid, Known>) {
         let answered = withdrawn.get(&known.patient).and_then(|withdrawn| withdrawn.answered);
         let Some(answered) = answered else { continue };
         let Some(at) = withdrawn_at(&known.patient) else {
-            simulation.journal.violation("an answered withdrawal is not stored");
+            simulation.journal.violation("withdrawal: one that was answered is not stored");
             continue;
         };
         let sent_later = known.first_sent.is_some_and(|first| first > answered);
         if sent_later && instant(&item["effective_at"]).is_some_and(|effective| effective >= at) {
-            simulation.journal.violation(format!("{id} was accepted after the withdrawal of its patient"));
+            simulation.journal.violation(format!("withdrawal: {id} was accepted after that of its patient"));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 /// Every fault and branch that a large number of seeds must meet.
-pub const EXPECTED: [&str; 100] = [
+pub const EXPECTED: [&str; 101] = [
     "fault: throttled",
     "fault: 500",
     "fault: 500 after the write",
@@ -90,6 +90,7 @@ pub const EXPECTED: [&str; 100] = [
     "branch: window ended by a withdrawal",
     "branch: reminded",
     "branch: reminder repeated",
+    "branch: reminded after foul weather",
     "branch: window found missed",
     "branch: missed window answered late",
     "branch: alert of missed windows",

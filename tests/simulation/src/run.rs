@@ -84,6 +84,8 @@ pub struct Simulation {
     pub(crate) acknowledged: RefCell<BTreeSet<String>>,
     /// The snoozes that were answered.
     pub(crate) snoozed: RefCell<Vec<Snoozed>>,
+    /// When the runs of `sweep` began that worked off all that was due.
+    pub(crate) swept: RefCell<Vec<OffsetDateTime>>,
     /// Whether the checks begin: clinicians begin no review any more.
     pub(crate) is_over: Cell<bool>,
     /// What is stored once the world has settled, by kind.
@@ -150,6 +152,7 @@ async fn whole(plan: Plan, lost: Option<(u32, u32)>, journal: Journal, log: Log)
         plan,
         acknowledged: RefCell::default(),
         snoozed: RefCell::default(),
+        swept: RefCell::default(),
         is_over: Cell::new(false),
         settled: OnceCell::new(),
         versions: Cell::new(0),
@@ -304,6 +307,7 @@ impl Simulation {
 
     /// Invokes `sweep` once.
     pub async fn sweep(&self, event: Value) {
+        let began = clock::now();
         let ended = self.cloud.invoke(Name::Sweep, move |environment, remaining| {
             let event = LambdaEvent::new(event, context(remaining));
             async move {
@@ -314,6 +318,9 @@ impl Simulation {
         match ended.await {
             Ended::Returned(Ok(summary)) => {
                 self.journal.note(format!("sweep: {summary:?}"));
+                if summary.finished {
+                    self.swept.borrow_mut().push(began);
+                }
                 let mut pages = self.journal.pages();
                 pages.coverage.add("branch: swept submission", summary.submissions);
                 pages.coverage.add("branch: swept course", summary.courses);

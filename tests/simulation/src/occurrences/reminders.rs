@@ -71,27 +71,37 @@ impl Checking<'_> {
         }
     }
 
-    /// Each reminder is published, or one that was due after it, where the weather was fair and no answer was on its way.
+    /// Each reminder is published, or one that was due after it, before a run of `sweep` has worked off all that was due,
+    /// and soon where the weather is fair; but not where an answer was on its way.
     fn are_published(&self, name: &Name, one: &Expected, ids: &BTreeMap<(Name, Timestamp), BTreeSet<String>>) {
         let first_received = one.candidates.iter().map(|answer| answer.received).min();
+        let withdrawn_at = self.facts.states.iter().find_map(|state| state.withdrawn_at);
+        let later = |at: Timestamp| at.saturating_add(TO_REMIND).unwrap_or(Timestamp::MAX);
         for due in &one.reminders {
-            let by = due.max(&one.known).saturating_add(TO_REMIND).unwrap_or(Timestamp::MAX);
-            let withdrawn_at = self.facts.states.iter().find_map(|state| state.withdrawn_at);
+            let soon = later(*due.max(&one.known));
+            let is_fair = self.is_fair(one.known.max(*due - TO_REMIND), soon);
+            let Some(by) = is_fair.then_some(soon).or_else(|| self.swept_after(soon).map(later)) else { continue };
             let is_over = by >= one.window.closes
                 || by >= self.now
                 || first_received.is_some_and(|received| received <= by)
                 || withdrawn_at.is_some_and(|at| at <= by);
-            if is_over
-                || !self.is_fair(one.known.max(*due - TO_REMIND), by)
-                || *due <= self.facts.planned_as_of(one.known)
-            {
+            if is_over || *due <= self.facts.planned_as_of(one.known) {
                 continue;
+            }
+            if !is_fair {
+                self.simulation.journal.met("branch: reminded after foul weather");
             }
             let in_its_place = |(other, at): &(Name, Timestamp)| other == name && (*due..=by).contains(at);
             if !ids.keys().any(in_its_place) {
                 self.violation(format!("reminders: that of {name:?} at {due} is not published"));
             }
         }
+    }
+
+    /// When the first run of `sweep` after `at` began that worked off all that was due.
+    fn swept_after(&self, at: Timestamp) -> Option<Timestamp> {
+        let swept = self.simulation.swept.borrow();
+        swept.iter().filter_map(|began| timestamp(*began)).filter(|began| *began >= at).min()
     }
 
     /// How long after an answer is stored a reminder may arrive.
