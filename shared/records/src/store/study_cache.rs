@@ -125,7 +125,7 @@ mod tests {
         let (end, read) = StudyRead::begin();
         let woken = Arc::new(Mutex::new(Vec::new()));
         let mut waiters = JoinSet::new();
-        // A random order would be theirs in 1 of 3,628,800 runs.
+        // By chance they would be woken in this order in 1 of 3,628,800 runs.
         for waiter in 0..10 {
             let (read, woken) = (read.clone(), Arc::clone(&woken));
             waiters.spawn(async move {

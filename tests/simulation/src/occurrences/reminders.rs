@@ -98,7 +98,8 @@ impl Checking<'_> {
         }
     }
 
-    /// When the first run of `sweep` after `at` began that worked off all that was due.
+    /// When the first run of `sweep` after `at` began that worked off all that was due. It had returned before its time-out,
+    /// which is shorter than [`TO_REMIND`].
     fn swept_after(&self, at: Timestamp) -> Option<Timestamp> {
         let swept = self.simulation.swept.borrow();
         swept.iter().filter_map(|began| timestamp(*began)).filter(|began| *began >= at).min()
